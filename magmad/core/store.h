@@ -1,0 +1,120 @@
+/* What operations see of storage: rows, transactions, contents. An interface, because two things stand behind it: magmad/store (journal, sqlite, files)
+ * and the simulator's. Loop thread only. Rows are bytes under (table, key); keys sort as memcmp does.
+ *
+ * An operation collects what it reads through a Fetch. A get that answers PENDING has noted what to bring; the operation returns, and is run again from
+ * its start when all of it is there. So evaluation must have no side effects before store_commit(). */
+#pragma once
+#include <glib.h>
+#include "libmagma/base/trace.h"
+#include "libmagma/flare/flare.h"
+
+/* Row keys: integers big-endian. rk, the routing key, is the key of the flare the row belongs to: it says which volcano holds the row. */
+typedef enum {
+	TAB_META = 1,     /* text name                         of this volcano only; rk is ignored */
+	TAB_FLARE,        /* ino                               the only table indexed by rk */
+	TAB_ENTRY,        /* dir ino, name                     rk: the directory's */
+	TAB_COOKIE,       /* dir ino, cookie                   the same entries in readdir order; rk: the directory's */
+	TAB_XATTR,        /* ino, name */
+	TAB_DATA,         /* ino                               contents of up to MAGMA_INLINE_MAX bytes */
+	TAB_REPLY,        /* client, xid                       stored replies; rk: the key the request was routed by */
+	TAB_CLIENT,       /* client                            of this volcano only */
+	TAB_MARK,         /* op_hi, op_lo, target ino, kind    prepared work; rk: the target's */
+	TAB_COMMIT,       /* op_hi, op_lo                      committed work not yet settled everywhere; rk: the coordinating directory's */
+	TAB_ORPHAN,       /* ino                               no name left, but open or not yet removed */
+	TAB_DIRTY,        /* ino                               write intent: size and times in the row may be behind the content file */
+	TAB_COUNT
+} StoreTable;
+
+#define STORE_KEY_MAX 300
+
+typedef struct Store Store;
+typedef struct StoreVt StoreVt;
+typedef struct Txn Txn;
+
+typedef enum { STORE_FOUND, STORE_ABSENT, STORE_PENDING } StoreGet;
+
+/* Embedded in an operation. ready is called (from the loop, never from inside store_get) when everything noted has arrived. What was brought stays
+ * readable without PENDING until store_fetch_clear. */
+typedef struct Fetch {
+	void (*ready)(struct Fetch *f);
+	guint pending;
+	GPtrArray *pins;              /* the store's */
+} Fetch;
+
+struct StoreVt {
+	StoreGet (*get)(Store *, Fetch *, StoreTable, const void *key, gsize klen, const guint8 **val, gsize *vlen);
+	void (*fetch_clear)(Store *, Fetch *);
+	guint64 (*commit)(Store *, Txn *);
+	guint64 (*acked)(Store *);
+	void (*sync)(Store *, void (*done)(void *user, int error), void *user);
+	void (*scan)(Store *, StoreTable, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows,
+		void (*done)(void *user, int error, const struct StoreRow *rows, guint n, gboolean eof), void *user);
+	void (*scan_range)(Store *, const MagmaKey *lo, const MagmaKey *hi, guint64 after_ino, guint max_rows,
+		void (*done)(void *user, int error, const struct StoreRow *rows, guint n, gboolean eof), void *user);
+	void (*content_read)(Store *, const MagmaFid *, guint64 off, guint32 len, void (*done)(void *user, int error, GBytes *data), void *user);
+	void (*content_write)(Store *, const MagmaFid *, guint64 off, GBytes *data, void (*done)(void *user, int error), void *user);
+	void (*content_truncate)(Store *, const MagmaFid *, guint64 size, void (*done)(void *user, int error), void *user);
+	void (*content_fallocate)(Store *, const MagmaFid *, guint32 mode, guint64 off, guint64 len, void (*done)(void *user, int error), void *user);
+	void (*content_seek)(Store *, const MagmaFid *, guint64 off, guint32 whence, void (*done)(void *user, int error, guint64 off), void *user);
+	void (*content_stat)(Store *, const MagmaFid *, void (*done)(void *user, int error, const struct StoreContentStat *st), void *user);
+	void (*content_sync)(Store *, const MagmaFid *, void (*done)(void *user, int error), void *user);
+	void (*content_drop)(Store *, const MagmaFid *, void (*done)(void *user, int error), void *user);
+	void (*usage)(Store *, struct StoreUsage *out);
+};
+typedef struct StoreRow { StoreTable table; const guint8 *key; gsize klen; MagmaKey rk; const guint8 *val; gsize vlen; } StoreRow;
+typedef struct StoreContentStat { gboolean exists; guint64 size, blocks; MagmaTs mtime; } StoreContentStat;
+typedef struct StoreUsage {
+	guint64 total, free, avail;   /* of the file system under -d, bytes */
+	guint64 used;                 /* by this volcano, bytes, roughly */
+	guint64 flares;               /* rows of TAB_FLARE */
+	gboolean low;                 /* only what frees space may still be committed (ENOSPC for the rest): the reserve is for it */
+	guint64 cache_rows, cache_bytes, cache_hits, cache_misses, open_batch_rows, batches, journal_bytes, journal_index, durable_index;
+} StoreUsage;
+
+struct Store {
+	const StoreVt *vt;
+	/* Called when acked() grew: replies evaluated at those indexes may leave. Set by the volcano. */
+	void (*on_acked)(void *user, guint64 index);
+	/* The store can go on no more (journal not writable, EIO): the volcano must stop answering. text names the file and the errno. */
+	void (*on_failed)(void *user, const char *text);
+	void *user;
+};
+
+/* The value of a row as all commits so far left it. *val is valid until the next commit or until the loop runs; f may be NULL only where the row is known to be in memory. */
+static inline StoreGet store_get(Store *s, Fetch *f, StoreTable t, const void *k, gsize kl, const guint8 **v, gsize *vl) { return s->vt->get(s, f, t, k, kl, v, vl); }
+static inline void store_fetch_clear(Store *s, Fetch *f) { s->vt->fetch_clear(s, f); }
+
+/* A transaction: all its rows or none, in memory, in the journal and on every mirror. Its encoding is what the journal and move_rows carry:
+ * records of u8 table, u8 what (0 delete, 1 put), rk (20), u16 key length, key, and for a put u32 length and value. magmad/core/txn.c, without I/O. */
+Txn *txn_new(void);
+void txn_free(Txn *t);
+void txn_put(Txn *t, StoreTable table, const void *key, gsize klen, const MagmaKey *rk, const void *val, gsize vlen);
+void txn_del(Txn *t, StoreTable table, const void *key, gsize klen, const MagmaKey *rk);
+gboolean txn_empty(const Txn *t);
+GByteArray *txn_bytes(Txn *t);        /* the encoding, borrowed */
+/* Calls fn for each record; FALSE for bytes that are not records (checks table, lengths). For a delete val is NULL. */
+gboolean txn_each(const guint8 *p, gsize n, gboolean (*fn)(void *user, const StoreRow *row, gboolean del), void *user);
+
+/* Takes t. The rows are readable at once; the journal has them when acked() reaches the returned index (indexes grow by one a transaction). Never fails:
+ * if the journal cannot be written, on_failed is called and acked() grows no more. An empty transaction is free and returns the current index. */
+static inline guint64 store_commit(Store *s, Txn *t) { return s->vt->commit(s, t); }
+static inline guint64 store_acked(Store *s) { return s->vt->acked(s); }
+/* done when everything committed so far is durable (fdatasync of the journal; syncs that wait together share one). */
+static inline void store_sync(Store *s, void (*done)(void *, int), void *u) { s->vt->sync(s, done, u); }
+/* Rows of one table with key > from (or from the prefix's start when fromlen is 0) that begin with prefix, in order, at most max_rows and about 256 KiB.
+ * Sees all commits made before the call. eof: nothing behind the last. Rows are valid inside done only. */
+#define store_scan(s, ...) ((s)->vt->scan((s), __VA_ARGS__))
+/* Flare rows with lo <= rk <= hi and ino > after_ino, by ino. */
+#define store_scan_range(s, ...) ((s)->vt->scan_range((s), __VA_ARGS__))
+
+/* Contents: one sparse file per flare, made by the first write, gone with drop; a missing file reads as empty (size 0). Operations on one flare take effect in the order of the
+ * calls where they overlap. done may be called before the function returns. What a done write wrote survives kill -9; after sync also a power cut.
+ * read: short at the end of the file. drop of a missing file is no error. */
+#define store_content_read(s, ...) ((s)->vt->content_read((s), __VA_ARGS__))
+#define store_content_write(s, ...) ((s)->vt->content_write((s), __VA_ARGS__))
+#define store_content_truncate(s, ...) ((s)->vt->content_truncate((s), __VA_ARGS__))
+#define store_content_fallocate(s, ...) ((s)->vt->content_fallocate((s), __VA_ARGS__))
+#define store_content_seek(s, ...) ((s)->vt->content_seek((s), __VA_ARGS__))
+#define store_content_stat(s, ...) ((s)->vt->content_stat((s), __VA_ARGS__))
+#define store_content_sync(s, ...) ((s)->vt->content_sync((s), __VA_ARGS__))
+#define store_content_drop(s, ...) ((s)->vt->content_drop((s), __VA_ARGS__))

@@ -1,0 +1,69 @@
+/* One volcano as a state machine over a Store and a VolcanoIo: messages, timers and completions in; messages, commits and content operations out. No socket, clock, thread, SQL or log
+ * sink in here: the daemon (magmad/shell.c) and the simulator (tests/sim) bring them. Everything on one thread. */
+#pragma once
+#include "libmagma/base/trace.h"
+#include "libmagma/lava/map.h"
+#include "libmagma/proto/msg.h"
+#include "magmad/core/store.h"
+
+#define MAGMA_VERSION_NUMBER 0x010000
+typedef gint64 MagmaTime;             /* microseconds */
+typedef struct Volcano Volcano;
+typedef struct Session Session;       /* the shell's; opaque here but for the user pointer */
+
+typedef struct VolcanoIo {
+	MagmaTime (*now)(void *user);                     /* monotonic */
+	MagmaTs (*real)(void *user);                      /* CLOCK_REALTIME */
+	void (*random)(void *user, void *buf, gsize n);
+	/* Sends one message; references are taken. FALSE: the session is gone or going. */
+	gboolean (*send)(void *user, Session *s, GBytes *head, GBytes *body);
+	/* Starts a session to a volcano's node port; volcano_session_opened or _closed follows. */
+	Session *(*connect)(void *user, const MagmaAddr *node_addr);
+	/* One-shot timers: fn runs once after delay; the returned handle is dead then. */
+	guint (*timer)(void *user, MagmaTime delay, void (*fn)(void *arg), void *arg);
+	void (*timer_cancel)(void *user, guint handle);
+	/* For people, once, at the edge: the log. */
+	void (*say)(void *user, const char *line);
+	/* The volcano can go on no more, or was told to halt (text NULL): flush and end the process. */
+	void (*stop)(void *user, const char *text);
+} VolcanoIo;
+
+typedef struct {
+	const char *name, *fqdn, *software;               /* software: "1.0.0" */
+	MagmaAddr addr;                                   /* flare port */
+	guint32 bandwidth;
+	guint64 offered;
+	guint16 copies_wanted;                            /* with bootstrap */
+	gboolean bootstrap;                               /* first volcano of a new network */
+	const MagmaAddr *join;                            /* node address of any volcano of the network to join, or NULL */
+	const MagmaTrace *trace;
+} VolcanoConfig;
+
+/* Neither restart (store has a volcano), bootstrap nor join: error. ready is called once: with NULL when it serves, or with the reason why it never will (join refused, ...). */
+Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io, void *io_user);
+void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), void *user);
+void volcano_free(Volcano *v);
+
+/* The shell's side of sessions. is_node: on the node port. */
+void volcano_session_opened(Volcano *v, Session *s, gboolean is_node);
+void volcano_session_closed(Volcano *v, Session *s, const char *why);
+void volcano_message(Volcano *v, Session *s, gboolean is_node, GBytes *msg);
+void session_set_volcano_data(Session *s, void *data);   /* by the shell: one pointer per session for the core */
+void *session_volcano_data(Session *s);
+
+/* For the console and the log. */
+const MagmaMap *volcano_map(const Volcano *v);
+guint16 volcano_id(const Volcano *v);
+typedef struct {
+	guint64 boot;
+	MagmaTime uptime;
+	guint64 clients, opens, ops_running, ops_done, forwarded, replies_held, marks, commits, orphans, dirty;
+	guint64 op_count[MAGMA_OP_LIMIT];
+	const char *state;            /* "serving", "joining", "handing over a slice", "receiving a slice", "starting" */
+	char note[200];               /* what it waits for, or "" */
+} VolcanoStats;
+void volcano_stats(Volcano *v, VolcanoStats *out);
+/* Live status of another volcano (or itself) over the node protocol; alive FALSE after 1 s without an answer. */
+void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolean alive, const struct magma_rep_status *st), void *user);
+/* Tells every other volcano of the map to halt; done after their answers or 2 s. The caller ends itself then. */
+void volcano_halt_network(Volcano *v, void (*done)(void *user), void *user);

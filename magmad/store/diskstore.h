@@ -1,0 +1,32 @@
+/* The store of a real volcano: journal, rows in memory, sqlite behind them, contents as files, a pool for what blocks. Loop thread only.
+ *
+ *   DIR/lock            flock'ed by the magmad that runs here
+ *   DIR/volcano.conf    GKeyFile, 0600: format version and what the daemon keeps there (identity, derived key)
+ *   DIR/journal/NNNNNNNNNNNNNNNN.log    segments, named by their first index
+ *   DIR/state.db        sqlite
+ *   DIR/content/xx/yy/KEYHEX.INOHEX     contents, fanned out by the first two bytes of the key */
+#pragma once
+#include "magmad/core/store.h"
+
+#define DISKSTORE_FORMAT 1
+
+typedef struct {
+	const char *dir;
+	guint64 cache_bytes;          /* rows kept in memory beside the batches; 0: 64 MiB */
+	guint64 reserve_bytes;        /* kept free for what frees space; 0: 64 MiB, or 2% of a small file system */
+	const MagmaTrace *trace;      /* J journal, s SQL statements, c cache */
+	GMainContext *context;        /* NULL: default */
+} DiskStoreConfig;
+
+/* Opens the folder (made by diskstore_create), replays the journal: cuts a torn tail (logged with g_message), refuses damage before the last durable mark. Blocks. Errors name the file. */
+Store *diskstore_open(const DiskStoreConfig *cfg, GError **error);
+/* Makes the layout in an empty or missing folder. */
+gboolean diskstore_create(const char *dir, GError **error);
+/* Writes everything to sqlite, syncs, ends the pool. Blocks. */
+void diskstore_close(Store *s);
+/* Ends without flushing, as kill -9 would: for tests. */
+void diskstore_abandon(Store *s);
+/* Writes what was committed in this turn to the journal and calls on_acked. The loop source of the store does that before it sleeps; call it to be earlier. */
+void diskstore_flush(Store *s);
+/* The lock of a folder, taken before anything is read. NULL and an error that names the pid of the holder. */
+int diskstore_lock(const char *dir, GError **error);
