@@ -1,0 +1,1 @@
+nobase_magmainclude_HEADERS += libmagma/xport/xport.h
