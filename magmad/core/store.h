@@ -30,6 +30,9 @@ typedef enum {
 typedef struct Store Store;
 typedef struct StoreVt StoreVt;
 typedef struct Txn Txn;
+struct StoreRow;
+struct StoreContentStat;
+struct StoreUsage;
 
 typedef enum { STORE_FOUND, STORE_ABSENT, STORE_PENDING } StoreGet;
 
