@@ -109,10 +109,9 @@ void anymsg_fields(AnyMsg *a, const MagmaOpInfo *info, MagmaMsgKind kind, MagmaA
 
 void anymsg_header(AnyMsg *a, const MagmaOpInfo *info, MagmaMsgKind kind, MagmaHdr *h)
 {
-	*h = (MagmaHdr){ .kind = kind, .op = (MagmaOp)info->number, .hops = (guint8)g_rand_int(a->rand), .flags = g_rand_int(a->rand), .xid = any64(a), .epoch = any64(a) };
+	*h = (MagmaHdr){ .kind = kind, .op = (MagmaOp)info->number, .hops = (guint8)g_rand_int(a->rand), .flags = g_rand_int(a->rand), .xid = any64(a), .client = any64(a), .epoch = any64(a) };
 	if (kind != MAGMA_REQUEST)
 		return;
-	h->client = any64(a);
 	h->watermark = any64(a);
 	h->cred = (MagmaCred){ .uid = (guint32)any64(a), .gid = (guint32)any64(a), .umask = (guint16)g_rand_int_range(a->rand, 0, 01000) };
 	if (g_rand_boolean(a->rand)) {

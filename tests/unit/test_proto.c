@@ -220,10 +220,10 @@ static void the_table_is_sound(void)
 static void header_stands_where_the_document_says(void)
 {
 	static const guint8 request[] = {
-		1, 0, 3, 4, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6,                 /* ping, hops, RETRY, xid, epoch */
-		1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 3, 0xe8, 0, 0, 0, 100, 0, 022, 0, 1, 0, 0, 0, 200, /* client ... one group */
+		1, 0, 3, 4, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 6,     /* ping, hops, RETRY, xid, client, epoch */
+		0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 3, 0xe8, 0, 0, 0, 100, 0, 022, 0, 1, 0, 0, 0, 200,                    /* watermark ... one group */
 	};
-	static const guint8 reply[] = { 1, 1, 30, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 2 };
+	static const guint8 reply[] = { 1, 1, 30, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 2 };
 	g_autoptr(GByteArray) out = g_byte_array_new();
 	guint8 group[4] = { 0, 0, 0, 200 };
 	MagmaHdr h = { .op = MAGMA_OP_ping, .hops = 4, .flags = MAGMA_FLAG_RETRY, .xid = 5, .epoch = 6, .client = G_GUINT64_CONSTANT(0x0102030405060708), .watermark = 4,
@@ -239,7 +239,7 @@ static void header_stands_where_the_document_says(void)
 	g_assert_cmpuint(h.xid, ==, 5);
 
 	g_byte_array_set_size(out, 0);
-	h = (MagmaHdr){ .kind = MAGMA_REPLY, .op = MAGMA_OP_getattr, .flags = MAGMA_FLAG_REFRESH_TOPOLOGY, .xid = 5, .epoch = 6, .error = ENOENT };
+	h = (MagmaHdr){ .kind = MAGMA_REPLY, .op = MAGMA_OP_getattr, .flags = MAGMA_FLAG_REFRESH_TOPOLOGY, .xid = 5, .client = 9, .epoch = 6, .error = ENOENT };
 	magma_msg_encode(&h, NULL, TRUE, out);
 	g_assert_cmpmem(out->data, out->len, reply, sizeof reply);
 	g_assert_cmpint(magma_msg_decode(out->data, out->len, &h, &fields), ==, 0);
@@ -387,16 +387,16 @@ static void dump_is_one_short_line(void)
 	MagmaHdr h = { .op = MAGMA_OP_lookup, .xid = 5, .epoch = 2, .client = 0xab, .cred = { .uid = 1000, .gid = 100 }, .flags = MAGMA_FLAG_RETRY };
 	g_autofree char *line = magma_msg_dump(&h, (const MagmaAny *)&q);
 
-	g_assert_cmpstr(line, ==, "lookup dir=42099b4a...:1 name=read\\040me\\012\\033[2J\\134\\377 xid=5 epoch=2 client=00000000000000ab uid=1000 gid=100 retry");
+	g_assert_cmpstr(line, ==, "lookup dir=42099b4a...:1 name=read\\040me\\012\\033[2J\\134\\377 xid=5 client=00000000000000ab epoch=2 uid=1000 gid=100 retry");
 	h = (MagmaHdr){ .kind = MAGMA_REPLY, .op = MAGMA_OP_lookup, .xid = 5, .epoch = 2, .error = MAGMA_EMAP };
 	g_autofree char *refused = magma_msg_dump(&h, NULL);
-	g_autofree char *want = g_strdup_printf("lookup reply error=%d (%s) xid=5 epoch=2", MAGMA_EMAP, magma_strerror(MAGMA_EMAP));
+	g_autofree char *want = g_strdup_printf("lookup reply error=%d (%s) xid=5 client=0000000000000000 epoch=2", MAGMA_EMAP, magma_strerror(MAGMA_EMAP));
 	g_assert_cmpstr(refused, ==, want);
 	h.error = 0;
 	h.op = MAGMA_OP_read;
 	struct magma_rep_read rep = { .data = MAGMA_BYTES_STR("secret") };
 	g_autofree char *data = magma_msg_dump(&h, (const MagmaAny *)&rep);
-	g_assert_cmpstr(data, ==, "read reply data=[6] xid=5 epoch=2");
+	g_assert_cmpstr(data, ==, "read reply data=[6] xid=5 client=0000000000000000 epoch=2");
 }
 
 static void check_dump(AnyMsg *a, const MagmaOpInfo *info, const MagmaHdr *h, const MagmaAny *fields)
