@@ -9,5 +9,5 @@ tests_unit_test_flare_SOURCES = tests/unit/test_flare.c
 tests_unit_test_flare_LDADD = $(UNIT_LIBS)
 tests_unit_test_lava_SOURCES = tests/unit/test_lava.c tests/unit/exact.h
 tests_unit_test_lava_LDADD = $(UNIT_LIBS)
-tests_unit_test_proto_SOURCES = tests/unit/test_proto.c tests/unit/anymsg.c tests/unit/anymsg.h tests/unit/exact.h
+tests_unit_test_proto_SOURCES = tests/unit/test_proto.c tests/unit/anymsg.c tests/unit/anymsg.h tests/unit/exact.h docs/optable.c docs/optable.h
 tests_unit_test_proto_LDADD = $(UNIT_LIBS)

@@ -1,5 +1,6 @@
 /* libmagma/proto: what holds for every row of the table, and the few things that are not in it. */
 #include "libmagma/proto/list.h"
+#include "docs/optable.h"
 #include "libmagma/base/err.h"
 #include "tests/unit/anymsg.h"
 #include "tests/unit/exact.h"
@@ -412,6 +413,58 @@ static void any_message_has_a_dump_within_a_log_line(void)
 	each_message(3, 5000, check_dump);
 }
 
+/* A file of the source tree; make check says where that is. */
+static char *source_file(const char *a, const char *b)
+{
+	const char *src = g_getenv("srcdir");
+	return g_build_filename(src ? src : ".", a, b, NULL);
+}
+
+static void the_document_has_the_table_as_it_is(void)
+{
+	g_autofree char *path = source_file("docs", "protocol.md"), *text = NULL, *want = NULL;
+	g_autoptr(GError) e = NULL;
+
+	if (!g_getenv("srcdir") && !g_file_test(path, G_FILE_TEST_EXISTS)) {
+		g_test_skip("srcdir is not set");
+		return;
+	}
+	g_file_get_contents(path, &text, NULL, &e);
+	g_assert_no_error(e);
+	want = optable_update(text);
+	g_assert_nonnull(want);
+	if (strcmp(text, want) != 0)
+		g_test_message("docs/protocol.md is older than the table of operations: make protocol-doc");
+	g_assert_true(strcmp(text, want) == 0);
+}
+
+static void fuzz_seeds_are_still_messages(void)
+{
+	g_autofree char *path = source_file("tests/fuzz/corpus", "codec");
+	g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+	const char *name;
+	guint seeds = 0;
+
+	if (!g_getenv("srcdir") && !dir) {
+		g_test_skip("srcdir is not set");
+		return;
+	}
+	g_assert_nonnull(dir);
+	while ((name = g_dir_read_name(dir))) {
+		g_autofree char *file = g_build_filename(path, name, NULL), *bytes = NULL;
+		MagmaAny fields;
+		MagmaHdr h;
+		gsize n;
+		if (!g_str_has_prefix(name, "seed-"))
+			continue;
+		g_assert_true(g_file_get_contents(file, &bytes, &n, NULL));
+		if (magma_msg_decode((const guint8 *)bytes, n, &h, &fields))
+			g_error("%s is no message any more: make fuzz-seeds", name);
+		seeds++;
+	}
+	g_assert_cmpuint(seeds, >=, 12);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -433,5 +486,7 @@ int main(int argc, char **argv)
 	ADD(lists_come_back);
 	ADD(dump_is_one_short_line);
 	ADD(any_message_has_a_dump_within_a_log_line);
+	ADD(the_document_has_the_table_as_it_is);
+	ADD(fuzz_seeds_are_still_messages);
 	return g_test_run();
 }
