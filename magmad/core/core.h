@@ -17,6 +17,7 @@
 #define COORD_LIMIT (30 * SECOND)             /* an operation over two volcanos gives up after this; below the client's 60 s */
 #define SETTLE_EVERY (SECOND / 4)             /* how often finished cross-volcano operations are made durable and settled */
 #define RESOLVE_AFTER (5 * SECOND)            /* a mark this old asks its coordinator */
+#define CAPABILITY_XATTR "security.capability"
 #define INO_BLOCK 65536                       /* inos reserved durably at a time: one small transaction for so many creates */
 
 typedef struct Op Op;

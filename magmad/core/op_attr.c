@@ -108,7 +108,7 @@ static gboolean starts(MagmaBytes name, const char *prefix)
 
 static gboolean is_capability(MagmaBytes name)
 {
-	return name.len == strlen(XATTR_NAME_CAPS) && memcmp(name.data, XATTR_NAME_CAPS, name.len) == 0;
+	return name.len == strlen(CAPABILITY_XATTR) && memcmp(name.data, CAPABILITY_XATTR, name.len) == 0;
 }
 
 static int xattr_name_ok(MagmaBytes name)

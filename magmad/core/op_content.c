@@ -61,7 +61,7 @@ void content_kill_priv(Draft *d, FlareRow *row)
 	row->attr.mode = magma_mode_killpriv(row->attr.mode);
 	if (row->attr.flags & MAGMA_ATTR_HAS_CAPABILITY) {
 		row->attr.flags &= ~(guint32)MAGMA_ATTR_HAS_CAPABILITY;
-		txn_del(draft_txn(d), TAB_XATTR, k, key_ino_bytes(k, row->attr.fid.ino, (const guint8 *)XATTR_NAME_CAPS, strlen(XATTR_NAME_CAPS)), &row->attr.fid.key);
+		txn_del(draft_txn(d), TAB_XATTR, k, key_ino_bytes(k, row->attr.fid.ino, (const guint8 *)CAPABILITY_XATTR, strlen(CAPABILITY_XATTR)), &row->attr.fid.key);
 	}
 }
 
