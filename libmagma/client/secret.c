@@ -57,7 +57,7 @@ static gboolean secret_from_fd(int fd, const char *path, char **secret, GError *
 		n--;
 	const char *why = n == 0 ? "is empty" : n > MAGMA_SECRET_MAX ? "is longer than 1024 bytes" : memchr(buf, 0, (gsize)n) ? "contains a NUL" : NULL;
 	if (why)
-		g_set_error(error, MAGMA_ERROR, EINVAL, "key file %s %s", path, why);
+		g_set_error(error, MAGMA_ERROR, EBADMSG, "key file %s %s", path, why);
 	else
 		*secret = g_strndup(buf, (gsize)n);
 	explicit_bzero(buf, sizeof buf);

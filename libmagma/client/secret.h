@@ -5,7 +5,7 @@
 #define MAGMA_SECRET_MAX 1024         /* bytes; what magma_psk_derive takes */
 
 /* The first line break at the file's end is not part of the key. Refused with MAGMA_ERROR and an errno: a file that its group or others may
- * touch (EACCES), an empty one, one over MAGMA_SECRET_MAX or with a NUL in it (EINVAL). Messages name the file, never the secret. */
+ * touch (EACCES), an empty one, one over MAGMA_SECRET_MAX or with a NUL in it (EBADMSG). Messages name the file, never the secret. */
 gboolean magma_secret_from_file(const char *path, char **secret, GError **error);
 /* A copy of arg (part of argv), whose bytes become '*': from then on the process list shows nothing. */
 char *magma_secret_take_arg(char *arg);
