@@ -1,5 +1,5 @@
 /* magmad: one volcano. Options, folder, store, shell, console, loop; what each does stands in its own file. */
-#include "config.h"
+#include <config.h>
 #include "magmad/config.h"
 #include "magmad/console/console.h"
 #include "magmad/console/text.h"

@@ -1,4 +1,5 @@
 #include "magmad/shell.h"
+#include <config.h>
 #include "magmad/log.h"
 #include "magmad/store/diskstore.h"
 #include "magmad/timers.h"

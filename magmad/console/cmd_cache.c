@@ -9,21 +9,26 @@
 
 typedef struct {
 	Task task;
-	Console *console;
+	Console *console;             /* NULL: gone */
+	Store *store;
+	guint64 limit;
 	Fetch fetch;
-	gboolean fetching, eof, started;
+	guint again;                  /* source: the next batch */
+	gboolean eof;
 	guint64 after, rows;
 	GByteArray *keys;             /* of the batch: each a length byte and its bytes */
 } Load;
 
-static void load_next(Load *l);
+static gboolean on_again(gpointer user);
 
 static void load_free(Task *t)
 {
 	Load *l = (Load *)t;
 
-	if (l->started)
-		l->console->loading = FALSE;
+	if (l->console)
+		l->console->load = NULL;
+	if (l->again)
+		g_source_remove(l->again);
 	g_byte_array_unref(l->keys);
 	g_free(l);
 }
@@ -31,10 +36,9 @@ static void load_free(Task *t)
 static void load_done(Load *l, int error)
 {
 	ConsoleSession *s = l->task.session;
-	Store *store = l->console->cfg.store;
 	StoreUsage u = { 0 };
 
-	store->vt->usage(store, &u);
+	l->store->vt->usage(l->store, &u);
 	if (error)
 		session_error(s, "cache load", error, magma_strerror(error));
 	else if (s->json) {
@@ -54,21 +58,20 @@ static void load_done(Load *l, int error)
 
 static gboolean cache_full(Load *l)
 {
-	Store *store = l->console->cfg.store;
 	StoreUsage u = { 0 };
 
-	store->vt->usage(store, &u);
-	return u.cache_bytes >= l->console->cfg.cache_bytes / 10 * 9;
+	l->store->vt->usage(l->store, &u);
+	return u.cache_bytes >= l->limit / 10 * 9;
 }
 
 static void batch_done(Load *l)
 {
-	store_fetch_clear(l->console->cfg.store, &l->fetch);
+	store_fetch_clear(l->store, &l->fetch);
 	g_byte_array_set_size(l->keys, 0);
 	if (l->eof || cache_full(l))
 		load_done(l, 0);
 	else
-		load_next(l);
+		l->again = g_idle_add_full(G_PRIORITY_DEFAULT, on_again, l, NULL);     /* not from here: the store may answer at once, again and again */
 }
 
 static void on_fetched(Fetch *f)
@@ -78,7 +81,7 @@ static void on_fetched(Fetch *f)
 	if (l->task.session)
 		batch_done(l);
 	else
-		store_fetch_clear(l->console->cfg.store, &l->fetch);
+		store_fetch_clear(l->store, &l->fetch);
 	task_unref(&l->task);
 }
 
@@ -90,7 +93,7 @@ static void fetch_batch(Load *l)
 
 	l->fetch.ready = on_fetched;
 	for (; p < end; p += 1 + *p)
-		store_get(l->console->cfg.store, &l->fetch, TAB_FLARE, p + 1, *p, &val, &vlen);
+		store_get(l->store, &l->fetch, TAB_FLARE, p + 1, *p, &val, &vlen);
 	if (l->fetch.pending)
 		task_ref(&l->task);           /* on_fetched follows */
 	else
@@ -123,19 +126,32 @@ static void on_rows(void *user, int error, const StoreRow *rows, guint n, gboole
 static void load_next(Load *l)
 {
 	task_ref(&l->task);
-	store_scan_range(l->console->cfg.store, &MAGMA_KEY_MIN, &MAGMA_KEY_MAX, l->after, ROWS_PER_TURN, on_rows, l);
+	store_scan_range(l->store, &MAGMA_KEY_MIN, &MAGMA_KEY_MAX, l->after, ROWS_PER_TURN, on_rows, l);
 }
+
+static gboolean on_again(gpointer user)
+{
+	Load *l = user;
+
+	l->again = 0;
+	load_next(l);
+	return G_SOURCE_REMOVE;
+}
+
+void cache_load_orphan(Task *t) { ((Load *)t)->console = NULL; }
 
 gboolean cmd_cache_load(ConsoleSession *s, char **args)
 {
-	if (s->console->loading) {
+	if (s->console->load) {
 		session_error(s, "cache load", EBUSY, "another session is loading it already");
 		return TRUE;
 	}
 	Load *l = g_new0(Load, 1);
 	l->console = s->console;
 	l->keys = g_byte_array_new();
-	l->started = s->console->loading = TRUE;
+	l->store = s->console->cfg.store;
+	l->limit = s->console->cfg.cache_bytes;
+	s->console->load = &l->task;
 	task_begin(&l->task, s, load_free);
 	load_next(l);
 	return FALSE;

@@ -129,7 +129,8 @@ gboolean cmd_print_acl(ConsoleSession *s, char **args)
 
 typedef struct {
 	Task task;
-	Console *console;
+	void (*stop)(void *user, const char *who);    /* the console's, which may be gone when the others have answered */
+	void *user;
 	char *who;
 } Shutdown;
 
@@ -148,7 +149,7 @@ static void on_halted(void *user)
 
 	if (d->task.session)
 		session_ok(d->task.session);
-	d->console->cfg.stop(d->console->cfg.user, d->who);
+	d->stop(d->user, d->who);
 	task_unref(&d->task);
 }
 
@@ -170,7 +171,8 @@ gboolean cmd_shutdown(ConsoleSession *s, char **args)
 		return TRUE;
 	}
 	Shutdown *d = g_new0(Shutdown, 1);
-	d->console = c;
+	d->stop = c->cfg.stop;
+	d->user = c->cfg.user;
 	d->who = g_strdup(s->peer);
 	task_begin(&d->task, s, shutdown_free);
 	d->task.stubborn = TRUE;

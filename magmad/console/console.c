@@ -189,6 +189,8 @@ void console_free(Console *c)
 	g_ptr_array_unref(c->sessions);
 	login_queue_free(c->logins);
 	files_free(c->files);
+	if (c->load)
+		cache_load_orphan(c->load);
 	g_hash_table_unref(c->users);
 	g_hash_table_unref(c->groups);
 	explicit_bzero(&c->cfg, sizeof c->cfg);

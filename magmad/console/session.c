@@ -50,9 +50,10 @@ void task_unref(Task *t)
 	g_assert(t->refs > 0);
 	if (--t->refs)
 		return;
-	if (t->files)
-		files_leave(t->files);
+	Files *files = t->files;
 	t->free(t);
+	if (files)
+		files_leave(files);
 }
 
 static void task_detach(ConsoleSession *s)

@@ -24,7 +24,7 @@ struct Console {
 	Files *files;
 	LoginQueue *logins;
 	GHashTable *users, *groups;   /* names by id, for ls */
-	gboolean loading;             /* a `cache load` runs */
+	Task *load;                   /* the `cache load` that runs */
 };
 
 struct ConsoleSession {
@@ -95,6 +95,14 @@ LoginQueue *login_queue_new(Console *c);
 void login_queue_free(LoginQueue *q);
 gboolean login_ask(ConsoleSession *s, char **args);
 gboolean login_check(ConsoleSession *s, const char *secret);
+
+/* cmd_cache.c: the console ends while that task still waits for the store. */
+void cache_load_orphan(Task *t);
+
+/* owner.c: the name of a user or group as this host knows it, else the number; into out[ROW_OWNER]. */
+#define ROW_OWNER 33
+const char *owner_user(Console *c, guint32 uid, char *out);
+const char *owner_group(Console *c, guint32 gid, char *out);
 
 /* The commands. */
 gboolean cmd_help(ConsoleSession *s, char **args);
