@@ -374,17 +374,22 @@ static char *decide_form(MountOptions *o, const Seen *seen, int nargs, char **ar
 	return parse_path(o, "/");
 }
 
+static void kernel_default(MountOptions *o, const char *name)
+{
+	const OptRow *row = opt_find(name, strlen(name));
+	if (!kernel_has(o, row->name) && !(row->undoes && kernel_has(o, row->undoes)))
+		kernel_add_flag(o, row);
+}
+
 static void set_defaults(MountOptions *o, gboolean as_root)
 {
 	o->read_only = kernel_has(o, "ro");
 	if (!as_root)
 		return;
 	/* libfuse starts from nosuid,nodev; whoever is root gets what mount.nfs gives */
-	if (!kernel_has(o, "nosuid"))
-		kernel_add_flag(o, opt_find("suid", 4));
-	if (!kernel_has(o, "nodev"))
-		kernel_add_flag(o, opt_find("dev", 3));
-	kernel_add_flag(o, opt_find("allow_other", 11));
+	kernel_default(o, "suid");
+	kernel_default(o, "dev");
+	kernel_default(o, "allow_other");
 }
 
 /* Secrets behind a mistake further left must not stay in the process list. */

@@ -1,3 +1,4 @@
+#include "config.h"
 #include "mount.magma/start.h"
 #include <errno.h>
 #include <fcntl.h>
