@@ -390,19 +390,26 @@ static void test_expired_takes_a_new_id_and_fails_only_what_may_have_happened(vo
 	g_assert_true(g_hash_table_contains(w->fakes[0]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)));
 	g_assert_cmpuint(world_nth(w, MAGMA_OP_mkdir, 1)->h.client, ==, magma_client_id(c));
 
-	/* a repeated one may have: it keeps the id of its first try, and fails */
+	/* a repeated one may have: it keeps the id of its first try, also when another call was told meanwhile, and fails */
 	id = magma_client_id(c);
 	Trick lose = { MAGMA_OP_mkdir, 1, SERVE_AND_LOSE_REPLY, 0, NULL };
+	Result other = { 0 };
 	play(w, &lose);
 	mkdir_in_root(c, "unsure", &unsure);
 	while (world_count(w, MAGMA_OP_mkdir) < 3)
 		g_main_context_iteration(w->ctx, TRUE);
+	Trick expire = { MAGMA_OP_getattr, 1, REFUSE, MAGMA_EEXPIRED, NULL };
+	play(w, &expire);
+	getattr(c, &f->attr.fid, &other);
+	g_assert_true(run_until(w, &other.done, 1000));
+	guint64 newer = magma_client_id(c);
+	g_assert_cmpuint(newer, !=, id);
 	t.times = 1;
 	play(w, &t);
 	g_assert_true(run_until(w, &unsure.done, 4000));
 	g_assert_cmpint(unsure.error, ==, EIO);
 	g_assert_cmpuint(world_nth(w, MAGMA_OP_mkdir, 3)->h.client, ==, id);
-	g_assert_cmpuint(magma_client_id(c), !=, id);
+	g_assert_cmpuint(magma_client_id(c), ==, newer);
 	magma_client_free(c);
 	world_free(w);
 }
@@ -540,10 +547,17 @@ static void test_opens_are_reasserted_after_a_restart(void)
 	magma_client_hold(c, &b->attr.fid, 0, NULL, on_reply, &rb);
 	g_assert_true(run_until(w, &ra.done, 2000));
 	g_assert_true(run_until(w, &rb.done, 2000));
+	Trick slow = { MAGMA_OP_reopen, 3, REFUSE, MAGMA_ETRYAGAIN, NULL };
+	play(w, &slow);
 	fake_restart(w->fakes[0]);
+	guint before = w->seen->len;
 	getattr(c, &a->attr.fid, &use);
 	g_assert_true(run_until(w, &use.done, 8000));
 	/* before anything else is asked of it */
+	const Seen *last = &g_array_index(w->seen, Seen, w->seen->len - 1);
+	g_assert_cmpint(last->h.op, ==, MAGMA_OP_getattr);
+	for (guint i = before; i + 1 < w->seen->len; i++)
+		g_assert_cmpint(g_array_index(w->seen, Seen, i).h.op, !=, MAGMA_OP_getattr);
 	g_assert_true(g_hash_table_contains(w->fakes[0]->opens, GSIZE_TO_POINTER(a->attr.fid.ino)));
 	g_assert_cmpuint(w->fakes[0]->reopened, ==, 1);
 	g_assert_cmpuint(w->fakes[1]->reopened, ==, 0);
@@ -596,6 +610,7 @@ static void test_release_never_overtakes_open(void)
 	magma_client_unhold(c, &f->attr.fid);
 	magma_client_hold(c, &f->attr.fid, 0, NULL, on_reply, &r[2]);
 	g_assert_true(run_until(w, &r[2].done, 1000));
+	run_for(w, 50);
 	g_assert_true(g_hash_table_contains(w->fakes[0]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)));
 	const Seen *last = &g_array_index(w->seen, Seen, w->seen->len - 1);
 	g_assert_cmpint(last->h.op, ==, MAGMA_OP_open);
@@ -670,6 +685,9 @@ static void test_lookup_guesses_in_parallel(void)
 	/* two at one key are told apart by their ino */
 	g_assert_cmpint(lookup(w, c, &root, f->name, path, &attr), ==, 0);
 	g_assert_cmpuint(attr.fid.ino, ==, f->attr.fid.ino);
+	g_assert_cmpint(lookup(w, c, &root, "renamed", path, &attr), ==, 0);
+	g_assert_cmpuint(attr.fid.ino, ==, moved->attr.fid.ino);
+	g_assert_cmpuint(world_count(w, MAGMA_OP_getattr), ==, 1);
 	g_assert_cmpint(lookup(w, c, &root, "nothing", "/nothing", &attr), ==, ENOENT);
 	magma_client_free(c);
 	world_free(w);
