@@ -17,6 +17,7 @@ typedef struct {
 	gboolean proxy;               /* speak to the first host that answers only; chosen by itself per volcano that cannot be reached */
 	guint start_timeout_ms;       /* 0: 4500: "said within 5 s" */
 	guint call_timeout_ms;        /* a request nobody answers fails with EIO after that; 0: 60000 */
+	guint goodbye_timeout_ms;     /* how long magma_client_free may wait for the answers to its goodbyes; 0: 1000 */
 	const MagmaTrace *trace;
 } MagmaClientConfig;
 
