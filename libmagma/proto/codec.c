@@ -7,6 +7,9 @@
 /* Places in an encoded header that are adjusted where they stand. */
 #define AT_HOPS 3
 #define AT_FLAGS 4
+#define AT_EPOCH 16
+#define AT_CLIENT 24
+#define AT_WATERMARK 32
 #define NO_GROUPS 0xffff
 
 typedef struct {
@@ -239,4 +242,11 @@ void magma_msg_set_hops_flags(guint8 *msg, guint8 hops, guint32 flags)
 {
 	msg[AT_HOPS] = hops;
 	magma_be32_store(msg + AT_FLAGS, flags);
+}
+
+void magma_msg_set_sender(guint8 *msg, guint64 epoch, guint64 client, guint64 watermark)
+{
+	magma_be64_store(msg + AT_EPOCH, epoch);
+	magma_be64_store(msg + AT_CLIENT, client);
+	magma_be64_store(msg + AT_WATERMARK, watermark);
 }
