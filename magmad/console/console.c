@@ -1,3 +1,4 @@
+#define _GNU_SOURCE 1
 /* The listening socket and what all sessions share. */
 #include "magmad/console/session.h"
 #include "libmagma/base/err.h"
