@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 #include "magmad/daemonise.h"
 #include "libmagma/base/err.h"
 #include <errno.h>

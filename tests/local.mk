@@ -9,4 +9,4 @@ include tests/unit/console.mk
 include tests/unit/mount.mk
 include tests/sim/local.mk
 include tests/fuzz/local.mk
-EXTRA_DIST += tests/run
+EXTRA_DIST +=

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /* The listening socket and what all sessions share. */
 #include "magmad/console/session.h"
 #include "libmagma/base/err.h"

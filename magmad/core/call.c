@@ -29,15 +29,6 @@ typedef struct {
 	MagmaTime at;
 } Forward;
 
-static guint pair_hash(gconstpointer p)
-{
-	const guint64 *a = p;
-
-	return g_int64_hash(a) * 31 + g_int64_hash(a + 1);
-}
-
-static gboolean pair_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, 16) == 0; }
-
 static void forward_free(gpointer p)
 {
 	Forward *f = p;
@@ -49,7 +40,7 @@ static void forward_free(gpointer p)
 void call_init(Volcano *v)
 {
 	v->calls = g_hash_table_new(g_int64_hash, g_int64_equal);
-	v->forwards = g_hash_table_new_full(pair_hash, pair_equal, NULL, forward_free);
+	v->forwards = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, forward_free);
 	v->node_peers = g_hash_table_new(magma_addr_hash, (GEqualFunc)magma_addr_equal);
 }
 
@@ -80,7 +71,6 @@ void call_clear(Volcano *v)
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Call *c = value;
 		g_hash_table_iter_remove(&it);
-		c->xid = 0;
 		call_free(c);
 	}
 	g_hash_table_unref(v->calls);
@@ -187,6 +177,7 @@ static Call *call_new(Volcano *v, CallTo to, MagmaOp op, const void *req, GBytes
 	c->done = done;
 	c->user = user;
 	g_hash_table_insert(v->calls, &c->xid, c);
+	core_tick_soon(v);
 	return c;
 }
 

@@ -141,7 +141,6 @@ static void open_drop(Volcano *v, guint64 client, guint64 ino)
 		return;
 	g_hash_table_steal(v->opens, &ino);
 	open_set_free(o);
-	gc_check_open(v, ino);
 }
 
 void client_close(Volcano *v, guint64 client, guint64 ino)

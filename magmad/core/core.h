@@ -17,6 +17,7 @@
 #define COORD_LIMIT (30 * SECOND)             /* an operation over two volcanos gives up after this; below the client's 60 s */
 #define SETTLE_EVERY (SECOND / 4)             /* how often finished cross-volcano operations are made durable and settled */
 #define RESOLVE_AFTER (5 * SECOND)            /* a mark this old asks its coordinator */
+#define CAPABILITY_XATTR "security.capability"
 #define INO_BLOCK 65536                       /* inos reserved durably at a time: one small transaction for so many creates */
 
 typedef struct Op Op;
@@ -98,9 +99,9 @@ typedef struct {
 	GPtrArray *calls;             /* Call * outstanding */
 	guint timer;
 	/* rename */
-	gboolean have_lock;
-	MagmaFid walk;                /* where the loop check stands */
+	MagmaFid walk, walk_for;      /* where the loop check stands, and what it must not meet */
 	guint walk_steps, phase;
+	EntryRow target;              /* what the new name led to; target.child.ino 0: nothing */
 } Coord;
 
 struct Op {
@@ -153,6 +154,26 @@ typedef struct {
 	GBytes *head, *body;
 } Held;
 
+/* A content file that was written and is not known to be on disk. */
+typedef struct {
+	MagmaFid fid;
+	guint64 index;                /* of the commit that noted it: the first write waits for it */
+	guint64 writes;               /* counted, to see whether a sync covered all */
+	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size */
+	guint64 truncate_to;          /* from before this start; -1: none */
+	gboolean syncing;
+	MagmaTime last;
+} Dirty;
+
+/* Content operations under way on one flare. */
+typedef struct {
+	guint64 ino;
+	guint64 eof;                  /* end of file with all writes under way */
+	guint running;
+	gboolean converting;          /* inline to file: everything else waits */
+	Waitq wait;
+} Busy;
+
 struct Volcano {
 	VolcanoConfig cfg;
 	char *name, *fqdn, *software;
@@ -180,9 +201,13 @@ struct Volcano {
 	GHashTable *peers;            /* set of Peer * that live */
 	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts, *calls, *forwards, *node_peers;
 	GHashTable *orphans;          /* ino -> MagmaFid */
-	GHashTable *dirty;            /* set of ino with a write intent */
-	Waitq frozen;
-	guint tick, settle_timer, gc_running;
+	GHashTable *dirty;            /* ino -> Dirty *: content files with a write intent */
+	GHashTable *busy;             /* ino -> Busy *: contents that change their place, or are written right now */
+	Waitq ack_wait;               /* for the journal to reach what was committed */
+	gboolean syncing_orphans;
+	guint tick, gc_running;
+	gboolean quick, settling, map_changing;
+	GHashTable *all_ops;          /* set of Op *: volcano_free ends them */
 	guint64 tombstones;
 	VolcanoStats stats;
 	Move *move;
@@ -192,6 +217,9 @@ struct Volcano {
 /* volcano.c */
 static inline void core_enter(Volcano *v) { v->depth++; }
 void core_leave(Volcano *v);
+void core_tick_soon(Volcano *v);                      /* something with a deadline began */
+guint core_pair_hash(gconstpointer p);                /* hash keys of two u64 */
+gboolean core_pair_equal(gconstpointer a, gconstpointer b);
 MagmaTime core_now(Volcano *v);
 void core_say(Volcano *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 void core_set_map(Volcano *v, MagmaMap *map);         /* takes the reference; wakes what waits for a map */
@@ -208,10 +236,12 @@ void waitq_wake(Volcano *v, Waitq *q);
 void op_reply(Op *op, const void *fields, GBytes *body);  /* ends the operation; takes nothing */
 void op_error(Op *op, int error);
 void op_finish(Op *op, int error);                    /* op_error, or an empty reply for 0; nothing for WAIT */
+void op_drop(Op *op);                                  /* ends an operation nobody waits for */
 void op_send_held(Volcano *v, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body);
 void op_acked(Volcano *v, guint64 index);
 GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split);
 void op_message(Volcano *v, Peer *peer, GBytes *msg);
+void op_clear(Volcano *v);
 void op_local(Volcano *v, Call *call, GBytes *msg);   /* a call of this volcano to itself */
 Peer *peer_ref(Peer *p);
 void peer_unref(Peer *p);
@@ -243,7 +273,6 @@ void call_peer_opened(Volcano *v, Peer *p);
 void call_peer_closed(Volcano *v, Peer *p, const char *why);
 void call_map_changed(Volcano *v);
 void call_tick(Volcano *v);
-const char *call_last_failure(Volcano *v);
 /* A client's request that another volcano owns: passed on, the answer relayed. */
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route);
 gboolean call_relay(Volcano *v, const MagmaHdr *h, GBytes *msg);
@@ -268,11 +297,14 @@ void draft_del_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *e
 void draft_replace_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *old, const MagmaFid *child, guint32 type, MagmaTs now);
 /* Without links: gone at once, or an orphan while somebody has it open or there is more than the row. */
 void draft_destroy(Draft *d, FlareRow *row);
-void draft_dirty(Draft *d, guint64 ino, const MagmaKey *rk, gboolean dirty);
+/* Write intent: TAB_DIRTY, and with on FALSE also the inline copy that was kept until the content file was on disk. */
+void draft_dirty(Draft *d, const MagmaFid *fid, gboolean on);
 /* Commits; frees the draft. */
 guint64 draft_commit(Draft *d);
 /* Commits together with the operation's reply and ends the operation. Takes d. */
 void draft_reply(Draft *d, const void *fields);
+/* The same, but the operation goes on: it answers later with the same fields. */
+void draft_store_reply(Draft *d, const void *fields);
 
 /* lock.c */
 int name_check(Op *op, guint64 dir, MagmaBytes name);     /* 0, or WAIT: parked until the name is free */
@@ -300,7 +332,6 @@ void mark_free(gpointer m);
 guint mark_hash(gconstpointer p);
 gboolean mark_equal(gconstpointer a, gconstpointer b);
 void mark_forget_range(Volcano *v, const MagmaRange *r);
-Draft *op_draft_raw(Volcano *v);
 
 /* coord.c: the coordinator's side */
 void coord_start(Op *op);                                 /* a new attempt; keeps the age */
@@ -308,7 +339,7 @@ Part *coord_part(Op *op, MarkKind kind, const MagmaFid *target);
 /* Asks the participants from index `from` on that live elsewhere; then(op) runs when all have answered (coord_error() says how). */
 void coord_prepare(Op *op, guint from, void (*then)(Op *op));
 int coord_error(Op *op);
-void coord_abort(Op *op, int error);                      /* undoes and answers error; MAGMA_EBACKOFF tries again after a moment */
+void coord_abort(Op *op, int error);                      /* undoes and answers error (0: an empty reply); MAGMA_EBACKOFF tries again after a moment */
 /* Adds the commit row to d if anybody else takes part, commits with the reply, tells the participants. Takes d; ends the operation. */
 void coord_commit(Op *op, Draft *d, const void *fields);
 void coord_free(Op *op);
@@ -320,10 +351,29 @@ void coord_settle_now(Volcano *v);
 /* gc.c: orphans, write intents */
 void gc_orphan(Volcano *v, const MagmaFid *fid);
 void gc_tick(Volcano *v);
-void gc_check_open(Volcano *v, guint64 ino);
-void gc_recover_dirty(Volcano *v, void (*done)(Volcano *v));
+/* After the start: sizes and times of flares with a write intent are taken from their content files; then done. */
+void gc_recover(Volcano *v, void (*done)(Volcano *v));
+void gc_forget_range(Volcano *v, const MagmaRange *r);
+
+/* op_content.c */
+void content_busy_free(gpointer p);
+Busy *content_begin(Volcano *v, guint64 ino, guint64 eof);      /* content operations under way are counted; each begin has its end */
+void content_end(Volcano *v, guint64 ino);
+gboolean content_wait(Op *op, guint64 ino);                     /* parked while the content moves from inline to a file */
+int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n);
+void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n);
+int content_convert(Op *op, const FlareRow *row);               /* to a file; always WAIT or an error: the operation is run again */
+int content_intent(Op *op, const FlareRow *row);                /* the write intent is in the journal: 0, WAIT */
+void content_kill_priv(Draft *d, FlareRow *row);
+guint64 content_blocks(guint64 bytes);
+gboolean core_no_room(Volcano *v);
 
 /* members.c */
+void members_reload(Volcano *v, void (*done)(Volcano *v, int error));     /* brings what is kept in memory (marks, commits, replies ...) up to the rows */
+void members_learn(Volcano *v, const guint8 *p, gsize n);                 /* an encoded map: used if newer */
+void members_fetch_map(Volcano *v);
+/* The coordinator's only way to a new map: durable first, then told to all, then done. Takes map. */
+void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user);
 void members_start(Volcano *v);
 void members_tick(Volcano *v);
 void members_clear(Volcano *v);
@@ -333,6 +383,8 @@ gboolean move_frozen(Volcano *v, const MagmaKey *k);
 void move_content_changed(Volcano *v, const MagmaFid *fid);
 void move_tick(Volcano *v);
 void move_clear(Volcano *v);
+void move_map_changed(Volcano *v);                    /* the map may tell this volcano to hand a slice over, or that it is done */
+void move_plan(Volcano *v);                           /* coordinator: a volcano without a slice gets one */
 
 /* Handlers, one per operation of the table that is not answered elsewhere. */
 #define CORE_X_(name, number, flags) void handle_##name(Op *op);

@@ -1,4 +1,5 @@
 /* The life of an operation: from the message, through evaluation, to the reply that waits for the journal. */
+#include <fcntl.h>
 #include "magmad/core/core.h"
 
 Peer *peer_ref(Peer *p)
@@ -46,6 +47,7 @@ Op *op_new(Volcano *v, const MagmaHdr *h, const MagmaAny *req, GBytes *msg, Peer
 	op->started = core_now(v);
 	op->age = (guint64)op->now.sec * 1000000 + op->now.nsec / 1000;
 	v->stats.ops_running++;
+	g_hash_table_add(v->all_ops, op);
 	return op;
 }
 
@@ -53,6 +55,7 @@ static void op_free(Op *op)
 {
 	Volcano *v = op->v;
 
+	g_hash_table_remove(v->all_ops, op);
 	if (op->registered && op->client)
 		g_hash_table_remove(op->client->running, &op->hdr.xid);
 	coord_free(op);
@@ -91,6 +94,30 @@ void waitq_wake(Volcano *v, Waitq *q)
 	}
 }
 
+/* The end of the volcano: whatever still runs is forgotten, as a kill would. */
+void op_clear(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer op;
+	Held *h;
+
+	v->depth++;
+	while (g_hash_table_iter_init(&it, v->all_ops), g_hash_table_iter_next(&it, &op, NULL)) {
+		if (((Op *)op)->coord)
+			((Op *)op)->coord->waiting = 0;
+		op_free(op);
+	}
+	g_queue_clear(&v->runq);
+	while ((h = g_queue_pop_head(&v->held))) {
+		peer_unref(h->peer);
+		g_bytes_unref(h->head);
+		if (h->body)
+			g_bytes_unref(h->body);
+		g_slice_free(Held, h);
+	}
+	v->depth--;
+}
+
 /* The entry point that is on top runs what became runnable; nobody below it does. */
 void core_leave(Volcano *v)
 {
@@ -99,10 +126,12 @@ void core_leave(Volcano *v)
 	if (v->depth == 1) {
 		while ((op = g_queue_pop_head(&v->runq))) {
 			op->queued = FALSE;
-			op->running = TRUE;
-			op->step(op);
-			op->running = FALSE;
-			if (op->done)
+			if (!op->done) {
+				op->running = TRUE;
+				op->step(op);
+				op->running = FALSE;
+			}
+			if (op->done && !op->queued)
 				op_free(op);
 		}
 	}
@@ -110,7 +139,7 @@ void core_leave(Volcano *v)
 }
 
 /* A step may end its operation while it runs, or a completion may end it from outside. */
-static void op_end(Op *op)
+void op_drop(Op *op)
 {
 	op->done = TRUE;
 	if (!op->running && !op->queued)
@@ -170,6 +199,7 @@ void op_acked(Volcano *v, guint64 index)
 			g_bytes_unref(h->body);
 		g_slice_free(Held, h);
 	}
+	waitq_wake(v, &v->ack_wait);
 	core_leave(v);
 }
 
@@ -185,7 +215,7 @@ static void answer(Op *op, GBytes *head, GBytes *body)
 				h.error ? magma_strerror(h.error) : "ok");
 	}
 	op_send_held(op->v, op->v->last_index, op->peer, op->call, head, body);
-	op_end(op);
+	op_drop(op);
 }
 
 void op_reply(Op *op, const void *fields, GBytes *body)
@@ -247,10 +277,11 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	}
 	client_heard(op->v, op->client, &op->hdr);
-	if (!(info->flags & MAGMA_OP_MUTATES))
+	/* An open that truncates is done once as well. */
+	if (!(info->flags & MAGMA_OP_MUTATES) && !(op->hdr.op == MAGMA_OP_open && op->req.req_open.flags & O_TRUNC))
 		return TRUE;
 	if (op_is_repeat(op->v, op->client, op->peer, &op->hdr)) {
-		op_end(op);
+		op_drop(op);
 		return FALSE;
 	}
 	g_hash_table_insert(op->client->running, &op->hdr.xid, op);
@@ -324,7 +355,7 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 			else
 				op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
 			if (!op->done)
-				op_end(op);
+				op_drop(op);
 			break;
 		}
 	} else {

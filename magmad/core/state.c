@@ -213,20 +213,37 @@ void draft_destroy(Draft *d, FlareRow *row)
 			d->rows[i].deleted = TRUE;
 }
 
-typedef struct { guint64 ino; gboolean on; } DirtyChange;
+typedef struct { MagmaFid fid; gboolean on; } DirtyChange;
 
-void draft_dirty(Draft *d, guint64 ino, const MagmaKey *rk, gboolean on)
+void draft_dirty(Draft *d, const MagmaFid *fid, gboolean on)
 {
 	guint8 k[STORE_KEY_MAX];
-	DirtyChange change = { ino, on };
+	gsize kl = key_ino(k, fid->ino);
+	DirtyChange change = { *fid, on };
 
-	if (on)
-		txn_put(d->txn, TAB_DIRTY, k, key_ino(k, ino), rk, "", 0);
-	else
-		txn_del(d->txn, TAB_DIRTY, k, key_ino(k, ino), rk);
+	if (on) {
+		txn_put(d->txn, TAB_DIRTY, k, kl, &fid->key, "", 0);
+	} else {
+		txn_del(d->txn, TAB_DIRTY, k, kl, &fid->key);
+		txn_del(d->txn, TAB_DATA, k, kl, &fid->key);
+	}
 	if (!d->dirty)
 		d->dirty = g_array_new(FALSE, FALSE, sizeof change);
 	g_array_append_val(d->dirty, change);
+}
+
+static void note_dirty(Volcano *v, const DirtyChange *c, guint64 index)
+{
+	if (!c->on) {
+		g_hash_table_remove(v->dirty, &c->fid.ino);
+		return;
+	}
+	Dirty *d = g_new0(Dirty, 1);
+	d->fid = c->fid;
+	d->index = index;
+	d->truncate_to = G_MAXUINT64;
+	d->last = core_now(v);
+	g_hash_table_replace(v->dirty, &d->fid.ino, d);
 }
 
 static void encode_rows(Draft *d)
@@ -249,20 +266,15 @@ guint64 draft_commit(Draft *d)
 
 	encode_rows(d);
 	guint64 index = core_commit(v, g_steal_pointer(&d->txn));
-	for (guint i = 0; d->dirty && i < d->dirty->len; i++) {
-		DirtyChange *c = &g_array_index(d->dirty, DirtyChange, i);
-		if (c->on)
-			g_hash_table_add(v->dirty, g_memdup2(&c->ino, sizeof c->ino));
-		else
-			g_hash_table_remove(v->dirty, &c->ino);
-	}
+	for (guint i = 0; d->dirty && i < d->dirty->len; i++)
+		note_dirty(v, &g_array_index(d->dirty, DirtyChange, i), index);
 	for (guint i = 0; d->orphans && i < d->orphans->len; i++)
 		gc_orphan(v, &g_array_index(d->orphans, MagmaFid, i));
 	draft_free(d);
 	return index;
 }
 
-void draft_reply(Draft *d, const void *fields)
+void draft_store_reply(Draft *d, const void *fields)
 {
 	Op *op = d->op;
 	Volcano *v = op->v;
@@ -274,5 +286,12 @@ void draft_reply(Draft *d, const void *fields)
 	guint64 index = draft_commit(d);
 	if (c)
 		client_reply_committed(c, op->hdr.xid, index);
+}
+
+void draft_reply(Draft *d, const void *fields)
+{
+	Op *op = d->op;
+
+	draft_store_reply(d, fields);
 	op_reply(op, fields, NULL);
 }

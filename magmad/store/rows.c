@@ -44,7 +44,8 @@ static guint64 key_begin(const guint8 *key, gsize klen)
 {
 	guint8 b[8] = { 0 };
 
-	memcpy(b, key, MIN(klen, sizeof b));
+	if (klen)
+		memcpy(b, key, MIN(klen, sizeof b));
 	guint64 v;
 	memcpy(&v, b, sizeof v);
 	return GUINT64_FROM_BE(v);

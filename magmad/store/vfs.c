@@ -21,7 +21,7 @@ typedef struct {
 	NowaitVfs *owner;
 	int fd;                       /* -1: not a file we read ourselves */
 	gboolean own_fd;
-	_Alignas(16) char real[];
+	_Alignas(8) char real[];
 } NowaitFile;
 
 #define OWNER(v) ((NowaitVfs *)(v))
