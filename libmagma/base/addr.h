@@ -1,6 +1,7 @@
 /* A UDP address, IPv4 or IPv6, small, comparable and free of system types. */
 #pragma once
 #include <glib.h>
+#include "libmagma/base/wire.h"
 
 typedef struct {
 	guint8 family;      /* 4, 6, or 0 for none */
@@ -16,6 +17,11 @@ guint magma_addr_hash(gconstpointer addr);
 char *magma_addr_format(const MagmaAddr *a, char *out);
 /* Without the port. */
 char *magma_addr_format_ip(const MagmaAddr *a, char *out);
-/* Numeric "1.2.3.4", "1.2.3.4:99", "::1", "[::1]:99"; port from default_port where the text has none. No name service. */
+/* Numeric "1.2.3.4", "1.2.3.4:99", "::1", "[::1]:99"; a scope as a number ("fe80::1%2"); port from
+ * default_port where the text has none. No name service. */
 gboolean magma_addr_parse(const char *text, guint16 default_port, MagmaAddr *out);
 MagmaAddr magma_addr_with_port(const MagmaAddr *a, guint16 port);
+
+/* u8 family; 4 or 16 bytes of address; IPv6: u32 scope; u16 port. Family 0 stands alone. */
+void magma_put_addr(GByteArray *out, const MagmaAddr *a);
+void magma_get_addr(MagmaReader *r, MagmaAddr *out);

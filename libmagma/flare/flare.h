@@ -11,6 +11,7 @@
 #define MAGMA_XATTR_MAX 65536
 #define MAGMA_INLINE_MAX 8192         /* contents up to this size live in the store's rows */
 #define MAGMA_ROOT_INO 1
+#define MAGMA_GROUPS_MAX 8192         /* supplementary groups in one request (32 KiB of the 64 KiB beside the content); more are not sent */
 
 /* A flare's id. key: SHA-1 of its path at birth, says which volcano has it. ino: unique in the network, never reused:
  * 16 bits of maker (from the lava map, one per life of a storage folder), 48 bits of the maker's counter. */
@@ -68,7 +69,8 @@ int magma_perm_sticky(const MagmaCred *c, guint32 dir_mode, guint32 dir_uid, gui
 int magma_perm_chmod(const MagmaCred *c, const MagmaAttr *a, guint32 *mode);
 /* chown(2): uid or gid (guint32)-1 leaves it. Only root gives away; the owner may change to a group it is in. */
 int magma_perm_chown(const MagmaCred *c, const MagmaAttr *a, guint32 uid, guint32 gid);
-/* Mode after a write, truncate or chown by somebody without CAP_FSETID: no S_ISUID, no S_ISGID where group-executable. */
+/* Mode after a write, truncate or chown by somebody without CAP_FSETID: no S_ISUID, no S_ISGID where group-executable.
+ * A directory keeps both. */
 guint32 magma_mode_killpriv(guint32 mode);
 
 /* 1..255 bytes, no '/', no NUL, not "." or "..". */

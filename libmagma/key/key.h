@@ -1,6 +1,7 @@
 /* Keys: 160-bit SHA-1 values of paths (FIPS 180-4), and closed ranges of them. Pure; any thread. */
 #pragma once
 #include <glib.h>
+#include "libmagma/base/wire.h"
 
 #define MAGMA_KEY_LEN 20
 #define MAGMA_KEY_HEX 41
@@ -28,3 +29,7 @@ gboolean magma_range_has(const MagmaRange *r, const MagmaKey *k);
 MagmaKey magma_range_middle(const MagmaRange *r);
 /* Share of the keyspace, 0..1. */
 double magma_range_share(const MagmaRange *r);
+
+/* The 20 bytes as they are. */
+void magma_put_key(GByteArray *out, const MagmaKey *k);
+MagmaKey magma_get_key(MagmaReader *r);

@@ -17,7 +17,7 @@ typedef struct {
 	guint16 id;                   /* the maker number of its inos; never reused; 1 is the bootstrap */
 	MagmaVolcanoState state;
 	char *name;                   /* nickname, 1..63 bytes of [A-Za-z0-9._-] */
-	char *fqdn;                   /* 1..255 bytes */
+	char *fqdn;                   /* 1..255 printable ASCII characters */
 	MagmaAddr addr;               /* flare port; node port is +1, console +2 */
 	MagmaRange slice;             /* when ACTIVE */
 	guint32 bandwidth;            /* Kbit/s, declared */
@@ -44,22 +44,24 @@ typedef struct {
 	MagmaMove move;
 } MagmaMap;
 
+/* Empty, of epoch 1, keeping one copy, without a coordinator. */
 MagmaMap *magma_map_new(const guint8 network[16], guint16 copies_wanted);
 MagmaMap *magma_map_ref(MagmaMap *m);
 void magma_map_unref(MagmaMap *m);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MagmaMap, magma_map_unref)
 /* A deep copy that may be changed; call magma_map_seal after changing it. */
 MagmaMap *magma_map_copy(const MagmaMap *m);
-/* Adds a volcano (strings are copied); returns it, owned by the map. */
+/* Adds a volcano (strings are copied); returns it, owned by the map. next_id is raised above its id. */
 MagmaVolcano *magma_map_add(MagmaMap *m, const MagmaVolcano *v);
-/* Rebuilds the ring and checks the rules: unique id, name, fqdn and address; slices that tile the keyspace without gap or overlap.
+/* Rebuilds the ring and checks the rules: unique id, name, fqdn and address; slices that tile the keyspace without gap or overlap;
+ * ids below next_id; a coordinator and a move (inside its source's slice) of volcanos that are there. Without an ACTIVE volcano there is no slice.
  * NULL, or a static text that says which rule is broken. */
 const char *magma_map_seal(MagmaMap *m);
 /* The volcano that owns key: O(log n). NULL only in a map without slices. */
 const MagmaVolcano *magma_map_route(const MagmaMap *m, const MagmaKey *key);
 const MagmaVolcano *magma_map_by_id(const MagmaMap *m, guint16 id);
 const MagmaVolcano *magma_map_by_name(const MagmaMap *m, const char *name);
-/* The next volcano of the ring after v (v itself when alone). */
+/* The next volcano of the ring after v (v itself when alone, or without a slice). */
 const MagmaVolcano *magma_map_after(const MagmaMap *m, const MagmaVolcano *v);
 void magma_map_encode(const MagmaMap *m, GByteArray *out);
 /* NULL for bytes that are not a map that seals. */

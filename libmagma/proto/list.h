@@ -1,4 +1,5 @@
-/* Lists inside blob and data fields. Writers append one element; readers take one from a MagmaReader: check r->error after the loop. Pure. */
+/* Lists inside blob and data fields. Writers append one element; readers take one from a MagmaReader: check r->error after the loop. Pure.
+ * magma_put_key and magma_put_addr stand in key.h and addr.h. */
 #pragma once
 #include "libmagma/base/addr.h"
 #include "libmagma/proto/msg.h"
@@ -10,18 +11,14 @@ typedef struct {
 	MagmaBytes name;
 } MagmaDirent;
 
-void magma_put_key(GByteArray *out, const MagmaKey *k);
 void magma_put_fid(GByteArray *out, const MagmaFid *f);
 void magma_put_ts(GByteArray *out, MagmaTs t);
 void magma_put_attr(GByteArray *out, const MagmaAttr *a);
 void magma_put_dirent(GByteArray *out, const MagmaDirent *d);
-void magma_put_addr(GByteArray *out, const MagmaAddr *a);
 /* u32 length and bytes */
 void magma_put_counted(GByteArray *out, const void *p, guint32 n);
-MagmaKey magma_get_key(MagmaReader *r);
 MagmaFid magma_get_fid(MagmaReader *r);
 MagmaTs magma_get_ts(MagmaReader *r);
 void magma_get_attr(MagmaReader *r, MagmaAttr *out);
 void magma_get_dirent(MagmaReader *r, MagmaDirent *out);   /* the name is checked */
-void magma_get_addr(MagmaReader *r, MagmaAddr *out);
 MagmaBytes magma_get_counted(MagmaReader *r, guint32 max);

@@ -5,6 +5,8 @@
 #include "libmagma/proto/ops.h"
 
 #define MAGMA_PROTO_VERSION 1
+#define MAGMA_TEXT_MAX 1024           /* bytes of a text field: names of attributes (255) and volcanos (255), sentences for people */
+#define MAGMA_BLOB_MAX 65536          /* bytes of a blob field: MAGMA_XATTR_MAX */
 
 typedef struct {
 	const guint8 *data;
@@ -63,9 +65,9 @@ typedef struct {
 	guint8 hops;
 	guint32 flags;
 	guint64 xid;                  /* of this client; replies repeat it */
+	guint64 client;               /* random, one per mount or tool; 0: none (node operations); replies repeat it */
 	guint64 epoch;                /* of the sender's map */
 	/* requests */
-	guint64 client;               /* random, one per mount or tool; 0: none (node operations) */
 	guint64 watermark;            /* lowest xid of the client still without an answer */
 	MagmaCred cred;
 	/* replies */
@@ -85,11 +87,17 @@ typedef struct {
 	int route;                    /* index in req of the field that routes it; -1: none */
 } MagmaOpInfo;
 const MagmaOpInfo *magma_op_info(guint number);      /* NULL: no such operation */
+/* "u8" ... "data", as in the table. */
+const char *magma_field_type_name(MagmaFieldType type);
+/* Limit in bytes of a field of MagmaBytes; 0 for the other types. */
+guint32 magma_field_max(MagmaFieldType type);
 
 /* Header and fields appended to out. With split, the bytes of a trailing data field are left out (only its length is written): they
- * follow as the body of magma_conn_send. fields may be NULL for a reply with an error. */
+ * follow as the body of magma_conn_send. fields may be NULL for a reply with an error. Fields over their limit, and empty names, are the caller's bug (asserted);
+ * of more than MAGMA_GROUPS_MAX groups the first are sent. A push has the header of neither a request nor a reply, and the fields of a request. */
 void magma_msg_encode(const MagmaHdr *h, const void *fields, gboolean split, GByteArray *out);
-/* Decodes a whole message; fields point into p. 0 or EPROTO: unknown operation, a field over its limit, too short, bytes left over. */
+/* Decodes a whole message; fields point into p. 0 or EPROTO: unknown operation, a field over its limit, too short, bytes left over.
+ * Not checked here: whether a session of that kind may ask for it (MAGMA_OP_NODE, MAGMA_OP_CLIENT). */
 int magma_msg_decode(const guint8 *p, gsize n, MagmaHdr *h, MagmaAny *fields);
 /* Only the header; what follows starts at *fields_at. For forwarding. */
 int magma_msg_peek(const guint8 *p, gsize n, MagmaHdr *h, gsize *fields_at);
@@ -100,5 +108,7 @@ void magma_fields_encode(MagmaOp op, MagmaMsgKind kind, const void *fields, GByt
 int magma_fields_decode(MagmaOp op, MagmaMsgKind kind, const guint8 *p, gsize n, MagmaAny *fields);
 /* Adjusts an encoded message in place, where it stands fixed: hops, flags. */
 void magma_msg_set_hops_flags(guint8 *msg, guint8 hops, guint32 flags);
+/* The same for a request that its client sends again: what may have changed since. */
+void magma_msg_set_sender(guint8 *msg, guint64 epoch, guint64 client, guint64 watermark);
 /* One line for the debug channels: "lookup dir=0c1f...:12 name=readme.txt". Free with g_free. */
 char *magma_msg_dump(const MagmaHdr *h, const MagmaAny *fields);
