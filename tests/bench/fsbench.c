@@ -8,7 +8,6 @@
  *   unlink N       the files of "create N 1"                                   per s
  *   mkdir N        directories                                                 per s
  *   clean          removes what the others left */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

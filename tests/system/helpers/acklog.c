@@ -3,7 +3,6 @@
  * acklog check DIR LOG              replays LOG in memory and compares: everything acknowledged is there, byte for byte, and nothing else. The one
  *                                   operation that was not acknowledged, if LOG ends in one, may be done, half done (contents) or not done.
  * LOG lies on another file system, so it survives what the test does to DIR. */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,4 @@
 /* Attributes: mode, owner, size, times, extended attributes, statfs, access. */
-#define _GNU_SOURCE
 #include "tests/system/helpers/tap.h"
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,6 +1,5 @@
 /* console ADDR PORT SECRET COMMAND...   a telnet client for scripts: logs in (unless SECRET is -), gives the commands one after the other, each when the
  * prompt is there, and prints the answers. Exit code 0: all answered; 1: the connection ended or 10 s went by without a prompt. */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>

@@ -5,7 +5,6 @@
  *   many     N connections at once, each with a line, held for a second
  *   silent   commands whose answers are never read
  * The other end may close the connection whenever it likes; only a refused first connection is a failure. */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

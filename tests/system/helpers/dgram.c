@@ -2,7 +2,6 @@
  * dgram ADDR PORT COUNT SEED forged   first listens (raw socket, root) to what others send to ADDR:PORT until it has seen 50 datagrams or 5 s went by, then
  *                                     sends COUNT of them again: as they were, cut, lengthened, with bits turned, from their sender's address or another
  * Prints how many were sent, and answered (random only). IPv4. */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/ip.h>

@@ -1,5 +1,4 @@
 /* Directories: what a reader sees while entries come and go. */
-#define _GNU_SOURCE
 #include "tests/system/helpers/tap.h"
 #include <dirent.h>
 #include <fcntl.h>

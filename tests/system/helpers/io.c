@@ -1,5 +1,4 @@
 /* Contents: read, write, append, holes, fallocate, mmap, files without a name. */
-#define _GNU_SOURCE
 #include "tests/system/helpers/tap.h"
 #include <fcntl.h>
 #include <linux/falloc.h>

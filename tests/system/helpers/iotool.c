@@ -7,7 +7,6 @@
  *   lock FILE            holds an flock on FILE until its stdin ends; prints "locked"
  *   dataend FILE         prints the offset behind the last byte that is not zero; scribble FILE OFFSET LEN turns all bits there
  *   map FILE SECONDS     stores through a shared mapping for that long, then compares what read sees */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

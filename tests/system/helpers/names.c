@@ -1,5 +1,4 @@
 /* Names: create, mkdir, mknod, symlink, link, unlink, rmdir, rename, lookup. */
-#define _GNU_SOURCE
 #include "tests/system/helpers/tap.h"
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,4 @@
 /* Permissions: what other users may do. Everything by relative paths: the root directory may be closed to others. */
-#define _GNU_SOURCE
 #include "tests/system/helpers/tap.h"
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "tests/system/helpers/tap.h"
 #include <fcntl.h>
 #include <grp.h>

@@ -1,6 +1,5 @@
 /* twomounts A B [FILTER...]: A and B are two mounts of the same directory. What one has seen done, the other sees done. With A = B it holds on any
  * file system, which is how it is tested itself. */
-#define _GNU_SOURCE
 #include "tests/system/helpers/tap.h"
 #include <dirent.h>
 #include <fcntl.h>
