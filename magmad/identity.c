@@ -98,10 +98,13 @@ static gboolean get_pending(GKeyFile *kf, const char *file, Identity *id, GError
 
 static gboolean check_format(GKeyFile *kf, const char *file, GError **error)
 {
-	guint64 format;
+	g_autoptr(GError) e = NULL;
+	guint64 format = g_key_file_get_uint64(kf, "store", "format", &e);      /* the store's own key (store/layout.c) */
 
-	if (!get_number(kf, file, "format", 1, G_MAXUINT64, &format, error))
+	if (e || !format) {
+		g_set_error(error, MAGMA_ERROR, EINVAL, "%s: [store] format is missing or no number", file);
 		return FALSE;
+	}
 	if (format > DISKSTORE_FORMAT) {
 		g_set_error(error, MAGMA_ERROR, EPROTO, "%s: the folder has format %" G_GUINT64_FORMAT ", this magmad knows up to %d: start a newer magmad", file, format,
 			DISKSTORE_FORMAT);
@@ -151,7 +154,7 @@ char *identity_format(const Identity *id)
 	char addr[MAGMA_ADDR_TEXT];
 
 	g_key_file_set_comment(kf, NULL, NULL, " Written by magmad. Keep it secret: whoever reads the psk is in the network.", NULL);
-	g_key_file_set_uint64(kf, GROUP, "format", DISKSTORE_FORMAT);
+	g_key_file_set_uint64(kf, "store", "format", DISKSTORE_FORMAT);
 	g_key_file_set_string(kf, GROUP, "name", id->name);
 	g_key_file_set_string(kf, GROUP, "fqdn", id->fqdn);
 	g_key_file_set_string(kf, GROUP, "addr", magma_addr_format_ip(&id->addr, addr));

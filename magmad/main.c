@@ -191,7 +191,7 @@ static gboolean take_folder(Daemon *d, GError **error)
 
 static gboolean open_store(Daemon *d, GError **error)
 {
-	DiskStoreConfig cfg = { .dir = d->dir, .cache_bytes = CACHE_BYTES, .trace = &d->trace };
+	DiskStoreConfig cfg = { .dir = d->dir, .cache_bytes = CACHE_BYTES, .trace = &d->trace, .lock_fd = dup(d->lock_fd) };
 
 	if (d->first && (!diskstore_create(d->dir, error) || !identity_save(d->id, d->dir, error)))
 		return FALSE;
