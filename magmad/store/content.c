@@ -34,6 +34,7 @@ typedef struct {
 	Contents *c;
 	File *file;
 	guint64 lo, hi;               /* what it touches, hi exclusive */
+	gboolean extends;             /* makes the file longer than the operations before it do */
 	gboolean started, queued;
 	GList link;
 	void (*done)(void);           /* by kind */
@@ -190,6 +191,8 @@ static gboolean must_follow(const Op *op, const Op *earlier)
 		return TRUE;
 	if (only_looks(k) && only_looks(e))
 		return FALSE;
+	if (op->extends && earlier->extends)
+		return TRUE;            /* the later one alone would make the file longer over what lies between */
 	return op->lo < earlier->hi && earlier->lo < op->hi;
 }
 
@@ -225,7 +228,8 @@ static void op_plan(Op *op)
 		break;
 	case CONTENT_WRITE:
 		if (f->planned_known) {
-			op->lo = end > f->planned ? MIN(op->io.off, f->planned) : op->io.off;
+			op->extends = end > f->planned;
+			op->lo = op->extends ? MIN(op->io.off, f->planned) : op->io.off;
 			op->hi = end;
 			f->planned = MAX(f->planned, end);
 		}
@@ -291,8 +295,11 @@ static void file_learn(Contents *c, File *f, const Op *op)
 	} else if (f->fd >= 0) {
 		if (!was_open)
 			f->blocks = io->blocks_before;
-		/* Operations in parallel come back in any order; only barriers, which are alone, make a file smaller. */
-		f->size = !was_open || is_barrier(io->kind) ? io->size : MAX(f->size, io->size);
+		/* Operations in parallel come back in any order; only barriers make a file smaller, and of the others only a sync may be out together with one. */
+		if (!was_open || is_barrier(io->kind))
+			f->size = io->size;
+		else if (io->kind != CONTENT_SYNC)
+			f->size = MAX(f->size, io->size);
 		f->state = FILE_OPEN;
 		if (!only_looks(io->kind))
 			count_blocks(c, f, io->blocks);

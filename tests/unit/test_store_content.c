@@ -58,7 +58,8 @@ static char *read_text(Store *s, const MagmaFid *fid, guint64 off, guint32 len)
 	g_assert_cmpint(a.error, ==, 0);
 	gsize n;
 	const char *p = g_bytes_get_data(a.data, &n);
-	char *text = g_strndup(p, n);
+	char *text = g_malloc0(n + 1);
+	memcpy(text, p, n);
 	g_bytes_unref(a.data);
 	return text;
 }
