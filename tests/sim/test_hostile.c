@@ -259,7 +259,7 @@ static gsize mangle(SimNet *net, guint8 *d, gsize n)
 		d[simnet_random(net, (guint32)n)] ^= (guint8)(1 << simnet_random(net, 8));
 		return n;
 	case 2:
-		for (gsize i = DATA_HEADER; i < n; i++)          /* right header, random rest */
+		for (gsize i = DGRAM_PREFIX; i < n; i++)         /* a connection id that exists, random rest */
 			d[i] = (guint8)simnet_random(net, 256);
 		return n;
 	case 3:
