@@ -17,6 +17,8 @@ typedef struct {
 	gboolean proxy;               /* speak to the first host that answers only; chosen by itself per volcano that cannot be reached */
 	guint start_timeout_ms;       /* 0: 4500: "said within 5 s" */
 	guint call_timeout_ms;        /* a request nobody answers fails with EIO after that; 0: 60000 */
+	guint goodbye_timeout_ms;     /* how long magma_client_free may wait for the answers to its goodbyes; 0: 1000 */
+	gboolean no_wait;             /* magma_client_free does not wait for the goodbyes to be answered: for a client that shares its thread with a volcano */
 	const MagmaTrace *trace;
 } MagmaClientConfig;
 
@@ -37,7 +39,8 @@ typedef void (*MagmaReplyFn)(void *user, int error, const MagmaAny *rep, GBytes 
 guint64 magma_client_call(MagmaClient *c, MagmaOp op, const MagmaCred *cred, const void *req, GBytes *body, MagmaReplyFn done, void *user);
 /* The caller no longer wants the answer (FUSE interrupt): done is called with EINTR at once if the request was never sent; else when answered. */
 void magma_client_cancel(MagmaClient *c, guint64 xid);
-/* To one volcano by id instead of by key: hello, ping, map, goodbye, reopen. */
+/* To one volcano by id instead of by key: hello, ping, map, goodbye, reopen. Volcano 0: the one this client reached first, or speaks through. Fails with
+ * EHOSTUNREACH where there is no direct session and none can be made (proxy). */
 guint64 magma_client_call_volcano(MagmaClient *c, guint16 volcano, MagmaOp op, const void *req, MagmaReplyFn done, void *user);
 /* Runs the context until the answer is there; *msg (may be NULL) gets a reference that keeps rep's bytes alive. Returns the error. For tools. */
 int magma_client_call_sync(MagmaClient *c, MagmaOp op, const MagmaCred *cred, const void *req, MagmaAny *rep, GBytes **msg);
@@ -51,7 +54,7 @@ void magma_client_unhold(MagmaClient *c, const MagmaFid *fid);
 /* The map now in use; borrowed until the loop runs again. */
 const MagmaMap *magma_client_map(const MagmaClient *c);
 guint64 magma_client_id(const MagmaClient *c);
-/* Smoothed round trip to that volcano in microseconds, 0 if there is no session. */
+/* Smoothed round trip to that volcano (0: as in magma_client_call_volcano) in microseconds, 0 if there is no session. */
 MagmaTime magma_client_rtt(const MagmaClient *c, guint16 volcano);
 
 /* Path to flare, from the root of the network, symlinks not followed: LOOKUPs and guessed keys in parallel. done gets the LOOKUP-like result. */

@@ -1,1 +1,11 @@
-nobase_magmainclude_HEADERS += libmagma/client/client.h
+libmagma_libmagma_core_la_SOURCES += libmagma/client/client.c libmagma/client/client-internal.h
+libmagma_libmagma_core_la_SOURCES += libmagma/client/start.c
+libmagma_libmagma_core_la_SOURCES += libmagma/client/peer.c
+libmagma_libmagma_core_la_SOURCES += libmagma/client/call.c
+libmagma_libmagma_core_la_SOURCES += libmagma/client/open.c
+libmagma_libmagma_core_la_SOURCES += libmagma/client/lookup.c
+libmagma_libmagma_core_la_SOURCES += libmagma/client/resolve.c
+libmagma_libmagma_core_la_SOURCES += libmagma/client/locate.c
+libmagma_libmagma_core_la_SOURCES += libmagma/client/path.c
+libmagma_libmagma_core_la_SOURCES += libmagma/client/secret.c
+nobase_magmainclude_HEADERS += libmagma/client/client.h libmagma/client/locate.h libmagma/client/path.h libmagma/client/secret.h

@@ -1,5 +1,5 @@
 /* Sockets and event loop under sessions: the only place in libmagma that touches either. One MagmaNet is one UDP socket with its endpoint,
- * living on one GMainContext; all functions from that context's thread. */
+ * living on one GMainContext; all functions from that context's thread. Callbacks may call any of these functions, magma_net_free too, but not run the context. */
 #pragma once
 #include <glib.h>
 #include "libmagma/xport/xport.h"
@@ -24,6 +24,10 @@ void magma_net_close(MagmaNet *net, MagmaConn *c);
 void magma_net_flush(MagmaNet *net);
 MagmaEndpoint *magma_net_endpoint(MagmaNet *net);
 const MagmaAddr *magma_net_local(const MagmaNet *net);
+/* For whoever must wait for answers without running the context (a goodbye, a fork): the descriptor to poll for reading, and one turn of this socket
+ * alone: reads, timers, sends. Returns the endpoint's next deadline. */
+int magma_net_fd(const MagmaNet *net);
+MagmaTime magma_net_turn(MagmaNet *net);
 /* Monotonic microseconds (CLOCK_BOOTTIME), as the endpoint is fed. */
 MagmaTime magma_net_now(void);
 

@@ -65,9 +65,9 @@ typedef struct {
 	guint8 hops;
 	guint32 flags;
 	guint64 xid;                  /* of this client; replies repeat it */
+	guint64 client;               /* random, one per mount or tool; 0: none (node operations); replies repeat it */
 	guint64 epoch;                /* of the sender's map */
 	/* requests */
-	guint64 client;               /* random, one per mount or tool; 0: none (node operations) */
 	guint64 watermark;            /* lowest xid of the client still without an answer */
 	MagmaCred cred;
 	/* replies */
@@ -108,5 +108,7 @@ void magma_fields_encode(MagmaOp op, MagmaMsgKind kind, const void *fields, GByt
 int magma_fields_decode(MagmaOp op, MagmaMsgKind kind, const guint8 *p, gsize n, MagmaAny *fields);
 /* Adjusts an encoded message in place, where it stands fixed: hops, flags. */
 void magma_msg_set_hops_flags(guint8 *msg, guint8 hops, guint32 flags);
+/* The same for a request that its client sends again: what may have changed since. */
+void magma_msg_set_sender(guint8 *msg, guint64 epoch, guint64 client, guint64 watermark);
 /* One line for the debug channels: "lookup dir=0c1f...:12 name=readme.txt". Free with g_free. */
 char *magma_msg_dump(const MagmaHdr *h, const MagmaAny *fields);

@@ -1,0 +1,160 @@
+/* What the files of libmagma/client share. Everything on the thread of the client's context.
+ *
+ * A Call is one request until it is answered. It always stands in exactly one queue: waiting (at a peer without a session), sent (at a peer),
+ * parked (until a map or the end of re-assertion) or delayed (the volcano said "not now"). A Peer is one volcano, or one host that has not yet said
+ * which volcano it is. */
+#pragma once
+#include "libmagma/client/client.h"
+#include "libmagma/net/net.h"
+
+#define MS ((MagmaTime)1000)
+#define SECOND ((MagmaTime)1000000)
+#define NEVER G_MAXINT64
+
+/* A volcano that cannot be reached at once is reached through another one after so long: well above any round trip, and not yet felt. */
+#define FALLBACK_AFTER (300 * MS)
+/* Unanswered for so long on a session that lives: forwarding may have lost it. Grows with each try. */
+#define RESEND_FIRST (2 * SECOND)
+#define RESEND_MOST (16 * SECOND)
+/* ETRYAGAIN: from less than a disk's turn to what a user does not yet notice. */
+#define DELAY_FIRST (2 * MS)
+#define DELAY_MOST (250 * MS)
+/* A volcano forgets a client silent for 15 s; looked at every second, this is at most 5. */
+#define KEEPALIVE_AFTER (4 * SECOND)
+#define ACTIVE_FOR (60 * SECOND)
+#define TICK_BUSY (250 * MS)
+#define TICK_IDLE SECOND
+
+typedef struct Peer Peer;
+typedef struct Start Start;
+
+typedef enum {
+	TO_KEY,        /* to the owner of a key, whatever it takes */
+	TO_VOLCANO,    /* to one volcano, over direct sessions; fails where there can be none */
+	TO_SESSION,    /* to one session; fails with ENOTCONN when it ends */
+} CallTo;
+
+typedef struct {
+	guint64 xid;
+	MagmaOp op;
+	CallTo to;
+	MagmaKey key;                 /* TO_KEY */
+	Peer *peer;                   /* TO_VOLCANO, TO_SESSION */
+	MagmaConn *conn;              /* that it was last sent on; TO_SESSION: must go on. Compared only, never followed. */
+	Peer *via;                    /* whose conn that was */
+	guint64 client;               /* id it went out under */
+	GBytes *head, *body;
+	MagmaReplyFn done;
+	void *user;
+	MagmaTime born, sent, due;    /* due: in delayed */
+	MagmaTime resend, delay;      /* the next intervals */
+	guint64 mark;                 /* bytes queued on conn up to and with this one */
+	guint tries;
+	gboolean mutates;
+	gboolean unsure;              /* a try was left without an answer: it may have been executed */
+	GQueue *queue;
+	GList in_queue, in_all;
+} Call;
+
+typedef enum { PEER_IDLE, PEER_CONNECTING, PEER_GREETING, PEER_UP } PeerState;
+
+struct Peer {
+	MagmaClient *c;
+	guint16 id;                   /* 0: a host that has not said hello */
+	MagmaAddr addr;
+	gboolean by_host;             /* addr is what the user gave: it stays, whatever the map says */
+	PeerState state;
+	MagmaConn *conn;
+	guint64 boot;                 /* of the life that knows our opens */
+	guint failures;               /* handshakes in a row */
+	MagmaCloseReason why;         /* of the last failure */
+	MagmaTime since;              /* CONNECTING, GREETING: began; UP: came up */
+	gboolean fell_back;           /* what waited at FALLBACK_AFTER went another way */
+	MagmaTime retry_at;           /* IDLE after a failure */
+	MagmaTime spoke_at;           /* last request meant for it, by whatever way; 0: it holds nothing for us */
+	guint64 queued_bytes;         /* on conn */
+	guint reopens;                /* unanswered, of this greeting */
+	guint64 new_boot;
+	GQueue waiting, sent;         /* Call */
+};
+
+struct MagmaClient {
+	GMainContext *ctx;
+	MagmaClientConfig cfg;        /* hosts copied */
+	MagmaNet *net[2];             /* IPv4, IPv6; made when needed */
+	GSource *alarm;
+	MagmaTime tick_at;
+	guint64 id;
+	MagmaMap *map;
+	Peer **hosts;                 /* cfg.nhosts of them */
+	GHashTable *peers;            /* id -> Peer; proxy: targets only, never connected */
+	GPtrArray *all_peers;         /* Peer, owned: they live as long as the client */
+	Peer *home;                   /* answered first; the relay, if one is needed */
+	Start *start;
+
+	GHashTable *calls;            /* xid -> Call */
+	GQueue all_calls;             /* in order of birth */
+	GQueue parked, delayed;
+	guint64 next_xid, watermark;
+	MagmaTime last_call;          /* by the user */
+	gboolean fetching_map;
+	guint renewing;               /* reopens unanswered after the id was renewed */
+
+	GHashTable *opens;            /* fid -> Open */
+	gboolean closing;
+	guint entered;
+};
+
+/* client.c */
+void client_enter(MagmaClient *c);
+void client_leave(MagmaClient *c);
+void client_alarm_reset(MagmaClient *c);
+guint64 client_random_id(void);
+gboolean client_map_install(MagmaClient *c, MagmaBytes map);
+void client_map_want(MagmaClient *c, Peer *from);
+
+/* start.c */
+void start_peer_up(MagmaClient *c, Peer *p);
+void start_peer_failed(MagmaClient *c, Peer *p);
+MagmaTime start_deadline(const MagmaClient *c);
+void start_alarm(MagmaClient *c, MagmaTime now);
+void start_cancel(MagmaClient *c);
+
+/* peer.c */
+Peer *peer_new(MagmaClient *c, const MagmaAddr *addr, guint16 id);
+void peer_free(Peer *p);
+Peer *peer_of_volcano(MagmaClient *c, const MagmaVolcano *v);
+Peer *peer_relay(MagmaClient *c, const Peer *not_this);
+void peer_want(Peer *p);
+void peer_drop_session(Peer *p);
+void peer_map_changed(MagmaClient *c);
+MagmaTime peer_deadline(const Peer *p);
+void peer_alarm(Peer *p, MagmaTime now);
+void peer_reopened(Peer *p, MagmaConn *conn);
+void peer_keepalive(Peer *p, MagmaTime now);
+gboolean peer_stuck(const Peer *p, MagmaTime now);
+extern const MagmaNetOps peer_net_ops;
+
+/* call.c */
+guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaCred *cred, const void *req, GBytes *body, MagmaReplyFn done, void *user);
+void call_route(MagmaClient *c, Call *call);
+void call_queue_route(MagmaClient *c, GQueue *q);
+void call_unpark(MagmaClient *c, gboolean map_is_new);
+void call_session_lost(MagmaClient *c, Peer *p);
+void call_volcano_unreachable(MagmaClient *c, Peer *p);
+void call_reply(MagmaClient *c, Peer *from, GBytes *msg);
+void call_cancel_all(MagmaClient *c, int error);
+MagmaTime call_deadline(const MagmaClient *c);
+void call_alarm(MagmaClient *c, MagmaTime now);
+void call_tick(MagmaClient *c, MagmaTime now);
+
+/* open.c */
+void open_table_init(MagmaClient *c);
+/* After all calls are cancelled: holds that waited for a RELEASE get error. */
+void open_table_clear(MagmaClient *c, int error);
+/* Re-asserts the opens whose key is p's: over the session being greeted, counted in p->reopens. */
+void open_greet(Peer *p);
+/* Re-asserts, by ordinary calls, those that map old gave to another volcano (old NULL: all). */
+void open_moved(MagmaClient *c, const MagmaMap *old);
+/* A sign of life for a volcano that is only reached through another: re-asserts what is open there, or nothing. */
+void open_keepalive_by_key(MagmaClient *c, const MagmaVolcano *v);
