@@ -168,6 +168,13 @@ void magma_client_held(MagmaClient *c, const MagmaFid *fid)
 	Open *o = open_get(c, fid);
 	o->count++;
 	o->there = TRUE;
+	/* The owner of the new flare noted the open though the CREATE went elsewhere: it must hear of us, or it will think us gone. */
+	const MagmaVolcano *v = c->map ? magma_map_route(c->map, &fid->key) : NULL;
+	Peer *owner = v && !c->cfg.proxy ? peer_of_volcano(c, v) : NULL;
+	if (owner) {
+		owner->spoke_at = magma_net_now();
+		peer_want(owner);
+	}
 }
 
 void magma_client_unhold(MagmaClient *c, const MagmaFid *fid)

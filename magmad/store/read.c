@@ -138,7 +138,7 @@ static void fetch_wait(DiskStore *d, Fetch *f, RowNode *n)
 {
 	if (!f || g_slist_find(n->waiters, f))
 		return;
-	n->waiters = g_slist_prepend(n->waiters, f);
+	n->waiters = g_slist_append(n->waiters, f);      /* first come, first served: writers of one flare stay in order */
 	f->pending++;
 	if (!f->pins)
 		f->pins = g_ptr_array_new();
