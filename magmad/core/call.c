@@ -129,7 +129,7 @@ static void call_transmit(Call *c)
 		if (!to)
 			return;
 		if (to->id == v->id) {
-			if (!c->local && !move_sealed(v)) {
+			if (!c->local && !(c->to == BY_KEY && move_sealed(v))) {
 				c->local = TRUE;
 				if (c->body) {      /* one piece, as the decoder wants it */
 					gsize a, b;
