@@ -26,7 +26,6 @@ struct Fake {
 	guint64 boot;
 	gboolean no_hello;
 	GHashTable *opens;            /* ino: who has it open does not matter here */
-	GHashTable *done;             /* "client:xid" of what was executed */
 	guint reopened, executed;
 };
 
@@ -41,6 +40,7 @@ struct World {
 	Hook hook;
 	void *hook_user;
 	guint64 next_ino;
+	GHashTable *done;             /* "client:xid" of what was executed: as stored replies, it survives restarts and moves with the keys */
 };
 
 typedef struct {

@@ -830,6 +830,127 @@ static void test_cancel_of_what_was_never_sent(void)
 	world_free(w);
 }
 
+/* Everything at once, by chance; --seed repeats a run. */
+
+typedef struct {
+	guint lose, restarts, rotations;      /* left to do */
+	gboolean calm;
+} Chaos;
+
+static Verdict chaos(void *user, const Seen *s, guint32 *error)
+{
+	Chaos *ch = user;
+	gboolean by_client = s->h.op != MAGMA_OP_hello && s->h.op != MAGMA_OP_map;
+
+	if (ch->calm || !by_client)
+		return SERVE;
+	gint dice = g_test_rand_int_range(0, 100);
+	if (dice < 4 && ch->lose) {
+		ch->lose--;
+		return dice < 2 ? DROP : SERVE_AND_LOSE_REPLY;
+	}
+	*error = dice < 14 ? MAGMA_ETRYAGAIN : MAGMA_EMAP;
+	return dice < 20 ? REFUSE : SERVE;
+}
+
+#define CHAOS_CALLS 400
+#define CHAOS_FLARES 8
+
+static void test_chaos_answers_everything_once(void)
+{
+	World *w = world_new(3);
+	MagmaClient *c = world_client(w, g_test_rand_bit());
+	Chaos ch = { .lose = 6, .restarts = 3, .rotations = 3 };
+	g_autofree Result *r = g_new0(Result, CHAOS_CALLS);
+	Flare *flares[CHAOS_FLARES];
+	guint held[CHAOS_FLARES] = { 0 };
+	guint handles[CHAOS_FLARES] = { 0 };  /* held and answered */
+	gint hold_of[CHAOS_CALLS];
+	guint mkdirs = 0;
+
+	for (guint i = 0; i < CHAOS_FLARES; i++)
+		flares[i] = make_at(w, w->fakes[i % 3]);
+	w->hook = chaos;
+	w->hook_user = &ch;
+	for (guint i = 0; i < CHAOS_CALLS; i++) {
+		guint which = (guint)g_test_rand_int_range(0, CHAOS_FLARES);
+		hold_of[i] = -1;
+		for (guint j = 0; j < i; j++)
+			if (hold_of[j] >= 0 && r[j].done) {
+				handles[hold_of[j]]++;
+				hold_of[j] = -1;
+			}
+		switch (g_test_rand_int_range(0, 4)) {
+		case 0: {
+			g_autofree char *name = g_strdup_printf("chaos%u", i);
+			mkdir_in_root(c, name, &r[i]);
+			mkdirs++;
+			break;
+		}
+		case 1:
+			magma_client_hold(c, &flares[which]->attr.fid, 0, NULL, on_reply, &r[i]);
+			hold_of[i] = (gint)which;
+			held[which]++;
+			break;
+		case 2:
+			/* only what was answered can be given back */
+			if (held[which] && handles[which]) {
+				held[which]--;
+				handles[which]--;
+				magma_client_unhold(c, &flares[which]->attr.fid);
+			}
+			getattr(c, &flares[which]->attr.fid, &r[i]);
+			break;
+		default:
+			getattr(c, &flares[which]->attr.fid, &r[i]);
+		}
+		if (ch.restarts && g_test_rand_int_range(0, 100) == 0) {
+			ch.restarts--;
+			fake_restart(w->fakes[g_test_rand_int_range(0, 3)]);
+		}
+		if (ch.rotations && g_test_rand_int_range(0, 100) == 0) {
+			ch.rotations--;
+			world_rotate(w);
+		}
+		if (g_test_rand_int_range(0, 4) == 0)
+			run_for(w, 1);
+	}
+	ch.calm = TRUE;
+	for (guint i = 0; i < CHAOS_CALLS; i++) {
+		g_assert_true(run_until(w, &r[i].done, 15000));
+		g_assert_cmpint(r[i].error, ==, 0);
+	}
+	/* what is held is open where it is now, and nothing else is */
+	guint open = 0, there = 0;
+	for (guint i = 0; i < CHAOS_FLARES; i++)
+		open += held[i] > 0;
+	for (guint tries = 0; tries < 400 && there != open; tries++) {
+		run_for(w, 10);
+		there = 0;
+		for (guint i = 0; i < CHAOS_FLARES; i++)
+			there += g_hash_table_contains(world_owner(w, &flares[i]->attr.fid.key)->opens, GSIZE_TO_POINTER(flares[i]->attr.fid.ino));
+	}
+	g_assert_cmpuint(there, ==, open);
+	guint executed = 0;
+	for (guint i = 0; i < w->n; i++)
+		executed += w->fakes[i]->executed;
+	g_assert_cmpuint(executed, ==, mkdirs);
+	for (guint i = 0; i < CHAOS_FLARES; i++)
+		for (; held[i]; held[i]--)
+			magma_client_unhold(c, &flares[i]->attr.fid);
+	for (guint tries = 0; tries < 400 && there; tries++) {
+		run_for(w, 10);
+		there = 0;
+		for (guint i = 0; i < CHAOS_FLARES; i++)
+			there += g_hash_table_contains(world_owner(w, &flares[i]->attr.fid.key)->opens, GSIZE_TO_POINTER(flares[i]->attr.fid.ino));
+	}
+	g_assert_cmpuint(there, ==, 0);
+	for (guint i = 0; i < CHAOS_CALLS; i++)
+		g_assert_cmpuint(r[i].calls, ==, 1);
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -864,5 +985,6 @@ int main(int argc, char **argv)
 	T(free_cancels_and_says_goodbye);
 	T(free_from_inside_an_answer);
 	T(cancel_of_what_was_never_sent);
+	T(chaos_answers_everything_once);
 	return g_test_run();
 }
