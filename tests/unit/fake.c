@@ -289,13 +289,13 @@ void world_rotate(World *w)
 	}
 }
 
-World *world_new(guint n)
+static World *world_new_with_psk(guint n, const guint8 *psk)
 {
 	World *w = g_new0(World, 1);
 	guint8 network[16] = "a fake network!";
 
 	w->ctx = g_main_context_new();
-	memset(w->psk, 'k', sizeof w->psk);
+	memcpy(w->psk, psk, sizeof w->psk);
 	w->n = n;
 	w->done = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	w->flares = g_ptr_array_new_with_free_func(flare_free);
@@ -313,6 +313,21 @@ World *world_new(guint n)
 	w->next_ino = MAGMA_ROOT_INO;
 	flare_add(w, 0, "/", 1, &root, S_IFDIR | 0755);
 	return w;
+}
+
+World *world_new(guint n)
+{
+	guint8 psk[MAGMA_PSK_LEN] = "any key will do";
+
+	return world_new_with_psk(n, psk);
+}
+
+World *world_new_with_secret(guint n, const char *secret)
+{
+	guint8 psk[MAGMA_PSK_LEN];
+
+	g_assert_true(magma_psk_derive(secret, strlen(secret), psk));
+	return world_new_with_psk(n, psk);
 }
 
 void world_free(World *w)

@@ -51,6 +51,7 @@ typedef struct {
 
 /* n volcanos with equal slices on 127.0.0.1. */
 World *world_new(guint n);
+World *world_new_with_secret(guint n, const char *secret);
 void world_free(World *w);
 void fake_stop(Fake *f);
 /* Again at the same address, with another boot and no memory of opens. */
