@@ -231,7 +231,7 @@ static void say_goodbye(MagmaClient *c)
 			call_new(c, TO_SESSION, p, MAGMA_OP_goodbye, NULL, &req, NULL, on_goodbye, NULL);
 	}
 	/* called from inside an answer, the sockets are in use further up: no waiting then */
-	if (c->entered == 1)
+	if (c->entered == 1 && !c->cfg.no_wait)
 		goodbye_wait(c);
 	call_cancel_all(c, ECANCELED);
 	for (guint i = 0; i < G_N_ELEMENTS(c->net); i++)

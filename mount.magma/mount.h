@@ -1,0 +1,39 @@
+/* One mount: what its parts share. Everything belongs to the loop's thread. */
+#pragma once
+#define FUSE_USE_VERSION 35
+#include <fuse3/fuse_lowlevel.h>
+#include "libmagma/client/client.h"
+#include "mount.magma/inodes.h"
+#include "mount.magma/options.h"
+
+typedef struct Mount Mount;
+typedef struct Call Call;
+typedef struct Device Device;
+typedef struct StatfsGather StatfsGather;
+
+struct Mount {
+	const MountOptions *opts;
+	char *dir;                    /* mount point, absolute */
+	GMainContext *ctx;
+	GMainLoop *loop;
+	MagmaTrace trace;
+	MagmaClient *client;
+	struct fuse_session *se;
+	Device *device;
+	Inodes inodes;
+	gboolean ending;              /* the kernel's connection is over or a signal came */
+
+	/* call.c */
+	Call *free_calls;
+	guint nfree_calls;
+	GQueue calls;                 /* waiting, oldest first */
+	GQueue handles;               /* all there are: an unmount may leave some without their RELEASE */
+	GQueue interrupted;           /* those of them whose process got a signal */
+	guint watch;                  /* timer over both, 0 while there is nothing to watch */
+
+	/* ops_fs.c */
+	StatfsGather *statfs;         /* on its way, or the answer of the last second; NULL: neither */
+	GByteArray *scratch;          /* for a reply that is built; valid until the next one */
+};
+
+extern const struct fuse_lowlevel_ops mount_ops;

@@ -1,0 +1,110 @@
+/* Operations on one flare's attributes. */
+#include <errno.h>
+#include "mount.magma/call.h"
+#include "mount.magma/ops.h"
+
+static Call *inode_call(fuse_req_t req, MagmaOp op, fuse_ino_t ino, CallDone done)
+{
+	Call *k = call_new(req, op, done);
+	call_set_inode(k, inode_of(&k->m->inodes, ino));
+	return k;
+}
+
+static void getattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+{
+	if (error)
+		call_reply_err(k, error);
+	else
+		call_reply_attr(k, &rep->rep_getattr.attr);
+}
+
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	Call *k = inode_call(req, MAGMA_OP_getattr, ino, getattr_done);
+	k->fields.req_getattr.fid = k->inode->fid;
+	call_send(k);
+}
+
+static void setattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+{
+	if (error)
+		call_reply_err(k, error);
+	else
+		call_reply_attr(k, &rep->rep_setattr.attr);
+}
+
+static MagmaTs ts_of(struct timespec t) { return (MagmaTs){ t.tv_sec, (guint32)t.tv_nsec }; }
+
+/* With HANDLE_KILLPRIV the kernel leaves it to us what a change of owner or size does to setuid, setgid and capabilities. */
+static gboolean kills_privileges(const Call *k, int to_set)
+{
+	if (k->inode->type == S_IFDIR)
+		return FALSE;
+	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_KILL_SGID))
+		return TRUE;
+	return to_set & FUSE_SET_ATTR_SIZE && k->cred.uid != 0;
+}
+
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	Call *k = inode_call(req, MAGMA_OP_setattr, ino, setattr_done);
+	struct magma_req_setattr *f = &k->fields.req_setattr;
+	*f = (struct magma_req_setattr){ .fid = k->inode->fid };
+	if (to_set & FUSE_SET_ATTR_MODE) {
+		f->mask |= MAGMA_SET_MODE;
+		f->mode = attr->st_mode & 07777;
+	}
+	if (to_set & FUSE_SET_ATTR_UID) {
+		f->mask |= MAGMA_SET_UID;
+		f->uid = attr->st_uid;
+	}
+	if (to_set & FUSE_SET_ATTR_GID) {
+		f->mask |= MAGMA_SET_GID;
+		f->gid = attr->st_gid;
+	}
+	if (to_set & FUSE_SET_ATTR_SIZE) {
+		f->mask |= MAGMA_SET_SIZE | (fi ? MAGMA_SET_BY_HANDLE : 0);
+		f->size = (guint64)attr->st_size;
+	}
+	if (to_set & FUSE_SET_ATTR_ATIME_NOW) {
+		f->mask |= MAGMA_SET_ATIME_NOW;
+	} else if (to_set & FUSE_SET_ATTR_ATIME) {
+		f->mask |= MAGMA_SET_ATIME;
+		f->atime = ts_of(attr->st_atim);
+	}
+	if (to_set & FUSE_SET_ATTR_MTIME_NOW) {
+		f->mask |= MAGMA_SET_MTIME_NOW;
+	} else if (to_set & FUSE_SET_ATTR_MTIME) {
+		f->mask |= MAGMA_SET_MTIME;
+		f->mtime = ts_of(attr->st_mtim);
+	}
+	if (kills_privileges(k, to_set))
+		f->mask |= MAGMA_SET_KILLPRIV;
+	if (fi && fi->fh)
+		call_set_handle(k, handle_of(fi));
+	call_send(k);
+}
+
+static void readlink_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+{
+	if (error) {
+		call_reply_err(k, error);
+		return;
+	}
+	const MagmaBytes *t = &rep->rep_readlink.target;
+	call_reply_buf(k, t->data, t->len);
+}
+
+void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	Call *k = inode_call(req, MAGMA_OP_readlink, ino, readlink_done);
+	k->fields.req_readlink.fid = k->inode->fid;
+	call_send(k);
+}
+
+void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	Call *k = inode_call(req, MAGMA_OP_access, ino, call_done_err);
+	k->fields.req_access = (struct magma_req_access){ .fid = k->inode->fid, .mask = (guint32)mask & (MAGMA_R | MAGMA_W | MAGMA_X) };
+	call_send(k);
+}

@@ -1,0 +1,140 @@
+/* Extended attributes, and the virtual one that says where a flare lives. */
+#include <errno.h>
+#include <sys/xattr.h>
+#include "mount.magma/call.h"
+#include "mount.magma/ops.h"
+
+#define LOCATE "magma.locate"         /* never listed */
+
+/* 0, or why the volcanos are not asked for that name. */
+static int refuse_name(const char *name)
+{
+	if (g_str_has_prefix(name, "system.posix_acl_"))
+		return EOPNOTSUPP;        /* until they are enforced */
+	return g_str_has_prefix(name, "magma.") ? EPERM : 0;
+}
+
+static Call *xattr_call(fuse_req_t req, MagmaOp op, fuse_ino_t ino, const char *name, CallDone done)
+{
+	Call *k = call_new(req, op, done);
+	call_set_inode(k, inode_of(&k->m->inodes, ino));
+	return call_set_name(k, name) ? k : NULL;
+}
+
+/* size 0 asks how large it is. */
+static void reply_sized(Call *k, const void *p, gsize n)
+{
+	if (!k->size)
+		fuse_reply_xattr(g_steal_pointer(&k->req), n);
+	else if (n > k->size)
+		call_reply_err(k, ERANGE);
+	else
+		call_reply_buf(k, p, n);
+}
+
+static void reply_locate(fuse_req_t req, const Inode *i, gsize size)
+{
+	Mount *m = mount_of(req);
+	const MagmaMap *map = magma_client_map(m->client);
+	const MagmaVolcano *v = map ? magma_map_route(map, &i->fid.key) : NULL;
+	char hex[MAGMA_KEY_HEX], addr[MAGMA_ADDR_TEXT] = "-";
+	if (v)
+		magma_addr_format(&v->addr, addr);
+	g_autofree char *text = g_strdup_printf("key %s\nino %" G_GUINT64_FORMAT "\nowner %s %s\n", magma_key_to_hex(&i->fid.key, hex), i->fid.ino,
+		v ? v->name : "-", addr);
+	gsize n = strlen(text);
+	if (!size)
+		fuse_reply_xattr(req, n);
+	else if (n > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, text, n);
+}
+
+static void getxattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+{
+	if (error)
+		call_reply_err(k, error);
+	else
+		reply_sized(k, rep->rep_getxattr.value.data, rep->rep_getxattr.value.len);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	Inode *i = inode_of(&mount_of(req)->inodes, ino);
+	/* the kernel asks before every write(2) */
+	if (!(i->flags & MAGMA_ATTR_HAS_CAPABILITY) && g_str_equal(name, "security.capability")) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	if (g_str_equal(name, LOCATE)) {
+		reply_locate(req, i, size);
+		return;
+	}
+	int refused = refuse_name(name);
+	if (refused) {
+		fuse_reply_err(req, refused == EPERM ? ENODATA : refused);
+		return;
+	}
+	Call *k = xattr_call(req, MAGMA_OP_getxattr, ino, name, getxattr_done);
+	if (!k)
+		return;
+	k->size = size;
+	k->fields.req_getxattr = (struct magma_req_getxattr){ .fid = i->fid, .name = call_name(k) };
+	call_send(k);
+}
+
+static void setxattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+{
+	if (!error)
+		k->inode->flags |= MAGMA_ATTR_HAS_XATTR | (g_str_equal(k->name, "security.capability") ? MAGMA_ATTR_HAS_CAPABILITY : 0);
+	call_reply_err(k, error);
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	int refused = size > MAGMA_XATTR_MAX ? E2BIG : refuse_name(name);
+	if (refused) {
+		fuse_reply_err(req, refused);
+		return;
+	}
+	Call *k = xattr_call(req, MAGMA_OP_setxattr, ino, name, setxattr_done);
+	if (!k)
+		return;
+	k->copy = g_malloc(size);
+	if (size)
+		memcpy(k->copy, value, size);
+	k->fields.req_setxattr = (struct magma_req_setxattr){ .fid = k->inode->fid, .flags = (guint32)flags, .name = call_name(k), .value = MAGMA_BYTES(k->copy, size) };
+	call_send(k);
+}
+
+static void listxattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+{
+	if (error)
+		call_reply_err(k, error);
+	else
+		reply_sized(k, rep->rep_listxattr.names.data, rep->rep_listxattr.names.len);
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	Call *k = call_new(req, MAGMA_OP_listxattr, listxattr_done);
+	call_set_inode(k, inode_of(&k->m->inodes, ino));
+	k->size = size;
+	k->fields.req_listxattr.fid = k->inode->fid;
+	call_send(k);
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	int refused = refuse_name(name);
+	if (refused) {
+		fuse_reply_err(req, refused);
+		return;
+	}
+	Call *k = xattr_call(req, MAGMA_OP_removexattr, ino, name, call_done_err);
+	if (!k)
+		return;
+	k->fields.req_removexattr = (struct magma_req_removexattr){ .fid = k->inode->fid, .name = call_name(k) };
+	call_send(k);
+}
