@@ -2,6 +2,7 @@
 #include "libmagma/client/client-internal.h"
 #include "libmagma/base/err.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 /* Header, fid and a name: most requests fit without growing. */
@@ -161,6 +162,12 @@ void call_queue_route(MagmaClient *c, GQueue *q)
 		call_route(c, q->head->data);
 }
 
+/* As volcanos see it: stored replies are for these. */
+static gboolean is_done_once(MagmaOp op, const void *req)
+{
+	return (magma_op_info(op)->flags & MAGMA_OP_MUTATES) || (op == MAGMA_OP_open && ((const struct magma_req_open *)req)->flags & O_TRUNC);
+}
+
 guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaCred *cred, const void *req, GBytes *body, MagmaReplyFn done, void *user)
 {
 	Call *call = g_new0(Call, 1);
@@ -172,7 +179,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 	call->peer = peer;
 	call->conn = to == TO_SESSION ? peer->conn : NULL;
 	call->client = c->id;
-	call->mutates = (magma_op_info(op)->flags & MAGMA_OP_MUTATES) != 0;
+	call->mutates = is_done_once(op, req);
 	call->done = done;
 	call->user = user;
 	call->born = magma_net_now();
@@ -214,8 +221,8 @@ static void reply_expired(MagmaClient *c, Call *call)
 		call_finish(c, call, EIO, NULL, NULL);
 		return;
 	}
-	/* re-asserted opens go first */
-	if (c->renewing && call->op != MAGMA_OP_reopen)
+	/* re-asserted opens go first; a greeting does not wait for them, for they wait for it */
+	if (c->renewing && call->to != TO_SESSION && call->op != MAGMA_OP_reopen)
 		enqueue(call, &c->parked);
 	else
 		call_route(c, call);
@@ -246,7 +253,8 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 	if ((h.flags & MAGMA_FLAG_REFRESH_TOPOLOGY) && c->map && h.epoch > c->map->epoch)
 		client_map_want(c, from);
 	gboolean current = call->via && call->queue == &call->via->sent;
-	switch (h.error) {
+	/* no second tries while the client ends */
+	switch (c->closing ? 0 : h.error) {
 	case MAGMA_EMAP:
 		if (current) {
 			enqueue(call, &c->parked);
@@ -269,10 +277,12 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 /* A map has come, or none, or the opens stand again. */
 void call_unpark(MagmaClient *c, gboolean map_is_new)
 {
-	for (guint n = c->parked.length; n > 0 && c->parked.head && !c->renewing; n--) {
+	for (guint n = c->parked.length; n > 0 && c->parked.head; n--) {
 		Call *call = c->parked.head->data;
 		/* who said EMAP and has no newer map will say it again: not at once */
-		if (map_is_new || !call->tries)
+		if (c->renewing && call->op != MAGMA_OP_reopen)
+			enqueue(call, &c->parked);
+		else if (map_is_new || !call->tries)
 			call_route(c, call);
 		else
 			reply_later(c, call);

@@ -68,7 +68,7 @@ void client_alarm_reset(MagmaClient *c)
 static void tick(MagmaClient *c, MagmaTime now)
 {
 	call_tick(c, now);
-	if (c->parked.length && !c->fetching_map && !c->renewing)
+	if (c->parked.length && !c->fetching_map)
 		call_unpark(c, FALSE);
 	gboolean active = g_hash_table_size(c->opens) > 0 || now - c->last_call < ACTIVE_FOR;
 	for (guint i = 0; i < c->all_peers->len; i++) {

@@ -414,6 +414,36 @@ static void test_expired_takes_a_new_id_and_fails_only_what_may_have_happened(vo
 	world_free(w);
 }
 
+/* Forgotten and restarted: the greeting itself, and the re-assertion, are answered "expired" or "another map" first. */
+static void test_expired_while_greeting_does_not_stand_still(void)
+{
+	World *w = world_new(2);
+	MagmaClient *c = world_client(w, FALSE);
+	Flare *f = make_at(w, w->fakes[0]);
+	Trick expired = { MAGMA_OP_hello, 1, REFUSE, MAGMA_EEXPIRED, NULL }, moved = { MAGMA_OP_reopen, 1, REFUSE, MAGMA_EMAP, NULL };
+	Trick again = { MAGMA_OP_getattr, 1, REFUSE, MAGMA_EEXPIRED, NULL };
+	Result held = { 0 }, use = { 0 }, use2 = { 0 };
+
+	magma_client_hold(c, &f->attr.fid, 0, NULL, on_reply, &held);
+	g_assert_true(run_until(w, &held.done, 2000));
+	play(w, &expired);
+	fake_restart(w->fakes[0]);
+	getattr(c, &f->attr.fid, &use);
+	g_assert_true(run_until(w, &use.done, 6000));
+	g_assert_cmpint(use.error, ==, 0);
+	g_assert_true(g_hash_table_contains(w->fakes[0]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)));
+	play(w, &again);
+	getattr(c, &f->attr.fid, &use2);
+	while (again.times)
+		g_main_context_iteration(w->ctx, TRUE);
+	play(w, &moved);
+	g_assert_true(run_until(w, &use2.done, 3000));
+	g_assert_cmpint(use2.error, ==, 0);
+	g_assert_cmpuint(moved.times, ==, 0);
+	magma_client_free(c);
+	world_free(w);
+}
+
 static void test_watermark_is_the_lowest_unanswered(void)
 {
 	World *w = world_new(1);
@@ -970,6 +1000,7 @@ int main(int argc, char **argv)
 	T(refresh_flag_brings_the_new_map);
 	T(tryagain_is_repeated_after_a_growing_delay);
 	T(expired_takes_a_new_id_and_fails_only_what_may_have_happened);
+	T(expired_while_greeting_does_not_stand_still);
 	T(watermark_is_the_lowest_unanswered);
 	T(call_timeout_is_eio);
 	T(replies_that_are_none_are_dropped);
