@@ -123,10 +123,10 @@ static Peer *path_for_key(MagmaClient *c, const Call *call, Peer **target)
 	Peer *p = *target = peer_of_volcano(c, v);
 	if (c->cfg.proxy)
 		return c->home;
-	if (p->state == PEER_UP && !(call->unsure && peer_stuck(p, magma_net_now())))
+	if (p->state == PEER_UP && !p->suspect)
 		return p;
 	peer_want(p);
-	if (p->state == PEER_UP || p->failures || magma_net_now() - p->since >= FALLBACK_AFTER) {
+	if (p->suspect || p->failures || magma_net_now() - p->since >= FALLBACK_AFTER) {
 		Peer *relay = peer_relay(c, p);
 		if (relay)
 			return relay;
@@ -309,6 +309,20 @@ void call_session_lost(MagmaClient *c, Peer *p)
 	}
 }
 
+/* The session is not over, but its calls need not wait for its end. */
+void call_session_suspect(MagmaClient *c, Peer *p)
+{
+	for (guint n = p->sent.length; n > 0 && p->sent.head; n--) {
+		Call *call = p->sent.head->data;
+		if (call->to != TO_KEY) {
+			enqueue(call, &p->sent);
+			continue;
+		}
+		call->unsure = TRUE;
+		call_route(c, call);
+	}
+}
+
 void call_volcano_unreachable(MagmaClient *c, Peer *p)
 {
 	for (guint n = p->waiting.length; n > 0 && p->waiting.head; n--) {
@@ -348,6 +362,26 @@ void call_alarm(MagmaClient *c, MagmaTime now)
 	}
 }
 
+/* Roughly: small messages overtake large ones. */
+static gboolean delivered(const Call *call)
+{
+	const Peer *via = call->via;
+
+	return via->queued_bytes - MIN(magma_conn_backlog(via->conn), via->queued_bytes) >= call->mark;
+}
+
+gboolean call_undelivered(const Peer *p, MagmaTime before)
+{
+	for (GList *l = p->sent.head; l; l = l->next) {
+		const Call *call = l->data;
+		if (call->sent > before)
+			return FALSE;
+		if (call->conn == p->conn && !delivered(call))
+			return TRUE;
+	}
+	return FALSE;
+}
+
 /* Not while its bytes are still under way: on a slow line a repeat would only make it slower. */
 static gboolean resend_due(const Call *call, MagmaTime now)
 {
@@ -355,7 +389,7 @@ static gboolean resend_due(const Call *call, MagmaTime now)
 
 	if (!via || call->queue != &via->sent || now - call->sent < call->resend)
 		return FALSE;
-	return via->conn != call->conn || via->queued_bytes - MIN(magma_conn_backlog(via->conn), via->queued_bytes) >= call->mark;
+	return via->conn != call->conn || delivered(call);
 }
 
 void call_tick(MagmaClient *c, MagmaTime now)

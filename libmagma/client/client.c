@@ -67,6 +67,8 @@ void client_alarm_reset(MagmaClient *c)
 
 static void tick(MagmaClient *c, MagmaTime now)
 {
+	for (guint i = 0; i < c->all_peers->len; i++)
+		peer_check(c->all_peers->pdata[i], now);
 	call_tick(c, now);
 	if (c->parked.length && !c->fetching_map)
 		call_unpark(c, FALSE);

@@ -223,6 +223,27 @@ static void test_unreachable_volcano_is_reached_through_the_first(void)
 	world_free(w);
 }
 
+/* The way to a volcano is cut while a session is open: the others still reach it. */
+static void test_silent_session_does_not_hold_calls_back(void)
+{
+	World *w = world_new(2);
+	Flare *f = make_at(w, w->fakes[1]);
+	MagmaClient *c = world_client(w, FALSE);
+	Result r = { 0 }, cut = { 0 };
+
+	getattr(c, &f->attr.fid, &r);
+	g_assert_true(run_until(w, &r.done, 2000));
+	fake_stop(w->fakes[1]);
+	MagmaTime began = magma_net_now();
+	getattr(c, &f->attr.fid, &cut);
+	g_assert_true(run_until(w, &cut.done, 10000));
+	g_assert_cmpint(cut.error, ==, 0);
+	g_assert_cmpint(magma_net_now() - began, <, 4 * G_USEC_PER_SEC);
+	g_assert_true(world_nth(w, MAGMA_OP_getattr, 1)->forwarded);
+	magma_client_free(c);
+	world_free(w);
+}
+
 static void test_proxy_speaks_to_one_host_only(void)
 {
 	World *w = world_new(3);
@@ -236,6 +257,28 @@ static void test_proxy_speaks_to_one_host_only(void)
 	}
 	for (guint i = 0; i < w->seen->len; i++)
 		g_assert_true(g_array_index(w->seen, Seen, i).at == w->fakes[0]);
+	magma_client_free(c);
+	world_free(w);
+}
+
+static void test_proxy_that_dies_is_replaced_by_the_next_host(void)
+{
+	World *w = world_new(2);
+	MagmaAddr hosts[2] = { w->fakes[0]->addr, w->fakes[1]->addr };
+	MagmaClientConfig cfg = world_config(w, hosts, 2);
+	MagmaFid root = magma_fid_root();
+	Result r = { 0 };
+
+	cfg.proxy = TRUE;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	fake_stop(w->fakes[0]);
+	MagmaTime began = magma_net_now();
+	getattr(c, &root, &r);
+	g_assert_true(run_until(w, &r.done, 10000));
+	g_assert_cmpint(magma_net_now() - began, <, 4 * G_USEC_PER_SEC);
+	g_assert_cmpint(r.error, ==, 0);
+	g_assert_true(world_nth(w, MAGMA_OP_getattr, 0)->at == w->fakes[1]);
 	magma_client_free(c);
 	world_free(w);
 }
@@ -992,7 +1035,9 @@ int main(int argc, char **argv)
 	T(volcano_that_does_not_serve);
 	T(routes_by_key);
 	T(unreachable_volcano_is_reached_through_the_first);
+	T(silent_session_does_not_hold_calls_back);
 	T(proxy_speaks_to_one_host_only);
+	T(proxy_that_dies_is_replaced_by_the_next_host);
 	T(unanswered_is_sent_again_under_the_same_xid);
 	T(restart_repeats_what_was_unanswered);
 	T(emap_fetches_the_map_once_and_resends);
