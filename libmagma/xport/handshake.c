@@ -100,7 +100,6 @@ gsize handshake_poll(MagmaConn *c, MagmaTime now, guint8 *out)
 		return WELCOME_LEN;
 	}
 	memcpy(out, hs->hello, HELLO_LEN);
-	hs->sent++;
 	hs->next = now + hs->interval;
 	hs->interval = MIN(2 * hs->interval, RETRY_MAX);
 	xconn_rearm(c);
