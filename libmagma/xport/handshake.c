@@ -188,6 +188,8 @@ static void reject(MagmaEndpoint *ep, MagmaTime now, const MagmaAddr *to, const 
 	ep->reject_time = now;
 	if (ep->reject_tokens < REJECT_COST)
 		return;
+	char text[MAGMA_ADDR_TEXT];
+	MAGMA_TRACE(ep->cfg.trace, 'n', "hello from %s is of another key", magma_addr_format(to, text));
 	ep->reject_tokens -= REJECT_COST;
 	ep->stats.handshake_rejects_sent++;
 	answer(ep, to, DGRAM_REJECT, hello, hash, NULL);
