@@ -1,0 +1,21 @@
+# The daemon: an archive of everything but main.c, which the tests link too, and the program.
+noinst_LIBRARIES += magmad/libdaemon.a
+magmad_libdaemon_a_SOURCES = \
+	magmad/channels.c magmad/channels.h \
+	magmad/config.c magmad/config.h \
+	magmad/daemonise.c magmad/daemonise.h \
+	magmad/identity.c magmad/identity.h \
+	magmad/log.c magmad/log.h \
+	magmad/notify.c magmad/notify.h \
+	magmad/options.c magmad/options.h \
+	magmad/plan.c magmad/plan.h \
+	magmad/shell.c magmad/shell.h \
+	magmad/timers.c magmad/timers.h
+
+sbin_PROGRAMS += magmad/magmad
+magmad_magmad_SOURCES = magmad/main.c
+magmad_magmad_LDADD = magmad/libdaemon.a magmad/libconsole.a magmad/libcore.a magmad/libstore.a libmagma/libmagma.la \
+	$(GLIB_LIBS) $(GIO_LIBS) $(SQLITE_LIBS) $(JSON_LIBS) $(OPENSSL_LIBS)
+
+dist_man_MANS += magmad/magmad.8
+EXTRA_DIST += docs/magmad.conf.sample docs/magmad.service

@@ -10,3 +10,5 @@ include tests/unit/mount.mk
 include tests/sim/local.mk
 include tests/fuzz/local.mk
 EXTRA_DIST += tests/run
+include tests/system/local.mk
+include tests/bench/local.mk

@@ -311,6 +311,8 @@ static void get_volcano(MagmaReader *r, MagmaMap *m)
 	MagmaVolcano *v = g_new0(MagmaVolcano, 1);
 
 	v->id = magma_get_u16(r);
+	if (m->volcanos->len && v->id <= volcano_at(m, m->volcanos->len - 1)->id)
+		r->error = TRUE;        /* in order, so that a map has one encoding */
 	v->state = magma_get_u8(r);
 	v->name = get_text(r);
 	v->fqdn = get_text(r);

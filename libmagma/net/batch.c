@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /* Datagrams in batches: UDP_GRO and UDP_SEGMENT where the kernel has them, recvmmsg and sendmmsg everywhere. */
 #include "libmagma/net/sock-internal.h"
 #include <errno.h>

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /* The socket itself: options, feature detection, addresses, the error queue. */
 #include "libmagma/net/sock-internal.h"
 #include "libmagma/base/err.h"

@@ -108,7 +108,6 @@ static void put_caller(GByteArray *out, const MagmaHdr *h)
 {
 	guint16 ngroups = MIN(h->cred.ngroups, MAGMA_GROUPS_MAX);
 
-	magma_put_u64(out, h->client);
 	magma_put_u64(out, h->watermark);
 	magma_put_u32(out, h->cred.uid);
 	magma_put_u32(out, h->cred.gid);
@@ -125,7 +124,6 @@ static void get_caller(MagmaReader *r, MagmaHdr *h)
 {
 	guint16 ngroups;
 
-	h->client = magma_get_u64(r);
 	h->watermark = magma_get_u64(r);
 	h->cred.uid = magma_get_u32(r);
 	h->cred.gid = magma_get_u32(r);
@@ -148,6 +146,7 @@ static void put_header(GByteArray *out, const MagmaHdr *h)
 	magma_put_u8(out, h->hops);
 	magma_put_u32(out, h->flags);
 	magma_put_u64(out, h->xid);
+	magma_put_u64(out, h->client);
 	magma_put_u64(out, h->epoch);
 	if (h->kind == MAGMA_REQUEST)
 		put_caller(out, h);
@@ -169,6 +168,7 @@ static const MagmaOpInfo *get_header(MagmaReader *r, MagmaHdr *h)
 	h->hops = magma_get_u8(r);
 	h->flags = magma_get_u32(r);
 	h->xid = magma_get_u64(r);
+	h->client = magma_get_u64(r);
 	h->epoch = magma_get_u64(r);
 	if (h->kind == MAGMA_REQUEST)
 		get_caller(r, h);

@@ -94,9 +94,9 @@ char *magma_msg_dump(const MagmaHdr *h, const MagmaAny *fields)
 		for (guint i = 0; i < (reply ? info->nrep : info->nreq); i++)
 			dump_field(s, &f[i], (const guint8 *)fields + f[i].offset);
 	}
-	g_string_append_printf(s, " xid=%" G_GUINT64_FORMAT " epoch=%" G_GUINT64_FORMAT, h->xid, h->epoch);
+	g_string_append_printf(s, " xid=%" G_GUINT64_FORMAT " client=%016" G_GINT64_MODIFIER "x epoch=%" G_GUINT64_FORMAT, h->xid, h->client, h->epoch);
 	if (h->kind == MAGMA_REQUEST)
-		g_string_append_printf(s, " client=%016" G_GINT64_MODIFIER "x uid=%u gid=%u", h->client, h->cred.uid, h->cred.gid);
+		g_string_append_printf(s, " uid=%u gid=%u", h->cred.uid, h->cred.gid);
 	dump_flags(s, h->flags);
 	return g_string_free(s, FALSE);
 }

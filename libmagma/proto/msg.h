@@ -65,9 +65,9 @@ typedef struct {
 	guint8 hops;
 	guint32 flags;
 	guint64 xid;                  /* of this client; replies repeat it */
+	guint64 client;               /* random, one per mount or tool; 0: none (node operations); replies repeat it */
 	guint64 epoch;                /* of the sender's map */
 	/* requests */
-	guint64 client;               /* random, one per mount or tool; 0: none (node operations) */
 	guint64 watermark;            /* lowest xid of the client still without an answer */
 	MagmaCred cred;
 	/* replies */

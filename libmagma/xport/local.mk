@@ -1,1 +1,14 @@
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/rangeset.c libmagma/xport/rangeset.h
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/noise.c libmagma/xport/noise.h
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/psk.c
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/seal.c libmagma/xport/seal.h
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/frame.h libmagma/xport/internal.h
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/cc.c libmagma/xport/cc.h
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/loss.c libmagma/xport/loss.h
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/pmtu.c libmagma/xport/pmtu.h
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/sendq.c libmagma/xport/sendq.h
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/recvq.c libmagma/xport/recvq.h
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/conn.c libmagma/xport/conn_in.c libmagma/xport/conn_out.c
+libmagma_libmagma_core_la_SOURCES += libmagma/xport/handshake.c libmagma/xport/endpoint.c libmagma/xport/timers.c
+libmagma_libmagma_core_la_LIBADD += -lm
 nobase_magmainclude_HEADERS += libmagma/xport/xport.h

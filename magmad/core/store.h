@@ -30,6 +30,9 @@ typedef enum {
 typedef struct Store Store;
 typedef struct StoreVt StoreVt;
 typedef struct Txn Txn;
+struct StoreRow;
+struct StoreContentStat;
+struct StoreUsage;
 
 typedef enum { STORE_FOUND, STORE_ABSENT, STORE_PENDING } StoreGet;
 
@@ -104,7 +107,7 @@ static inline void store_sync(Store *s, void (*done)(void *, int), void *u) { s-
 /* Rows of one table with key > from (or from the prefix's start when fromlen is 0) that begin with prefix, in order, at most max_rows and about 256 KiB.
  * Sees all commits made before the call. eof: nothing behind the last. Rows are valid inside done only. */
 #define store_scan(s, ...) ((s)->vt->scan((s), __VA_ARGS__))
-/* Flare rows with lo <= rk <= hi and ino > after_ino, by ino. */
+/* Flare rows with (rk, ino) > (lo, after_ino) and rk <= hi, in that order (by key: no sort of all rows for each piece). To begin, after_ino is 0; to go on, lo and after_ino are the last row's. */
 #define store_scan_range(s, ...) ((s)->vt->scan_range((s), __VA_ARGS__))
 
 /* Contents: one sparse file per flare, made by the first write, gone with drop; a missing file reads as empty (size 0). Operations on one flare take effect in the order of the

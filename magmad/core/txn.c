@@ -21,11 +21,19 @@ void txn_free(Txn *t)
 	g_free(t);
 }
 
+/* Tables whose key is an inode number and nothing else: stores keep them by that number. */
+static gboolean key_fits(StoreTable t, gsize klen)
+{
+	gboolean ino = t == TAB_FLARE || t == TAB_DATA || t == TAB_ORPHAN || t == TAB_DIRTY;
+
+	return ino ? klen == 8 : klen > 0 && klen <= STORE_KEY_MAX;
+}
+
 static void record_begin(Txn *t, StoreTable table, guint8 what, const MagmaKey *rk, const void *key, gsize klen)
 {
 	static const MagmaKey none;
 
-	g_assert(table >= TAB_META && table < TAB_COUNT && klen > 0 && klen <= STORE_KEY_MAX);
+	g_assert(table >= TAB_META && table < TAB_COUNT && key_fits(table, klen));
 	magma_put_u8(t->bytes, table);
 	magma_put_u8(t->bytes, what);
 	magma_put_bytes(t->bytes, rk ? rk : &none, MAGMA_KEY_LEN);
@@ -63,7 +71,7 @@ gboolean txn_each(const guint8 *p, gsize n, gboolean (*fn)(void *user, const Sto
 			row.vlen = magma_get_u32(&r);
 			row.val = magma_get_bytes(&r, row.vlen);
 		}
-		if (r.error || what > 1 || row.table < TAB_META || row.table >= TAB_COUNT || row.klen == 0 || row.klen > STORE_KEY_MAX)
+		if (r.error || what > 1 || row.table < TAB_META || row.table >= TAB_COUNT || !key_fits(row.table, row.klen))
 			return FALSE;
 		memcpy(row.rk.b, rk, MAGMA_KEY_LEN);
 		if (!fn(user, &row, what == 0))

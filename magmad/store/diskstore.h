@@ -16,6 +16,7 @@ typedef struct {
 	guint64 reserve_bytes;        /* kept free for what frees space; 0: 64 MiB, or 2% of a small file system */
 	const MagmaTrace *trace;      /* J journal, s SQL statements, c cache */
 	GMainContext *context;        /* NULL: default */
+	int lock_fd;                  /* from diskstore_lock, taken over on success; 0: the folder is locked here */
 } DiskStoreConfig;
 
 /* Opens the folder (made by diskstore_create), replays the journal: cuts a torn tail (logged with g_message), refuses damage before the last durable mark. Blocks. Errors name the file. */

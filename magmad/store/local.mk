@@ -1,2 +1,15 @@
 noinst_LIBRARIES += magmad/libstore.a
-magmad_libstore_a_SOURCES = magmad/store/diskstore.h
+magmad_libstore_a_SOURCES = \
+	magmad/store/batch.c \
+	magmad/store/content.c magmad/store/content.h \
+	magmad/store/content_io.c magmad/store/content_io.h \
+	magmad/store/db.c magmad/store/db.h magmad/store/sql.h \
+	magmad/store/disk.h magmad/store/diskstore.c magmad/store/diskstore.h \
+	magmad/store/frame.c magmad/store/frame.h \
+	magmad/store/journal.c magmad/store/journal_scan.c magmad/store/journal.h magmad/store/segment.h \
+	magmad/store/layout.c magmad/store/layout.h \
+	magmad/store/pool.c magmad/store/pool.h \
+	magmad/store/read.c \
+	magmad/store/rows.c magmad/store/rows.h \
+	magmad/store/turn.c \
+	magmad/store/vfs.c magmad/store/vfs.h

@@ -1,0 +1,10 @@
+# the disk store: a program per promise
+STORE_KIT = tests/unit/store_kit.c tests/unit/store_kit.h
+STORE_LIBS = magmad/libstore.a magmad/libcore.a $(UNIT_LIBS) $(SQLITE_LIBS)
+STORE_TESTS = tests/unit/test_store_rows tests/unit/test_store_content
+check_PROGRAMS += $(STORE_TESTS)
+TESTS += $(STORE_TESTS)
+tests_unit_test_store_rows_SOURCES = tests/unit/test_store_rows.c $(STORE_KIT)
+tests_unit_test_store_rows_LDADD = $(STORE_LIBS)
+tests_unit_test_store_content_SOURCES = tests/unit/test_store_content.c $(STORE_KIT)
+tests_unit_test_store_content_LDADD = $(STORE_LIBS)

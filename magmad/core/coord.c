@@ -1,0 +1,443 @@
+/* The coordinator's side of operations over two volcanos: ask the participants, commit with one transaction here, then settle. The commit row (TAB_COMMIT) lives until every
+ * participant has acknowledged that it is settled; FINAL, which may destroy, leaves only after the commit is on disk (rule 6). */
+#include "magmad/core/core.h"
+
+enum { SETTLE_BATCH = 512 };       /* marks in one SETTLE message: about 24 KiB */
+
+void coord_start(Op *op)
+{
+	Volcano *v = op->v;
+	Coord *c = op->coord;
+
+	if (!c) {
+		c = op->coord = g_new0(Coord, 1);
+		c->locks = g_ptr_array_new();
+		c->calls = g_ptr_array_new();
+	}
+	g_assert(!c->active);
+	c->n = 0;
+	c->phase = 0;
+	c->op[0] = v->boot;
+	c->op[1] = ++v->next_op;
+	c->active = TRUE;
+	g_hash_table_insert(v->attempts, c->op, op);
+}
+
+Part *coord_part(Op *op, MarkKind kind, const MagmaFid *target)
+{
+	Coord *c = op->coord;
+
+	g_assert(c->n < PARTS_MAX);
+	Part *p = &c->parts[c->n++];
+	*p = (Part){ .kind = kind, .target = *target, .now = op->now, .uid = op->hdr.cred.uid };
+	p->local = core_place(op->v, &target->key) == HERE;
+	return p;
+}
+
+typedef struct {
+	Op *op;
+	guint part;
+	Call *call;
+} Asked;
+
+static void coord_answered(Op *op)
+{
+	Coord *c = op->coord;
+
+	if (c->waiting)
+		return;
+	op->step = c->then;
+	op_run(op);
+}
+
+static void prepared(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Asked *a = user;
+	Op *op = a->op;
+	Volcano *v = op->v;
+	Coord *c = op->coord;
+	Part *p = &c->parts[a->part];
+
+	core_enter(v);
+	g_ptr_array_remove_fast(c->calls, a->call);
+	c->waiting--;
+	p->error = error == ETIMEDOUT ? EIO : error;
+	if (!error) {
+		const struct magma_rep_prepare *r = &rep->rep_prepare;
+		MagmaReader more = magma_reader(r->more.data, r->more.len);
+		p->prepared = TRUE;
+		p->attr = r->attr;
+		p->entry.child = r->child;
+		p->entry.cookie = magma_get_u64(&more);
+		p->entry.type = magma_get_u32(&more);
+		p->dir_mode = magma_get_u32(&more);
+		p->dir_uid = magma_get_u32(&more);
+	}
+	g_free(a);
+	coord_answered(op);
+	core_leave(v);
+}
+
+static void ask(Op *op, guint index)
+{
+	Coord *c = op->coord;
+	Part *p = &c->parts[index];
+	g_autoptr(GByteArray) args = g_byte_array_sized_new(256);
+	struct magma_req_prepare q = {
+		.target = p->target, .op_hi = c->op[0], .op_lo = c->op[1], .age = op->age, .coord = { .key = op->route },
+		.kind = p->kind, .mode = p->mode, .flare = p->other,
+	};
+
+	magma_put_u32(args, p->uid);
+	magma_put_u32(args, p->gid);
+	magma_put_u64(args, p->rdev);
+	magma_put_u64(args, p->client);
+	magma_put_ts(args, p->now);
+	magma_put_counted(args, p->name.data, p->name.len);
+	magma_put_counted(args, p->symlink.data, p->symlink.len);
+	magma_put_counted(args, p->cred.data, p->cred.len);
+	q.args = MAGMA_BYTES(args->data, args->len);
+	Asked *a = g_new0(Asked, 1);
+	a->op = op;
+	a->part = index;
+	c->waiting++;
+	p->called = TRUE;
+	MagmaTime left = op->started + COORD_LIMIT - core_now(op->v);
+	a->call = call_key(op->v, &p->target.key, MAGMA_OP_prepare, &q, NULL, MAX(left, SECOND), prepared, a);
+	g_ptr_array_add(c->calls, a->call);
+}
+
+void coord_prepare(Op *op, guint from, void (*then)(Op *op))
+{
+	Coord *c = op->coord;
+
+	c->then = then;
+	for (guint i = from; i < c->n; i++)
+		if (!c->parts[i].local)
+			ask(op, i);
+	coord_answered(op);
+}
+
+int coord_error(Op *op)
+{
+	Coord *c = op->coord;
+	int error = 0;
+
+	for (guint i = 0; i < c->n; i++) {
+		/* Any back-off comes first: then no answer is final. */
+		if (c->parts[i].error == MAGMA_EBACKOFF)
+			return MAGMA_EBACKOFF;
+		if (!error)
+			error = c->parts[i].error;
+	}
+	return error;
+}
+
+static void put_settle_mark(GByteArray *out, const guint64 op[2], const MagmaFid *target, guint8 kind)
+{
+	magma_put_u64(out, op[0]);
+	magma_put_u64(out, op[1]);
+	magma_put_fid(out, target);
+	magma_put_u8(out, kind);
+}
+
+static void tell(Volcano *v, const guint64 op[2], const Part *p, guint8 outcome)
+{
+	const MagmaVolcano *to = magma_map_route(v->map, &p->target.key);
+	g_autoptr(GByteArray) marks = g_byte_array_new();
+
+	put_settle_mark(marks, op, &p->target, p->kind);
+	struct magma_req_settle q = { .outcome = outcome, .marks = MAGMA_BYTES(marks->data, marks->len) };
+	if (to)      /* one try each second for a few: a lost one is found by RESOLVE, or by FINAL */
+		call_volcano(v, to->id, MAGMA_OP_settle, &q, NULL, 5 * SECOND, NULL, NULL);
+}
+
+static void coord_end(Op *op)
+{
+	Coord *c = op->coord;
+
+	if (!c->active)
+		return;
+	c->active = FALSE;
+	g_hash_table_remove(op->v->attempts, c->op);
+	name_unlock_all(op);
+}
+
+static void retry(void *arg)
+{
+	Op *op = arg;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	op->coord->timer = 0;
+	op_run(op);
+	core_leave(v);
+}
+
+void coord_abort(Op *op, int error)
+{
+	Coord *c = op->coord;
+	Volcano *v = op->v;
+	guint16 r;
+
+	g_assert(!c->waiting);
+	for (guint i = 0; i < c->n; i++)
+		if (c->parts[i].called && (c->parts[i].prepared || c->parts[i].error == EIO))
+			tell(v, c->op, &c->parts[i], MAGMA_SETTLE_ABORT);
+	coord_end(op);
+	if (error == MAGMA_EBACKOFF && core_now(v) - op->started < COORD_LIMIT) {
+		v->io->random(v->iou, &r, sizeof r);
+		op->step = NULL;
+		switch (op->hdr.op) {
+#define CASE(name) case MAGMA_OP_##name: op->step = handle_##name; break
+		CASE(mknod); CASE(mkdir); CASE(symlink); CASE(create); CASE(link); CASE(unlink); CASE(rmdir); CASE(rename);
+#undef CASE
+		default: g_assert_not_reached();
+		}
+		c->timer = v->io->timer(v->iou, 500 + r % 4000, retry, op);
+		return;
+	}
+	op_finish(op, error == MAGMA_EBACKOFF ? EBUSY : error);
+}
+
+void coord_free(Op *op)
+{
+	Coord *c = op->coord;
+
+	if (!c)
+		return;
+	coord_end(op);
+	if (c->timer)
+		op->v->io->timer_cancel(op->v->iou, c->timer);
+	g_ptr_array_unref(c->locks);
+	g_ptr_array_unref(c->calls);
+	g_free(c);
+}
+
+/* --- commits and their settling --- */
+
+void commit_free(gpointer p)
+{
+	Commit *c = p;
+
+	g_array_unref(c->parts);
+	g_free(c);
+}
+
+static Commit *commit_new(Volcano *v, const guint64 op[2], const MagmaKey *rk)
+{
+	Commit *c = g_new0(Commit, 1);
+
+	memcpy(c->op, op, sizeof c->op);
+	c->coord.key = *rk;
+	c->parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
+	g_hash_table_insert(v->commits, c->op, c);
+	return c;
+}
+
+void commit_load(Volcano *v, const StoreRow *row)
+{
+	if (row->klen != 16)
+		return;
+	guint64 op[2] = { magma_be64_load(row->key), magma_be64_load(row->key + 8) };
+	if (g_hash_table_contains(v->commits, op))
+		return;
+	Commit *c = commit_new(v, op, &row->rk);
+	if (!commit_row_decode(row->val, row->vlen, c->parts))
+		g_array_set_size(c->parts, 0);
+}
+
+/* These are visible to readers before they are final, or hold readers up: the participant hears of the commit at once. */
+static gboolean needs_commit_word(MarkKind kind) { return kind != MARK_BORN && kind != MARK_RENAME_LOCK; }
+
+void coord_commit(Op *op, Draft *d, const void *fields)
+{
+	Coord *c = op->coord;
+	Volcano *v = op->v;
+	guint8 k[STORE_KEY_MAX];
+	g_autoptr(GArray) remote = g_array_new(FALSE, FALSE, sizeof(CommitPart));
+	gboolean lock = FALSE;
+
+	for (guint i = 0; i < c->n; i++)
+		if (!c->parts[i].local) {
+			CommitPart part = { c->parts[i].target, c->parts[i].kind };
+			lock |= part.kind == MARK_RENAME_LOCK;
+			g_array_append_val(remote, part);
+		}
+	Commit *commit = NULL;
+	if (remote->len) {
+		g_autoptr(GByteArray) val = g_byte_array_new();
+		commit_row_encode((CommitPart *)remote->data, remote->len, val);
+		txn_put(draft_txn(d), TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &op->route, val->data, val->len);
+		commit = commit_new(v, c->op, &op->route);
+		g_array_append_vals(commit->parts, remote->data, remote->len);
+		commit->index = G_MAXUINT64;
+	}
+	for (guint i = 0; i < c->n; i++)
+		if (c->parts[i].local && c->parts[i].kind == MARK_BORN && c->parts[i].client)
+			client_open(v, c->parts[i].client, &c->parts[i].target);
+	guint64 op_id[2] = { c->op[0], c->op[1] };
+	Part parts[PARTS_MAX];
+	guint n = c->n;
+	memcpy(parts, c->parts, sizeof parts);
+	coord_end(op);
+	draft_reply(d, fields);           /* op may be gone now */
+	if (!commit)
+		return;
+	commit->index = v->last_index;
+	for (guint i = 0; i < n; i++)
+		if (!parts[i].local && needs_commit_word(parts[i].kind))
+			tell(v, op_id, &parts[i], MAGMA_SETTLE_COMMIT);
+	if (lock)
+		coord_settle_now(v);
+}
+
+typedef struct {
+	Volcano *v;
+	GArray *ops;                  /* guint64 pairs, then matched with parts */
+	GArray *parts;                /* CommitPart */
+} Settling;
+
+static void commit_part_done(Volcano *v, Commit *c, const CommitPart *part)
+{
+	guint8 k[STORE_KEY_MAX];
+
+	for (guint i = 0; i < c->parts->len; i++) {
+		CommitPart *have = &g_array_index(c->parts, CommitPart, i);
+		if (have->target.ino == part->target.ino && have->kind == part->kind) {
+			g_array_remove_index_fast(c->parts, i);
+			break;
+		}
+	}
+	if (c->parts->len) {
+		c->sending = FALSE;           /* the rename lock is next */
+		return;
+	}
+	Txn *t = txn_new();
+	txn_del(t, TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &c->coord.key);
+	core_commit(v, t);
+	g_hash_table_remove(v->commits, c->op);
+}
+
+static void settled(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Settling *s = user;
+	Volcano *v = s->v;
+
+	core_enter(v);
+	for (guint i = 0; i < s->parts->len; i++) {
+		Commit *c = g_hash_table_lookup(v->commits, &g_array_index(s->ops, guint64, 2 * i));
+		if (!c)
+			continue;
+		if (error)
+			c->sending = FALSE;
+		else
+			commit_part_done(v, c, &g_array_index(s->parts, CommitPart, i));
+	}
+	g_array_unref(s->ops);
+	g_array_unref(s->parts);
+	g_free(s);
+	core_leave(v);
+}
+
+static void send_final(Volcano *v, guint16 to, Settling *s)
+{
+	g_autoptr(GByteArray) marks = g_byte_array_new();
+
+	for (guint i = 0; i < s->parts->len; i++) {
+		CommitPart *part = &g_array_index(s->parts, CommitPart, i);
+		put_settle_mark(marks, &g_array_index(s->ops, guint64, 2 * i), &part->target, part->kind);
+	}
+	struct magma_req_settle q = { .outcome = MAGMA_SETTLE_FINAL, .marks = MAGMA_BYTES(marks->data, marks->len) };
+	call_volcano(v, to, MAGMA_OP_settle, &q, NULL, 10 * SECOND, settled, s);
+}
+
+/* FINAL for every durable commit, gathered by volcano. The rename lock goes alone, when all else of its operation is settled (rule 11). */
+static void settle_durable(Volcano *v)
+{
+	g_autoptr(GHashTable) by_volcano = g_hash_table_new(NULL, NULL);
+	GHashTableIter it;
+	gpointer key, value;
+
+	g_hash_table_iter_init(&it, v->commits);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Commit *c = value;
+		if (!c->durable || c->sending)
+			continue;
+		c->sending = TRUE;
+		for (guint i = 0; i < c->parts->len; i++) {
+			CommitPart *part = &g_array_index(c->parts, CommitPart, i);
+			const MagmaVolcano *to = magma_map_route(v->map, &part->target.key);
+			if (!to || (part->kind == MARK_RENAME_LOCK && c->parts->len > 1))
+				continue;
+			Settling *s = g_hash_table_lookup(by_volcano, GUINT_TO_POINTER(to->id));
+			if (s && s->parts->len >= SETTLE_BATCH) {
+				send_final(v, to->id, s);
+				s = NULL;
+			}
+			if (!s) {
+				s = g_new0(Settling, 1);
+				s->v = v;
+				s->ops = g_array_new(FALSE, FALSE, sizeof(guint64));
+				s->parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
+				g_hash_table_insert(by_volcano, GUINT_TO_POINTER(to->id), s);
+			}
+			g_array_append_vals(s->ops, c->op, 2);
+			g_array_append_val(s->parts, *part);
+		}
+	}
+	g_hash_table_iter_init(&it, by_volcano);
+	while (g_hash_table_iter_next(&it, &key, &value))
+		send_final(v, GPOINTER_TO_UINT(key), value);
+}
+
+typedef struct {
+	Volcano *v;
+	guint64 index;
+} SyncedTo;
+
+static void synced(void *user, int error)
+{
+	SyncedTo *s = user;
+	Volcano *v = s->v;
+	GHashTableIter it;
+	gpointer value;
+
+	core_enter(v);
+	v->settling = FALSE;
+	g_hash_table_iter_init(&it, v->commits);
+	while (!error && g_hash_table_iter_next(&it, NULL, &value)) {
+		Commit *c = value;
+		if (c->index <= s->index)
+			c->durable = TRUE;
+	}
+	g_free(s);
+	if (!error)
+		settle_durable(v);
+	core_leave(v);
+}
+
+void coord_settle_now(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer value;
+	gboolean need = FALSE;
+
+	if (v->settling || !v->map)
+		return;
+	g_hash_table_iter_init(&it, v->commits);
+	while (!need && g_hash_table_iter_next(&it, NULL, &value))
+		need = !((Commit *)value)->durable || !((Commit *)value)->sending;
+	if (!need)
+		return;
+	SyncedTo *s = g_new(SyncedTo, 1);
+	*s = (SyncedTo){ v, v->last_index };
+	v->settling = TRUE;
+	store_sync(v->store, synced, s);
+}
+
+void coord_tick(Volcano *v)
+{
+	if (g_hash_table_size(v->commits) && !move_frozen(v, NULL))
+		coord_settle_now(v);
+}

@@ -1,0 +1,401 @@
+/* The inside of a volcano, shared by the files of magmad/core only. Loop thread only, like everything here.
+ *
+ * How an operation runs: op_message() makes an Op and calls its handler. A handler evaluates rows (state.h); what is not in memory parks the operation and runs its step again
+ * when the row is there (WAIT). It ends by op_reply/op_error, or by draft_reply, which commits a Draft together with the stored reply. */
+#pragma once
+#include <errno.h>
+#include <string.h>
+#include "libmagma/base/err.h"
+#include "libmagma/proto/list.h"
+#include "magmad/core/rows.h"
+#include "magmad/core/volcano.h"
+
+#define WAIT (-1)                             /* not an errno: the operation is parked and will be run again */
+#define SECOND ((MagmaTime)1000000)
+#define CLIENT_EXPIRY (15 * SECOND)           /* DESIGN section 3: a client that is silent for 15 s expires */
+#define OPEN_GRACE (20 * SECOND)              /* after a start clients have this long to re-assert opens; above CLIENT_EXPIRY */
+#define COORD_LIMIT (30 * SECOND)             /* an operation over two volcanos gives up after this; below the client's 60 s */
+#define SETTLE_EVERY (SECOND / 4)             /* how often finished cross-volcano operations are made durable and settled */
+#define RESOLVE_AFTER (5 * SECOND)            /* a mark this old asks its coordinator */
+#define CAPABILITY_XATTR "security.capability"
+#define INO_BLOCK 65536                       /* inos reserved durably at a time: one small transaction for so many creates */
+
+typedef struct Op Op;
+typedef struct Peer Peer;
+typedef struct Client Client;
+typedef struct Call Call;
+typedef struct Draft Draft;
+typedef struct Move Move;
+
+/* A session's other end. Counted: operations in flight keep it after the session is gone (session NULL then). */
+struct Peer {
+	gint refs;
+	Session *session;
+	gboolean is_node;
+	gboolean open;
+	guint16 volcano;              /* of a node session, once known */
+	GPtrArray *calls;             /* Call *, sent on it and unanswered */
+};
+
+/* What waits for a name, a mark or a lock. */
+typedef struct { GQueue waiters; } Waitq;
+
+typedef struct {
+	guint64 ino;
+	guint16 len;
+	guint8 name[MAGMA_NAME_MAX];
+} NameKey;
+
+typedef struct {
+	NameKey key;
+	Op *owner;
+	Waitq wait;
+} NameLock;
+
+typedef struct {
+	MarkRow row;                  /* row.name points to name */
+	NameKey name;
+	Waitq wait;
+	MagmaTime since;
+	gboolean asking;
+} Mark;
+
+typedef struct {
+	guint64 op[2];                /* op_hi, op_lo: the hash key */
+	MagmaFid coord;
+	GArray *parts;                /* CommitPart, not yet settled */
+	guint64 index;                /* journal index of the commit; 0: from before this start, durable */
+	gboolean durable, sending;
+} Commit;
+
+/* A participant of an operation, here or on another volcano: what to check, and what came of it. */
+typedef struct {
+	MarkKind kind;
+	MagmaFid target;
+	MagmaFid other;               /* SWAP, REPARENT; BORN: the parent */
+	guint32 mode;                 /* BORN: mode; SWAP: type of the new child; REF_DROP, SEAL: 1 with sticky check */
+	guint32 uid, gid;             /* BORN: owner; else of the caller */
+	guint64 rdev, client;         /* BORN: device; client that has it open (0: none) */
+	MagmaBytes name;              /* LEAVE, SWAP; points into the request or the prepare message */
+	MagmaBytes symlink;           /* BORN */
+	MagmaBytes cred;              /* LEAVE, SWAP, REPARENT: encoded credentials */
+	MagmaTs now;
+	/* outcome of the check */
+	EntryRow entry;               /* LEAVE, SWAP */
+	MagmaAttr attr;
+	guint32 dir_mode, dir_uid;    /* LEAVE, SWAP: of the directory, for the sticky rule */
+	gboolean local, prepared, called;
+	int error;
+} Part;
+#define PARTS_MAX 6
+
+typedef struct {
+	guint64 op[2];                /* this attempt */
+	Part parts[PARTS_MAX];
+	guint n, waiting;
+	gboolean active;
+	void (*then)(Op *op);
+	GPtrArray *locks;             /* NameLock * */
+	GPtrArray *calls;             /* Call * outstanding */
+	guint timer;
+	/* rename */
+	MagmaFid walk, walk_for;      /* where the loop check stands, and what it must not meet */
+	guint walk_steps, phase;
+	EntryRow target;              /* what the new name led to; target.child.ino 0: nothing */
+} Coord;
+
+struct Op {
+	Volcano *v;
+	Fetch fetch;
+	MagmaHdr hdr;
+	MagmaAny req;
+	GBytes *msg;                  /* what hdr and req point into */
+	Peer *peer;                   /* where the answer goes; NULL with call */
+	Call *call;                   /* a call of this volcano to itself */
+	Client *client;
+	MagmaKey route;
+	MagmaTs now;                  /* CLOCK_REALTIME at the start: one time for all rows of an operation */
+	MagmaTime started;
+	guint64 age;
+	void (*step)(Op *op);
+	gboolean queued, running, done, registered;
+	Waitq *parked;
+	Coord *coord;
+	gpointer data;                /* of the family */
+	GDestroyNotify data_free;
+};
+
+struct Client {
+	guint64 id;
+	MagmaTime heard;
+	guint64 watermark;
+	GHashTable *running;          /* xid -> Op * */
+	GHashTable *replies;          /* xid -> Stored * */
+	GQueue order;                 /* Stored *, as stored */
+	GHashTable *opens;            /* set of ino */
+	gboolean gone;                /* expired: every request is answered MAGMA_EEXPIRED */
+};
+
+typedef struct {
+	guint64 xid, index;
+	MagmaKey rk;
+	GBytes *reply;
+} Stored;
+
+typedef struct {
+	MagmaFid fid;                 /* ino is the hash key */
+	GHashTable *clients;          /* set of client id */
+} OpenSet;
+
+typedef struct {
+	guint64 index;
+	Peer *peer;
+	Call *call;
+	GBytes *head, *body;
+} Held;
+
+/* A content file that was written and is not known to be on disk. */
+typedef struct {
+	MagmaFid fid;
+	guint64 index;                /* of the commit that noted it: the first write waits for it */
+	guint64 writes;               /* counted, to see whether a sync covered all */
+	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size */
+	guint64 truncate_to;          /* from before this start; -1: none */
+	gboolean syncing;
+	MagmaTime last;
+} Dirty;
+
+/* Content operations under way on one flare. */
+typedef struct {
+	guint64 ino;
+	guint64 eof;                  /* end of file with all writes under way */
+	guint running;
+	gboolean converting;          /* inline to file: everything else waits */
+	Waitq wait;
+} Busy;
+
+struct Volcano {
+	VolcanoConfig cfg;
+	char *name, *fqdn, *software;
+	MagmaAddr join_addr;
+	const VolcanoIo *io;
+	void *iou;
+	Store *store;
+	const MagmaTrace *trace;
+	guint16 id;
+	guint64 boot;
+	MagmaTime started;
+	MagmaMap *map;
+	gboolean serving, stopping;
+	const char *state;
+	char note[200];
+	void (*ready)(void *user, const char *refusal);
+	void *ready_user;
+
+	guint64 next_ino, ino_limit;
+	guint64 last_index;           /* of the last commit */
+	guint64 next_xid, next_op;
+	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
+	GQueue runq;                  /* Op * to run */
+	GQueue held;                  /* Held *, by index */
+	GHashTable *peers;            /* set of Peer * that live */
+	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts, *calls, *forwards, *node_peers;
+	GHashTable *orphans;          /* ino -> MagmaFid */
+	GHashTable *dirty;            /* ino -> Dirty *: content files with a write intent */
+	GHashTable *busy;             /* ino -> Busy *: contents that change their place, or are written right now */
+	Waitq ack_wait;               /* for the journal to reach what was committed */
+	gboolean syncing_orphans;
+	guint tick, gc_running;
+	gboolean quick, settling, map_changing;
+	GHashTable *all_ops;          /* set of Op *: volcano_free ends them */
+	guint64 tombstones;
+	VolcanoStats stats;
+	Move *move;                   /* a slice of ours on its way out; NULL: none */
+	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
+	Op *move_in_ready;
+	gboolean planning;
+	gpointer members;
+};
+
+/* volcano.c */
+static inline void core_enter(Volcano *v) { v->depth++; }
+void core_leave(Volcano *v);
+void core_tick_soon(Volcano *v);                      /* something with a deadline began */
+guint core_pair_hash(gconstpointer p);                /* hash keys of two u64 */
+gboolean core_pair_equal(gconstpointer a, gconstpointer b);
+MagmaTime core_now(Volcano *v);
+void core_say(Volcano *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+void core_set_map(Volcano *v, MagmaMap *map);         /* takes the reference; wakes what waits for a map */
+void core_ready(Volcano *v, const char *refusal);
+guint64 core_commit(Volcano *v, Txn *t);              /* store_commit, followed by a move in progress; remembers the index */
+typedef enum { HERE, ELSEWHERE, FROZEN } Place;
+Place core_place(Volcano *v, const MagmaKey *k);
+
+/* op.c */
+Op *op_new(Volcano *v, const MagmaHdr *h, const MagmaAny *req, GBytes *msg, Peer *peer);
+void op_run(Op *op);                                  /* puts it into the run queue */
+void op_park(Op *op, Waitq *q);
+void waitq_wake(Volcano *v, Waitq *q);
+void op_reply(Op *op, const void *fields, GBytes *body);  /* ends the operation; takes nothing */
+void op_error(Op *op, int error);
+void op_finish(Op *op, int error);                    /* op_error, or an empty reply for 0; nothing for WAIT */
+void op_drop(Op *op);                                  /* ends an operation nobody waits for */
+void op_send_held(Volcano *v, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body);
+void op_acked(Volcano *v, guint64 index);
+GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split);
+void op_message(Volcano *v, Peer *peer, GBytes *msg);
+void op_clear(Volcano *v);
+void op_local(Volcano *v, Call *call, GBytes *msg);   /* a call of this volcano to itself */
+Peer *peer_ref(Peer *p);
+void peer_unref(Peer *p);
+
+/* client.c */
+Client *client_get(Volcano *v, guint64 id);
+void client_heard(Volcano *v, Client *c, const MagmaHdr *h);
+void client_store_reply(Volcano *v, Client *c, guint64 xid, const MagmaKey *rk, GBytes *reply, Txn *t);
+void client_reply_committed(Client *c, guint64 xid, guint64 index);
+void client_prune(Volcano *v, Client *c, Txn *t);
+void client_open(Volcano *v, guint64 client, const MagmaFid *fid);
+void client_close(Volcano *v, guint64 client, guint64 ino);
+gboolean client_is_open(Volcano *v, guint64 ino);
+void client_gone(Volcano *v, Client *c, gboolean tombstone);
+void client_tick(Volcano *v);
+void client_free(gpointer c);
+void client_load_reply(Volcano *v, const StoreRow *row);
+
+/* call.c: requests of this volcano to others */
+typedef void (*CallDone)(void *user, int error, const MagmaAny *rep, GBytes *msg);
+/* To the owner of key, wherever it is by then; repeated until answered. limit 0: no end. done is never called from inside. */
+Call *call_key(Volcano *v, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
+Call *call_volcano(Volcano *v, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
+Call *call_addr(Volcano *v, const MagmaAddr *node, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
+void call_cancel(Call *c);
+void call_reply(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *rep, GBytes *msg);
+void call_answer_local(Volcano *v, Call *c, GBytes *msg);
+void call_peer_opened(Volcano *v, Peer *p);
+void call_peer_closed(Volcano *v, Peer *p, const char *why);
+void call_map_changed(Volcano *v);
+void call_tick(Volcano *v);
+/* A client's request that another volcano owns: passed on, the answer relayed. */
+void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route);
+gboolean call_relay(Volcano *v, const MagmaHdr *h, GBytes *msg);
+void call_init(Volcano *v);
+void call_clear(Volcano *v);
+
+/* state.c: typed rows */
+int state_flare(Op *op, const MagmaFid *fid, FlareRow *row);          /* 0, ESTALE, EIO, WAIT */
+int state_dir(Op *op, const MagmaFid *fid, FlareRow *row);            /* + ENOTDIR; ENOENT for a sealed one */
+int state_entry(Op *op, guint64 dir, MagmaBytes name, EntryRow *e);   /* 0, ENOENT, EIO, WAIT */
+int state_perm(Op *op, const FlareRow *row, guint32 want);
+guint64 state_new_ino(Volcano *v);
+Draft *draft_new(Op *op);
+void draft_free(Draft *d);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Draft, draft_free)
+Txn *draft_txn(Draft *d);
+/* The row as this draft leaves it; to be changed in place. 0, ESTALE, EIO, WAIT. */
+int draft_flare(Draft *d, const MagmaFid *fid, FlareRow **row);
+FlareRow *draft_new_flare(Draft *d, const MagmaFid *fid);
+void draft_add_entry(Draft *d, FlareRow *dir, MagmaBytes name, const MagmaFid *child, guint32 type, MagmaTs now);
+void draft_del_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *e, MagmaTs now);
+void draft_replace_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *old, const MagmaFid *child, guint32 type, MagmaTs now);
+/* Without links: gone at once, or an orphan while somebody has it open or there is more than the row. */
+void draft_destroy(Draft *d, FlareRow *row);
+/* Write intent: TAB_DIRTY, and with on FALSE also the inline copy that was kept until the content file was on disk. */
+void draft_dirty(Draft *d, const MagmaFid *fid, gboolean on);
+/* Commits; frees the draft. */
+guint64 draft_commit(Draft *d);
+/* Commits together with the operation's reply and ends the operation. Takes d. */
+void draft_reply(Draft *d, const void *fields);
+/* The same, but the operation goes on: it answers later with the same fields. */
+void draft_store_reply(Draft *d, const void *fields);
+
+/* lock.c */
+int name_check(Op *op, guint64 dir, MagmaBytes name);     /* 0, or WAIT: parked until the name is free */
+NameLock *name_holder(Volcano *v, guint64 dir, MagmaBytes name);
+Mark *mark_on_name(Volcano *v, guint64 dir, MagmaBytes name);
+void name_lock(Op *op, guint64 dir, MagmaBytes name);     /* op->coord->locks; the name must be free or the operation's own */
+void name_unlock_all(Op *op);
+NameKey name_key(guint64 dir, MagmaBytes name);
+guint name_key_hash(gconstpointer k);
+gboolean name_key_equal(gconstpointer a, gconstpointer b);
+
+/* mark.c: participants */
+typedef enum { PHASE_PREPARE, PHASE_COMMIT, PHASE_FINAL, PHASE_ABORT } Phase;
+/* Is it possible? Fills the outcome. 0, an errno, MAGMA_EBACKOFF, WAIT. age orders waiting. */
+int part_check(Op *op, Part *p, guint64 age);
+/* The effect of a phase on the rows, without the mark's own row. */
+int part_apply(Draft *d, Part *p, Phase phase);
+/* All three at once, for a participant on the coordinator's own volcano. */
+int part_apply_all(Draft *d, Part *p);
+gboolean mark_blocks_flare(Op *op, guint64 ino);          /* parked if a prepared mark may change what is read */
+Mark *mark_find(Volcano *v, guint64 hi, guint64 lo, guint64 ino, MarkKind kind);
+void mark_load(Volcano *v, const StoreRow *row);
+void mark_tick(Volcano *v);
+void mark_free(gpointer m);
+guint mark_hash(gconstpointer p);
+gboolean mark_equal(gconstpointer a, gconstpointer b);
+void mark_forget_range(Volcano *v, const MagmaRange *r);
+
+/* coord.c: the coordinator's side */
+void coord_start(Op *op);                                 /* a new attempt; keeps the age */
+Part *coord_part(Op *op, MarkKind kind, const MagmaFid *target);
+/* Asks the participants from index `from` on that live elsewhere; then(op) runs when all have answered (coord_error() says how). */
+void coord_prepare(Op *op, guint from, void (*then)(Op *op));
+int coord_error(Op *op);
+void coord_abort(Op *op, int error);                      /* undoes and answers error (0: an empty reply); MAGMA_EBACKOFF tries again after a moment */
+/* Adds the commit row to d if anybody else takes part, commits with the reply, tells the participants. Takes d; ends the operation. */
+void coord_commit(Op *op, Draft *d, const void *fields);
+void coord_free(Op *op);
+void coord_tick(Volcano *v);
+void commit_load(Volcano *v, const StoreRow *row);
+void commit_free(gpointer c);
+void coord_settle_now(Volcano *v);
+
+/* gc.c: orphans, write intents */
+void gc_orphan(Volcano *v, const MagmaFid *fid);
+void gc_tick(Volcano *v);
+/* After the start: sizes and times of flares with a write intent are taken from their content files; then done. */
+void gc_recover(Volcano *v, void (*done)(Volcano *v));
+void gc_forget_range(Volcano *v, const MagmaRange *r);
+
+/* op_content.c */
+void content_busy_free(gpointer p);
+Busy *content_begin(Volcano *v, guint64 ino, guint64 eof);      /* content operations under way are counted; each begin has its end */
+void content_end(Volcano *v, guint64 ino);
+gboolean content_wait(Op *op, guint64 ino);                     /* parked while the content moves from inline to a file */
+int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n);
+void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n);
+int content_convert(Op *op, const FlareRow *row);               /* to a file; always WAIT or an error: the operation is run again */
+int content_intent(Op *op, const FlareRow *row);                /* the write intent is in the journal: 0, WAIT */
+void content_kill_priv(Draft *d, FlareRow *row);
+guint64 content_blocks(guint64 bytes);
+gboolean core_no_room(Volcano *v);
+
+/* members.c */
+void members_reload(Volcano *v, void (*done)(Volcano *v, int error));     /* brings what is kept in memory (marks, commits, replies ...) up to the rows */
+void members_learn(Volcano *v, const guint8 *p, gsize n);                 /* an encoded map: used if newer */
+void members_fetch_map(Volcano *v);
+/* The coordinator's only way to a new map: durable first, then told to all, then done. Takes map. */
+void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user);
+void members_start(Volcano *v);
+void members_tick(Volcano *v);
+void members_clear(Volcano *v);
+/* move_out.c, move_in.c */
+void move_follow(Volcano *v, Txn *t);
+gboolean move_frozen(Volcano *v, const MagmaKey *k);
+void move_content_changed(Volcano *v, const MagmaFid *fid);
+void move_tick(Volcano *v);
+void move_ignore(void *user, int error);
+gboolean move_is(Volcano *v, const MagmaMove *m);      /* is m the move that is running here? */
+void move_clear(Volcano *v);
+void move_map_changed(Volcano *v);                    /* the map may tell this volcano to hand a slice over, or that it is done */
+void move_plan(Volcano *v);                           /* coordinator: a volcano without a slice gets one */
+
+/* Handlers, one per operation of the table that is not answered elsewhere. */
+#define CORE_X_(name, number, flags) void handle_##name(Op *op);
+MAGMA_OPS(CORE_X_)
+#undef CORE_X_
+
+void core_put_cred(GByteArray *out, const MagmaCred *c);
+gboolean core_get_cred(MagmaBytes b, MagmaCred *c);
+static inline gboolean is_dir(guint32 mode) { return S_ISDIR(mode); }

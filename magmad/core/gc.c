@@ -1,0 +1,365 @@
+/* What is done behind the operations' backs: flares without names are removed when nobody has them open, content files that were written are brought to disk at leisure,
+ * and after a start the write intents are looked at. */
+#include "magmad/core/core.h"
+
+enum { REAP_PER_TICK = 256, CLEAN_PER_TICK = 8, LOOK_PER_TICK = 256, RECOVER_AT_ONCE = 32 };
+#define CLEAN_AFTER (5 * SECOND)
+
+typedef struct {
+	MagmaFid fid;
+	StoreContentStat stat;
+	int error;
+	gboolean dropped;
+} Job;
+
+static Op *job_new(Volcano *v, const MagmaFid *fid, void (*step)(Op *))
+{
+	MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_sync };
+	Op *op = op_new(v, &h, NULL, NULL, NULL);
+	Job *j = g_new0(Job, 1);
+
+	j->fid = *fid;
+	op->data = j;
+	op->data_free = g_free;
+	op->step = step;
+	v->gc_running++;
+	return op;
+}
+
+static void job_end(Op *op)
+{
+	op->v->gc_running--;
+	op_drop(op);
+}
+
+/* --- orphans --- */
+
+void gc_orphan(Volcano *v, const MagmaFid *fid)
+{
+	if (!g_hash_table_contains(v->orphans, &fid->ino)) {
+		MagmaFid *f = g_memdup2(fid, sizeof *fid);
+		g_hash_table_insert(v->orphans, &f->ino, f);
+	}
+}
+
+static void commit_reaped(Op *op, const StoreRow *xattrs, guint n)
+{
+	Job *j = op->data;
+	guint8 k[STORE_KEY_MAX];
+	gsize kl = key_ino(k, j->fid.ino);
+	Txn *t = txn_new();
+
+	txn_del(t, TAB_FLARE, k, kl, &j->fid.key);
+	txn_del(t, TAB_DATA, k, kl, &j->fid.key);
+	txn_del(t, TAB_ORPHAN, k, kl, &j->fid.key);
+	txn_del(t, TAB_DIRTY, k, kl, &j->fid.key);
+	for (guint i = 0; i < n; i++)
+		txn_del(t, TAB_XATTR, xattrs[i].key, xattrs[i].klen, &j->fid.key);
+	core_commit(op->v, t);
+	g_hash_table_remove(op->v->dirty, &j->fid.ino);
+	g_hash_table_remove(op->v->orphans, &j->fid.ino);
+	job_end(op);
+}
+
+static void reap_xattrs(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	if (error)
+		job_end(op);
+	else
+		commit_reaped(op, rows, n);
+	core_leave(v);
+}
+
+static void step_reap(Op *op);
+
+static void dropped(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+	Job *j = op->data;
+
+	core_enter(v);
+	j->dropped = TRUE;
+	j->error = error;
+	op_run(op);
+	core_leave(v);
+}
+
+/* The content first: a crash in between leaves the orphan's row, and this is done again. */
+static void step_reap(Op *op)
+{
+	Job *j = op->data;
+	Volcano *v = op->v;
+	guint8 k[STORE_KEY_MAX];
+	FlareRow row;
+	int error = state_flare(op, &j->fid, &row);
+
+	if (error == WAIT)
+		return;
+	if (j->error || (!error && client_is_open(v, j->fid.ino))) {
+		job_end(op);
+		return;
+	}
+	if (!error && row.attr.nlink && !row.sealed) {      /* it got its name back */
+		Txn *t = txn_new();
+		txn_del(t, TAB_ORPHAN, k, key_ino(k, j->fid.ino), &j->fid.key);
+		core_commit(v, t);
+		g_hash_table_remove(v->orphans, &j->fid.ino);
+		job_end(op);
+		return;
+	}
+	if (!j->dropped) {
+		store_content_drop(v->store, &j->fid, dropped, op);
+		return;
+	}
+	guint8 prefix[8];
+	key_ino(prefix, j->fid.ino);
+	if (!error && row.attr.flags & MAGMA_ATTR_HAS_XATTR)
+		store_scan(v->store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, 4096, reap_xattrs, op);
+	else
+		commit_reaped(op, NULL, 0);
+}
+
+static void orphans_durable(void *user, int error)
+{
+	Volcano *v = user;
+	GHashTableIter it;
+	gpointer value;
+	guint n = 0;
+	g_autoptr(GArray) fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+
+	core_enter(v);
+	v->syncing_orphans = FALSE;
+	g_hash_table_iter_init(&it, v->orphans);
+	while (!error && n < REAP_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
+		MagmaFid *fid = value;
+		if (!client_is_open(v, fid->ino) && !g_hash_table_contains(v->busy, &fid->ino) && ++n)
+			g_array_append_val(fids, *fid);
+	}
+	for (guint i = 0; i < fids->len; i++)
+		op_run(job_new(v, &g_array_index(fids, MagmaFid, i), step_reap));
+	core_leave(v);
+}
+
+/* --- write intents, at leisure --- */
+
+static void clean_commit(Op *op, const MagmaFid *fid)
+{
+	Draft *d = draft_new(op);
+
+	draft_dirty(d, fid, FALSE);
+	draft_commit(d);
+}
+
+static void step_clean(Op *op)
+{
+	Job *j = op->data;
+	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &j->fid.ino);
+
+	if (dirty) {
+		dirty->syncing = FALSE;
+		if (!j->error && !g_hash_table_contains(op->v->busy, &j->fid.ino) && core_now(op->v) - dirty->last >= CLEAN_AFTER && !dirty->truncate_by)
+			clean_commit(op, &j->fid);
+	}
+	job_end(op);
+}
+
+static void cleaned(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	((Job *)op->data)->error = error;
+	op_run(op);
+	core_leave(v);
+}
+
+static void clean_some(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer value;
+	guint looked = 0, n = 0;
+	Op *ops[CLEAN_PER_TICK];
+
+	g_hash_table_iter_init(&it, v->dirty);
+	while (looked++ < LOOK_PER_TICK && n < CLEAN_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
+		Dirty *d = value;
+		if (d->syncing || core_now(v) - d->last < CLEAN_AFTER || g_hash_table_contains(v->busy, &d->fid.ino))
+			continue;
+		d->syncing = TRUE;
+		ops[n++] = job_new(v, &d->fid, step_clean);
+	}
+	for (guint i = 0; i < n; i++)
+		store_content_sync(v->store, &((Job *)ops[i]->data)->fid, cleaned, ops[i]);
+}
+
+void gc_tick(Volcano *v)
+{
+	if (v->gc_running || !v->serving || move_frozen(v, NULL))
+		return;
+	if (g_hash_table_size(v->orphans) && !v->syncing_orphans && core_now(v) - v->started > OPEN_GRACE) {
+		v->syncing_orphans = TRUE;
+		store_sync(v->store, orphans_durable, v);
+	}
+	if (g_hash_table_size(v->dirty))
+		clean_some(v);
+}
+
+void gc_forget_range(Volcano *v, const MagmaRange *r)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->orphans);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (magma_range_has(r, &((MagmaFid *)value)->key))
+			g_hash_table_iter_remove(&it);
+	g_hash_table_iter_init(&it, v->dirty);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (magma_range_has(r, &((Dirty *)value)->fid.key))
+			g_hash_table_iter_remove(&it);
+}
+
+/* --- after a start --- */
+
+typedef struct {
+	Volcano *v;
+	GArray *fids;
+	guint next, running;
+	void (*done)(Volcano *v);
+} Recovery;
+
+static void recover_more(Recovery *r);
+
+static void recover_end(Op *op, Recovery *r)
+{
+	job_end(op);
+	r->running--;
+	recover_more(r);
+}
+
+typedef struct {
+	Job job;
+	Recovery *r;
+	guint stage;
+} RecoverJob;
+
+static void step_recover(Op *op);
+
+static void recover_io(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	((RecoverJob *)op->data)->job.error = error;
+	((RecoverJob *)op->data)->stage++;
+	op_run(op);
+	core_leave(v);
+}
+
+static void recover_stat(void *user, int error, const StoreContentStat *st)
+{
+	Op *op = user;
+	RecoverJob *j = op->data;
+
+	if (st)
+		j->job.stat = *st;
+	recover_io(user, error);
+}
+
+/* The row has every acknowledged write's size; a file beyond it holds a write nobody was told of. A noted truncation is completed. An inline copy that is longer than the file comes from
+ * before a power cut that ate the file. */
+static void step_recover(Op *op)
+{
+	RecoverJob *j = op->data;
+	Volcano *v = op->v;
+	const MagmaFid *fid = &j->job.fid;
+	Dirty *dirty = g_hash_table_lookup(v->dirty, &fid->ino);
+	guint8 k[STORE_KEY_MAX];
+	const guint8 *val;
+	gsize n = 0;
+	FlareRow *row;
+	g_autoptr(Draft) d = draft_new(op);
+	int error = draft_flare(d, fid, &row);
+
+	if (error == WAIT)
+		return;
+	StoreGet data = store_get(v->store, &op->fetch, TAB_DATA, k, key_ino(k, fid->ino), &val, &n);
+	if (data == STORE_PENDING)
+		return;
+	if (error || j->job.error || !dirty) {
+		recover_end(op, j->r);
+		return;
+	}
+	guint64 size = dirty->truncate_to != G_MAXUINT64 ? dirty->truncate_to : row->attr.size;
+	switch (j->stage) {
+	case 0:
+		store_content_stat(v->store, fid, recover_stat, op);
+		return;
+	case 1:
+		if (data == STORE_FOUND && j->job.stat.size < n) {
+			g_autoptr(GBytes) bytes = g_bytes_new(val, n);
+			store_content_write(v->store, fid, 0, bytes, recover_io, op);
+			return;
+		}
+		j->stage++;
+		/* fall through */
+	case 2:
+		if (j->job.stat.size != size) {
+			store_content_truncate(v->store, fid, size, recover_io, op);
+			return;
+		}
+		break;
+	}
+	if (dirty->truncate_to != G_MAXUINT64) {
+		row->attr.size = size;
+		row->attr.mtime = row->attr.ctime = op->now;
+		row->attr.blocks = MIN(row->attr.blocks, content_blocks(size));
+		dirty->truncate_to = G_MAXUINT64;
+		txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
+		draft_commit(g_steal_pointer(&d));
+	}
+	recover_end(op, j->r);
+}
+
+static void recover_more(Recovery *r)
+{
+	while (r->running < RECOVER_AT_ONCE && r->next < r->fids->len) {
+		Op *op = job_new(r->v, &g_array_index(r->fids, MagmaFid, r->next++), step_recover);
+		RecoverJob *j = g_new0(RecoverJob, 1);
+		j->job = *(Job *)op->data;
+		j->r = r;
+		g_free(op->data);
+		op->data = j;
+		r->running++;
+		op_run(op);
+	}
+	if (!r->running) {
+		void (*done)(Volcano *) = r->done;
+		Volcano *v = r->v;
+		g_array_unref(r->fids);
+		g_free(r);
+		done(v);
+	}
+}
+
+void gc_recover(Volcano *v, void (*done)(Volcano *v))
+{
+	Recovery *r = g_new0(Recovery, 1);
+	GHashTableIter it;
+	gpointer value;
+
+	r->v = v;
+	r->done = done;
+	r->fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+	g_hash_table_iter_init(&it, v->dirty);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		g_array_append_val(r->fids, ((Dirty *)value)->fid);
+	recover_more(r);
+}

@@ -1,0 +1,637 @@
+/* The participant's side of operations over two volcanos: check, prepare under a mark, then commit, final or abort as the coordinator says. A mark is a row, so it outlives a crash; one whose
+ * coordinator is silent asks it (RESOLVE). All messages may come twice: a prepare that finds its mark answers again, a settle without a mark is acknowledged. */
+#include "magmad/core/core.h"
+
+enum { ASK_MAX_PER_TICK = 64 };
+
+guint mark_hash(gconstpointer p)
+{
+	const Mark *m = p;
+
+	return g_int64_hash(&m->row.op_lo) ^ g_int64_hash(&m->row.target.ino) ^ m->row.kind;
+}
+
+gboolean mark_equal(gconstpointer pa, gconstpointer pb)
+{
+	const Mark *a = pa, *b = pb;
+
+	return a->row.op_hi == b->row.op_hi && a->row.op_lo == b->row.op_lo && a->row.target.ino == b->row.target.ino && a->row.kind == b->row.kind;
+}
+
+void mark_free(gpointer p) { g_free(p); }
+
+Mark *mark_find(Volcano *v, guint64 hi, guint64 lo, guint64 ino, MarkKind kind)
+{
+	Mark probe = { .row = { .op_hi = hi, .op_lo = lo, .target = { .ino = ino }, .kind = kind } };
+
+	return g_hash_table_lookup(v->marks, &probe);
+}
+
+static gboolean on_name(MarkKind kind) { return kind == MARK_LEAVE || kind == MARK_SWAP; }
+
+static GPtrArray *marks_of(Volcano *v, guint64 ino) { return g_hash_table_lookup(v->marks_by_ino, &ino); }
+
+static Mark *mark_remember(Volcano *v, const MarkRow *row)
+{
+	Mark *m = g_new0(Mark, 1);
+
+	m->row = *row;
+	m->since = core_now(v);
+	g_queue_init(&m->wait.waiters);
+	if (on_name(row->kind)) {
+		m->name = name_key(row->target.ino, row->name);
+		g_hash_table_insert(v->marks_by_name, &m->name, m);
+	}
+	m->row.name = MAGMA_BYTES(m->name.name, m->name.len);
+	g_hash_table_add(v->marks, m);
+	GPtrArray *list = marks_of(v, row->target.ino);
+	if (!list) {
+		list = g_ptr_array_new();
+		g_hash_table_insert(v->marks_by_ino, g_memdup2(&row->target.ino, 8), list);
+	}
+	g_ptr_array_add(list, m);
+	return m;
+}
+
+static void mark_forget(Volcano *v, Mark *m)
+{
+	GPtrArray *list = marks_of(v, m->row.target.ino);
+	guint64 ino = m->row.target.ino;
+
+	if (on_name(m->row.kind) && g_hash_table_lookup(v->marks_by_name, &m->name) == m)
+		g_hash_table_remove(v->marks_by_name, &m->name);
+	g_ptr_array_remove_fast(list, m);
+	if (!list->len)
+		g_hash_table_remove(v->marks_by_ino, &ino);
+	waitq_wake(v, &m->wait);
+	g_hash_table_remove(v->marks, m);     /* frees it */
+}
+
+void mark_load(Volcano *v, const StoreRow *row)
+{
+	MarkRow m;
+
+	if (mark_row_decode(row->val, row->vlen, &m) && !mark_find(v, m.op_hi, m.op_lo, m.target.ino, m.kind)) {
+		Mark *mark = mark_remember(v, &m);
+		mark->since = core_now(v) - RESOLVE_AFTER;      /* from before this start: ask at once */
+	}
+}
+
+void mark_forget_range(Volcano *v, const MagmaRange *r)
+{
+	g_autoptr(GPtrArray) out = g_ptr_array_new();
+	GHashTableIter it;
+	gpointer key;
+
+	g_hash_table_iter_init(&it, v->marks);
+	while (g_hash_table_iter_next(&it, &key, NULL))
+		if (magma_range_has(r, &((Mark *)key)->row.target.key))
+			g_ptr_array_add(out, key);
+	for (guint i = 0; i < out->len; i++)
+		mark_forget(v, out->pdata[i]);
+}
+
+/* The outcome of a prepared link change or removal is not known yet: what is read now might still vanish. */
+gboolean mark_blocks_flare(Op *op, guint64 ino)
+{
+	GPtrArray *list = g_hash_table_size(op->v->marks_by_ino) ? marks_of(op->v, ino) : NULL;
+
+	for (guint i = 0; list && i < list->len; i++) {
+		Mark *m = list->pdata[i];
+		if (!m->row.committed && (m->row.kind == MARK_REF_ADD || m->row.kind == MARK_REF_DROP || m->row.kind == MARK_SEAL)) {
+			op_park(op, &m->wait);
+			return TRUE;
+		}
+	}
+	return FALSE;
+}
+
+void core_put_cred(GByteArray *out, const MagmaCred *c)
+{
+	magma_put_u32(out, c->uid);
+	magma_put_u32(out, c->gid);
+	magma_put_u16(out, c->has_groups ? c->ngroups : 0xffff);
+	if (c->has_groups)
+		magma_put_bytes(out, c->groups_be, 4 * (gsize)c->ngroups);
+}
+
+gboolean core_get_cred(MagmaBytes b, MagmaCred *c)
+{
+	MagmaReader r = magma_reader(b.data, b.len);
+
+	*c = (MagmaCred){ .uid = magma_get_u32(&r), .gid = 0 };
+	c->gid = magma_get_u32(&r);
+	guint16 n = magma_get_u16(&r);
+	if (n != 0xffff) {
+		c->has_groups = TRUE;
+		c->ngroups = n;
+		c->groups_be = magma_get_bytes(&r, 4 * (gsize)n);
+	}
+	return !r.error && !r.left;
+}
+
+/* Somebody else holds that name: the older waits, the younger backs off (DESIGN section 3), so there is no circle. */
+static int name_claim(Op *op, Part *p, guint64 age)
+{
+	Volcano *v = op->v;
+	NameLock *l = name_holder(v, p->target.ino, p->name);
+	Mark *m = mark_on_name(v, p->target.ino, p->name);
+
+	if (l && l->owner != op) {
+		if (age >= l->owner->age)
+			return MAGMA_EBACKOFF;
+		op_park(op, &l->wait);
+		return WAIT;
+	}
+	if (m) {
+		if (age >= m->row.age)
+			return MAGMA_EBACKOFF;
+		op_park(op, &m->wait);
+		return WAIT;
+	}
+	return 0;
+}
+
+static int check_entry(Op *op, Part *p, guint64 age)
+{
+	FlareRow dir;
+	MagmaCred cred;
+	int error = name_claim(op, p, age);
+
+	if (error || (error = state_dir(op, &p->target, &dir)))
+		return error;
+	if (!core_get_cred(p->cred, &cred))
+		return EPROTO;
+	if ((error = magma_perm_check(&cred, dir.attr.mode, dir.attr.uid, dir.attr.gid, MAGMA_W | MAGMA_X)))
+		return error;
+	if ((error = state_entry(op, p->target.ino, p->name, &p->entry)))
+		return error;
+	p->attr = dir.attr;
+	p->dir_mode = dir.attr.mode;
+	p->dir_uid = dir.attr.uid;
+	return 0;
+}
+
+static int check_flare(Op *op, Part *p)
+{
+	FlareRow row;
+	MagmaCred cred;
+	int error = state_flare(op, &p->target, &row);
+
+	if (error)
+		return error == ESTALE ? ENOENT : error;
+	p->attr = row.attr;
+	switch (p->kind) {
+	case MARK_REF_ADD:
+		if (row.attr.nlink == 0)
+			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
+		if (row.attr.nlink >= 65000)
+			return EMLINK;
+		return is_dir(row.attr.mode) ? EPERM : 0;
+	case MARK_REF_DROP:
+		if (is_dir(row.attr.mode))
+			return EISDIR;
+		break;
+	case MARK_SEAL:
+		if (!is_dir(row.attr.mode))
+			return ENOTDIR;
+		if (row.sealed)
+			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
+		if (row.attr.size)
+			return ENOTEMPTY;
+		break;
+	default:
+		break;
+	}
+	if (p->kind == MARK_REPARENT && is_dir(row.attr.mode) && p->cred.len && p->other.ino != row.parent.ino) {
+		if (!core_get_cred(p->cred, &cred))
+			return EPROTO;
+		if ((error = magma_perm_check(&cred, row.attr.mode, row.attr.uid, row.attr.gid, MAGMA_W)))
+			return error;
+	}
+	/* mode 1: the directory is sticky and neither it nor root asks, so the child must be the caller's */
+	if (p->mode & 1 && p->uid != row.attr.uid)
+		return EPERM;
+	return 0;
+}
+
+static int check_rename_lock(Op *op, guint64 age)
+{
+	GPtrArray *list = marks_of(op->v, MAGMA_ROOT_INO);
+
+	for (guint i = 0; list && i < list->len; i++) {
+		Mark *m = list->pdata[i];
+		if (m->row.kind != MARK_RENAME_LOCK)
+			continue;
+		if (age >= m->row.age)
+			return MAGMA_EBACKOFF;
+		op_park(op, &m->wait);
+		return WAIT;
+	}
+	return 0;
+}
+
+int part_check(Op *op, Part *p, guint64 age)
+{
+	switch (p->kind) {
+	case MARK_BORN: {
+		StoreUsage u;
+		op->v->store->vt->usage(op->v->store, &u);
+		return u.low ? ENOSPC : 0;
+	}
+	case MARK_LEAVE:
+	case MARK_SWAP:
+		return check_entry(op, p, age);
+	case MARK_RENAME_LOCK:
+		return check_rename_lock(op, age);
+	default:
+		return check_flare(op, p);
+	}
+}
+
+static void born(Draft *d, Part *p)
+{
+	FlareRow *row = draft_new_flare(d, &p->target);
+	MagmaAttr *a = &row->attr;
+
+	a->mode = p->mode;
+	a->nlink = is_dir(p->mode) ? 2 : 1;
+	a->uid = p->uid;
+	a->gid = p->gid;
+	a->rdev = p->rdev;
+	a->atime = a->mtime = a->ctime = a->btime = p->now;
+	row->parent = p->other;
+	row->next_cookie = 1;
+	row->target = p->symlink;
+	if (S_ISLNK(p->mode))
+		a->size = p->symlink.len;
+	p->attr = *a;
+}
+
+static int apply_entry(Draft *d, Part *p, Phase phase)
+{
+	FlareRow *dir;
+	int error;
+
+	if (phase == PHASE_PREPARE || phase == PHASE_FINAL)
+		return 0;
+	if ((error = draft_flare(d, &p->target, &dir)))
+		return error;
+	if (phase == PHASE_COMMIT && p->kind == MARK_LEAVE)
+		draft_del_entry(d, dir, p->name, &p->entry, p->now);
+	else if (phase == PHASE_COMMIT)
+		draft_replace_entry(d, dir, p->name, &p->entry, &p->other, p->mode, p->now);
+	return 0;
+}
+
+/* A commit that the coordinator lost (its disk did): the entry comes back as it was. */
+static int undo_entry(Draft *d, Part *p)
+{
+	FlareRow *dir;
+	int error = draft_flare(d, &p->target, &dir);
+
+	if (error)
+		return error;
+	if (p->kind == MARK_LEAVE)
+		draft_add_entry(d, dir, p->name, &p->entry.child, p->entry.type, p->now);
+	else {
+		EntryRow was = { .cookie = p->entry.cookie, .child = p->other, .type = p->mode };
+		draft_replace_entry(d, dir, p->name, &was, &p->entry.child, p->entry.type, p->now);
+	}
+	return 0;
+}
+
+static int apply_flare(Draft *d, Part *p, Phase phase)
+{
+	FlareRow *row;
+	int error = draft_flare(d, &p->target, &row);
+
+	if (error)
+		return error;
+	switch (p->kind) {
+	case MARK_REF_ADD:
+		if (phase == PHASE_PREPARE)
+			row->attr.nlink++;
+		else if (phase == PHASE_ABORT && row->attr.nlink)
+			row->attr.nlink--;
+		break;
+	case MARK_REF_DROP:
+		if (phase == PHASE_PREPARE && row->attr.nlink)
+			row->attr.nlink--;
+		else if (phase == PHASE_ABORT)
+			row->attr.nlink++;
+		break;
+	case MARK_SEAL:
+		row->sealed = phase != PHASE_ABORT;
+		if (phase == PHASE_COMMIT)
+			row->attr.nlink = 0;
+		break;
+	case MARK_REPARENT:
+		if (phase == PHASE_COMMIT)
+			row->parent = p->other;
+		break;
+	default:
+		break;
+	}
+	if (phase == (p->kind == MARK_REPARENT ? PHASE_COMMIT : PHASE_PREPARE))
+		row->attr.ctime = p->now;
+	p->attr = row->attr;
+	if (phase == PHASE_FINAL && ((p->kind == MARK_REF_DROP && row->attr.nlink == 0) || p->kind == MARK_SEAL))
+		draft_destroy(d, row);
+	return 0;
+}
+
+static int born_abort(Draft *d, Part *p)
+{
+	FlareRow *row;
+	int error = draft_flare(d, &p->target, &row);
+
+	if (!error)
+		draft_destroy(d, row);
+	return error;
+}
+
+int part_apply(Draft *d, Part *p, Phase phase)
+{
+	switch (p->kind) {
+	case MARK_BORN:
+		if (phase == PHASE_PREPARE)
+			born(d, p);
+		return phase == PHASE_ABORT ? born_abort(d, p) : 0;
+	case MARK_LEAVE:
+	case MARK_SWAP:
+		return apply_entry(d, p, phase);
+	case MARK_RENAME_LOCK:
+		return 0;
+	default:
+		return apply_flare(d, p, phase);
+	}
+}
+
+int part_apply_all(Draft *d, Part *p)
+{
+	int error = part_apply(d, p, PHASE_PREPARE);
+
+	if (!error)
+		error = part_apply(d, p, PHASE_COMMIT);
+	if (!error)
+		error = part_apply(d, p, PHASE_FINAL);
+	return error;
+}
+
+/* --- messages --- */
+
+static gboolean part_decode(Op *op, Part *p)
+{
+	const struct magma_req_prepare *q = &op->req.req_prepare;
+	MagmaReader r = magma_reader(q->args.data, q->args.len);
+
+	*p = (Part){ .kind = q->kind, .target = q->target, .other = q->flare, .mode = q->mode };
+	p->uid = magma_get_u32(&r);
+	p->gid = magma_get_u32(&r);
+	p->rdev = magma_get_u64(&r);
+	p->client = magma_get_u64(&r);
+	p->now = magma_get_ts(&r);
+	p->name = magma_get_counted(&r, MAGMA_NAME_MAX);
+	p->symlink = magma_get_counted(&r, MAGMA_SYMLINK_MAX);
+	p->cred = magma_get_counted(&r, 10 + 4 * 65535);
+	if (r.error || r.left || p->kind < MARK_BORN || p->kind >= MARK_KINDS)
+		return FALSE;
+	return !on_name(p->kind) || magma_name_valid(p->name.data, p->name.len);
+}
+
+static void prepare_answer(Op *op, Part *p)
+{
+	struct magma_rep_prepare rep = { .child = p->entry.child, .attr = p->attr };
+	g_autoptr(GByteArray) more = g_byte_array_new();
+
+	magma_put_u64(more, p->entry.cookie);
+	magma_put_u32(more, p->entry.type);
+	magma_put_u32(more, p->dir_mode);
+	magma_put_u32(more, p->dir_uid);
+	rep.more = MAGMA_BYTES(more->data, more->len);
+	op_reply(op, &rep, NULL);
+}
+
+static void put_mark(Txn *t, const MarkRow *m)
+{
+	guint8 k[STORE_KEY_MAX];
+	g_autoptr(GByteArray) val = g_byte_array_sized_new(256);
+
+	mark_row_encode(m, val);
+	txn_put(t, TAB_MARK, k, key_mark(k, m->op_hi, m->op_lo, m->target.ino, m->kind), &m->target.key, val->data, val->len);
+}
+
+static void del_mark(Txn *t, const MarkRow *m)
+{
+	guint8 k[STORE_KEY_MAX];
+
+	txn_del(t, TAB_MARK, k, key_mark(k, m->op_hi, m->op_lo, m->target.ino, m->kind), &m->target.key);
+}
+
+/* The same prepare again, its answer was lost: tell what is there. */
+static int prepare_again(Op *op, Part *p, const Mark *m)
+{
+	FlareRow row;
+	int error = p->kind == MARK_RENAME_LOCK ? 0 : state_flare(op, &p->target, &row);
+
+	if (error)
+		return error;
+	p->entry = m->row.entry;
+	if (p->kind != MARK_RENAME_LOCK) {
+		p->attr = row.attr;
+		p->dir_mode = row.attr.mode;
+		p->dir_uid = row.attr.uid;
+	}
+	prepare_answer(op, p);
+	return 0;
+}
+
+static int prepare(Op *op)
+{
+	const struct magma_req_prepare *q = &op->req.req_prepare;
+	Volcano *v = op->v;
+	Part p;
+	Mark *m;
+	int error;
+
+	if (!part_decode(op, &p))
+		return EPROTO;
+	if ((m = mark_find(v, q->op_hi, q->op_lo, p.target.ino, p.kind)))
+		return prepare_again(op, &p, m);
+	if ((error = part_check(op, &p, q->age)))
+		return error;
+	g_autoptr(Draft) d = draft_new(op);
+	if ((error = part_apply(d, &p, PHASE_PREPARE)))
+		return error;
+	MarkRow row = {
+		.op_hi = q->op_hi, .op_lo = q->op_lo, .target = p.target, .kind = p.kind, .age = q->age, .coord = q->coord,
+		.other = p.other, .entry = p.entry, .type = p.mode, .name = p.name,
+	};
+	put_mark(draft_txn(d), &row);
+	draft_commit(g_steal_pointer(&d));
+	mark_remember(v, &row);
+	if (p.kind == MARK_BORN && p.client)
+		client_open(v, p.client, &p.target);
+	prepare_answer(op, &p);
+	return 0;
+}
+
+void handle_prepare(Op *op)
+{
+	int error = prepare(op);
+
+	if (error)
+		op_finish(op, error);
+}
+
+static Part part_of_mark(Op *op, const Mark *m)
+{
+	return (Part){ .kind = m->row.kind, .target = m->row.target, .other = m->row.other, .entry = m->row.entry, .mode = m->row.type,
+		.name = m->row.name, .now = op->now };
+}
+
+/* One mark, one outcome. 0, or WAIT. A row that is gone is no reason to keep the mark. */
+static int settle_one(Op *op, Mark *m, guint8 outcome)
+{
+	Part p = part_of_mark(op, m);
+	g_autoptr(Draft) d = draft_new(op);
+	int error = 0;
+
+	if (outcome == MAGMA_SETTLE_COMMIT && m->row.committed)
+		return 0;
+	if (outcome == MAGMA_SETTLE_ABORT) {
+		error = m->row.committed && on_name(p.kind) ? undo_entry(d, &p) : part_apply(d, &p, PHASE_ABORT);
+	} else {
+		if (!m->row.committed)
+			error = part_apply(d, &p, PHASE_COMMIT);
+		if (!error && outcome == MAGMA_SETTLE_FINAL)
+			error = part_apply(d, &p, PHASE_FINAL);
+	}
+	if (error == WAIT)
+		return WAIT;
+	if (error)
+		MAGMA_TRACE(op->v->trace, 'v', "mark of kind %d on ino %" G_GUINT64_FORMAT ": %s", p.kind, p.target.ino, g_strerror(error));
+	if (outcome == MAGMA_SETTLE_COMMIT) {
+		m->row.committed = TRUE;
+		put_mark(draft_txn(d), &m->row);
+		draft_commit(g_steal_pointer(&d));
+		if (on_name(p.kind) && g_hash_table_lookup(op->v->marks_by_name, &m->name) == m)
+			g_hash_table_remove(op->v->marks_by_name, &m->name);
+		waitq_wake(op->v, &m->wait);
+		return 0;
+	}
+	del_mark(draft_txn(d), &m->row);
+	draft_commit(g_steal_pointer(&d));
+	mark_forget(op->v, m);
+	return 0;
+}
+
+/* list of marks; each is settled in a transaction of its own, so a run that waits for a row goes on where it was */
+void handle_settle(Op *op)
+{
+	const struct magma_req_settle *q = &op->req.req_settle;
+	MagmaReader r = magma_reader(q->marks.data, q->marks.len);
+	struct magma_rep_settle rep = { .marks = q->marks };
+
+	if (move_frozen(op->v, NULL)) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	while (r.left && !r.error) {
+		guint64 hi = magma_get_u64(&r), lo = magma_get_u64(&r);
+		MagmaFid target = magma_get_fid(&r);
+		guint8 kind = magma_get_u8(&r);
+		Mark *m = r.error ? NULL : mark_find(op->v, hi, lo, target.ino, kind);
+		if (m && settle_one(op, m, q->outcome) == WAIT)
+			return;
+		if (!m && core_place(op->v, &target.key) != HERE) {
+			op_error(op, MAGMA_ETRYAGAIN);       /* it may have moved, with its mark */
+			return;
+		}
+	}
+	if (r.error)
+		op_error(op, EPROTO);
+	else
+		op_reply(op, &rep, NULL);
+}
+
+/* --- marks that hang --- */
+
+typedef struct {
+	Volcano *v;
+	guint64 hi, lo, ino;
+	MarkKind kind;
+} Asking;
+
+/* Runs settle_one for an answer that did not come as a message. */
+static void step_resolved(Op *op)
+{
+	Asking *a = op->data;
+	Mark *m = mark_find(op->v, a->hi, a->lo, a->ino, a->kind);
+
+	if (m && !move_frozen(op->v, NULL) && settle_one(op, m, op->hdr.flags) == WAIT)
+		return;
+	op_drop(op);
+}
+
+static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Asking *a = user;
+	Volcano *v = a->v;
+	Mark *m = mark_find(v, a->hi, a->lo, a->ino, a->kind);
+
+	core_enter(v);
+	if (m) {
+		m->asking = FALSE;
+		m->since = core_now(v);
+	}
+	if (m && !error && rep->rep_resolve.outcome != MAGMA_SETTLE_PENDING) {
+		MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_settle, .flags = rep->rep_resolve.outcome };
+		Op *op = op_new(v, &h, NULL, NULL, NULL);
+		op->data = a;
+		op->data_free = g_free;
+		op->step = step_resolved;
+		op_run(op);
+	} else {
+		g_free(a);
+	}
+	core_leave(v);
+}
+
+void mark_tick(Volcano *v)
+{
+	if (move_frozen(v, NULL))
+		return;
+	MagmaTime now = core_now(v);
+	GHashTableIter it;
+	gpointer key;
+	guint asked = 0;
+
+	g_hash_table_iter_init(&it, v->marks);
+	while (asked < ASK_MAX_PER_TICK && g_hash_table_iter_next(&it, &key, NULL)) {
+		Mark *m = key;
+		if (m->asking || now - m->since < RESOLVE_AFTER)
+			continue;
+		struct magma_req_resolve q = { .coord = m->row.coord, .op_hi = m->row.op_hi, .op_lo = m->row.op_lo };
+		Asking *a = g_new0(Asking, 1);
+		*a = (Asking){ v, m->row.op_hi, m->row.op_lo, m->row.target.ino, m->row.kind };
+		m->asking = TRUE;
+		asked++;
+		call_key(v, &q.coord.key, MAGMA_OP_resolve, &q, NULL, 0, resolved, a);
+	}
+}
+
+void handle_resolve(Op *op)
+{
+	const struct magma_req_resolve *q = &op->req.req_resolve;
+	guint64 id[2] = { q->op_hi, q->op_lo };
+	struct magma_rep_resolve rep = { .outcome = MAGMA_SETTLE_ABORT };
+	Commit *c = g_hash_table_lookup(op->v->commits, id);
+
+	if (g_hash_table_contains(op->v->attempts, id))
+		rep.outcome = MAGMA_SETTLE_PENDING;
+	else if (c)
+		rep.outcome = c->durable ? MAGMA_SETTLE_FINAL : MAGMA_SETTLE_COMMIT;
+	op_reply(op, &rep, NULL);
+}

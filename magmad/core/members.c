@@ -1,0 +1,713 @@
+/* Who is in the network, and the map. Until consensus exists the volcano that bootstrapped hands the map out: every change is durable there before anybody else hears of it. */
+#include "magmad/core/core.h"
+
+enum { LOAD_SCAN_ROWS = 1024 };
+#define JOIN_LIMIT (4500000)               /* "said within 5 s" */
+
+typedef struct {
+	guint table;                  /* being loaded */
+	guint8 from[STORE_KEY_MAX];
+	gsize fromlen;
+	gboolean fetching;            /* the map, from the coordinator */
+	MagmaTime fetch_at;
+	gboolean must_ask;            /* a slice of ours was on its way when we stopped: serve nothing before the coordinator has said where it is */
+	GByteArray *map_meta;
+	Call *joining;
+} Members;
+
+static Members *members_of(Volcano *v) { return v->members; }
+static void begin(Volcano *v);
+
+static gboolean is_coordinator(const Volcano *v) { return v->map && v->map->coordinator == v->id; }
+
+/* --- loading what is kept in memory --- */
+
+static const StoreTable loaded[] = { TAB_META, TAB_MARK, TAB_COMMIT, TAB_ORPHAN, TAB_DIRTY, TAB_REPLY, TAB_CLIENT };
+
+static void load_meta(Volcano *v, const StoreRow *row)
+{
+	g_autofree char *name = g_strndup((const char *)row->key, row->klen);
+
+	if (strcmp(name, "map") == 0) {
+		g_autoptr(MagmaMap) map = magma_map_decode(row->val, row->vlen);
+		if (map && !v->map)
+			v->map = g_steal_pointer(&map);
+	} else if (strcmp(name, "id") == 0 && row->vlen == 8) {
+		v->id = magma_be64_load(row->val);
+	} else if (strcmp(name, "ino_limit") == 0 && row->vlen == 8) {
+		v->next_ino = v->ino_limit = magma_be64_load(row->val);
+	}
+}
+
+static void load_dirty(Volcano *v, const StoreRow *row)
+{
+	Dirty *d = g_new0(Dirty, 1);
+
+	d->fid.key = row->rk;
+	d->fid.ino = magma_be64_load(row->key);
+	d->truncate_to = row->vlen == 8 ? magma_be64_load(row->val) : G_MAXUINT64;
+	d->last = core_now(v);
+	if (g_hash_table_contains(v->dirty, &d->fid.ino))
+		g_free(d);
+	else
+		g_hash_table_insert(v->dirty, &d->fid.ino, d);
+}
+
+static void load_row(Volcano *v, const StoreRow *row)
+{
+	switch (row->table) {
+	case TAB_META:
+		load_meta(v, row);
+		break;
+	case TAB_MARK:
+		mark_load(v, row);
+		break;
+	case TAB_COMMIT:
+		commit_load(v, row);
+		break;
+	case TAB_ORPHAN:
+		if (row->klen == 8) {
+			MagmaFid fid = { row->rk, magma_be64_load(row->key) };
+			gc_orphan(v, &fid);
+		}
+		break;
+	case TAB_DIRTY:
+		if (row->klen == 8)
+			load_dirty(v, row);
+		break;
+	case TAB_REPLY:
+		client_load_reply(v, row);
+		break;
+	case TAB_CLIENT:
+		if (row->klen == 8)
+			client_get(v, magma_be64_load(row->key))->gone = TRUE;
+		break;
+	default:
+		break;
+	}
+}
+
+typedef struct {
+	Volcano *v;
+	guint table;
+	guint8 from[STORE_KEY_MAX];
+	gsize fromlen;
+	void (*done)(Volcano *v, int error);
+} Loading;
+
+static void load_more(Loading *l);
+
+static void load_rows(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	Loading *l = user;
+	Volcano *v = l->v;
+
+	core_enter(v);
+	for (guint i = 0; i < n; i++)
+		load_row(v, &rows[i]);
+	if (error) {
+		l->done(v, error);
+		g_free(l);
+	} else {
+		if (eof || !n) {
+			l->table++;
+			l->fromlen = 0;
+		} else {
+			l->fromlen = rows[n - 1].klen;
+			memcpy(l->from, rows[n - 1].key, l->fromlen);
+		}
+		load_more(l);
+	}
+	core_leave(v);
+}
+
+static void load_more(Loading *l)
+{
+	if (l->table == G_N_ELEMENTS(loaded)) {
+		void (*done)(Volcano *, int) = l->done;
+		Volcano *v = l->v;
+		g_free(l);
+		done(v, 0);
+		return;
+	}
+	store_scan(l->v->store, loaded[l->table], l->from, l->fromlen, NULL, 0, LOAD_SCAN_ROWS, load_rows, l);
+}
+
+void members_reload(Volcano *v, void (*done)(Volcano *v, int error))
+{
+	Loading *l = g_new0(Loading, 1);
+
+	l->v = v;
+	l->done = done;
+	load_more(l);
+}
+
+/* --- the map --- */
+
+static void put_meta_u64(Txn *t, const char *name, guint64 value)
+{
+	guint8 val[8];
+
+	magma_be64_store(val, value);
+	txn_put(t, TAB_META, name, strlen(name), NULL, val, sizeof val);
+}
+
+static void put_map(Txn *t, const MagmaMap *map)
+{
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+
+	magma_map_encode(map, bytes);
+	txn_put(t, TAB_META, "map", 3, NULL, bytes->data, bytes->len);
+}
+
+/* A newer map, from whoever: kept, then used. */
+void members_learn(Volcano *v, const guint8 *p, gsize n)
+{
+	g_autoptr(MagmaMap) map = magma_map_decode(p, n);
+
+	if (!map || (v->map && (map->epoch <= v->map->epoch || memcmp(map->network, v->map->network, sizeof map->network) != 0)))
+		return;
+	Txn *t = txn_new();
+	put_map(t, map);
+	core_commit(v, t);
+	core_set_map(v, g_steal_pointer(&map));
+	move_map_changed(v);
+	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+	if (self && self->state == MAGMA_ACTIVE && v->serving && v->ready)
+		core_ready(v, NULL);
+}
+
+static void map_fetched(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Volcano *v = user;
+	Members *m = members_of(v);
+
+	core_enter(v);
+	m->fetching = FALSE;
+	m->fetch_at = core_now(v) + SECOND;
+	if (!error) {
+		members_learn(v, rep->rep_map.map.data, rep->rep_map.map.len);
+		if (m->must_ask) {
+			m->must_ask = FALSE;
+			begin(v);
+		}
+	}
+	core_leave(v);
+}
+
+void members_fetch_map(Volcano *v)
+{
+	Members *m = members_of(v);
+	struct magma_req_map q = { 0 };
+
+	if (m->fetching || !v->map || is_coordinator(v) || core_now(v) < m->fetch_at)
+		return;
+	m->fetching = TRUE;
+	call_volcano(v, v->map->coordinator, MAGMA_OP_map, &q, NULL, 2 * SECOND, map_fetched, v);
+}
+
+static void push_map(Volcano *v)
+{
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+
+	magma_map_encode(v->map, bytes);
+	struct magma_req_new_map q = { .map = MAGMA_BYTES(bytes->data, bytes->len) };
+	for (guint i = 0; i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		if (o->id != v->id)
+			call_volcano(v, o->id, MAGMA_OP_new_map, &q, NULL, 10 * SECOND, NULL, NULL);
+	}
+}
+
+typedef struct {
+	Volcano *v;
+	MagmaMap *map;
+	void (*done)(Volcano *v, void *user);
+	void *user;
+} Changing;
+
+static void changed(void *user, int error)
+{
+	Changing *c = user;
+	Volcano *v = c->v;
+
+	core_enter(v);
+	if (error) {
+		magma_map_unref(c->map);
+	} else {
+		core_set_map(v, c->map);
+		push_map(v);
+		move_map_changed(v);
+		if (c->done)
+			c->done(v, c->user);
+	}
+	v->map_changing = FALSE;
+	g_free(c);
+	core_leave(v);
+}
+
+/* The coordinator's only way to a new map: durable first. Takes map. */
+void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user)
+{
+	Changing *c = g_new0(Changing, 1);
+	Txn *t = txn_new();
+	const char *broken;
+
+	map->epoch++;
+	broken = magma_map_seal(map);
+	g_assert(!broken);
+	put_map(t, map);
+	core_commit(v, t);
+	*c = (Changing){ v, map, done, user };
+	v->map_changing = TRUE;
+	store_sync(v->store, changed, c);
+}
+
+/* --- start --- */
+
+static void put_root(Volcano *v, Txn *t)
+{
+	FlareRow row = { .parent = magma_fid_root(), .next_cookie = 1 };
+	guint8 k[STORE_KEY_MAX];
+	g_autoptr(GByteArray) val = g_byte_array_new();
+
+	row.attr.fid = magma_fid_root();
+	row.attr.mode = S_IFDIR | 0755;
+	row.attr.nlink = 2;
+	row.attr.atime = row.attr.mtime = row.attr.ctime = row.attr.btime = v->io->real(v->iou);
+	flare_row_encode(&row, val);
+	txn_put(t, TAB_FLARE, k, key_ino(k, MAGMA_ROOT_INO), &row.attr.fid.key, val->data, val->len);
+}
+
+static void bootstrapped(void *user, int error)
+{
+	Volcano *v = user;
+
+	core_enter(v);
+	if (error) {
+		core_ready(v, g_strerror(error));
+	} else {
+		v->serving = TRUE;
+		core_ready(v, NULL);
+	}
+	core_leave(v);
+}
+
+static MagmaVolcano self_of(Volcano *v, guint16 id)
+{
+	return (MagmaVolcano){ .id = id, .name = v->name, .fqdn = v->fqdn, .addr = v->cfg.addr, .bandwidth = v->cfg.bandwidth, .offered = v->cfg.offered };
+}
+
+static void bootstrap(Volcano *v)
+{
+	guint8 network[16];
+	Txn *t = txn_new();
+
+	v->io->random(v->iou, network, sizeof network);
+	v->id = 1;
+	v->next_ino = v->ino_limit = 16;       /* below: the root and what may come */
+	MagmaMap *map = magma_map_new(network, v->cfg.copies_wanted);
+	MagmaVolcano self = self_of(v, v->id);
+	self.state = MAGMA_ACTIVE;
+	self.slice = (MagmaRange){ MAGMA_KEY_MIN, MAGMA_KEY_MAX };
+	map->epoch = 1;
+	map->copies_kept = 1;
+	map->coordinator = v->id;
+	map->next_id = 2;
+	magma_map_add(map, &self);
+	const char *broken = magma_map_seal(map);
+	g_assert(!broken);
+	put_map(t, map);
+	put_meta_u64(t, "id", v->id);
+	put_meta_u64(t, "ino_limit", v->ino_limit);
+	put_root(v, t);
+	core_commit(v, t);
+	core_set_map(v, map);
+	store_sync(v->store, bootstrapped, v);
+}
+
+static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Volcano *v = user;
+	char text[512], addr[MAGMA_ADDR_TEXT];
+
+	core_enter(v);
+	members_of(v)->joining = NULL;
+	if (error) {
+		MagmaAddr flare = magma_addr_with_port(&v->join_addr, v->join_addr.port - 1);
+		g_snprintf(text, sizeof text, "%s at %s", v->note[0] ? v->note : error == ETIMEDOUT ? "no volcano answers" : magma_strerror(error),
+			magma_addr_format(&flare, addr));
+		core_ready(v, text);
+	} else if (rep->rep_join.refusal.len) {
+		g_snprintf(text, sizeof text, "join refused: %.*s", (int)rep->rep_join.refusal.len, rep->rep_join.refusal.data);
+		core_ready(v, text);
+	} else {
+		g_autoptr(MagmaMap) map = magma_map_decode(rep->rep_join.map.data, rep->rep_join.map.len);
+		if (!map) {
+			core_ready(v, "the network's lava map cannot be read: another version?");
+		} else {
+			Txn *t = txn_new();
+			v->id = rep->rep_join.id;
+			v->next_ino = v->ino_limit = 16;
+			put_meta_u64(t, "id", v->id);
+			put_meta_u64(t, "ino_limit", v->ino_limit);
+			put_map(t, map);
+			core_commit(v, t);
+			core_set_map(v, g_steal_pointer(&map));
+			v->serving = TRUE;
+			v->state = "receiving a slice";
+			v->note[0] = 0;
+			const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+			if (self && self->state == MAGMA_ACTIVE)
+				core_ready(v, NULL);
+		}
+	}
+	core_leave(v);
+}
+
+static void join(Volcano *v)
+{
+	g_autoptr(GByteArray) addr = g_byte_array_new();
+	struct magma_req_join q = { .name = MAGMA_BYTES_STR(v->name), .fqdn = MAGMA_BYTES_STR(v->fqdn), .bandwidth = v->cfg.bandwidth, .offered = v->cfg.offered };
+
+	v->state = "joining";
+	magma_put_addr(addr, &v->cfg.addr);
+	q.addr = MAGMA_BYTES(addr->data, addr->len);
+	members_of(v)->joining = call_addr(v, &v->join_addr, MAGMA_OP_join, &q, JOIN_LIMIT, joined, v);
+}
+
+static void recovered(Volcano *v)
+{
+	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+
+	v->serving = TRUE;
+	if (self && self->state == MAGMA_ACTIVE)
+		core_ready(v, NULL);
+	else
+		v->state = "receiving a slice";
+	move_map_changed(v);
+	members_of(v)->fetch_at = 0;
+	members_fetch_map(v);
+}
+
+static void begin(Volcano *v)
+{
+	gc_recover(v, recovered);
+}
+
+static void loaded_all(Volcano *v, int error)
+{
+	Members *m = members_of(v);
+
+	if (error) {
+		core_ready(v, g_strerror(error));
+		return;
+	}
+	if (v->map && v->id) {
+		if (v->cfg.bootstrap || v->cfg.join) {
+			core_ready(v, "the storage folder holds a volcano already");
+			return;
+		}
+		if (v->map->move.id && v->map->move.from == v->id && !is_coordinator(v)) {
+			m->must_ask = TRUE;
+			g_strlcpy(v->note, "waits for the coordinator: a slice was on its way", sizeof v->note);
+			core_say(v, "%s", v->note);
+			members_fetch_map(v);
+			return;
+		}
+		begin(v);
+	} else if (v->cfg.bootstrap) {
+		bootstrap(v);
+	} else if (v->cfg.join) {
+		join(v);
+	} else {
+		core_ready(v, "the storage folder holds no volcano: -b starts a new network, -j HOST joins one");
+	}
+}
+
+void members_start(Volcano *v)
+{
+	v->members = g_new0(Members, 1);
+	members_reload(v, loaded_all);
+}
+
+void members_tick(Volcano *v)
+{
+	Members *m = members_of(v);
+
+	if (m->must_ask)
+		members_fetch_map(v);
+}
+
+void members_clear(Volcano *v) { g_free(v->members); }
+
+/* --- messages --- */
+
+void handle_hello(Op *op)
+{
+	Volcano *v = op->v;
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+	struct magma_rep_hello rep = { .volcano = v->id, .boot = v->boot, .version = MAGMA_VERSION_NUMBER, .name = MAGMA_BYTES_STR(v->name) };
+
+	magma_map_encode(v->map, bytes);
+	rep.map = MAGMA_BYTES(bytes->data, bytes->len);
+	op_reply(op, &rep, NULL);
+}
+
+void handle_map(Op *op)
+{
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+	struct magma_rep_map rep;
+
+	magma_map_encode(op->v->map, bytes);
+	rep.map = MAGMA_BYTES(bytes->data, bytes->len);
+	op_reply(op, &rep, NULL);
+}
+
+/* Also the client's sign of life: what it has seen answered need not be kept (its watermark). */
+void handle_ping(Op *op)
+{
+	Volcano *v = op->v;
+	struct magma_rep_ping rep = {
+		.volcano = v->id, .boot = v->boot, .version = MAGMA_VERSION_NUMBER, .name = MAGMA_BYTES_STR(v->name), .software = MAGMA_BYTES_STR(v->software),
+		.copies_wanted = v->map ? v->map->copies_wanted : 0, .copies_kept = v->map ? v->map->copies_kept : 0,
+	};
+
+	if (op->client) {
+		Txn *t = txn_new();
+		client_prune(v, op->client, t);
+		core_commit(v, t);
+	}
+	op_reply(op, &rep, NULL);
+}
+
+void handle_node_hello(Op *op)
+{
+	const struct magma_req_node_hello *q = &op->req.req_node_hello;
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+	struct magma_rep_node_hello rep = { .volcano = op->v->id, .boot = op->v->boot };
+
+	if (!op->v->map || q->network.len != 16 || memcmp(q->network.data, op->v->map->network, 16) != 0) {
+		op_error(op, MAGMA_EPROTO);
+		return;
+	}
+	magma_map_encode(op->v->map, bytes);
+	rep.map = MAGMA_BYTES(bytes->data, bytes->len);
+	op_reply(op, &rep, NULL);
+}
+
+void handle_new_map(Op *op)
+{
+	const MagmaBytes map = op->req.req_new_map.map;
+
+	if (!op->v->map) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	members_learn(op->v, map.data, map.len);
+	struct magma_rep_new_map rep = { .epoch = op->v->map->epoch };
+	op_reply(op, &rep, NULL);
+}
+
+/* --- join, at the coordinator --- */
+
+static void join_answer(Op *op, guint16 id, const char *refusal)
+{
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+	struct magma_rep_join rep = { .id = id, .refusal = MAGMA_BYTES_STR(refusal) };
+
+	magma_map_encode(op->v->map, bytes);
+	rep.map = MAGMA_BYTES(bytes->data, bytes->len);
+	op_reply(op, &rep, NULL);
+}
+
+/* Who has that name or address already; NULL: nobody. A volcano still joining that asks again is the same one. */
+static const MagmaVolcano *taken(const MagmaMap *map, const MagmaVolcano *n, const char **what)
+{
+	for (guint i = 0; i < map->volcanos->len; i++) {
+		const MagmaVolcano *o = map->volcanos->pdata[i];
+		if (strcmp(o->name, n->name) == 0)
+			*what = "nickname";
+		else if (strcmp(o->fqdn, n->fqdn) == 0)
+			*what = "FQDN";
+		else if (magma_addr_equal(&o->addr, &n->addr))
+			*what = "address";
+		else
+			continue;
+		return o;
+	}
+	return NULL;
+}
+
+static gboolean name_ok(const char *name)
+{
+	gsize n = strlen(name);
+
+	return n >= 1 && n <= 63 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+}
+
+static void join_committed(Volcano *v, void *user)
+{
+	Op *op = user;
+
+	join_answer(op, GPOINTER_TO_UINT(op->data), "");
+	core_say(v, "volcano %u joined, epoch %" G_GUINT64_FORMAT, GPOINTER_TO_UINT(op->data), v->map->epoch);
+	move_plan(v);
+}
+
+static void join_relayed(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	if (error)
+		op_error(op, error == ETIMEDOUT ? MAGMA_ETRYAGAIN : error);
+	else
+		op_reply(op, &rep->rep_join, NULL);
+	core_leave(v);
+}
+
+static char *dup_bytes(MagmaBytes b) { return g_strndup((const char *)b.data, b.len); }
+
+void handle_join(Op *op)
+{
+	Volcano *v = op->v;
+	const struct magma_req_join *q = &op->req.req_join;
+	MagmaReader r = magma_reader(q->addr.data, q->addr.len);
+	MagmaVolcano n = { .state = MAGMA_JOINING, .bandwidth = q->bandwidth, .offered = q->offered };
+	char text[512], addr[MAGMA_ADDR_TEXT];
+	const char *what = NULL;
+
+	if (!v->map || !v->serving) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	if (!is_coordinator(v)) {
+		call_volcano(v, v->map->coordinator, MAGMA_OP_join, q, NULL, 4 * SECOND, join_relayed, op);
+		return;
+	}
+	if (v->map_changing || v->map->volcanos->len >= MAGMA_VOLCANOS_MAX) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	g_autofree char *name = dup_bytes(q->name), *fqdn = dup_bytes(q->fqdn);
+	n.name = name;
+	n.fqdn = fqdn;
+	magma_get_addr(&r, &n.addr);
+	if (r.error || !name_ok(name) || !fqdn[0] || strlen(fqdn) > 255) {
+		join_answer(op, 0, "a nickname is 1 to 63 letters, digits, dots, dashes and underscores; an FQDN 1 to 255 bytes");
+		return;
+	}
+	const MagmaVolcano *o = taken(v->map, &n, &what);
+	if (o && o->state == MAGMA_JOINING && strcmp(o->name, n.name) == 0 && strcmp(o->fqdn, n.fqdn) == 0 && magma_addr_equal(&o->addr, &n.addr)) {
+		join_answer(op, o->id, "");
+		return;
+	}
+	if (o) {
+		g_snprintf(text, sizeof text, "the %s %s is taken by volcano %s (%s) %s", what,
+			strcmp(what, "nickname") == 0 ? n.name : strcmp(what, "FQDN") == 0 ? n.fqdn : magma_addr_format(&n.addr, addr), o->name, o->fqdn,
+			magma_addr_format(&o->addr, addr));
+		join_answer(op, 0, text);
+		return;
+	}
+	MagmaMap *map = magma_map_copy(v->map);
+	n.id = map->next_id++;
+	magma_map_add(map, &n);
+	op->data = GUINT_TO_POINTER(n.id);
+	members_change_map(v, map, join_committed, op);
+}
+
+/* --- status, load, halt --- */
+
+void handle_status(Op *op)
+{
+	Volcano *v = op->v;
+	StoreUsage u;
+
+	v->store->vt->usage(v->store, &u);
+	struct magma_rep_status rep = {
+		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started,
+		.clients = g_hash_table_size(v->clients), .software = MAGMA_BYTES_STR(v->software),
+	};
+	op_reply(op, &rep, NULL);
+}
+
+void handle_load(Op *op) { op_error(op, EOPNOTSUPP); }
+void handle_move_order(Op *op) { op_error(op, EOPNOTSUPP); }
+
+static void halt_now(void *arg)
+{
+	Volcano *v = arg;
+
+	v->io->stop(v->iou, NULL);
+}
+
+void handle_halt(Op *op)
+{
+	Volcano *v = op->v;
+
+	op_finish(op, 0);
+	core_say(v, "told to halt with the whole network");
+	v->io->timer(v->iou, SECOND / 10, halt_now, v);      /* after the answer has left */
+}
+
+typedef struct {
+	Volcano *v;
+	guint waiting;
+	void (*done)(void *user);
+	void *user;
+} Halting;
+
+static void halted(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Halting *h = user;
+
+	if (--h->waiting)
+		return;
+	h->done(h->user);
+	g_free(h);
+}
+
+void volcano_halt_network(Volcano *v, void (*done)(void *user), void *user)
+{
+	Halting *h = g_new0(Halting, 1);
+	struct magma_req_halt q = { 0 };
+
+	core_enter(v);
+	*h = (Halting){ v, 1, done, user };
+	for (guint i = 0; v->map && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		if (o->id == v->id)
+			continue;
+		h->waiting++;
+		call_volcano(v, o->id, MAGMA_OP_halt, &q, NULL, 2 * SECOND, halted, h);
+	}
+	halted(h, 0, NULL, NULL);
+	core_leave(v);
+}
+
+typedef struct {
+	Volcano *v;
+	void (*done)(void *user, gboolean alive, const struct magma_rep_status *st);
+	void *user;
+} AskStatus;
+
+static void status_answered(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	AskStatus *a = user;
+
+	a->done(a->user, !error, error ? NULL : &rep->rep_status);
+	g_free(a);
+}
+
+void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolean alive, const struct magma_rep_status *st), void *user)
+{
+	AskStatus *a = g_new(AskStatus, 1);
+	struct magma_req_status q = { 0 };
+
+	core_enter(v);
+	*a = (AskStatus){ v, done, user };
+	call_volcano(v, id, MAGMA_OP_status, &q, NULL, SECOND, status_answered, a);
+	core_leave(v);
+}

@@ -1,0 +1,440 @@
+/* Contents: open, release, read, write, truncate, fallocate, seek, fsync. Up to MAGMA_INLINE_MAX bytes live in TAB_DATA and change in the flare's own transaction; larger ones in a content
+ * file. There the bytes are written first, then size and times and the reply are committed together. TAB_DIRTY, journalled before the first write, tells a restart which files to look at. */
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include "magmad/core/core.h"
+
+void content_busy_free(gpointer p) { g_free(p); }
+
+static Busy *busy_get(Volcano *v, guint64 ino) { return g_hash_table_lookup(v->busy, &ino); }
+
+Busy *content_begin(Volcano *v, guint64 ino, guint64 eof)
+{
+	Busy *b = busy_get(v, ino);
+
+	if (!b) {
+		b = g_new0(Busy, 1);
+		b->ino = ino;
+		b->eof = eof;
+		g_queue_init(&b->wait.waiters);
+		g_hash_table_insert(v->busy, &b->ino, b);
+	}
+	b->running++;
+	return b;
+}
+
+void content_end(Volcano *v, guint64 ino)
+{
+	Busy *b = busy_get(v, ino);
+
+	b->converting = FALSE;
+	waitq_wake(v, &b->wait);
+	if (!--b->running)
+		g_hash_table_remove(v->busy, &ino);
+}
+
+gboolean content_wait(Op *op, guint64 ino)
+{
+	Busy *b = busy_get(op->v, ino);
+
+	if (!b || !b->converting)
+		return FALSE;
+	op_park(op, &b->wait);
+	return TRUE;
+}
+
+gboolean core_no_room(Volcano *v)
+{
+	StoreUsage u;
+
+	v->store->vt->usage(v->store, &u);
+	return u.low;
+}
+
+/* A write by somebody without CAP_FSETID takes setuid, setgid and capabilities away. */
+void content_kill_priv(Draft *d, FlareRow *row)
+{
+	guint8 k[STORE_KEY_MAX];
+
+	row->attr.mode = magma_mode_killpriv(row->attr.mode);
+	if (row->attr.flags & MAGMA_ATTR_HAS_CAPABILITY) {
+		row->attr.flags &= ~(guint32)MAGMA_ATTR_HAS_CAPABILITY;
+		txn_del(draft_txn(d), TAB_XATTR, k, key_ino_bytes(k, row->attr.fid.ino, (const guint8 *)CAPABILITY_XATTR, strlen(CAPABILITY_XATTR)), &row->attr.fid.key);
+	}
+}
+
+guint64 content_blocks(guint64 bytes) { return bytes / 512 + (bytes % 512 != 0); }
+
+/* --- inline contents --- */
+
+int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n)
+{
+	guint8 k[STORE_KEY_MAX];
+
+	*val = NULL;
+	*n = 0;
+	if (!row->attr.size)
+		return 0;
+	switch (store_get(op->v->store, &op->fetch, TAB_DATA, k, key_ino(k, row->attr.fid.ino), val, n)) {
+	case STORE_PENDING: return WAIT;
+	case STORE_ABSENT: return EIO;
+	case STORE_FOUND: break;
+	}
+	return *n == row->attr.size ? 0 : EIO;
+}
+
+void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n)
+{
+	guint8 k[STORE_KEY_MAX];
+	gsize kl = key_ino(k, row->attr.fid.ino);
+
+	if (n)
+		txn_put(draft_txn(d), TAB_DATA, k, kl, &row->attr.fid.key, p, n);
+	else if (row->attr.size)
+		txn_del(draft_txn(d), TAB_DATA, k, kl, &row->attr.fid.key);
+	row->attr.size = n;
+	row->attr.blocks = content_blocks(n);
+}
+
+/* --- from inline to a file --- */
+
+static void converted(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+	MagmaFid fid = *(MagmaFid *)op->data;
+	FlareRow *row;
+
+	core_enter(v);
+	g_autoptr(Draft) d = draft_new(op);
+	if (!error)
+		error = draft_flare(d, &fid, &row);      /* pinned by this operation's fetch: never WAIT */
+	if (!error) {
+		row->content = CONTENT_FILE;
+		draft_dirty(d, &fid, TRUE);
+		draft_commit(g_steal_pointer(&d));
+		move_content_changed(v, &fid);
+	}
+	content_end(v, fid.ino);
+	if (error)
+		op_error(op, error == WAIT ? EIO : error);
+	else
+		op_run(op);
+	core_leave(v);
+}
+
+/* The inline copy stays in TAB_DATA until the file is known to be on disk: a power cut must not lose what was synced while it was inline. */
+int content_convert(Op *op, const FlareRow *row)
+{
+	const guint8 *val;
+	gsize n;
+	Busy *b = busy_get(op->v, row->attr.fid.ino);
+	int error = content_get_inline(op, row, &val, &n);
+
+	if (error)
+		return error;
+	if (b) {
+		op_park(op, &b->wait);
+		return WAIT;
+	}
+	if (!n) {
+		FlareRow *changed;
+		g_autoptr(Draft) d = draft_new(op);
+		if ((error = draft_flare(d, &row->attr.fid, &changed)))
+			return error;
+		changed->content = CONTENT_FILE;
+		draft_dirty(d, &changed->attr.fid, TRUE);
+		draft_commit(g_steal_pointer(&d));
+		op_run(op);
+		return WAIT;
+	}
+	b = content_begin(op->v, row->attr.fid.ino, row->attr.size);
+	b->converting = TRUE;
+	if (op->data_free)
+		op->data_free(op->data);
+	op->data = g_memdup2(&row->attr.fid, sizeof row->attr.fid);
+	op->data_free = g_free;
+	g_autoptr(GBytes) bytes = g_bytes_new(val, n);
+	store_content_write(op->v->store, &row->attr.fid, 0, bytes, converted, op);
+	return WAIT;
+}
+
+/* A file whose write intent is in the journal. 0 or WAIT. */
+int content_intent(Op *op, const FlareRow *row)
+{
+	Volcano *v = op->v;
+	Dirty *dirty = g_hash_table_lookup(v->dirty, &row->attr.fid.ino);
+
+	if (!dirty) {
+		g_autoptr(Draft) d = draft_new(op);
+		draft_dirty(d, &row->attr.fid, TRUE);
+		draft_commit(g_steal_pointer(&d));
+		dirty = g_hash_table_lookup(v->dirty, &row->attr.fid.ino);
+	}
+	if (dirty->index > store_acked(v->store)) {
+		op_park(op, &v->ack_wait);
+		return WAIT;
+	}
+	dirty->writes++;
+	dirty->last = core_now(v);
+	return 0;
+}
+
+/* --- write --- */
+
+typedef struct {
+	MagmaFid fid;
+	guint64 offset, end;
+	gboolean synced;
+	int error;
+} Writing;
+
+static void reply_synced(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	if (error)
+		op_error(op, error);
+	else
+		op_reply(op, op->data, NULL);
+	core_leave(v);
+}
+
+static void finish_write(Op *op, Draft *d, guint64 offset, guint64 size)
+{
+	struct magma_rep_write rep = { .offset = offset, .size = size };
+
+	if (!(op->req.req_write.flags & MAGMA_WRITE_DSYNC)) {
+		draft_reply(d, &rep);
+		return;
+	}
+	draft_store_reply(d, &rep);
+	if (op->data_free)
+		op->data_free(op->data);
+	op->data = g_memdup2(&rep, sizeof rep);
+	op->data_free = g_free;
+	store_sync(op->v->store, reply_synced, op);
+}
+
+static int write_inline(Op *op, const FlareRow *have, guint64 offset)
+{
+	const struct magma_req_write *q = &op->req.req_write;
+	guint8 bytes[MAGMA_INLINE_MAX];
+	const guint8 *val;
+	gsize n;
+	FlareRow *row;
+	g_autoptr(Draft) d = draft_new(op);
+	int error = content_get_inline(op, have, &val, &n);
+
+	if (error || (error = draft_flare(d, &q->fid, &row)))
+		return error;
+	if (n)
+		memcpy(bytes, val, n);
+	if (offset > n)
+		memset(bytes + n, 0, offset - n);
+	memcpy(bytes + offset, q->data.data, q->data.len);
+	content_put_inline(d, row, bytes, MAX(n, offset + q->data.len));
+	row->attr.mtime = row->attr.ctime = op->now;
+	if (q->flags & MAGMA_WRITE_KILLPRIV)
+		content_kill_priv(d, row);
+	guint64 size = row->attr.size;
+	finish_write(op, g_steal_pointer(&d), offset, size);
+	return 0;
+}
+
+static void step_written(Op *op)
+{
+	const struct magma_req_write *q = &op->req.req_write;
+	Writing *w = op->data;
+	Volcano *v = op->v;
+	FlareRow *row;
+	g_autoptr(Draft) d = draft_new(op);
+	int error = w->error ? w->error : draft_flare(d, &w->fid, &row);
+
+	if (error == WAIT)
+		return;
+	if (error) {
+		content_end(v, w->fid.ino);
+		op_error(op, error);
+		return;
+	}
+	row->attr.size = MAX(row->attr.size, w->end);
+	row->attr.blocks = MIN(row->attr.blocks + content_blocks(q->data.len), content_blocks(row->attr.size));
+	row->attr.mtime = row->attr.ctime = op->now;
+	if (q->flags & MAGMA_WRITE_KILLPRIV)
+		content_kill_priv(d, row);
+	move_content_changed(v, &w->fid);
+	guint64 ino = w->fid.ino, size = row->attr.size, offset = w->offset;
+	finish_write(op, g_steal_pointer(&d), offset, size);
+	content_end(v, ino);
+}
+
+static void written(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	Writing *w = op->data;
+
+	core_enter(v);
+	w->error = error;
+	if (!error && op->req.req_write.flags & MAGMA_WRITE_DSYNC && !w->synced) {
+		w->synced = TRUE;
+		store_content_sync(v->store, &w->fid, written, op);
+	} else {
+		op->step = step_written;
+		op_run(op);
+	}
+	core_leave(v);
+}
+
+static int write_file(Op *op, const FlareRow *row, guint64 offset)
+{
+	const struct magma_req_write *q = &op->req.req_write;
+	int error = content_intent(op, row);
+
+	if (error)
+		return error;
+	Writing *w = g_new0(Writing, 1);
+	w->fid = row->attr.fid;
+	w->offset = offset;
+	w->end = offset + q->data.len;
+	if (op->data_free)
+		op->data_free(op->data);
+	op->data = w;
+	op->data_free = g_free;
+	Busy *b = content_begin(op->v, w->fid.ino, row->attr.size);
+	b->eof = MAX(b->eof, w->end);
+	/* A slice of the message: no copy. */
+	gsize n;
+	const guint8 *base = g_bytes_get_data(op->msg, &n);
+	g_autoptr(GBytes) bytes = g_bytes_new_from_bytes(op->msg, q->data.data - base, q->data.len);
+	store_content_write(op->v->store, &w->fid, offset, bytes, written, op);
+	return WAIT;
+}
+
+static int write_(Op *op)
+{
+	const struct magma_req_write *q = &op->req.req_write;
+	FlareRow row;
+	int error = state_flare(op, &q->fid, &row);
+
+	if (error)
+		return error;
+	if (!S_ISREG(row.attr.mode))
+		return is_dir(row.attr.mode) ? EISDIR : EINVAL;
+	if (content_wait(op, q->fid.ino))
+		return WAIT;
+	if (core_no_room(op->v))
+		return ENOSPC;
+	Busy *b = busy_get(op->v, q->fid.ino);
+	guint64 offset = q->flags & MAGMA_WRITE_APPEND ? (b ? MAX(b->eof, row.attr.size) : row.attr.size) : q->offset;
+	if (offset > (guint64)G_MAXINT64 - q->data.len)
+		return EFBIG;
+	if (row.content == CONTENT_FILE)
+		return write_file(op, &row, offset);
+	if (offset + q->data.len <= MAGMA_INLINE_MAX)
+		return write_inline(op, &row, offset);
+	return content_convert(op, &row);
+}
+
+void handle_write(Op *op)
+{
+	int error = write_(op);
+
+	if (error)
+		op_finish(op, error);
+}
+
+/* --- read --- */
+
+enum { ATIME_AFTER = 24 * 3600 };
+
+/* relatime (mount(8)): once after each change, else once a day. */
+static void touch_atime(Op *op, const FlareRow *have)
+{
+	const MagmaAttr *a = &have->attr;
+	FlareRow *row;
+
+	if (magma_ts_cmp(a->atime, a->mtime) > 0 && magma_ts_cmp(a->atime, a->ctime) > 0 && op->now.sec - a->atime.sec < ATIME_AFTER)
+		return;
+	if (core_no_room(op->v))
+		return;
+	g_autoptr(Draft) d = draft_new(op);
+	if (draft_flare(d, &a->fid, &row))
+		return;
+	row->attr.atime = op->now;
+	draft_commit(g_steal_pointer(&d));
+}
+
+static void read_done(void *user, int error, GBytes *data)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+	guint64 want = GPOINTER_TO_SIZE(op->data);
+	g_autoptr(GBytes) whole = NULL;
+
+	core_enter(v);
+	if (error) {
+		op_error(op, error);
+	} else {
+		gsize n;
+		const guint8 *p = g_bytes_get_data(data, &n);
+		if (n < want) {         /* the file is shorter than the flare: a hole at its end */
+			guint8 *copy = g_malloc0(want);
+			if (n)
+				memcpy(copy, p, n);
+			whole = g_bytes_new_take(copy, want);
+		} else {
+			whole = g_bytes_ref(data);
+		}
+		struct magma_rep_read rep = { .data = { NULL, want } };
+		op_reply(op, &rep, whole);
+	}
+	core_leave(v);
+}
+
+static int read_(Op *op)
+{
+	static const struct magma_rep_read nothing;
+	const struct magma_req_read *q = &op->req.req_read;
+	const guint8 *val;
+	gsize n;
+	FlareRow row;
+	int error = state_flare(op, &q->fid, &row);
+
+	if (error)
+		return error;
+	if (!S_ISREG(row.attr.mode))
+		return is_dir(row.attr.mode) ? EISDIR : EINVAL;
+	if (q->offset >= row.attr.size || !q->size) {
+		op_reply(op, &nothing, NULL);
+		return 0;
+	}
+	guint32 want = MIN(MIN(q->size, MAGMA_DATA_MAX), row.attr.size - q->offset);
+	if (row.content == CONTENT_FILE) {
+		touch_atime(op, &row);
+		op->data = GSIZE_TO_POINTER(want);
+		store_content_read(op->v->store, &q->fid, q->offset, want, read_done, op);
+		return WAIT;
+	}
+	if ((error = content_get_inline(op, &row, &val, &n)))
+		return error;
+	g_autoptr(GBytes) data = g_bytes_new(val + q->offset, want);
+	touch_atime(op, &row);
+	struct magma_rep_read rep = { .data = { NULL, want } };
+	op_reply(op, &rep, data);
+	return 0;
+}
+
+void handle_read(Op *op)
+{
+	int error = read_(op);
+
+	if (error)
+		op_finish(op, error);
+}

@@ -1,0 +1,245 @@
+/* fallocate, seek, fsync, sync. */
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+#include "magmad/core/core.h"
+
+/* --- fallocate --- */
+
+static void step_allocated(Op *op)
+{
+	const struct magma_req_fallocate *q = &op->req.req_fallocate;
+	int failed = GPOINTER_TO_INT(op->data);
+	FlareRow *row;
+	g_autoptr(Draft) d = draft_new(op);
+	int error = failed ? failed : draft_flare(d, &q->fid, &row);
+
+	if (error == WAIT)
+		return;
+	content_end(op->v, q->fid.ino);
+	if (error) {
+		op_error(op, error);
+		return;
+	}
+	if (!(q->mode & FALLOC_FL_KEEP_SIZE))
+		row->attr.size = MAX(row->attr.size, q->offset + q->length);
+	if (q->mode & FALLOC_FL_PUNCH_HOLE)
+		row->attr.blocks -= MIN(row->attr.blocks, q->length / 512);
+	else
+		row->attr.blocks = MIN(row->attr.blocks + content_blocks(q->length), content_blocks(MAX(row->attr.size, q->offset + q->length)));
+	row->attr.mtime = row->attr.ctime = op->now;
+	if (op->hdr.cred.uid)
+		content_kill_priv(d, row);
+	move_content_changed(op->v, &q->fid);
+	static const struct magma_rep_fallocate rep;
+	draft_reply(g_steal_pointer(&d), &rep);
+}
+
+static void allocated(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	op->data = GINT_TO_POINTER(error);
+	op->data_free = NULL;
+	op->step = step_allocated;
+	op_run(op);
+	core_leave(v);
+}
+
+static int allocate(Op *op)
+{
+	const struct magma_req_fallocate *q = &op->req.req_fallocate;
+	FlareRow row;
+	int error = state_flare(op, &q->fid, &row);
+
+	if (error)
+		return error;
+	if (!S_ISREG(row.attr.mode))
+		return is_dir(row.attr.mode) ? EISDIR : ENODEV;
+	if (q->mode & ~(guint32)(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		return EOPNOTSUPP;
+	if (q->mode & FALLOC_FL_PUNCH_HOLE && (!(q->mode & FALLOC_FL_KEEP_SIZE) || q->mode & FALLOC_FL_ZERO_RANGE))
+		return EOPNOTSUPP;
+	if (!q->length || q->offset > (guint64)G_MAXINT64 || q->length > (guint64)G_MAXINT64 - q->offset)
+		return q->length && q->offset <= (guint64)G_MAXINT64 ? EFBIG : EINVAL;
+	if (!(q->mode & FALLOC_FL_PUNCH_HOLE) && core_no_room(op->v))
+		return ENOSPC;
+	if (content_wait(op, q->fid.ino))
+		return WAIT;
+	if (row.content == CONTENT_INLINE)
+		return content_convert(op, &row);
+	if ((error = content_intent(op, &row)))
+		return error;
+	Busy *b = content_begin(op->v, q->fid.ino, row.attr.size);
+	if (!(q->mode & FALLOC_FL_KEEP_SIZE))
+		b->eof = MAX(b->eof, q->offset + q->length);
+	store_content_fallocate(op->v->store, &q->fid, q->mode, q->offset, q->length, allocated, op);
+	return WAIT;
+}
+
+void handle_fallocate(Op *op)
+{
+	int error = allocate(op);
+
+	if (error)
+		op_finish(op, error);
+}
+
+/* --- seek --- */
+
+static void sought(void *user, int error, guint64 off)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+	const struct magma_req_seek *q = &op->req.req_seek;
+	FlareRow row;
+
+	core_enter(v);
+	if (state_flare(op, &q->fid, &row) == 0) {
+		/* The end of the flare is the truth, wherever the file ends. */
+		if (q->whence == SEEK_HOLE && (error == ENXIO || off > row.attr.size)) {
+			error = 0;
+			off = MAX(q->offset, MIN(off, row.attr.size));
+			if (error == 0 && off < q->offset)
+				off = q->offset;
+		} else if (!error && off >= row.attr.size && q->whence == SEEK_DATA) {
+			error = ENXIO;
+		}
+	}
+	struct magma_rep_seek rep = { .offset = off };
+	if (error)
+		op_error(op, error);
+	else
+		op_reply(op, &rep, NULL);
+	core_leave(v);
+}
+
+void handle_seek(Op *op)
+{
+	const struct magma_req_seek *q = &op->req.req_seek;
+	struct magma_rep_seek rep;
+	FlareRow row;
+	int error = state_flare(op, &q->fid, &row);
+
+	if (!error && !S_ISREG(row.attr.mode))
+		error = EINVAL;
+	if (!error && q->whence != SEEK_DATA && q->whence != SEEK_HOLE)
+		error = EINVAL;
+	if (!error && q->offset >= row.attr.size)
+		error = ENXIO;
+	if (error) {
+		op_finish(op, error);
+		return;
+	}
+	if (row.content == CONTENT_FILE) {
+		store_content_seek(op->v->store, &q->fid, q->offset, q->whence, sought, op);
+		return;
+	}
+	rep.offset = q->whence == SEEK_DATA ? q->offset : row.attr.size;
+	op_reply(op, &rep, NULL);
+}
+
+/* --- fsync: the content, the journal here, and the journal of the parent's owner --- */
+
+typedef struct {
+	guint waiting;
+	int error;
+	guint64 writes;               /* of the file when its sync began */
+	gboolean file;
+} Syncing;
+
+static void sync_part_done(Op *op, int error)
+{
+	Syncing *s = op->data;
+	Volcano *v = op->v;
+	const MagmaFid *fid = op->hdr.op == MAGMA_OP_fsync ? &op->req.req_fsync.fid : &op->req.req_sync.fid;
+
+	if (error && !s->error)
+		s->error = error == ETIMEDOUT ? EIO : error;
+	if (--s->waiting)
+		return;
+	Dirty *dirty = g_hash_table_lookup(v->dirty, &fid->ino);
+	Busy *b = g_hash_table_lookup(v->busy, &fid->ino);
+	if (s->file && !s->error && dirty && dirty->writes == s->writes && !b) {
+		Draft *d = draft_new(op);
+		draft_dirty(d, fid, FALSE);
+		draft_commit(d);
+	}
+	op_finish(op, s->error);
+}
+
+static void part_synced(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	sync_part_done(op, error);
+	core_leave(v);
+}
+
+static void other_synced(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	part_synced(user, error);
+}
+
+enum { SYNC_LIMIT = 50 };      /* seconds; below the client's own 60 */
+
+/* The names made in a directory are durable only with their flares: those may be anywhere. */
+static void sync_others(Op *op, Syncing *s)
+{
+	Volcano *v = op->v;
+
+	for (guint i = 0; i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		struct magma_req_sync q = { .fid = { .key = o->slice.lo } };
+		if (o->id == v->id || o->state != MAGMA_ACTIVE)
+			continue;
+		s->waiting++;
+		call_volcano(v, o->id, MAGMA_OP_sync, &q, NULL, SYNC_LIMIT * SECOND, other_synced, op);
+	}
+}
+
+void handle_fsync(Op *op)
+{
+	const struct magma_req_fsync *q = &op->req.req_fsync;
+	Volcano *v = op->v;
+	FlareRow row;
+	int error = state_flare(op, &q->fid, &row);
+
+	if (error) {
+		op_finish(op, error);
+		return;
+	}
+	Syncing *s = g_new0(Syncing, 1);
+	op->data = s;
+	op->data_free = g_free;
+	s->waiting = 1;
+	if (is_dir(row.attr.mode))
+		sync_others(op, s);
+	if (core_place(v, &row.parent.key) == ELSEWHERE) {
+		struct magma_req_sync p = { .fid = row.parent };
+		s->waiting++;
+		call_key(v, &p.fid.key, MAGMA_OP_sync, &p, NULL, SYNC_LIMIT * SECOND, other_synced, op);
+	}
+	if (row.content == CONTENT_FILE) {
+		Dirty *dirty = g_hash_table_lookup(v->dirty, &q->fid.ino);
+		s->file = TRUE;
+		s->writes = dirty ? dirty->writes : 0;
+		s->waiting++;
+		store_content_sync(v->store, &q->fid, part_synced, op);
+	}
+	store_sync(v->store, part_synced, op);
+}
+
+void handle_sync(Op *op)
+{
+	Syncing *s = g_new0(Syncing, 1);
+
+	op->data = s;
+	op->data_free = g_free;
+	s->waiting = 1;
+	store_sync(op->v->store, part_synced, op);
+}

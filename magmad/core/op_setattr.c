@@ -1,0 +1,332 @@
+/* setattr, and opens that truncate: owner, mode, times, size. */
+#include <fcntl.h>
+#include "magmad/core/core.h"
+
+typedef struct {
+	MagmaFid fid;
+	guint32 mask;
+	guint64 size;
+	int error;
+	gboolean truncated;
+} Setting;
+
+static Setting *setting_of(Op *op)
+{
+	Setting *s = op->data;
+
+	if (s)
+		return s;
+	s = g_new0(Setting, 1);
+	if (op->hdr.op == MAGMA_OP_open) {
+		s->fid = op->req.req_open.fid;
+		s->mask = MAGMA_SET_SIZE | MAGMA_SET_BY_HANDLE;
+	} else {
+		s->fid = op->req.req_setattr.fid;
+		s->mask = op->req.req_setattr.mask;
+		s->size = op->req.req_setattr.size;
+	}
+	op->data = s;
+	op->data_free = g_free;
+	return s;
+}
+
+static int may_set_times(Op *op, const FlareRow *row, guint32 mask)
+{
+	const MagmaCred *c = &op->hdr.cred;
+
+	if (!(mask & (MAGMA_SET_ATIME | MAGMA_SET_MTIME | MAGMA_SET_ATIME_NOW | MAGMA_SET_MTIME_NOW)) || c->uid == 0 || c->uid == row->attr.uid)
+		return 0;
+	/* Only "both to now" is for whoever may write (utimensat(2)). */
+	if (mask & (MAGMA_SET_ATIME | MAGMA_SET_MTIME) || (mask & (MAGMA_SET_ATIME_NOW | MAGMA_SET_MTIME_NOW)) != (MAGMA_SET_ATIME_NOW | MAGMA_SET_MTIME_NOW))
+		return EPERM;
+	return state_perm(op, row, MAGMA_W);
+}
+
+static int may_set_size(Op *op, const FlareRow *row, const Setting *s)
+{
+	if (!(s->mask & MAGMA_SET_SIZE))
+		return 0;
+	if (!S_ISREG(row->attr.mode))
+		return is_dir(row->attr.mode) ? EISDIR : EINVAL;
+	if (s->size > (guint64)G_MAXINT64)
+		return EFBIG;
+	if (s->size > row->attr.size && core_no_room(op->v))
+		return ENOSPC;
+	return s->mask & MAGMA_SET_BY_HANDLE ? 0 : state_perm(op, row, MAGMA_W);
+}
+
+/* All checks, with the mode as it may be set. */
+static int may_set(Op *op, const FlareRow *row, const Setting *s, guint32 *mode)
+{
+	const struct magma_req_setattr *q = &op->req.req_setattr;
+	guint32 uid = s->mask & MAGMA_SET_UID ? q->uid : (guint32)-1, gid = s->mask & MAGMA_SET_GID ? q->gid : (guint32)-1;
+	int error = 0;
+
+	if (s->mask & MAGMA_SET_MODE) {
+		*mode = (row->attr.mode & S_IFMT) | (q->mode & 07777);
+		error = magma_perm_chmod(&op->hdr.cred, &row->attr, mode);
+	}
+	if (!error && s->mask & (MAGMA_SET_UID | MAGMA_SET_GID))
+		error = magma_perm_chown(&op->hdr.cred, &row->attr, uid, gid);
+	if (!error)
+		error = may_set_times(op, row, s->mask);
+	return error ? error : may_set_size(op, row, s);
+}
+
+static void set_times(Op *op, FlareRow *row, guint32 mask)
+{
+	const struct magma_req_setattr *q = &op->req.req_setattr;
+
+	if (mask & MAGMA_SET_ATIME_NOW)
+		row->attr.atime = op->now;
+	else if (mask & MAGMA_SET_ATIME)
+		row->attr.atime = q->atime;
+	if (mask & MAGMA_SET_MTIME_NOW)
+		row->attr.mtime = op->now;
+	else if (mask & MAGMA_SET_MTIME)
+		row->attr.mtime = q->mtime;
+}
+
+static void set_row(Op *op, Draft *d, FlareRow *row, const Setting *s, guint32 mode)
+{
+	const struct magma_req_setattr *q = &op->req.req_setattr;
+
+	if (s->mask & MAGMA_SET_SIZE) {
+		row->attr.mtime = op->now;
+		if (op->hdr.cred.uid || s->mask & MAGMA_SET_KILLPRIV)
+			content_kill_priv(d, row);
+	}
+	if (s->mask & (MAGMA_SET_UID | MAGMA_SET_GID) && !is_dir(row->attr.mode))
+		content_kill_priv(d, row);          /* chown(2): whoever asks */
+	if (s->mask & MAGMA_SET_UID && q->uid != (guint32)-1)
+		row->attr.uid = q->uid;
+	if (s->mask & MAGMA_SET_GID && q->gid != (guint32)-1)
+		row->attr.gid = q->gid;
+	if (s->mask & MAGMA_SET_MODE)
+		row->attr.mode = mode;
+	set_times(op, row, s->mask);
+	row->attr.ctime = op->now;
+}
+
+static void finish(Op *op, Draft *d, FlareRow *row)
+{
+	struct magma_rep_setattr rep = { .attr = row->attr };
+
+	G_STATIC_ASSERT(sizeof(struct magma_rep_setattr) == sizeof(struct magma_rep_open));
+	if (op->hdr.op == MAGMA_OP_open)
+		client_open(op->v, op->hdr.client, &row->attr.fid);
+	draft_reply(d, &rep);
+}
+
+/* A truncate half done would be neither the old file nor the new: it is noted first, and a restart completes it (gc.c). One at a time on a flare. 0 or WAIT. */
+static int note_truncate(Op *op, const Setting *s)
+{
+	Volcano *v = op->v;
+	Dirty *dirty = g_hash_table_lookup(v->dirty, &s->fid.ino);
+	guint8 k[STORE_KEY_MAX], val[8];
+
+	if (!dirty->truncate_by) {
+		Txn *t = txn_new();
+		magma_be64_store(val, s->size);
+		txn_put(t, TAB_DIRTY, k, key_ino(k, s->fid.ino), &s->fid.key, val, sizeof val);
+		dirty->index = core_commit(v, t);
+		dirty->truncate_by = op;
+	}
+	if (dirty->truncate_by == op && dirty->index <= store_acked(v->store))
+		return 0;
+	op_park(op, &v->ack_wait);
+	return WAIT;
+}
+
+static void note_truncated(Op *op, Draft *d, const MagmaFid *fid)
+{
+	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &fid->ino);
+	guint8 k[STORE_KEY_MAX];
+
+	if (!dirty || dirty->truncate_by != op)
+		return;
+	dirty->truncate_by = NULL;
+	txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
+}
+
+/* The content file has its new size; now the row. */
+static void step_truncated(Op *op)
+{
+	Setting *s = op->data;
+	FlareRow *row;
+	guint32 mode = 0;
+	g_autoptr(Draft) d = draft_new(op);
+	int error = s->error ? s->error : draft_flare(d, &s->fid, &row);
+
+	if (error == WAIT)
+		return;
+	content_end(op->v, s->fid.ino);
+	if (error) {
+		note_truncated(op, d, &s->fid);
+		draft_commit(g_steal_pointer(&d));
+		op_error(op, error);
+		return;
+	}
+	may_set(op, row, s, &mode);           /* for the mode; it was allowed when it began */
+	row->attr.size = s->size;
+	row->attr.blocks = MIN(row->attr.blocks, content_blocks(s->size));
+	set_row(op, d, row, s, mode);
+	note_truncated(op, d, &s->fid);
+	move_content_changed(op->v, &s->fid);
+	finish(op, g_steal_pointer(&d), row);
+}
+
+static void truncated(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	((Setting *)op->data)->error = error;
+	op->step = step_truncated;
+	op_run(op);
+	core_leave(v);
+}
+
+static int resize_inline(Op *op, Draft *d, FlareRow *row, guint64 size)
+{
+	guint8 bytes[MAGMA_INLINE_MAX];
+	const guint8 *val;
+	gsize n;
+	int error = content_get_inline(op, row, &val, &n);
+
+	if (error)
+		return error;
+	memset(bytes, 0, size);
+	memcpy(bytes, val ? val : bytes, MIN(n, size));
+	content_put_inline(d, row, bytes, size);
+	return 0;
+}
+
+static int set(Op *op)
+{
+	Setting *s = setting_of(op);
+	FlareRow *row;
+	guint32 mode = 0;
+	g_autoptr(Draft) d = draft_new(op);
+	int error = draft_flare(d, &s->fid, &row);
+
+	if (error || (error = may_set(op, row, s, &mode)))
+		return error;
+	if (s->mask & MAGMA_SET_SIZE) {
+		if (content_wait(op, s->fid.ino))
+			return WAIT;
+		if (row->content == CONTENT_INLINE && s->size > MAGMA_INLINE_MAX) {
+			FlareRow have = *row;
+			g_clear_pointer(&op->data, g_free);
+			op->data_free = NULL;
+			return content_convert(op, &have);
+		}
+		if (row->content == CONTENT_FILE) {
+			if ((error = content_intent(op, row)) || (s->size < row->attr.size && (error = note_truncate(op, s))))
+				return error;
+			Busy *b = content_begin(op->v, s->fid.ino, s->size);
+			b->eof = s->size;
+			store_content_truncate(op->v->store, &s->fid, s->size, truncated, op);
+			return WAIT;
+		}
+		if ((error = resize_inline(op, d, row, s->size)))
+			return error;
+	}
+	set_row(op, d, row, s, mode);
+	finish(op, g_steal_pointer(&d), row);
+	return 0;
+}
+
+/* After a conversion op->data belongs to it: forget it, the setting is made anew. */
+static void step_set(Op *op)
+{
+	if (op->data_free) {
+		op->data_free(op->data);
+		op->data = NULL;
+		op->data_free = NULL;
+	}
+	int error = set(op);
+
+	if (error)
+		op_finish(op, error);
+}
+
+void handle_setattr(Op *op) { step_set(op); }
+
+/* --- open --- */
+
+enum { FMODE_EXEC = 0x20 };    /* in a FUSE open: it is about to be run */
+
+static int may_open(Op *op, const FlareRow *row, guint32 flags)
+{
+	guint32 want = 0;
+
+	if (flags & FMODE_EXEC)
+		want = MAGMA_X;
+	else if ((flags & O_ACCMODE) == O_RDONLY)
+		want = MAGMA_R;
+	else if ((flags & O_ACCMODE) == O_WRONLY)
+		want = MAGMA_W;
+	else
+		want = MAGMA_R | MAGMA_W;
+	if (flags & O_TRUNC)
+		want |= MAGMA_W;
+	if (is_dir(row->attr.mode) && want & MAGMA_W)
+		return EISDIR;
+	return state_perm(op, row, want);
+}
+
+void handle_open(Op *op)
+{
+	const struct magma_req_open *q = &op->req.req_open;
+	FlareRow row;
+	int error = state_flare(op, &q->fid, &row);
+
+	if (!error)
+		error = may_open(op, &row, q->flags);
+	if (error) {
+		op_finish(op, error);
+		return;
+	}
+	if (q->flags & O_TRUNC && S_ISREG(row.attr.mode)) {
+		step_set(op);
+		return;
+	}
+	struct magma_rep_open rep = { .attr = row.attr };
+	client_open(op->v, op->hdr.client, &q->fid);
+	op_reply(op, &rep, NULL);
+}
+
+void handle_release(Op *op)
+{
+	client_close(op->v, op->hdr.client, op->req.req_release.fid.ino);
+	op_finish(op, 0);
+}
+
+enum { REOPEN_MAX = 16384 };
+
+void handle_reopen(Op *op)
+{
+	const MagmaBytes fids = op->req.req_reopen.fids;
+	MagmaReader r = magma_reader(fids.data, fids.len);
+	g_autoptr(GByteArray) errors = g_byte_array_new();
+	gboolean wait = FALSE;
+	FlareRow row;
+
+	for (guint i = 0; r.left && !r.error && i < REOPEN_MAX; i++) {
+		MagmaFid fid = magma_get_fid(&r);
+		int error = r.error ? EPROTO : state_flare(op, &fid, &row);
+		wait |= error == WAIT;
+		if (!error)
+			client_open(op->v, op->hdr.client, &fid);
+		magma_put_u32(errors, error);
+	}
+	if (wait)
+		return;
+	struct magma_rep_reopen rep = { .errors = MAGMA_BYTES(errors->data, errors->len) };
+	if (r.error)
+		op_error(op, EPROTO);
+	else
+		op_reply(op, &rep, NULL);
+}

@@ -1,0 +1,297 @@
+/* Typed rows, and the draft: the rows an operation changes, each loaded once, so that several changes of one row add up. */
+#include "magmad/core/core.h"
+
+int state_flare(Op *op, const MagmaFid *fid, FlareRow *row)
+{
+	guint8 k[STORE_KEY_MAX];
+	const guint8 *val;
+	gsize n;
+
+	switch (store_get(op->v->store, &op->fetch, TAB_FLARE, k, key_ino(k, fid->ino), &val, &n)) {
+	case STORE_PENDING:
+		return WAIT;
+	case STORE_ABSENT:
+		return ESTALE;
+	case STORE_FOUND:
+		break;
+	}
+	if (!flare_row_decode(val, n, row))
+		return EIO;
+	return 0;
+}
+
+int state_dir(Op *op, const MagmaFid *fid, FlareRow *row)
+{
+	int error = state_flare(op, fid, row);
+
+	if (error)
+		return error;
+	if (!is_dir(row->attr.mode))
+		return ENOTDIR;
+	return row->sealed ? ENOENT : 0;
+}
+
+int state_entry(Op *op, guint64 dir, MagmaBytes name, EntryRow *e)
+{
+	guint8 k[STORE_KEY_MAX];
+	const guint8 *val;
+	gsize n;
+
+	switch (store_get(op->v->store, &op->fetch, TAB_ENTRY, k, key_ino_bytes(k, dir, name.data, name.len), &val, &n)) {
+	case STORE_PENDING:
+		return WAIT;
+	case STORE_ABSENT:
+		return ENOENT;
+	case STORE_FOUND:
+		break;
+	}
+	return entry_row_decode(val, n, e) ? 0 : EIO;
+}
+
+int state_perm(Op *op, const FlareRow *row, guint32 want)
+{
+	return magma_perm_check(&op->hdr.cred, row->attr.mode, row->attr.uid, row->attr.gid, want);
+}
+
+/* The block is reserved before any of it is used, so a crash skips numbers and never repeats one. */
+guint64 state_new_ino(Volcano *v)
+{
+	if (v->next_ino == v->ino_limit) {
+		Txn *t = txn_new();
+		guint8 val[8];
+		v->ino_limit += INO_BLOCK;
+		magma_be64_store(val, v->ino_limit);
+		txn_put(t, TAB_META, "ino_limit", 9, NULL, val, sizeof val);
+		core_commit(v, t);
+	}
+	return (guint64)v->id << 48 | v->next_ino++;
+}
+
+typedef struct {
+	FlareRow row;
+	MagmaFid fid;
+	gboolean deleted;
+} Drafted;
+
+struct Draft {
+	Op *op;
+	Txn *txn;
+	Drafted rows[PARTS_MAX + 2];
+	guint n;
+	GArray *orphans;              /* MagmaFid, told to gc after the commit */
+	GArray *dirty;                /* struct { ino, on } */
+};
+
+Draft *draft_new(Op *op)
+{
+	Draft *d = g_new0(Draft, 1);
+
+	d->op = op;
+	d->txn = txn_new();
+	return d;
+}
+
+void draft_free(Draft *d)
+{
+	if (!d)
+		return;
+	txn_free(d->txn);
+	if (d->orphans)
+		g_array_unref(d->orphans);
+	if (d->dirty)
+		g_array_unref(d->dirty);
+	g_free(d);
+}
+
+Txn *draft_txn(Draft *d) { return d->txn; }
+
+int draft_flare(Draft *d, const MagmaFid *fid, FlareRow **row)
+{
+	for (guint i = 0; i < d->n; i++)
+		if (d->rows[i].fid.ino == fid->ino) {
+			*row = &d->rows[i].row;
+			return d->rows[i].deleted ? ESTALE : 0;
+		}
+	g_assert(d->n < G_N_ELEMENTS(d->rows));
+	Drafted *r = &d->rows[d->n];
+	int error = state_flare(d->op, fid, &r->row);
+	if (error)
+		return error;
+	r->fid = r->row.attr.fid;
+	r->deleted = FALSE;
+	d->n++;
+	*row = &r->row;
+	return 0;
+}
+
+FlareRow *draft_new_flare(Draft *d, const MagmaFid *fid)
+{
+	g_assert(d->n < G_N_ELEMENTS(d->rows));
+	Drafted *r = &d->rows[d->n++];
+
+	memset(r, 0, sizeof *r);
+	r->fid = *fid;
+	r->row.attr.fid = *fid;
+	return &r->row;
+}
+
+static void put_entry(Draft *d, const FlareRow *dir, MagmaBytes name, const EntryRow *e)
+{
+	guint8 k[STORE_KEY_MAX];
+	g_autoptr(GByteArray) val = g_byte_array_sized_new(64);
+	guint64 ino = dir->attr.fid.ino;
+
+	entry_row_encode(e, val);
+	txn_put(d->txn, TAB_ENTRY, k, key_ino_bytes(k, ino, name.data, name.len), &dir->attr.fid.key, val->data, val->len);
+	g_byte_array_set_size(val, 0);
+	cookie_row_encode(e, name.data, name.len, val);
+	txn_put(d->txn, TAB_COOKIE, k, key_ino_u64(k, ino, e->cookie), &dir->attr.fid.key, val->data, val->len);
+}
+
+static void dir_touched(FlareRow *dir, MagmaTs now)
+{
+	dir->attr.mtime = dir->attr.ctime = now;
+}
+
+void draft_add_entry(Draft *d, FlareRow *dir, MagmaBytes name, const MagmaFid *child, guint32 type, MagmaTs now)
+{
+	EntryRow e = { .cookie = dir->next_cookie++, .child = *child, .type = type };
+
+	put_entry(d, dir, name, &e);
+	dir->attr.size++;
+	if (is_dir(type))
+		dir->attr.nlink++;
+	dir_touched(dir, now);
+}
+
+void draft_del_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *e, MagmaTs now)
+{
+	guint8 k[STORE_KEY_MAX];
+	guint64 ino = dir->attr.fid.ino;
+
+	txn_del(d->txn, TAB_ENTRY, k, key_ino_bytes(k, ino, name.data, name.len), &dir->attr.fid.key);
+	txn_del(d->txn, TAB_COOKIE, k, key_ino_u64(k, ino, e->cookie), &dir->attr.fid.key);
+	if (dir->attr.size)
+		dir->attr.size--;
+	if (is_dir(e->type) && dir->attr.nlink > 2)
+		dir->attr.nlink--;
+	dir_touched(dir, now);
+}
+
+void draft_replace_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *old, const MagmaFid *child, guint32 type, MagmaTs now)
+{
+	EntryRow e = { .cookie = old->cookie, .child = *child, .type = type };
+
+	put_entry(d, dir, name, &e);
+	if (is_dir(old->type) && dir->attr.nlink > 2)
+		dir->attr.nlink--;
+	if (is_dir(type))
+		dir->attr.nlink++;
+	dir_touched(dir, now);
+}
+
+void draft_destroy(Draft *d, FlareRow *row)
+{
+	guint8 k[STORE_KEY_MAX];
+	const MagmaFid fid = row->attr.fid;
+	gsize kl = key_ino(k, fid.ino);
+	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->v, fid.ino);
+
+	row->attr.nlink = 0;
+	if (!simple) {
+		txn_put(d->txn, TAB_ORPHAN, k, kl, &fid.key, "", 0);
+		if (!d->orphans)
+			d->orphans = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+		g_array_append_val(d->orphans, fid);
+		return;
+	}
+	txn_del(d->txn, TAB_FLARE, k, kl, &fid.key);
+	if (S_ISREG(row->attr.mode) && row->attr.size)
+		txn_del(d->txn, TAB_DATA, k, kl, &fid.key);
+	for (guint i = 0; i < d->n; i++)
+		if (d->rows[i].fid.ino == fid.ino)
+			d->rows[i].deleted = TRUE;
+}
+
+typedef struct { MagmaFid fid; gboolean on; } DirtyChange;
+
+void draft_dirty(Draft *d, const MagmaFid *fid, gboolean on)
+{
+	guint8 k[STORE_KEY_MAX];
+	gsize kl = key_ino(k, fid->ino);
+	DirtyChange change = { *fid, on };
+
+	if (on) {
+		txn_put(d->txn, TAB_DIRTY, k, kl, &fid->key, "", 0);
+	} else {
+		txn_del(d->txn, TAB_DIRTY, k, kl, &fid->key);
+		txn_del(d->txn, TAB_DATA, k, kl, &fid->key);
+	}
+	if (!d->dirty)
+		d->dirty = g_array_new(FALSE, FALSE, sizeof change);
+	g_array_append_val(d->dirty, change);
+}
+
+static void note_dirty(Volcano *v, const DirtyChange *c, guint64 index)
+{
+	if (!c->on) {
+		g_hash_table_remove(v->dirty, &c->fid.ino);
+		return;
+	}
+	Dirty *d = g_new0(Dirty, 1);
+	d->fid = c->fid;
+	d->index = index;
+	d->truncate_to = G_MAXUINT64;
+	d->last = core_now(v);
+	g_hash_table_replace(v->dirty, &d->fid.ino, d);
+}
+
+static void encode_rows(Draft *d)
+{
+	guint8 k[STORE_KEY_MAX];
+	g_autoptr(GByteArray) val = g_byte_array_sized_new(256);
+
+	for (guint i = 0; i < d->n; i++) {
+		if (d->rows[i].deleted)
+			continue;
+		g_byte_array_set_size(val, 0);
+		flare_row_encode(&d->rows[i].row, val);
+		txn_put(d->txn, TAB_FLARE, k, key_ino(k, d->rows[i].fid.ino), &d->rows[i].fid.key, val->data, val->len);
+	}
+}
+
+guint64 draft_commit(Draft *d)
+{
+	Volcano *v = d->op->v;
+
+	encode_rows(d);
+	guint64 index = core_commit(v, g_steal_pointer(&d->txn));
+	for (guint i = 0; d->dirty && i < d->dirty->len; i++)
+		note_dirty(v, &g_array_index(d->dirty, DirtyChange, i), index);
+	for (guint i = 0; d->orphans && i < d->orphans->len; i++)
+		gc_orphan(v, &g_array_index(d->orphans, MagmaFid, i));
+	draft_free(d);
+	return index;
+}
+
+void draft_store_reply(Draft *d, const void *fields)
+{
+	Op *op = d->op;
+	Volcano *v = op->v;
+	g_autoptr(GBytes) reply = op_encode_reply(op, fields, 0, FALSE);
+	Client *c = op->client;
+
+	if (c)
+		client_store_reply(v, c, op->hdr.xid, &op->route, reply, d->txn);
+	guint64 index = draft_commit(d);
+	if (c)
+		client_reply_committed(c, op->hdr.xid, index);
+}
+
+void draft_reply(Draft *d, const void *fields)
+{
+	Op *op = d->op;
+
+	draft_store_reply(d, fields);
+	op_reply(op, fields, NULL);
+}

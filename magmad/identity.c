@@ -1,0 +1,347 @@
+#include "magmad/identity.h"
+#include "magmad/store/diskstore.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GROUP "volcano"               /* beside it the file has the store's group, with the format */
+#define CONF "volcano.conf"
+#define IDENTITY_MAX 65536
+
+Identity *identity_new(void) { return g_new0(Identity, 1); }
+
+void identity_free(Identity *id)
+{
+	if (!id)
+		return;
+	g_free(id->name);
+	g_free(id->fqdn);
+	explicit_bzero(id->psk, sizeof id->psk);
+	g_free(id);
+}
+
+static gboolean bad(GError **error, const char *file, const char *key)
+{
+	g_set_error(error, MAGMA_ERROR, EBADMSG, "%s: the key '%s' is missing or damaged", file, key);
+	return FALSE;
+}
+
+static gboolean get_text(GKeyFile *kf, const char *file, const char *key, gsize max, char **out, GError **error)
+{
+	g_autofree char *s = g_key_file_get_string(kf, GROUP, key, NULL);
+
+	if (!s || !*s || strlen(s) > max)
+		return bad(error, file, key);
+	for (const char *p = s; *p; p++)
+		if (!g_ascii_isalnum(*p) && !strchr("._-", *p))
+			return bad(error, file, key);
+	*out = g_steal_pointer(&s);
+	return TRUE;
+}
+
+static gboolean get_number(GKeyFile *kf, const char *file, const char *key, guint64 min, guint64 max, guint64 *out, GError **error)
+{
+	g_autofree char *s = g_key_file_get_string(kf, GROUP, key, NULL);
+
+	return (s && g_ascii_string_to_unsigned(s, 10, min, max, out, NULL)) || bad(error, file, key);
+}
+
+static gboolean get_hex(GKeyFile *kf, const char *file, const char *key, guint8 *out, gsize n, GError **error)
+{
+	g_autofree char *s = g_key_file_get_string(kf, GROUP, key, NULL);
+	gboolean ok = s && strlen(s) == 2 * n;
+
+	for (gsize i = 0; ok && i < n; i++) {
+		int hi = g_ascii_xdigit_value(s[2 * i]), lo = g_ascii_xdigit_value(s[2 * i + 1]);
+		ok = hi >= 0 && lo >= 0;
+		out[i] = (guint8)(hi * 16 + lo);
+	}
+	if (s)
+		explicit_bzero(s, strlen(s));
+	return ok || bad(error, file, key);
+}
+
+static gboolean get_addr(GKeyFile *kf, const char *file, const char *key, guint16 port, MagmaAddr *out, GError **error)
+{
+	g_autofree char *s = g_key_file_get_string(kf, GROUP, key, NULL);
+
+	return (s && strlen(s) < MAGMA_ADDR_TEXT && magma_addr_parse(s, port, out)) || bad(error, file, key);
+}
+
+static void put_hex(GKeyFile *kf, const char *key, const guint8 *p, gsize n)
+{
+	g_autofree char *s = g_malloc(2 * n + 1);
+
+	for (gsize i = 0; i < n; i++)
+		g_snprintf(s + 2 * i, 3, "%02x", p[i]);
+	g_key_file_set_string(kf, GROUP, key, s);
+	explicit_bzero(s, 2 * n);
+}
+
+/* How the first start is to go on: only in a folder whose first start was not completed. */
+static gboolean get_pending(GKeyFile *kf, const char *file, Identity *id, GError **error)
+{
+	g_autofree char *pending = g_key_file_get_string(kf, GROUP, "pending", NULL);
+
+	if (!pending)
+		return TRUE;
+	id->pending = TRUE;
+	if (g_str_equal(pending, "bootstrap"))
+		id->bootstrap = TRUE;
+	else
+		return get_addr(kf, file, "pending", 12000, &id->join, error);
+	return TRUE;
+}
+
+static gboolean check_format(GKeyFile *kf, const char *file, GError **error)
+{
+	g_autofree char *text = g_key_file_get_string(kf, "store", "format", NULL);
+	guint64 format;
+
+	if (!text || !g_ascii_string_to_unsigned(text, 10, 1, G_MAXUINT64, &format, NULL))
+		return bad(error, file, "format");
+	if (format > DISKSTORE_FORMAT) {
+		g_set_error(error, MAGMA_ERROR, EPROTO, "%s: the folder has format %" G_GUINT64_FORMAT ", this magmad knows up to %d: start a newer magmad", file, format,
+			DISKSTORE_FORMAT);
+		return FALSE;
+	}
+	return TRUE;
+}
+
+Identity *identity_parse(const char *file, const char *text, gsize len, GError **error)
+{
+	g_autoptr(GKeyFile) kf = g_key_file_new();
+	g_autoptr(Identity) id = identity_new();
+	g_autofree char *network = NULL;
+	guint64 port, bandwidth, copies;
+
+	if (len == 0 || !g_key_file_load_from_data(kf, text, len, G_KEY_FILE_NONE, NULL)) {
+		g_set_error(error, MAGMA_ERROR, EBADMSG, "%s: is damaged", file);
+		return NULL;
+	}
+	if (!check_format(kf, file, error)
+	    || !get_text(kf, file, "name", 63, &id->name, error)
+	    || !get_text(kf, file, "fqdn", 255, &id->fqdn, error)
+	    || !get_number(kf, file, "port", 1, 65533, &port, error)
+	    || !get_addr(kf, file, "addr", (guint16)port, &id->addr, error)
+	    || !get_number(kf, file, "bandwidth", 1, G_MAXUINT32, &bandwidth, error)
+	    || !get_number(kf, file, "offered", 0, G_MAXINT64, &id->offered, error)
+	    || !get_number(kf, file, "copies", 1, 8, &copies, error)
+	    || !get_hex(kf, file, "psk", id->psk, sizeof id->psk, error)
+	    || !get_pending(kf, file, id, error))
+		return NULL;
+	id->addr.port = (guint16)port;
+	id->bandwidth = (guint32)bandwidth;
+	id->copies = (guint16)copies;
+	network = g_key_file_get_string(kf, GROUP, "network", NULL);
+	if (network) {
+		guint8 raw[16];
+		if (!get_hex(kf, file, "network", raw, sizeof raw, error))
+			return NULL;
+		g_strlcpy(id->network, network, sizeof id->network);
+	}
+	return g_steal_pointer(&id);
+}
+
+char *identity_format(const Identity *id)
+{
+	g_autoptr(GKeyFile) kf = g_key_file_new();
+	char addr[MAGMA_ADDR_TEXT];
+
+	g_key_file_set_comment(kf, NULL, NULL, " Written by magmad. Keep it secret: whoever reads the psk is in the network.", NULL);
+	g_key_file_set_uint64(kf, "store", "format", DISKSTORE_FORMAT);
+	g_key_file_set_string(kf, GROUP, "name", id->name);
+	g_key_file_set_string(kf, GROUP, "fqdn", id->fqdn);
+	g_key_file_set_string(kf, GROUP, "addr", magma_addr_format_ip(&id->addr, addr));
+	g_key_file_set_uint64(kf, GROUP, "port", id->addr.port);
+	g_key_file_set_uint64(kf, GROUP, "bandwidth", id->bandwidth);
+	g_key_file_set_uint64(kf, GROUP, "offered", id->offered);
+	g_key_file_set_uint64(kf, GROUP, "copies", id->copies);
+	if (id->network[0])
+		g_key_file_set_string(kf, GROUP, "network", id->network);
+	if (id->pending)
+		g_key_file_set_string(kf, GROUP, "pending", id->bootstrap ? "bootstrap" : magma_addr_format(&id->join, addr));
+	put_hex(kf, "psk", id->psk, sizeof id->psk);
+	return g_key_file_to_data(kf, NULL, NULL);
+}
+
+static void set_errno(GError **error, const char *what, const char *path)
+{
+	int code = errno;
+
+	g_set_error(error, MAGMA_ERROR, code, "%s%s: %s", what, path, g_strerror(code));
+}
+
+Identity *identity_load(const char *dir, GError **error)
+{
+	g_autofree char *file = g_build_filename(dir, CONF, NULL);
+	g_autofree char *text = g_malloc(IDENTITY_MAX);
+	struct stat st;
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		set_errno(error, "", file);
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	gssize n = read(fd, text, IDENTITY_MAX);
+	int code = errno;
+	close(fd);
+	if (n < 0) {
+		errno = code;
+		set_errno(error, "", file);
+		return NULL;
+	}
+	if (st.st_mode & 077) {
+		g_set_error(error, MAGMA_ERROR, EACCES, "%s: others may read it, and it holds the derived key; chmod 600 it", file);
+		return NULL;
+	}
+	Identity *id = identity_parse(file, text, n, error);
+	explicit_bzero(text, n);
+	return id;
+}
+
+static gboolean write_whole(int fd, const char *text, gsize len)
+{
+	while (len) {
+		gssize n = write(fd, text, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return FALSE;
+		text += n;
+		len -= n;
+	}
+	return fsync(fd) == 0;
+}
+
+static gboolean sync_dir(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return FALSE;
+	gboolean ok = fsync(fd) == 0;
+	close(fd);
+	return ok;
+}
+
+gboolean identity_save(const Identity *id, const char *dir, GError **error)
+{
+	g_autofree char *file = g_build_filename(dir, CONF, NULL);
+	g_autofree char *temp = g_build_filename(dir, CONF ".new", NULL);
+	g_autofree char *text = identity_format(id);
+	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	gboolean ok = fd >= 0 && fchmod(fd, 0600) == 0 && write_whole(fd, text, strlen(text));
+
+	explicit_bzero(text, strlen(text));
+	if (fd >= 0 && close(fd) < 0)
+		ok = FALSE;
+	ok = ok && rename(temp, file) == 0 && sync_dir(dir);
+	if (!ok) {
+		set_errno(error, "cannot write ", file);
+		unlink(temp);
+	}
+	return ok;
+}
+
+static gboolean is_empty_dir(const char *path)
+{
+	g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
+
+	return d && !g_dir_read_name(d);
+}
+
+/* A first start that was cut off before it wrote who it is has left the layout of an empty store at most: no more than nothing. */
+static FolderState name_means(const char *dir, const char *name)
+{
+	g_autofree char *path = g_build_filename(dir, name, NULL);
+	g_autoptr(GKeyFile) kf = g_key_file_new();
+
+	if (g_str_equal(name, CONF))
+		return g_key_file_load_from_file(kf, path, G_KEY_FILE_NONE, NULL) && !g_key_file_has_group(kf, GROUP) ? FOLDER_EMPTY : FOLDER_VOLCANO;
+	if (g_str_equal(name, "lock") || g_str_equal(name, "lost+found") || g_str_equal(name, CONF ".new") || g_str_has_prefix(name, "state.db"))
+		return FOLDER_EMPTY;
+	if (g_str_equal(name, "journal") || g_str_equal(name, "content"))
+		return is_empty_dir(path) ? FOLDER_EMPTY : FOLDER_FOREIGN;
+	return FOLDER_FOREIGN;
+}
+
+FolderState folder_look(const char *dir, GError **error)
+{
+	FolderState state = FOLDER_EMPTY;
+	struct stat st;
+
+	if (stat(dir, &st) < 0 && errno == ENOENT)
+		return FOLDER_MISSING;
+	g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
+	if (!d) {
+		set_errno(error, "", dir);
+		return FOLDER_ERROR;
+	}
+	for (const char *name; state != FOLDER_VOLCANO && (name = g_dir_read_name(d));) {
+		FolderState s = name_means(dir, name);
+		state = s == FOLDER_EMPTY ? state : s;
+	}
+	return state;
+}
+
+void folder_prepare(const char *dir)
+{
+	g_autofree char *file = g_build_filename(dir, CONF, NULL);
+
+	unlink(file);
+}
+
+/* Everything below path; never across a symbolic link. */
+static void remove_tree(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return;
+	if (!S_ISDIR(st.st_mode)) {
+		unlink(path);
+		return;
+	}
+	g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
+	for (const char *name; d && (name = g_dir_read_name(d));) {
+		g_autofree char *child = g_build_filename(path, name, NULL);
+		remove_tree(child);
+	}
+	rmdir(path);
+}
+
+char *folder_first_missing(const char *dir)
+{
+	g_autofree char *path = g_strdup(dir), *missing = NULL;
+
+	while (access(path, F_OK) < 0 && errno == ENOENT && !g_str_equal(path, "/")) {
+		char *up = g_path_get_dirname(path);
+		g_free(missing);
+		missing = path;
+		path = up;
+	}
+	return g_steal_pointer(&missing);
+}
+
+void folder_undo(const char *dir, const char *first_missing)
+{
+	static const char *const ours[] = { "journal", "content", "state.db", "state.db-wal", "state.db-shm", "state.db-journal", CONF ".new", CONF, "lock" };
+	g_autofree char *path = g_strdup(dir);
+
+	for (guint i = 0; i < G_N_ELEMENTS(ours); i++) {
+		g_autofree char *child = g_build_filename(dir, ours[i], NULL);
+		remove_tree(child);
+	}
+	while (first_missing && rmdir(path) == 0 && !g_str_equal(path, first_missing)) {
+		char *up = g_path_get_dirname(path);
+		g_free(path);
+		path = up;
+	}
+}

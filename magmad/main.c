@@ -1,0 +1,334 @@
+/* magmad: one volcano. Options, folder, store, shell, console, loop; what each does stands in its own file. */
+#include <config.h>
+#include "magmad/config.h"
+#include "magmad/console/console.h"
+#include "magmad/console/text.h"
+#include "magmad/daemonise.h"
+#include "magmad/log.h"
+#include "magmad/notify.h"
+#include "magmad/options.h"
+#include "magmad/plan.h"
+#include "magmad/shell.h"
+#include "magmad/store/diskstore.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+#include <glib-unix.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CACHE_BYTES (64u << 20)       /* rows kept in memory: some 200,000 flares */
+
+typedef struct {
+	Options *options;
+	char *dir;
+	Identity *id;
+	MagmaTrace trace;
+	GMainLoop *loop;
+	Store *store;
+	Shell *shell;
+	Console *console;
+	int lock_fd;
+	gboolean first;               /* this start makes the folder a volcano's */
+	char *first_missing;          /* the highest folder it made on the way there */
+	gboolean wrong;               /* the command line is what is wrong */
+	gboolean ready;
+	char *failure;                /* why it ends, when not by wish */
+} Daemon;
+
+static gboolean say_ready(Daemon *d)
+{
+	const MagmaMap *map = volcano_map(shell_volcano(d->shell));
+	char addr[MAGMA_ADDR_TEXT];
+	g_autofree char *copies = text_copies(map->copies_kept, map->copies_wanted);
+	g_autofree char *line = g_strdup_printf("magmad: %s ready, epoch %" G_GUINT64_FORMAT ", flare %s, %s", d->id->name, map->epoch,
+		magma_addr_format(&d->id->addr, addr), copies);
+	g_autofree char *state = g_strdup_printf("READY=1\nMAINPID=%d\nSTATUS=%s\n", (int)getpid(), line + strlen("magmad: "));
+
+	daemonise_ready(line);
+	notify_send(state);
+	return TRUE;
+}
+
+/* The folder is this volcano's from here on. */
+static gboolean keep_identity(Daemon *d, GError **error)
+{
+	const MagmaMap *map = volcano_map(shell_volcano(d->shell));
+	char network[33];
+
+	for (guint i = 0; i < sizeof map->network; i++)
+		g_snprintf(network + 2 * i, 3, "%02x", map->network[i]);
+	if (!d->id->pending && g_str_equal(d->id->network, network))
+		return TRUE;
+	g_strlcpy(d->id->network, network, sizeof d->id->network);
+	d->id->pending = FALSE;
+	return identity_save(d->id, d->dir, error);
+}
+
+static void fail(Daemon *d, const char *text)
+{
+	if (!d->failure)
+		d->failure = g_strdup(text);
+	g_main_loop_quit(d->loop);
+}
+
+static void on_ready(void *user, const char *refusal)
+{
+	Daemon *d = user;
+	g_autoptr(GError) error = NULL;
+
+	if (refusal) {
+		fail(d, refusal);
+		return;
+	}
+	if (!keep_identity(d, &error)) {
+		fail(d, error->message);
+		return;
+	}
+	d->ready = TRUE;
+	say_ready(d);
+}
+
+static void on_stop(void *user, const char *text)
+{
+	Daemon *d = user;
+
+	if (text)
+		fail(d, text);
+	else
+		g_main_loop_quit(d->loop);
+}
+
+static void on_console_stop(void *user, const char *who)
+{
+	Daemon *d = user;
+
+	log_say("told to stop from the console by %s", who);
+	g_main_loop_quit(d->loop);
+}
+
+static gboolean on_signal(gpointer user)
+{
+	Daemon *d = user;
+
+	log_say("told to stop by a signal");
+	g_main_loop_quit(d->loop);
+	return G_SOURCE_CONTINUE;
+}
+
+/* What the line gave stays; of the rest only the debug channels can change while the volcano runs. */
+static gboolean on_hangup(gpointer user)
+{
+	Daemon *d = user;
+	g_autoptr(Options) now = options_new();
+	g_autoptr(GError) error = NULL;
+
+	notify_send("RELOADING=1\n");
+	log_reopen();
+	for (guint i = 0; i < OPT_COUNT; i++)
+		if (d->options->v[i].from == OPTION_LINE && d->options->v[i].text)
+			options_set(now, i, d->options->v[i].text, OPTION_LINE, OPTIONS[i].key, NULL);
+	if (!config_load(now, &error)) {
+		log_error("%s; the configuration stays as it was", error->message);
+	} else {
+		d->trace.on = options_channels(now);
+		log_say("configuration read again");
+		if (options_number(now, OPT_BANDWIDTH) != options_number(d->options, OPT_BANDWIDTH))
+			log_say("bandwidth %" G_GUINT64_FORMAT ": the network knows %u Kbit/s and that stays: it cannot be changed yet", options_number(now, OPT_BANDWIDTH),
+				d->id->bandwidth);
+	}
+	notify_send("READY=1\n");
+	return G_SOURCE_CONTINUE;
+}
+
+/* Contents are files: as many at once as the system lets us have. */
+static void raise_file_limit(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+		r.rlim_cur = r.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &r);
+	}
+}
+
+/* Decides what this start is, with the folder locked; nothing in it has been changed when this fails. */
+static gboolean take_folder(Daemon *d, GError **error)
+{
+	FolderState state = folder_look(d->dir, error);
+
+	if (state == FOLDER_ERROR)
+		return FALSE;
+	if (state == FOLDER_FOREIGN) {
+		g_set_error(error, MAGMA_ERROR, ENOTEMPTY, "%s: is not empty and holds no volcano: give an empty folder with -d", d->dir);
+		return FALSE;
+	}
+	if (state != FOLDER_VOLCANO) {
+		if (!(d->id = plan_first(d->options, d->dir, error)))
+			return FALSE;
+		d->first = TRUE;
+		d->first_missing = folder_first_missing(d->dir);
+		if (d->first_missing && g_mkdir_with_parents(d->dir, 0700) < 0) {
+			int code = errno;
+			g_set_error(error, MAGMA_ERROR, code, "cannot make the folder %s: %s", d->dir, g_strerror(code));
+			return FALSE;
+		}
+	}
+	if ((d->lock_fd = diskstore_lock(d->dir, error)) < 0) {
+		d->first = FALSE;             /* whoever holds it made what is there */
+		return FALSE;
+	}
+	/* between the look and the lock another magmad may have come and gone */
+	if (d->first && folder_look(d->dir, NULL) != FOLDER_EMPTY) {
+		d->first = FALSE;
+		g_set_error(error, MAGMA_ERROR, EBUSY, "%s: another magmad uses the folder", d->dir);
+		return FALSE;
+	}
+	return d->first || (d->id = plan_restart(d->options, d->dir, error));
+}
+
+static gboolean open_store(Daemon *d, GError **error)
+{
+	DiskStoreConfig cfg = { .dir = d->dir, .cache_bytes = CACHE_BYTES, .trace = &d->trace, .lock_fd = dup(d->lock_fd) };
+
+	if (d->first)
+		folder_prepare(d->dir);
+	if (d->first && (!diskstore_create(d->dir, error) || !identity_save(d->id, d->dir, error)))
+		return FALSE;
+	d->store = diskstore_open(&cfg, error);
+	return d->store != NULL;
+}
+
+static gboolean open_network(Daemon *d, GError **error)
+{
+	ShellOps ops = { on_ready, on_stop, d };
+
+	/* after the store: its source comes first, see shell.h */
+	if (!(d->shell = shell_new(NULL, d->id, d->store, &d->trace, &ops, error)))
+		return FALSE;
+	ConsoleConfig cfg = { .volcano = shell_volcano(d->shell), .store = d->store, .trace = &d->trace, .name = d->id->name, .flare = d->id->addr,
+		.cache_bytes = CACHE_BYTES, .stop = on_console_stop, .user = d };
+	memcpy(cfg.psk, d->id->psk, sizeof cfg.psk);
+	d->console = console_new(&cfg, error);
+	explicit_bzero(&cfg, sizeof cfg);
+	return d->console != NULL;
+}
+
+static gboolean serve(Daemon *d, GError **error)
+{
+	if (!take_folder(d, error)) {
+		d->wrong = error && *error && (*error)->code == EINVAL;
+		return FALSE;
+	}
+	log_open(options_number(d->options, OPT_DAEMON) ? LOG_TO_SYSLOG : LOG_TO_STDERR, d->id->name);
+	if (!open_store(d, error) || !open_network(d, error))
+		return FALSE;
+	d->loop = g_main_loop_new(NULL, FALSE);
+	guint signals[] = { g_unix_signal_add(SIGTERM, on_signal, d), g_unix_signal_add(SIGINT, on_signal, d), g_unix_signal_add(SIGHUP, on_hangup, d) };
+	shell_start(d->shell);
+	if (!d->failure)
+		g_main_loop_run(d->loop);
+	for (guint i = 0; i < G_N_ELEMENTS(signals); i++)
+		g_source_remove(signals[i]);
+	if (d->failure)
+		g_set_error_literal(error, MAGMA_ERROR, EIO, d->failure);
+	else if (!d->ready)
+		g_set_error_literal(error, MAGMA_ERROR, EINTR, "stopped before it was ready");
+	return d->failure == NULL && d->ready;
+}
+
+/* Everything down again, in the reverse order; a first start that never served leaves nothing. */
+static void end(Daemon *d)
+{
+	gboolean undo = d->first && !d->ready;
+
+	if (d->ready)
+		notify_send("STOPPING=1\n");
+	console_free(d->console);
+	if (d->shell)
+		shell_goodbye(d->shell);
+	shell_free(d->shell);
+	if (d->store && undo)
+		diskstore_abandon(d->store);
+	else if (d->store)
+		diskstore_close(d->store);
+	if (undo)
+		folder_undo(d->dir, d->first_missing);
+	if (d->lock_fd >= 0)
+		close(d->lock_fd);
+	if (d->loop)
+		g_main_loop_unref(d->loop);
+	identity_free(d->id);
+	g_free(d->failure);
+	g_free(d->first_missing);
+	g_free(d->dir);
+}
+
+static int run(Options *o)
+{
+	Daemon d = { .options = o, .lock_fd = -1, .trace = { options_channels(o), log_trace, NULL } };
+	g_autoptr(GError) error = NULL;
+	int status = 0;
+
+	d.dir = g_canonicalize_filename(options_text(o, OPT_DIR), NULL);
+	gboolean ok = serve(&d, &error), was_ready = d.ready;
+	if (!ok) {
+		g_autofree char *line = g_strdup_printf("magmad: %s", error->message);
+		status = d.wrong ? 2 : 1;
+		if (was_ready)
+			log_error("%s", error->message);
+		end(&d);
+		if (!was_ready)
+			daemonise_refused(line, status);
+	} else {
+		end(&d);
+	}
+	return status;
+}
+
+static int usage(const GError *error)
+{
+	fprintf(stderr, "magmad: %s\n", error->message);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	char **args = options_take(argc, argv);
+	g_autoptr(Options) o = options_new();
+	g_autofree char *help = NULL;
+	g_autoptr(GError) error = NULL;
+
+	g_set_prgname("magmad");
+	switch (options_parse(o, args, &help, &error)) {
+	case OPTIONS_HELP:
+		fputs(help, stdout);
+		return 0;
+	case OPTIONS_VERSION:
+		puts("magmad " PACKAGE_VERSION);
+		return 0;
+	case OPTIONS_WRONG:
+		return usage(error);
+	case OPTIONS_RUN:
+		break;
+	}
+	if (!options_check(o, &error))
+		return usage(error);
+	if (!config_load(o, &error) || !options_check(o, &error)) {
+		fprintf(stderr, "magmad: %s\n", error->message);
+		return 1;
+	}
+	umask(077);
+	signal(SIGPIPE, SIG_IGN);
+	raise_file_limit();
+	log_open(LOG_TO_STDERR, "magmad");
+	if (options_number(o, OPT_DAEMON) && !daemonise(&error)) {
+		fprintf(stderr, "magmad: %s\n", error->message);
+		return 1;
+	}
+	return run(o);
+}

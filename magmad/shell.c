@@ -1,0 +1,223 @@
+#include "magmad/shell.h"
+#include <config.h>
+#include "magmad/log.h"
+#include "magmad/store/diskstore.h"
+#include "magmad/timers.h"
+#include "libmagma/net/net.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* One of the two UDP sockets. */
+typedef struct {
+	Shell *shell;
+	MagmaNet *net;
+	gboolean is_node;
+} Port;
+
+struct Session {
+	Port *port;
+	MagmaConn *conn;
+	void *volcano_data;
+};
+
+struct Shell {
+	GMainContext *ctx;
+	Store *store;
+	Timers *timers;
+	Volcano *volcano;
+	Port flare, node;
+	GHashTable *sessions;         /* Session *, owned */
+	ShellOps ops;
+};
+
+void session_set_volcano_data(Session *s, void *data) { s->volcano_data = data; }
+void *session_volcano_data(Session *s) { return s->volcano_data; }
+
+static Session *session_new(Port *port, MagmaConn *conn)
+{
+	Session *s = g_new0(Session, 1);
+
+	s->port = port;
+	s->conn = conn;
+	magma_conn_set_user(conn, s);
+	g_hash_table_add(port->shell->sessions, s);
+	return s;
+}
+
+char *shell_close_text(const MagmaAddr *peer, gboolean is_node, gboolean initiator, MagmaCloseReason why)
+{
+	char at[MAGMA_ADDR_TEXT];
+	/* people know a volcano by its flare port; it listens for nodes on the next one */
+	MagmaAddr shown = is_node && initiator && peer->port > 1 ? magma_addr_with_port(peer, peer->port - 1) : *peer;
+
+	magma_addr_format(&shown, at);
+	switch (why) {
+	case MAGMA_CLOSE_LOCAL:
+		return g_strdup_printf("closed the session with %s", at);
+	case MAGMA_CLOSE_PEER:
+		return g_strdup_printf("%s said goodbye", at);
+	case MAGMA_CLOSE_SILENT:
+		return g_strdup_printf("%s fell silent", at);
+	case MAGMA_CLOSE_AUTH:
+		return g_strdup_printf("authentication failed at %s: its network has another secret key", at);
+	case MAGMA_CLOSE_NOBODY:
+		return g_strdup_printf("no volcano answers at %s", at);
+	case MAGMA_CLOSE_REFUSED:
+		return g_strdup_printf("no volcano answers at %s: nobody listens there", at);
+	case MAGMA_CLOSE_REPLACED:
+		return g_strdup_printf("%s began a newer session", at);
+	case MAGMA_CLOSE_PROTOCOL:
+		return g_strdup_printf("%s broke the protocol", at);
+	}
+	return g_strdup_printf("the session with %s ended", at);
+}
+
+static void on_open(void *user, MagmaConn *conn)
+{
+	Port *port = user;
+	Session *s = magma_conn_user(conn);
+
+	if (!s)
+		s = session_new(port, conn);
+	if (port->shell->volcano)
+		volcano_session_opened(port->shell->volcano, s, port->is_node);
+}
+
+static void on_message(void *user, MagmaConn *conn, GBytes *msg)
+{
+	Port *port = user;
+	Session *s = magma_conn_user(conn);
+
+	if (s && port->shell->volcano)
+		volcano_message(port->shell->volcano, s, port->is_node, msg);
+}
+
+static void on_close(void *user, MagmaConn *conn, MagmaCloseReason why)
+{
+	Port *port = user;
+	Session *s = magma_conn_user(conn);
+
+	if (!s)
+		return;                       /* a handshake that never became a session of ours */
+	g_autofree char *text = shell_close_text(magma_conn_peer(conn), port->is_node, magma_conn_is_initiator(conn), why);
+	if (port->shell->volcano)
+		volcano_session_closed(port->shell->volcano, s, text);
+	magma_conn_set_user(conn, NULL);
+	g_hash_table_remove(port->shell->sessions, s);
+}
+
+static MagmaTime io_now(void *user) { return magma_net_now(); }
+
+static MagmaTs io_real(void *user)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (MagmaTs){ .sec = t.tv_sec, .nsec = (guint32)t.tv_nsec };
+}
+
+static void system_random(void *user, void *buf, gsize n)
+{
+	guint8 *p = buf;
+
+	while (n) {
+		gssize got = getrandom(p, n, 0);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			g_error("getrandom: %s", g_strerror(errno));      /* nothing that needs a key may go on without */
+		p += got;
+		n -= got;
+	}
+}
+
+static gboolean io_send(void *user, Session *s, GBytes *head, GBytes *body) { return magma_conn_send(s->conn, head, body); }
+
+static Session *io_connect(void *user, const MagmaAddr *node_addr)
+{
+	Shell *shell = user;
+
+	return session_new(&shell->node, magma_net_connect(shell->node.net, node_addr));
+}
+
+static guint io_timer(void *user, MagmaTime delay, void (*fn)(void *arg), void *arg) { return timers_add(((Shell *)user)->timers, delay, fn, arg); }
+static void io_timer_cancel(void *user, guint handle) { timers_cancel(((Shell *)user)->timers, handle); }
+static void io_say(void *user, const char *line) { log_say("%s", line); }
+
+static void io_stop(void *user, const char *text)
+{
+	Shell *shell = user;
+
+	shell->ops.stop(shell->ops.user, text);
+}
+
+static const VolcanoIo IO = {
+	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .connect = io_connect,
+	.timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+};
+
+static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean is_node, const MagmaTrace *trace, GError **error)
+{
+	static const MagmaNetOps ops = { on_open, on_message, on_close };
+	MagmaAddr addr = magma_addr_with_port(&id->addr, id->addr.port + (is_node ? 1 : 0));
+	MagmaXportConfig cfg = { .prologue = is_node ? "magma-node-1" : "magma-flare-1", .accept = TRUE, .trace = trace };
+
+	memcpy(cfg.psk, id->psk, sizeof cfg.psk);
+	port->shell = shell;
+	port->is_node = is_node;
+	port->net = magma_net_new(shell->ctx, &addr, &cfg, &ops, port, error);
+	explicit_bzero(&cfg, sizeof cfg);
+	return port->net != NULL;
+}
+
+static Volcano *make_volcano(Shell *shell, const Identity *id, const MagmaTrace *trace)
+{
+	/* who joins asks at the node port of the volcano whose flare port it was told */
+	MagmaAddr join = magma_addr_with_port(&id->join, id->join.port + 1);
+	VolcanoConfig cfg = {
+		.name = id->name, .fqdn = id->fqdn, .software = PACKAGE_VERSION, .addr = id->addr, .bandwidth = id->bandwidth, .offered = id->offered,
+		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = id->pending && !id->bootstrap ? &join : NULL, .trace = trace,
+	};
+
+	return volcano_new(&cfg, shell->store, &IO, shell);
+}
+
+Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, const MagmaTrace *trace, const ShellOps *ops, GError **error)
+{
+	g_autoptr(Shell) shell = g_new0(Shell, 1);
+
+	shell->ctx = ctx;
+	shell->store = store;
+	shell->ops = *ops;
+	shell->sessions = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+	shell->timers = timers_new(ctx);
+	if (!port_open(shell, &shell->flare, id, FALSE, trace, error) || !port_open(shell, &shell->node, id, TRUE, trace, error))
+		return NULL;
+	shell->volcano = make_volcano(shell, id, trace);
+	return g_steal_pointer(&shell);
+}
+
+void shell_start(Shell *s) { volcano_start(s->volcano, s->ops.ready, s->ops.user); }
+Volcano *shell_volcano(Shell *s) { return s->volcano; }
+
+void shell_goodbye(Shell *s)
+{
+	diskstore_flush(s->store);
+	magma_net_goodbye(s->flare.net);
+	magma_net_goodbye(s->node.net);
+}
+
+void shell_free(Shell *s)
+{
+	if (!s)
+		return;
+	volcano_free(s->volcano);
+	s->volcano = NULL;
+	magma_net_free(s->flare.net);
+	magma_net_free(s->node.net);
+	timers_free(s->timers);
+	g_hash_table_unref(s->sessions);
+	g_free(s);
+}

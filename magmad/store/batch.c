@@ -1,0 +1,227 @@
+/* Batches: the open one becomes frozen and is written by the pool; behind that, checkpoints and the deleting of journal segments. */
+#include "magmad/store/disk.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <sqlite3.h>
+
+#define BATCH_ROWS 16384              /* large enough that pages of the key index are shared by several rows; about 4 MiB */
+#define RETRY_US G_USEC_PER_SEC
+#define WAL_PAGES 8192                /* 32 MiB: a page changed by many batches is copied to the database once */
+
+void disk_log_lines(DiskStore *d, GPtrArray *lines)
+{
+	for (guint i = 0; lines && i < lines->len; i++)
+		magma_trace_say(d->trace, 's', "%s", (const char *)lines->pdata[i]);
+}
+
+/* --- checkpoint, and what may go behind it --- */
+
+typedef struct {
+	PoolJob job;
+	DiskStore *d;
+	Db *writer;
+	guint64 applied;              /* on disk when it worked */
+	int rc;
+} CheckpointJob;
+
+static void checkpoint_run(PoolJob *job)
+{
+	CheckpointJob *c = (CheckpointJob *)job;
+	c->rc = db_checkpoint(c->writer);
+}
+
+typedef struct {
+	PoolJob job;
+	GPtrArray *paths;
+} UnlinkJob;
+
+static void unlink_run(PoolJob *job)
+{
+	UnlinkJob *u = (UnlinkJob *)job;
+	for (guint i = 0; i < u->paths->len; i++)
+		g_unlink(u->paths->pdata[i]);
+}
+
+static void unlink_free(PoolJob *job)
+{
+	g_ptr_array_unref(((UnlinkJob *)job)->paths);
+	g_free(job);
+}
+
+static void job_nothing(PoolJob *job) { }
+static void job_g_free(PoolJob *job) { g_free(job); }
+
+static void checkpoint_done(PoolJob *job)
+{
+	CheckpointJob *c = (CheckpointJob *)job;
+	DiskStore *d = c->d;
+
+	d->writer_busy = FALSE;
+	if (c->rc != SQLITE_OK) {
+		d->statvfs_at = 0;
+		g_warning("%s: checkpoint: %s", d->db_path, sqlite3_errstr(c->rc));
+		return;
+	}
+	/* The loop's snapshot must not keep the log from beginning anew. */
+	db_read_end(d->loop_db);
+	if (journal_can_trim(d->journal, c->applied)) {
+		UnlinkJob *u = g_new0(UnlinkJob, 1);
+		u->job = (PoolJob){ .run = unlink_run, .done = job_nothing, .free = unlink_free };
+		u->paths = journal_trim(d->journal, c->applied);
+		MAGMA_TRACE(d->trace, 'J', "%u segments up to index %" G_GUINT64_FORMAT " go", u->paths->len, c->applied);
+		pool_push(d->pool, &u->job);
+	}
+	disk_wake(d);
+}
+
+static void checkpoint_push(DiskStore *d)
+{
+	CheckpointJob *c = g_new0(CheckpointJob, 1);
+
+	c->job = (PoolJob){ .run = checkpoint_run, .done = checkpoint_done, .free = job_g_free };
+	c->d = d;
+	c->writer = d->writer;
+	c->applied = d->meta.applied;
+	d->writer_busy = TRUE;
+	pool_push(d->pool, &c->job);
+}
+
+/* --- batches --- */
+
+typedef struct {
+	PoolJob job;
+	DiskStore *d;
+	Db *writer;
+	const Frozen *frozen;         /* lent */
+	DbMeta meta;
+	int rc;
+	char *error;
+	gint64 us;
+	gboolean log;
+	GPtrArray *lines;
+} BatchJob;
+
+static void batch_run(PoolJob *job)
+{
+	BatchJob *b = (BatchJob *)job;
+	gint64 begin = g_get_monotonic_time();
+
+	db_log(b->writer, b->log);
+	b->rc = db_write(b->writer, b->frozen, &b->meta);
+	if (b->rc != SQLITE_OK)
+		b->error = g_strdup(db_error(b->writer));
+	b->lines = db_log_take(b->writer);
+	b->us = g_get_monotonic_time() - begin;
+}
+
+static void batch_written(DiskStore *d, const BatchJob *b)
+{
+	MAGMA_TRACE(d->trace, 's', "batch of %u rows up to index %" G_GUINT64_FORMAT " in %" G_GINT64_FORMAT " us", b->frozen->rows->len, b->meta.applied, b->us);
+	d->batches++;
+	d->batch_failed = FALSE;
+	gint64 used = d->meta.used;     /* has gone on meanwhile */
+	d->meta = b->meta;
+	d->meta.used = used;
+	db_read_end(d->loop_db);        /* its snapshot is older than what leaves memory now */
+	rows_thaw(d->rows);
+	if (journal_can_trim(d->journal, d->meta.applied) || db_wal_pages(d->writer) >= WAL_PAGES)
+		checkpoint_push(d);
+	disk_scans_go(d, d->meta.applied, 0);
+}
+
+static void batch_done(PoolJob *job)
+{
+	BatchJob *b = (BatchJob *)job;
+	DiskStore *d = b->d;
+
+	d->writer_busy = FALSE;
+	disk_log_lines(d, b->lines);
+	disk_wake(d);
+	if (b->rc == SQLITE_OK) {
+		batch_written(d, b);
+		return;
+	}
+	g_autofree char *text = g_strdup_printf("%s: writing a batch of rows: %s", d->db_path, b->error);
+	d->statvfs_at = 0;
+	if (db_errno(b->rc) != ENOSPC) {
+		disk_fail(d, text);
+		return;
+	}
+	if (!d->batch_failed)
+		g_warning("%s; trying again", text);
+	d->batch_failed = TRUE;
+	d->batch_at = g_get_monotonic_time() + RETRY_US;
+	disk_scans_go(d, 0, ENOSPC);
+}
+
+static void batch_free(PoolJob *job)
+{
+	BatchJob *b = (BatchJob *)job;
+
+	g_free(b->error);
+	if (b->lines)
+		g_ptr_array_unref(b->lines);
+	g_free(b);
+}
+
+static BatchJob *batch_push(DiskStore *d, const Frozen *f)
+{
+	BatchJob *b = g_new0(BatchJob, 1);
+
+	b->job = (PoolJob){ .run = batch_run, .done = batch_done, .free = batch_free };
+	b->d = d;
+	b->writer = d->writer;
+	b->frozen = f;
+	b->meta = d->meta;
+	b->meta.applied = f->index;
+	b->meta.durable = journal_durable(d->journal);
+	b->meta.epoch = d->epoch;
+	b->meta.used += contents_used_delta(d->contents);
+	d->meta.used = b->meta.used;
+	b->log = magma_trace_on(d->trace, 's');
+	d->writer_busy = TRUE;
+	pool_push(d->pool, &b->job);
+	return b;
+}
+
+void disk_batch_check(DiskStore *d, gboolean force)
+{
+	const RowsStats *st = rows_stats(d->rows);
+	gint64 now;
+
+	if (d->writer_busy || d->failed)
+		return;
+	now = g_get_monotonic_time();
+	if (rows_frozen(d->rows)) {
+		/* Only a batch that failed is frozen without a job. */
+		if (force || now >= d->batch_at)
+			batch_push(d, rows_frozen(d->rows));
+		return;
+	}
+	if (!st->open_rows) {
+		/* Rows that only were born and died leave nothing to write, but scans wait for an index. */
+		d->batch_at = 0;
+		disk_scans_go(d, d->acked, 0);
+		return;
+	}
+	if (!d->batch_at)
+		d->batch_at = now + G_USEC_PER_SEC;
+	gboolean scan = d->scans.length && d->scan_index > d->meta.applied;
+	if (!force && !scan && st->open_rows < BATCH_ROWS && now < d->batch_at)
+		return;
+	/* Nothing that is not acknowledged may reach sqlite: undoing is cutting the journal's tail. */
+	if (d->acked < journal_index(d->journal))
+		return;
+	d->batch_at = 0;
+	batch_push(d, rows_freeze(d->rows, d->acked));
+}
+
+gboolean disk_batch_all(DiskStore *d)
+{
+	do {
+		disk_batch_check(d, TRUE);
+		pool_drain(d->pool);
+	} while ((rows_stats(d->rows)->open_rows || rows_frozen(d->rows)) && !d->failed && !d->batch_failed);
+	return !d->failed && !d->batch_failed;
+}

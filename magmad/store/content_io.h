@@ -1,0 +1,30 @@
+/* One content operation and what it does to its file, blocking: on a pool thread, or on the loop where it is known not to block. */
+#pragma once
+#include "magmad/core/store.h"
+#include "magmad/store/pool.h"
+
+typedef enum { CONTENT_READ, CONTENT_WRITE, CONTENT_TRUNCATE, CONTENT_FALLOCATE, CONTENT_SEEK, CONTENT_STAT, CONTENT_SYNC, CONTENT_DROP } ContentKind;
+
+typedef struct {
+	PoolJob job;
+	ContentKind kind;
+	guint64 off, len;             /* truncate: off is the size */
+	guint32 mode;                 /* fallocate's mode, seek's whence */
+	GBytes *data;                 /* of a write; of a read when done */
+	/* the file: */
+	int root;                     /* descriptor of DIR/content */
+	MagmaFid fid;
+	int fd;                       /* -1: to be opened first, where there is one; open when done (never after a drop) */
+	gboolean sync_dir, sync_parents;      /* a sync makes the name durable too */
+	/* results: */
+	int error;
+	gboolean missing;             /* there is no file (afterwards) */
+	guint64 size, blocks;         /* afterwards */
+	guint64 blocks_before;        /* where this opened the file, or dropped it */
+	MagmaTs mtime;
+	guint64 found;                /* seek */
+} ContentIo;
+
+void content_io_run(ContentIo *io);
+/* Without blocking: TRUE when it was done so. io->fd is open, io->size the file's. */
+gboolean content_io_try_read(ContentIo *io);

@@ -1,0 +1,497 @@
+#include "magmad/store/db.h"
+#include "magmad/store/sql.h"
+#include "libmagma/base/err.h"
+#include "libmagma/base/wire.h"
+#include <errno.h>
+#include <sqlite3.h>
+#include <string.h>
+
+#define SCAN_BYTES (256u << 10)       /* the contract's "about 256 KiB" */
+
+enum { ST_GET, ST_PUT, ST_DEL, ST_SCAN, ST_KINDS };
+
+static const char *const statements[ST_KINDS][TAB_COUNT] = {
+	[ST_GET] = { SQL_INO_TABLES(SQL_GET) SQL_KEY_TABLES(SQL_GET) },
+	[ST_PUT] = { SQL_INO_TABLES(SQL_PUT) SQL_KEY_TABLES(SQL_PUT) },
+	[ST_DEL] = { SQL_INO_TABLES(SQL_DEL) SQL_KEY_TABLES(SQL_DEL) },
+	[ST_SCAN] = { SQL_INO_TABLES(SQL_SCAN_INO) SQL_KEY_TABLES(SQL_SCAN_KEY) },
+};
+
+enum { SP_BEGIN, SP_BEGIN_WRITE, SP_COMMIT, SP_ROLLBACK, SP_META_GET, SP_META_PUT, SP_FLARE_UPDATE, SP_RANGE, SP_COUNT };
+
+static const char *const specials[SP_COUNT] = {
+	[SP_BEGIN] = "BEGIN",
+	[SP_BEGIN_WRITE] = "BEGIN IMMEDIATE",
+	[SP_COMMIT] = "COMMIT",
+	[SP_ROLLBACK] = "ROLLBACK",
+	[SP_META_GET] = SQL_META_GET,
+	[SP_META_PUT] = SQL_META_PUT,
+	[SP_FLARE_UPDATE] = SQL_FLARE_UPDATE,
+	[SP_RANGE] = SQL_RANGE,
+};
+
+struct Db {
+	sqlite3 *db;
+	sqlite3_stmt *st[ST_KINDS][TAB_COUNT], *sp[SP_COUNT];
+	GPtrArray *log;
+	gboolean reading;
+	guint wal_pages;
+};
+
+int db_errno(int rc)
+{
+	switch (rc & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_DONE:
+	case SQLITE_ROW: return 0;
+	case SQLITE_FULL: return ENOSPC;
+	case SQLITE_READONLY: return EROFS;
+	case SQLITE_NOMEM: return ENOMEM;
+	default: return EIO;
+	}
+}
+
+const char *db_error(Db *d) { return sqlite3_errmsg(d->db); }
+
+static gboolean ino_table(StoreTable t) { return t == TAB_FLARE || t == TAB_DATA || t == TAB_ORPHAN || t == TAB_DIRTY; }
+
+/* Unsigned order in signed integers. */
+static gint64 ino_to_sql(guint64 ino) { return (gint64)(ino ^ G_GUINT64_CONSTANT(0x8000000000000000)); }
+static guint64 ino_from_sql(gint64 k) { return (guint64)k ^ G_GUINT64_CONSTANT(0x8000000000000000); }
+
+/* --- connections --- */
+
+static int on_trace(unsigned what, void *user, void *st, void *text)
+{
+	Db *d = user;
+
+	g_autofree char *line = NULL;
+	char *sql = sqlite3_expanded_sql(st);
+	line = g_strdup(sql ? sql : (const char *)text);
+	sqlite3_free(sql);
+	g_ptr_array_add(d->log, g_steal_pointer(&line));
+	return 0;
+}
+
+void db_log(Db *d, gboolean on)
+{
+	if (on && !d->log)
+		d->log = g_ptr_array_new_with_free_func(g_free);
+	sqlite3_trace_v2(d->db, on ? SQLITE_TRACE_STMT : 0, on ? on_trace : NULL, d);
+}
+
+GPtrArray *db_log_take(Db *d)
+{
+	db_log(d, FALSE);
+	return g_steal_pointer(&d->log);
+}
+
+static int on_wal(void *user, sqlite3 *db, const char *name, int pages)
+{
+	((Db *)user)->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+static gboolean db_fail(sqlite3 *db, const char *path, int rc, GError **error)
+{
+	g_set_error(error, MAGMA_ERROR, db_errno(rc) ? db_errno(rc) : EIO, "%s: %s", path, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+	return FALSE;
+}
+
+gboolean db_create(const char *path, GError **error)
+{
+	sqlite3 *db = NULL;
+	int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(db, SQL_SCHEMA, NULL, NULL, NULL);
+	gboolean ok = rc == SQLITE_OK || db_fail(db, path, rc, error);
+	sqlite3_close(db);
+	return ok;
+}
+
+static int prepare_all(Db *d, gboolean writes)
+{
+	int rc = SQLITE_OK;
+
+	for (guint kind = 0; kind < ST_KINDS; kind++)
+		for (guint t = TAB_META; t < TAB_COUNT && rc == SQLITE_OK; t++)
+			if (writes || (kind != ST_PUT && kind != ST_DEL))
+				rc = sqlite3_prepare_v3(d->db, statements[kind][t], -1, SQLITE_PREPARE_PERSISTENT, &d->st[kind][t], NULL);
+	for (guint i = 0; i < SP_COUNT && rc == SQLITE_OK; i++)
+		rc = sqlite3_prepare_v3(d->db, specials[i], -1, SQLITE_PREPARE_PERSISTENT, &d->sp[i], NULL);
+	return rc;
+}
+
+Db *db_open(const char *path, const char *vfs, gboolean writes, int cache_kib, GError **error)
+{
+	Db *d = g_new0(Db, 1);
+	int rc = sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(d->db, writes ? SQL_SETUP : SQL_SETUP SQL_READER, NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = prepare_all(d, writes);
+	if (rc == SQLITE_OK) {
+		char pragma[64];      /* a pragma takes no parameters */
+		g_snprintf(pragma, sizeof pragma, "PRAGMA cache_size=-%d", cache_kib);
+		rc = sqlite3_exec(d->db, pragma, NULL, NULL, NULL);
+	}
+	if (rc == SQLITE_OK) {
+		sqlite3_wal_hook(d->db, on_wal, d);
+		return d;
+	}
+	db_fail(d->db, path, rc, error);
+	db_close(d);
+	return NULL;
+}
+
+void db_close(Db *d)
+{
+	if (!d)
+		return;
+	for (guint kind = 0; kind < ST_KINDS; kind++)
+		for (guint t = 0; t < TAB_COUNT; t++)
+			sqlite3_finalize(d->st[kind][t]);
+	for (guint i = 0; i < SP_COUNT; i++)
+		sqlite3_finalize(d->sp[i]);
+	sqlite3_close(d->db);
+	if (d->log)
+		g_ptr_array_unref(d->log);
+	g_free(d);
+}
+
+static int run_special(Db *d, guint which)
+{
+	int rc = sqlite3_step(d->sp[which]);
+	sqlite3_reset(d->sp[which]);
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+gboolean db_meta(Db *d, DbMeta *out)
+{
+	sqlite3_stmt *st = d->sp[SP_META_GET];
+	gboolean ok = sqlite3_step(st) == SQLITE_ROW;
+
+	if (ok)
+		*out = (DbMeta){
+			.applied = sqlite3_column_int64(st, 0),
+			.durable = sqlite3_column_int64(st, 1),
+			.epoch = sqlite3_column_int64(st, 2),
+			.flares = sqlite3_column_int64(st, 3),
+			.used = sqlite3_column_int64(st, 4),
+		};
+	sqlite3_reset(st);
+	return ok;
+}
+
+/* --- reading --- */
+
+void db_read_begin(Db *d)
+{
+	if (!d->reading)
+		d->reading = run_special(d, SP_BEGIN) == SQLITE_OK;
+}
+
+void db_read_end(Db *d)
+{
+	if (d->reading)
+		run_special(d, SP_COMMIT);
+	d->reading = FALSE;
+}
+
+static void bind_key(sqlite3_stmt *st, StoreTable t, const void *key, gsize klen)
+{
+	if (ino_table(t))
+		sqlite3_bind_int64(st, 1, ino_to_sql(magma_be64_load(key)));
+	else
+		sqlite3_bind_blob(st, 1, key, klen, SQLITE_STATIC);
+}
+
+static void column_rk(sqlite3_stmt *st, int col, MagmaKey *rk)
+{
+	const void *p = sqlite3_column_blob(st, col);
+
+	*rk = (MagmaKey){ 0 };
+	if (p && sqlite3_column_bytes(st, col) == MAGMA_KEY_LEN)
+		memcpy(rk->b, p, MAGMA_KEY_LEN);
+}
+
+DbGet db_get(Db *d, StoreTable t, const void *key, gsize klen, RowValue **out)
+{
+	sqlite3_stmt *st = d->st[ST_GET][t];
+	DbGet result;
+
+	*out = NULL;
+	bind_key(st, t, key, klen);
+	int rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW) {
+		MagmaKey rk;
+		column_rk(st, 0, &rk);
+		const void *p = sqlite3_column_blob(st, 1);
+		*out = row_value_new(&rk, p, sqlite3_column_bytes(st, 1));
+		result = DB_FOUND;
+	} else {
+		result = rc == SQLITE_DONE ? DB_ABSENT : (rc & 0xff) == SQLITE_BUSY ? DB_BUSY : DB_FAILED;
+	}
+	sqlite3_reset(st);
+	if (d->reading && sqlite3_get_autocommit(d->db))
+		d->reading = FALSE;     /* an I/O error has rolled the transaction back */
+	return result;
+}
+
+void rowset_init(RowSet *s)
+{
+	s->rows = g_array_new(FALSE, FALSE, sizeof(StoreRow));
+	s->bytes = g_byte_array_new();
+	s->eof = FALSE;
+}
+
+void rowset_add(RowSet *s, const StoreRow *row)
+{
+	g_array_append_val(s->rows, *row);
+	g_byte_array_append(s->bytes, row->key, row->klen);
+	g_byte_array_append(s->bytes, row->val, row->vlen);
+}
+
+void rowset_finish(RowSet *s)
+{
+	const guint8 *p = s->bytes->data;
+
+	for (guint i = 0; i < s->rows->len; i++) {
+		StoreRow *row = &g_array_index(s->rows, StoreRow, i);
+		row->key = p;
+		row->val = p + row->klen;
+		p += row->klen + row->vlen;
+	}
+}
+
+void rowset_clear(RowSet *s)
+{
+	g_clear_pointer(&s->rows, g_array_unref);
+	g_clear_pointer(&s->bytes, g_byte_array_unref);
+}
+
+static gboolean collect(sqlite3_stmt *st, StoreTable t, guint max_rows, RowSet *out)
+{
+	guint8 ino[8];
+	int rc;
+
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		StoreRow row = { .table = t };
+		if (ino_table(t)) {
+			magma_be64_store(ino, ino_from_sql(sqlite3_column_int64(st, 0)));
+			row.key = ino;
+			row.klen = sizeof ino;
+		} else {
+			row.key = sqlite3_column_blob(st, 0);
+			row.klen = sqlite3_column_bytes(st, 0);
+		}
+		column_rk(st, 1, &row.rk);
+		row.val = sqlite3_column_blob(st, 2);
+		row.vlen = sqlite3_column_bytes(st, 2);
+		rowset_add(out, &row);
+		if (out->bytes->len >= SCAN_BYTES)
+			break;
+	}
+	out->eof = rc == SQLITE_DONE && out->rows->len < max_rows;
+	sqlite3_reset(st);
+	rowset_finish(out);
+	return rc == SQLITE_DONE || rc == SQLITE_ROW;
+}
+
+/* First key behind all that begin with prefix, into out; the length, or 0 when there is none. */
+static gsize prefix_end(const guint8 *prefix, gsize plen, guint8 *out)
+{
+	while (plen && prefix[plen - 1] == 0xff)
+		plen--;
+	if (plen) {
+		memcpy(out, prefix, plen);
+		out[plen - 1]++;
+	}
+	return plen;
+}
+
+static void bind_scan_bytes(sqlite3_stmt *st, const void *from, gsize fromlen, const void *prefix, gsize plen)
+{
+	guint8 lo[STORE_KEY_MAX + 1], hi[STORE_KEY_MAX + 1];
+	gsize lolen = fromlen ? fromlen : plen, hilen = prefix_end(prefix, plen, hi);
+
+	if (lolen)
+		memcpy(lo, fromlen ? from : prefix, lolen);
+	if (fromlen)
+		lo[lolen++] = 0;        /* the next key after from */
+	if (!hilen) {
+		memset(hi, 0xff, sizeof hi);
+		hilen = sizeof hi;      /* longer than any key */
+	}
+	sqlite3_bind_blob(st, 1, lolen ? (void *)lo : "", lolen, SQLITE_TRANSIENT);
+	sqlite3_bind_blob(st, 2, hi, hilen, SQLITE_TRANSIENT);
+}
+
+/* FALSE: nothing can be there. */
+static gboolean bind_scan_ino(sqlite3_stmt *st, const void *from, gsize fromlen, const void *prefix, gsize plen)
+{
+	guint8 lo[8] = { 0 }, hi[8];
+
+	memset(hi, 0xff, sizeof hi);
+	if (plen) {
+		memcpy(lo, prefix, MIN(plen, 8));
+		memcpy(hi, prefix, MIN(plen, 8));
+	}
+	guint64 first = magma_be64_load(lo), last = magma_be64_load(hi);
+	if (fromlen) {
+		memset(lo, 0, sizeof lo);
+		memcpy(lo, from, MIN(fromlen, 8));
+		guint64 after = magma_be64_load(lo);
+		if (fromlen >= 8 && after == G_MAXUINT64)
+			return FALSE;
+		first = MAX(first, after + (fromlen >= 8));
+	}
+	sqlite3_bind_int64(st, 1, ino_to_sql(first));
+	sqlite3_bind_int64(st, 2, ino_to_sql(last));
+	return first <= last;
+}
+
+gboolean db_scan(Db *d, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows, RowSet *out)
+{
+	sqlite3_stmt *st = d->st[ST_SCAN][t];
+
+	if (ino_table(t)) {
+		if (!bind_scan_ino(st, from, fromlen, prefix, plen)) {
+			out->eof = TRUE;
+			return TRUE;
+		}
+	} else {
+		bind_scan_bytes(st, from, fromlen, prefix, plen);
+	}
+	sqlite3_bind_int64(st, 3, max_rows);
+	return collect(st, t, max_rows, out);
+}
+
+gboolean db_scan_range(Db *d, const MagmaKey *lo, guint64 after_ino, const MagmaKey *hi, guint max_rows, RowSet *out)
+{
+	sqlite3_stmt *st = d->sp[SP_RANGE];
+
+	sqlite3_bind_blob(st, 1, lo->b, MAGMA_KEY_LEN, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, ino_to_sql(after_ino));
+	sqlite3_bind_blob(st, 3, hi->b, MAGMA_KEY_LEN, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 4, max_rows);
+	return collect(st, TAB_FLARE, max_rows, out);
+}
+
+/* --- writing --- */
+
+static int step_done(sqlite3_stmt *st)
+{
+	int rc = sqlite3_step(st);
+	sqlite3_reset(st);
+	return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int write_row(Db *d, sqlite3_stmt *st, const FrozenRow *f)
+{
+	const RowNode *n = f->node;
+
+	bind_key(st, n->table, n->key, n->klen);
+	if (f->val) {
+		sqlite3_bind_blob(st, 2, f->val->rk.b, MAGMA_KEY_LEN, SQLITE_STATIC);
+		sqlite3_bind_blob(st, 3, f->val->len ? (void *)f->val->bytes : "", f->val->len, SQLITE_STATIC);
+	}
+	return step_done(st);
+}
+
+/* Flares are counted, and their index is spared where the row is only changed. */
+static int write_flare(Db *d, const FrozenRow *f, gint64 *flares)
+{
+	int rc = SQLITE_OK;
+
+	if (f->val && f->base != BASE_ABSENT) {
+		rc = write_row(d, d->sp[SP_FLARE_UPDATE], f);
+		if (rc != SQLITE_OK || sqlite3_changes(d->db))
+			return rc;
+	}
+	if (!f->val || f->base != BASE_ABSENT) {
+		FrozenRow gone = { .node = f->node };
+		rc = write_row(d, d->st[ST_DEL][TAB_FLARE], &gone);
+		*flares -= sqlite3_changes(d->db);
+	}
+	if (rc == SQLITE_OK && f->val) {
+		rc = write_row(d, d->st[ST_PUT][TAB_FLARE], f);
+		*flares += 1;
+	}
+	return rc;
+}
+
+/* By table and key: neighbours in the tree are written together. */
+static gint frozen_cmp(gconstpointer a, gconstpointer b)
+{
+	const RowNode *x = ((const FrozenRow *)a)->node, *y = ((const FrozenRow *)b)->node;
+
+	if (x->table != y->table)
+		return x->table < y->table ? -1 : 1;
+	int c = memcmp(x->key, y->key, MIN(x->klen, y->klen));
+	return c ? c : (int)x->klen - (int)y->klen;
+}
+
+static int write_meta(Db *d, const DbMeta *m)
+{
+	sqlite3_stmt *st = d->sp[SP_META_PUT];
+
+	sqlite3_bind_int64(st, 1, m->applied);
+	sqlite3_bind_int64(st, 2, m->durable);
+	sqlite3_bind_int64(st, 3, m->epoch);
+	sqlite3_bind_int64(st, 4, m->flares);
+	sqlite3_bind_int64(st, 5, m->used);
+	return step_done(st);
+}
+
+int db_write(Db *d, const Frozen *f, DbMeta *meta)
+{
+	g_autoptr(GArray) rows = g_array_sized_new(FALSE, FALSE, sizeof(FrozenRow), f->rows->len);
+	gint64 flares = meta->flares;
+	int rc = run_special(d, SP_BEGIN_WRITE);
+
+	g_array_append_vals(rows, f->rows->data, f->rows->len);
+	g_array_sort(rows, frozen_cmp);
+	for (guint i = 0; i < rows->len && rc == SQLITE_OK; i++) {
+		const FrozenRow *row = &g_array_index(rows, FrozenRow, i);
+		StoreTable t = row->node->table;
+		rc = t == TAB_FLARE ? write_flare(d, row, &flares) : write_row(d, d->st[row->val ? ST_PUT : ST_DEL][t], row);
+	}
+	meta->flares = flares;
+	if (rc == SQLITE_OK)
+		rc = write_meta(d, meta);
+	if (rc == SQLITE_OK)
+		rc = run_special(d, SP_COMMIT);
+	if (rc != SQLITE_OK && !sqlite3_get_autocommit(d->db))
+		run_special(d, SP_ROLLBACK);
+	return rc;
+}
+
+static int sync_file(Db *d, int which)
+{
+	sqlite3_file *f = NULL;
+
+	if (sqlite3_file_control(d->db, "main", which, &f) != SQLITE_OK || !f || !f->pMethods)
+		return SQLITE_OK;
+	return f->pMethods->xSync(f, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+}
+
+int db_sync(Db *d) { return sync_file(d, SQLITE_FCNTL_JOURNAL_POINTER); }
+
+int db_checkpoint(Db *d)
+{
+	int rc = db_sync(d);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : rc;
+}
+
+guint db_wal_pages(const Db *d) { return d->wal_pages; }
+
+void db_leave_log(Db *d)
+{
+	sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}

@@ -1,0 +1,61 @@
+/* One connection to state.db and its prepared statements. A connection is used by one thread at a time: the loop's own (reads only), one for batches, some for reads of the pool. */
+#pragma once
+#include "magmad/store/rows.h"
+
+typedef struct Db Db;
+struct sqlite3_file;
+
+/* What stands in sqlite beside the rows, changed in the same transaction. */
+typedef struct {
+	guint64 applied;              /* journal index */
+	guint64 durable;              /* the journal was on disk up to here when the batch was written */
+	guint64 epoch;                /* ownership epoch of the applied index */
+	gint64 flares;                /* rows of TAB_FLARE */
+	gint64 used;                  /* bytes of contents, roughly */
+} DbMeta;
+
+/* Makes the tables. */
+gboolean db_create(const char *path, GError **error);
+/* vfs: a registered name or NULL. cache_kib: sqlite's page cache. */
+Db *db_open(const char *path, const char *vfs, gboolean writes, int cache_kib, GError **error);
+void db_close(Db *d);
+/* The last error of the connection, with its code. */
+const char *db_error(Db *d);
+gboolean db_meta(Db *d, DbMeta *out);
+/* Collects the text of each statement until the next call, which hands it over; NULL when nothing was collected. */
+void db_log(Db *d, gboolean on);
+GPtrArray *db_log_take(Db *d);
+
+typedef enum { DB_FOUND, DB_ABSENT, DB_BUSY, DB_FAILED } DbGet;
+DbGet db_get(Db *d, StoreTable t, const void *key, gsize klen, RowValue **out);
+/* Keeps one read transaction over several gets; idempotent. */
+void db_read_begin(Db *d);
+void db_read_end(Db *d);
+
+/* Rows that outlive the statement. */
+typedef struct {
+	GArray *rows;                 /* StoreRow; pointers are valid after rowset_finish */
+	GByteArray *bytes;
+	gboolean eof;
+} RowSet;
+void rowset_init(RowSet *s);
+void rowset_add(RowSet *s, const StoreRow *row);
+void rowset_finish(RowSet *s);
+void rowset_clear(RowSet *s);
+
+/* Rows with key > from (fromlen 0: none) that begin with prefix. FALSE: db_error. */
+gboolean db_scan(Db *d, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows, RowSet *out);
+/* Flare rows with (rk, ino) > (lo, after_ino) and rk <= hi, in that order. */
+gboolean db_scan_range(Db *d, const MagmaKey *lo, guint64 after_ino, const MagmaKey *hi, guint max_rows, RowSet *out);
+/* Writes a frozen batch and meta (whose flares it corrects to the truth) in one transaction. Returns an SQLITE_ code; all or nothing. */
+int db_write(Db *d, const Frozen *f, DbMeta *meta);
+/* Moves the log into the database as far as readers let it; both on disk then. SQLITE_ code. */
+int db_checkpoint(Db *d);
+/* The log on disk: what was written so far survives a power cut. SQLITE_ code. */
+int db_sync(Db *d);
+/* Pages in the log after the last write through this connection. */
+guint db_wal_pages(const Db *d);
+/* Closing the last connection leaves the log as it is, as kill -9 would. */
+void db_leave_log(Db *d);
+/* 0 when sqlite's code means success, else an errno. */
+int db_errno(int rc);

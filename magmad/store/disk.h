@@ -1,0 +1,95 @@
+/* Inside of the disk store: what its files share. Loop thread only, but for what a job owns. */
+#pragma once
+#include "magmad/store/content.h"
+#include "magmad/store/db.h"
+#include "magmad/store/diskstore.h"
+#include "magmad/store/journal.h"
+#include "magmad/store/pool.h"
+#include "magmad/store/vfs.h"
+
+typedef struct DiskStore DiskStore;
+
+/* A connection of the pool's readers; taken by a job for its time. */
+typedef struct {
+	GMutex lock;
+	GPtrArray *idle;              /* Db; under lock */
+	char *path;
+} Readers;
+
+struct DiskStore {
+	Store base;                   /* first */
+	char *dir, *db_path;
+	const MagmaTrace *trace;
+	int lock_fd;
+	GSource *source;
+	gint64 armed;                 /* the source's ready time */
+	gboolean in_turn, failed;
+
+	Rows *rows;
+	Journal *journal;
+	guint64 acked, epoch;
+	DbMeta meta;                  /* as sqlite has it */
+	NowaitVfs *vfs;
+	Db *loop_db, *writer;
+	Readers readers;
+	Pool *pool;
+	Contents *contents;
+
+	gboolean writer_busy;         /* a batch or a checkpoint is in the pool */
+	gboolean batch_failed;        /* the frozen batch waits for its next try */
+	guint64 batches, hits, misses;
+	GPtrArray *cold;              /* RowNode to be read by the pool, at the end of the turn */
+	GQueue scans;                 /* ScanJob that wait for a batch */
+	guint64 scan_index;           /* highest index they wait for */
+
+	GArray *syncs;                /* SyncWaiter, in order */
+	gboolean syncing;
+
+	/* monotonic; 0: nothing to do */
+	gint64 sync_at, batch_at, idle_at, retry_at;
+
+	guint64 reserve_bytes;
+	guint64 fs_total, fs_free, fs_avail;
+	gint64 statvfs_at;            /* of the last look; 0: look again */
+};
+
+typedef struct {
+	void (*done)(void *user, int error);
+	void *user;
+	guint64 index;
+} SyncWaiter;
+
+#define DISK(s) ((DiskStore *)(s))
+
+/* turn.c */
+GSource *disk_source_new(DiskStore *d, GMainContext *context);
+/* Something was committed or asked for: the turn's end has work. */
+void disk_wake(DiskStore *d);
+void disk_fail(DiskStore *d, const char *text);
+void disk_sync(Store *s, void (*done)(void *, int), void *user);
+void disk_usage(Store *s, StoreUsage *out);
+/* One turn's end: journal, syncs, cold reads, batches. */
+void disk_turn(DiskStore *d);
+
+/* batch.c */
+/* Freezes and writes when it is time, when forced, or when a scan waits. */
+void disk_batch_check(DiskStore *d, gboolean force);
+/* Blocks until everything committed is in sqlite; FALSE when it cannot be written. */
+gboolean disk_batch_all(DiskStore *d);
+void disk_log_lines(DiskStore *d, GPtrArray *lines);
+
+/* read.c */
+StoreGet disk_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize klen, const guint8 **val, gsize *vlen);
+void disk_fetch_clear(Store *s, Fetch *f);
+void disk_cold_push(DiskStore *d);
+void disk_scan(Store *s, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows,
+	void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user);
+void disk_scan_range(Store *s, const MagmaKey *lo, const MagmaKey *hi, guint64 after_ino, guint max_rows,
+	void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user);
+/* Starts the scans that wait for what sqlite has by now, up to index; with error: fails all that wait. */
+void disk_scans_go(DiskStore *d, guint64 index, int error);
+void disk_scans_free(DiskStore *d);
+/* Any thread. NULL: no connection; text says why (caller frees). */
+Db *readers_take(Readers *r, char **text);
+void readers_give(Readers *r, Db *db);
+void readers_clear(Readers *r, gboolean leave_log);

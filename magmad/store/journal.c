@@ -1,0 +1,314 @@
+#include "magmad/store/journal.h"
+#include "magmad/store/segment.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BUFFER_KEEP (1u << 20)        /* a larger buffer was one burst's and goes back */
+
+typedef struct {
+	guint64 first;
+	guint64 size;
+	int fd;                       /* -1: whole and synced */
+} Segment;
+
+struct Journal {
+	char *dir;
+	guint64 segment_bytes;
+	GArray *segments;             /* Segment, in order; the last is written to */
+	GByteArray *buf;              /* frames not yet written */
+	guint64 index, written, durable;
+	guint64 marked;               /* the durable index that the journal itself tells */
+	guint64 epoch;                /* of the last frame: marks carry it too */
+	gboolean dir_dirty;           /* a segment was made since the last sync */
+	gboolean spare_wanted;
+};
+
+struct JournalSync {
+	GArray *fds;                  /* int, duplicates */
+	char *dir;                    /* NULL: needs no sync */
+	guint64 index;
+	guint n;                      /* segments covered, from the first with a descriptor */
+};
+
+static char *spare_path(const char *dir) { return g_build_filename(dir, "next", NULL); }
+
+static gboolean set_errno(GError **error, const char *path, const char *what)
+{
+	int e = errno;
+	g_set_error(error, MAGMA_ERROR, e, "%s: %s: %s", path, what, g_strerror(e));
+	return FALSE;
+}
+
+static Segment *last_segment(Journal *j) { return j->segments->len ? &g_array_index(j->segments, Segment, j->segments->len - 1) : NULL; }
+
+int journal_prepare_run(const char *dir, guint64 segment_bytes)
+{
+	g_autofree char *path = spare_path(dir);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return errno;
+	/* Room, not size: the end of the file is the end of the frames. A file system without fallocate has no reserve. */
+	int error = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, segment_bytes) == 0 || errno == EOPNOTSUPP ? 0 : errno;
+	close(fd);
+	if (error)
+		g_unlink(path);
+	return error;
+}
+
+/* A new segment whose first frame will be index first. */
+static gboolean segment_begin(Journal *j, guint64 first, GError **error)
+{
+	g_autofree char *path = segment_path(j->dir, first), *spare = spare_path(j->dir);
+
+	if (rename(spare, path) != 0 && errno != ENOENT)
+		return set_errno(error, path, "cannot make segment");
+	Segment s = { .first = first, .fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) };
+	if (s.fd < 0)
+		return set_errno(error, path, "cannot make segment");
+	if (fallocate(s.fd, FALLOC_FL_KEEP_SIZE, 0, j->segment_bytes) != 0 && errno == ENOSPC)
+		g_debug("%s: no room to preallocate", path);
+	g_array_append_val(j->segments, s);
+	j->dir_dirty = TRUE;
+	j->spare_wanted = TRUE;
+	return TRUE;
+}
+
+static gboolean segment_cut(const char *path, guint64 at, GError **error)
+{
+	return truncate(path, at) == 0 || set_errno(error, path, "cannot cut the torn tail");
+}
+
+/* What is left of the segments on disk once the torn tail is cut. */
+static gboolean segments_adopt(Journal *j, const JournalScan *scan, GError **error)
+{
+	g_autoptr(GArray) list = segment_list(j->dir, error);
+	/* Where sqlite is ahead (a power cut took an unsynced tail) the next frame would not follow the last one: begin anew. */
+	gboolean behind = scan->last < j->index;
+
+	for (guint i = 0; list && i < list->len; i++) {
+		Segment s = { .first = g_array_index(list, guint64, i), .fd = -1 };
+		g_autofree char *path = segment_path(j->dir, s.first);
+		struct stat st;
+		if (behind) {
+			if (g_unlink(path) != 0)
+				return set_errno(error, path, "cannot cut the torn tail");
+			continue;
+		}
+		if (scan->cut_file && !strcmp(path, scan->cut_file)) {
+			behind = TRUE;
+			if (!segment_cut(path, scan->cut_at, error))
+				return FALSE;
+		}
+		s.fd = open(path, O_RDWR | O_CLOEXEC);      /* what came before this process may not be on disk */
+		if (s.fd < 0 || fstat(s.fd, &st) != 0)
+			return set_errno(error, path, "cannot open");
+		s.size = st.st_size;
+		g_array_append_val(j->segments, s);
+	}
+	return list != NULL;
+}
+
+Journal *journal_open(const char *dir, guint64 segment_bytes, guint64 applied, const JournalScan *scan, GError **error)
+{
+	Journal *j = g_new0(Journal, 1);
+
+	j->dir = g_strdup(dir);
+	j->segment_bytes = segment_bytes;
+	j->segments = g_array_new(FALSE, FALSE, sizeof(Segment));
+	j->buf = g_byte_array_new();
+	j->index = j->written = MAX(scan->last, applied);
+	j->durable = j->marked = MIN(scan->durable, j->index);
+	j->epoch = scan->epoch;
+	j->dir_dirty = TRUE;
+	if (!segments_adopt(j, scan, error)) {
+		journal_close(j);
+		return NULL;
+	}
+	if (scan->cut_file)
+		g_message("journal: cut a torn tail of %" G_GUINT64_FORMAT " bytes: %s at offset %" G_GUINT64_FORMAT, scan->cut_bytes, scan->cut_file, scan->cut_at);
+	if (!j->segments->len && !segment_begin(j, j->index + 1, error)) {
+		journal_close(j);
+		return NULL;
+	}
+	j->spare_wanted = TRUE;
+	return j;
+}
+
+void journal_close(Journal *j)
+{
+	if (!j)
+		return;
+	for (guint i = 0; i < j->segments->len; i++) {
+		int fd = g_array_index(j->segments, Segment, i).fd;
+		if (fd >= 0)
+			close(fd);
+	}
+	g_array_unref(j->segments);
+	g_byte_array_unref(j->buf);
+	g_free(j->dir);
+	g_free(j);
+}
+
+guint64 journal_append(Journal *j, guint64 epoch, const guint8 *txn, gsize n)
+{
+	Frame f = { .kind = FRAME_TXN, .index = ++j->index, .epoch = epoch, .durable = j->durable, .payload = txn, .length = n };
+
+	frame_put(j->buf, &f);
+	j->marked = j->durable;
+	j->epoch = epoch;
+	return j->index;
+}
+
+static gboolean write_all(int fd, const guint8 *p, gsize n, guint64 off)
+{
+	while (n) {
+		ssize_t done = pwrite(fd, p, n, off);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0) {
+			errno = done == 0 ? EIO : errno;
+			return FALSE;
+		}
+		p += done;
+		n -= done;
+		off += done;
+	}
+	return TRUE;
+}
+
+gboolean journal_has_unwritten(const Journal *j) { return j->buf->len || j->marked < j->durable; }
+
+gboolean journal_write(Journal *j, GError **error)
+{
+	if (!j->buf->len && j->marked < j->durable) {
+		Frame mark = { .kind = FRAME_MARK, .index = j->index, .epoch = j->epoch, .durable = j->durable };
+		frame_put(j->buf, &mark);
+		j->marked = j->durable;
+	}
+	if (!j->buf->len)
+		return TRUE;
+	Segment *s = last_segment(j);
+	if (s->size && s->size + j->buf->len > j->segment_bytes && j->written < j->index) {
+		if (!segment_begin(j, j->written + 1, error))
+			return FALSE;
+		s = last_segment(j);
+	}
+	if (!write_all(s->fd, j->buf->data, j->buf->len, s->size)) {
+		g_autofree char *path = segment_path(j->dir, s->first);
+		return set_errno(error, path, "cannot write the journal");
+	}
+	s->size += j->buf->len;
+	j->written = j->index;
+	if (j->buf->len > BUFFER_KEEP) {
+		g_byte_array_unref(j->buf);
+		j->buf = g_byte_array_new();
+	}
+	g_byte_array_set_size(j->buf, 0);
+	return TRUE;
+}
+
+guint64 journal_index(const Journal *j) { return j->index; }
+guint64 journal_written(const Journal *j) { return j->written; }
+guint64 journal_durable(const Journal *j) { return j->durable; }
+const char *journal_dir(const Journal *j) { return j->dir; }
+guint64 journal_segment_bytes(const Journal *j) { return j->segment_bytes; }
+
+guint64 journal_bytes(const Journal *j)
+{
+	guint64 sum = 0;
+
+	for (guint i = 0; i < j->segments->len; i++)
+		sum += g_array_index(j->segments, Segment, i).size;
+	return sum;
+}
+
+JournalSync *journal_sync_begin(Journal *j)
+{
+	JournalSync *s = g_new0(JournalSync, 1);
+
+	s->fds = g_array_new(FALSE, FALSE, sizeof(int));
+	s->index = j->written;
+	for (guint i = 0; i < j->segments->len; i++) {
+		int fd = g_array_index(j->segments, Segment, i).fd;
+		if (fd < 0)
+			continue;
+		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);      /* the segment may be trimmed meanwhile */
+		g_array_append_val(s->fds, fd);
+	}
+	if (j->dir_dirty)
+		s->dir = g_strdup(j->dir);
+	j->dir_dirty = FALSE;
+	return s;
+}
+
+int journal_sync_run(JournalSync *s)
+{
+	int error = 0;
+
+	for (guint i = 0; i < s->fds->len && !error; i++) {
+		int fd = g_array_index(s->fds, int, i);
+		error = fd < 0 ? EMFILE : fdatasync(fd) == 0 ? 0 : errno;
+	}
+	if (s->dir && !error) {
+		int fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		error = fd < 0 || fsync(fd) != 0 ? errno : 0;
+		if (fd >= 0)
+			close(fd);
+	}
+	return error;
+}
+
+void journal_sync_end(Journal *j, JournalSync *s, int error)
+{
+	if (!error) {
+		j->durable = MAX(j->durable, s->index);
+		/* Whole segments need no descriptor any more. */
+		for (guint i = 0; i + 1 < j->segments->len; i++) {
+			Segment *seg = &g_array_index(j->segments, Segment, i);
+			if (seg->fd >= 0 && g_array_index(j->segments, Segment, i + 1).first - 1 <= s->index) {
+				close(seg->fd);
+				seg->fd = -1;
+			}
+		}
+	} else if (s->dir) {
+		j->dir_dirty = TRUE;
+	}
+	for (guint i = 0; i < s->fds->len; i++)
+		if (g_array_index(s->fds, int, i) >= 0)
+			close(g_array_index(s->fds, int, i));
+	g_array_unref(s->fds);
+	g_free(s->dir);
+	g_free(s);
+}
+
+gboolean journal_can_trim(const Journal *j, guint64 applied)
+{
+	return j->segments->len > 1 && g_array_index(j->segments, Segment, 1).first - 1 <= applied;
+}
+
+GPtrArray *journal_trim(Journal *j, guint64 applied)
+{
+	GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
+
+	while (journal_can_trim(j, applied)) {
+		Segment *s = &g_array_index(j->segments, Segment, 0);
+		g_ptr_array_add(paths, segment_path(j->dir, s->first));
+		if (s->fd >= 0)
+			close(s->fd);
+		g_array_remove_index(j->segments, 0);
+	}
+	return paths;
+}
+
+gboolean journal_take_spare_wanted(Journal *j)
+{
+	gboolean b = j->spare_wanted;
+	j->spare_wanted = FALSE;
+	return b;
+}

@@ -1,0 +1,197 @@
+#include "magmad/store/journal.h"
+#include "magmad/store/segment.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void journal_scan_clear(JournalScan *s)
+{
+	g_clear_pointer(&s->cut_file, g_free);
+}
+
+gboolean segment_parse_name(const char *name, guint64 *first)
+{
+	char *end;
+
+	if (strlen(name) != 20 || !g_str_has_suffix(name, ".log"))
+		return FALSE;
+	for (guint i = 0; i < 16; i++)
+		if (!g_ascii_isxdigit(name[i]))
+			return FALSE;
+	*first = g_ascii_strtoull(name, &end, 16);
+	return end == name + 16;
+}
+
+char *segment_path(const char *dir, guint64 first)
+{
+	return g_strdup_printf("%s/%016" G_GINT64_MODIFIER "x.log", dir, first);
+}
+
+static gint first_cmp(gconstpointer a, gconstpointer b)
+{
+	guint64 x = *(const guint64 *)a, y = *(const guint64 *)b;
+	return x < y ? -1 : x > y;
+}
+
+GArray *segment_list(const char *dir, GError **error)
+{
+	g_autoptr(GDir) d = g_dir_open(dir, 0, error);
+	const char *name;
+	guint64 first;
+
+	if (!d)
+		return NULL;
+	GArray *list = g_array_new(FALSE, FALSE, sizeof(guint64));
+	while ((name = g_dir_read_name(d)))
+		if (segment_parse_name(name, &first))
+			g_array_append_val(list, first);
+	g_array_sort(list, first_cmp);
+	return list;
+}
+
+/* Read, not mapped: a bad sector must be an error with a name, not a signal. */
+static GBytes *segment_load(const char *path, GError **error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		int e = errno;
+		if (fd >= 0)
+			close(fd);
+		g_set_error(error, MAGMA_ERROR, e, "%s: %s", path, g_strerror(e));
+		return NULL;
+	}
+	guint8 *p = g_malloc(MAX(st.st_size, 1));
+	gsize n = 0;
+	while (n < (gsize)st.st_size) {
+		ssize_t got = pread(fd, p + n, st.st_size - n, n);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0) {
+			int e = errno;
+			close(fd);
+			g_free(p);
+			g_set_error(error, MAGMA_ERROR, e, "%s: reading at offset %" G_GSIZE_FORMAT ": %s", path, n, g_strerror(e));
+			return NULL;
+		}
+		if (got == 0)
+			break;
+		n += got;
+	}
+	close(fd);
+	return g_bytes_new_take(p, n);
+}
+
+typedef struct {
+	const char *dir;
+	const GArray *segments;
+	guint64 applied, durable_floor;
+	gboolean (*fn)(void *user, const Frame *f);
+	void *user;
+	JournalScan *out;
+} Scan;
+
+/* Frame at `at` of segment i is not the one that should be there: is anything behind it that was durable? expect: the index that is missing. */
+static gboolean scan_damage(Scan *s, guint i, GBytes *segment, gsize at, GError **error)
+{
+	guint64 expect = s->out->last + 1;
+	gboolean durable = s->durable_floor >= expect;
+	gsize n;
+	const guint8 *p = g_bytes_get_data(segment, &n);
+
+	s->out->cut_file = segment_path(s->dir, g_array_index(s->segments, guint64, i));
+	s->out->cut_at = at;
+	s->out->cut_bytes = n - at;
+	for (gsize from = at; !durable && from < n; ) {
+		Frame f;
+		from = frame_find(p, n, from, s->out->last, &f);
+		durable = from < n && f.durable >= expect;
+		from += FRAME_ALIGN;
+	}
+	for (guint k = i + 1; k < s->segments->len; k++) {
+		g_autofree char *path = segment_path(s->dir, g_array_index(s->segments, guint64, k));
+		g_autoptr(GBytes) later = segment_load(path, error);
+		if (!later)
+			return FALSE;
+		p = g_bytes_get_data(later, &n);
+		s->out->cut_bytes += n;
+		for (gsize from = 0; !durable && from < n; ) {
+			Frame f;
+			from = frame_find(p, n, from, s->out->last, &f);
+			durable = from < n && f.durable >= expect;
+			from += FRAME_ALIGN;
+		}
+	}
+	if (!durable)
+		return TRUE;
+	g_set_error(error, MAGMA_ERROR, EIO, "journal damaged before its last durable mark: %s at offset %" G_GUINT64_FORMAT, s->out->cut_file, (guint64)at);
+	return FALSE;
+}
+
+/* Sets *damaged_at to where the first bad frame begins, or to the size. */
+static void scan_segment(Scan *s, GBytes *segment, gsize *damaged_at)
+{
+	gsize n, at = 0;
+	const guint8 *p = g_bytes_get_data(segment, &n);
+
+	while (at < n) {
+		Frame f;
+		gsize size = frame_get(p + at, n - at, &f);
+		if (!size || f.index != s->out->last + (f.kind == FRAME_TXN))
+			break;
+		if (f.kind == FRAME_TXN && f.index > s->applied && s->fn && !s->fn(s->user, &f))
+			break;
+		s->out->last = f.index;
+		s->out->durable = MAX(s->out->durable, f.durable);
+		s->out->epoch = f.epoch;
+		s->out->bytes += size;
+		at += size;
+	}
+	*damaged_at = at;
+}
+
+static gboolean scan_all(Scan *s, GError **error)
+{
+	for (guint i = 0; i < s->segments->len; i++) {
+		guint64 first = g_array_index(s->segments, guint64, i);
+		g_autofree char *path = segment_path(s->dir, first);
+		g_autoptr(GBytes) segment = segment_load(path, error);
+		gsize damaged_at = 0;
+		if (!segment)
+			return FALSE;
+		s->out->segments++;
+		if (first == s->out->last + 1)
+			scan_segment(s, segment, &damaged_at);
+		if (damaged_at < g_bytes_get_size(segment) || first > s->out->last + 1)
+			return scan_damage(s, i, segment, damaged_at, error);
+	}
+	return TRUE;
+}
+
+gboolean journal_scan(const char *dir, guint64 applied, guint64 durable_floor, gboolean (*fn)(void *user, const Frame *f), void *user, JournalScan *out, GError **error)
+{
+	*out = (JournalScan){ .first = applied + 1, .last = applied };
+	g_autoptr(GArray) segments = segment_list(dir, error);
+	if (!segments)
+		return FALSE;
+	if (segments->len) {
+		out->first = g_array_index(segments, guint64, 0);
+		if (out->first == 0 || out->first - 1 > applied) {
+			g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal begins at index %" G_GUINT64_FORMAT ", but state.db ends at %" G_GUINT64_FORMAT ": segments are missing", dir, out->first, applied);
+			return FALSE;
+		}
+		out->last = out->first - 1;
+	}
+	Scan s = { dir, segments, applied, durable_floor, fn, user, out };
+	if (!scan_all(&s, error))
+		return FALSE;
+	if (MAX(out->last, applied) < durable_floor) {
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal ends at index %" G_GUINT64_FORMAT ", but was durable up to %" G_GUINT64_FORMAT, dir, out->last, durable_floor);
+		return FALSE;
+	}
+	return TRUE;
+}

@@ -1,0 +1,172 @@
+#include "magmad/store/layout.h"
+#include "magmad/store/db.h"
+#include "magmad/store/diskstore.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CONF "volcano.conf"
+
+char *layout_db(const char *dir) { return g_build_filename(dir, "state.db", NULL); }
+char *layout_journal(const char *dir) { return g_build_filename(dir, "journal", NULL); }
+char *layout_content(const char *dir) { return g_build_filename(dir, "content", NULL); }
+static char *layout_conf(const char *dir) { return g_build_filename(dir, CONF, NULL); }
+
+static gboolean fail(GError **error, int code, const char *path, const char *text)
+{
+	g_set_error(error, MAGMA_ERROR, code, "%s: %s", path, text);
+	return FALSE;
+}
+
+static gboolean fail_errno(GError **error, const char *path)
+{
+	int e = errno;
+	return fail(error, e, path, g_strerror(e));
+}
+
+gboolean layout_check(const char *dir, GError **error)
+{
+	g_autofree char *path = layout_conf(dir);
+	g_autoptr(GKeyFile) conf = g_key_file_new();
+	g_autoptr(GError) e = NULL;
+
+	if (!g_file_test(dir, G_FILE_TEST_IS_DIR))
+		return fail(error, ENOENT, dir, "there is no such folder");
+	if (!g_key_file_load_from_file(conf, path, G_KEY_FILE_NONE, &e)) {
+		if (g_error_matches(e, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+			return fail(error, ENOENT, dir, "holds no volcano (" CONF " is missing)");
+		return fail(error, EIO, path, e->message);
+	}
+	int format = g_key_file_get_integer(conf, "store", "format", &e);
+	if (e)
+		return fail(error, EIO, path, e->message);
+	if (format == DISKSTORE_FORMAT)
+		return TRUE;
+	g_set_error(error, MAGMA_ERROR, EPROTO, "%s has format %d, this magmad knows %d: %s", dir, format, DISKSTORE_FORMAT,
+		format > DISKSTORE_FORMAT ? "it was written by a newer version; use that one" : "it was written by a version whose format is not read any more");
+	return FALSE;
+}
+
+/* --- the lock --- */
+
+static long lock_holder(int fd)
+{
+	char text[32] = "";
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	return n > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+int diskstore_lock(const char *dir, GError **error)
+{
+	g_autofree char *path = g_build_filename(dir, "lock", NULL);
+	char text[32];
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0) {
+		fail_errno(error, path);
+		return -1;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno == EWOULDBLOCK)
+			g_set_error(error, MAGMA_ERROR, EBUSY, "%s is used by another magmad (pid %ld)", dir, lock_holder(fd));
+		else
+			fail_errno(error, path);
+		close(fd);
+		return -1;
+	}
+	int n = g_snprintf(text, sizeof text, "%ld\n", (long)getpid());
+	if (ftruncate(fd, 0) != 0 || pwrite(fd, text, n, 0) != n)
+		g_debug("%s: the pid could not be written", path);      /* a full disk must not keep us from starting */
+	return fd;
+}
+
+/* --- making one --- */
+
+static gboolean is_empty_dir(const char *path)
+{
+	g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
+	return d && !g_dir_read_name(d);
+}
+
+/* Nothing there but what a create that was interrupted before its last step leaves, or what any file system's root has. */
+static gboolean dir_is_free(const char *dir, GError **error)
+{
+	g_autoptr(GDir) d = g_dir_open(dir, 0, error);
+	const char *name;
+
+	while (d && (name = g_dir_read_name(d))) {
+		g_autofree char *path = g_build_filename(dir, name, NULL);
+		if (!strcmp(name, CONF))
+			return fail(error, EEXIST, dir, "already holds a volcano");
+		if (!strcmp(name, "lock") || !strcmp(name, "lost+found") || g_str_has_prefix(name, "state.db"))
+			continue;
+		if ((!strcmp(name, "journal") || !strcmp(name, "content")) && is_empty_dir(path))
+			continue;
+		g_set_error(error, MAGMA_ERROR, ENOTEMPTY, "%s is not empty and holds no volcano (there is a %s)", dir, name);
+		return FALSE;
+	}
+	return d != NULL;
+}
+
+static gboolean remove_old_db(const char *db, GError **error)
+{
+	static const char *const suffix[] = { "", "-wal", "-shm", "-journal" };
+
+	for (guint i = 0; i < G_N_ELEMENTS(suffix); i++) {
+		g_autofree char *path = g_strconcat(db, suffix[i], NULL);
+		if (g_unlink(path) != 0 && errno != ENOENT)
+			return fail_errno(error, path);
+	}
+	return TRUE;
+}
+
+static gboolean make_dir(const char *path, GError **error)
+{
+	return g_mkdir(path, 0700) == 0 || errno == EEXIST || fail_errno(error, path);
+}
+
+static gboolean sync_path(const char *path, GError **error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	gboolean ok = fd >= 0 && fsync(fd) == 0;
+
+	if (!ok)
+		fail_errno(error, path);
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Last: a folder is a volcano's when this is there. */
+static gboolean write_conf(const char *dir, GError **error)
+{
+	g_autofree char *path = layout_conf(dir), *temp = g_strconcat(path, ".new", NULL);
+	g_autofree char *text = g_strdup_printf("[store]\nformat=%d\n", DISKSTORE_FORMAT);
+	gsize n = strlen(text);
+	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	gboolean ok = fd >= 0 && write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
+
+	if (!ok)
+		fail_errno(error, temp);
+	if (fd >= 0)
+		close(fd);
+	if (ok && rename(temp, path) != 0)
+		return fail_errno(error, path);
+	return ok && sync_path(dir, error);
+}
+
+gboolean diskstore_create(const char *dir, GError **error)
+{
+	g_autofree char *db = layout_db(dir), *journal = layout_journal(dir), *content = layout_content(dir);
+
+	if (g_mkdir_with_parents(dir, 0700) != 0)
+		return fail_errno(error, dir);
+	return dir_is_free(dir, error) && remove_old_db(db, error) && make_dir(journal, error) && make_dir(content, error)
+		&& db_create(db, error) && sync_path(db, error) && write_conf(dir, error);
+}

@@ -1,0 +1,302 @@
+/* The end of a turn of the loop: what was committed in it is written, what became due is started. */
+#include "magmad/store/disk.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+#include <sys/statvfs.h>
+
+#define SYNC_US (G_USEC_PER_SEC / 2)  /* what nobody syncs is durable after this, so that settles go on */
+#define IDLE_CHECK_US (2 * G_USEC_PER_SEC)
+#define USAGE_US G_USEC_PER_SEC
+
+void disk_fail(DiskStore *d, const char *text)
+{
+	if (d->failed)
+		return;
+	d->failed = TRUE;
+	g_critical("%s", text);
+	if (d->base.on_failed)
+		d->base.on_failed(d->base.user, text);
+}
+
+/* --- syncs --- */
+
+typedef struct {
+	PoolJob job;
+	DiskStore *d;
+	JournalSync *sync;
+	int error;
+} SyncJob;
+
+static void sync_run(PoolJob *job)
+{
+	SyncJob *s = (SyncJob *)job;
+	s->error = journal_sync_run(s->sync);
+}
+
+static void sync_done(PoolJob *job)
+{
+	SyncJob *s = (SyncJob *)job;
+	DiskStore *d = s->d;
+
+	d->syncing = FALSE;
+	journal_sync_end(d->journal, g_steal_pointer(&s->sync), s->error);
+	MAGMA_TRACE(d->trace, 'J', "durable up to index %" G_GUINT64_FORMAT, journal_durable(d->journal));
+	if (s->error) {
+		/* After a failed sync nobody knows what is on disk: to try again would lie. */
+		g_autofree char *text = g_strdup_printf("%s: syncing the journal: %s", journal_dir(d->journal), g_strerror(s->error));
+		disk_fail(d, text);
+	}
+	disk_wake(d);
+}
+
+static void sync_free(PoolJob *job)
+{
+	SyncJob *s = (SyncJob *)job;
+
+	if (s->sync)
+		journal_sync_end(s->d->journal, s->sync, EINTR);
+	g_free(s);
+}
+
+static void sync_push(DiskStore *d)
+{
+	SyncJob *s = g_new0(SyncJob, 1);
+
+	s->job = (PoolJob){ .run = sync_run, .done = sync_done, .free = sync_free };
+	s->d = d;
+	s->sync = journal_sync_begin(d->journal);
+	d->syncing = TRUE;
+	d->sync_at = 0;
+	pool_push(d->pool, &s->job);
+}
+
+void disk_sync(Store *s, void (*done)(void *, int), void *user)
+{
+	DiskStore *d = DISK(s);
+	SyncWaiter w = { done, user, journal_index(d->journal) };
+
+	g_array_append_val(d->syncs, w);
+	disk_wake(d);
+}
+
+static void syncs_answer(DiskStore *d)
+{
+	guint n = 0;
+
+	/* Waiters are in order of their index; those that come meanwhile are behind. */
+	while (n < d->syncs->len && (d->failed || g_array_index(d->syncs, SyncWaiter, n).index <= journal_durable(d->journal)))
+		n++;
+	if (!n)
+		return;
+	g_autofree SyncWaiter *due = g_memdup2(d->syncs->data, n * sizeof(SyncWaiter));
+	g_array_remove_range(d->syncs, 0, n);
+	for (guint i = 0; i < n; i++)
+		due[i].done(due[i].user, d->failed ? EIO : 0);
+}
+
+static void syncs_check(DiskStore *d, gint64 now)
+{
+	syncs_answer(d);
+	if (d->syncing || d->failed || journal_durable(d->journal) >= journal_written(d->journal)) {
+		d->sync_at = 0;
+		return;
+	}
+	if (!d->sync_at)
+		d->sync_at = now + SYNC_US;
+	if (d->syncs->len || now >= d->sync_at)
+		sync_push(d);
+}
+
+/* --- the journal --- */
+
+typedef struct {
+	PoolJob job;
+	char *dir;
+	guint64 bytes;
+} SpareJob;
+
+static void spare_run(PoolJob *job)
+{
+	SpareJob *s = (SpareJob *)job;
+	journal_prepare_run(s->dir, s->bytes);        /* without it the next segment is made when needed */
+}
+
+static void spare_done(PoolJob *job) { }
+
+static void spare_free(PoolJob *job)
+{
+	g_free(((SpareJob *)job)->dir);
+	g_free(job);
+}
+
+static void spare_check(DiskStore *d)
+{
+	if (!journal_take_spare_wanted(d->journal))
+		return;
+	SpareJob *s = g_new0(SpareJob, 1);
+	s->job = (PoolJob){ .run = spare_run, .done = spare_done, .free = spare_free };
+	s->dir = g_strdup(journal_dir(d->journal));
+	s->bytes = journal_segment_bytes(d->journal);
+	pool_push(d->pool, &s->job);
+}
+
+void diskstore_flush(Store *s)
+{
+	DiskStore *d = DISK(s);
+	g_autoptr(GError) error = NULL;
+
+	if (d->failed || !journal_has_unwritten(d->journal))
+		return;
+	if (d->retry_at && g_get_monotonic_time() < d->retry_at)
+		return;
+	if (!journal_write(d->journal, &error)) {
+		d->statvfs_at = 0;
+		if (error->code != ENOSPC && error->code != EDQUOT)
+			disk_fail(d, error->message);
+		else if (!d->retry_at)
+			g_warning("%s; trying again", error->message);
+		d->retry_at = g_get_monotonic_time() + G_USEC_PER_SEC / 4;
+		return;
+	}
+	d->retry_at = 0;
+	guint64 index = journal_written(d->journal);
+	if (index <= d->acked)
+		return;
+	MAGMA_TRACE(d->trace, 'J', "written up to index %" G_GUINT64_FORMAT, index);
+	d->acked = index;
+	if (d->base.on_acked)
+		d->base.on_acked(d->base.user, index);
+}
+
+/* --- the turn --- */
+
+static void idle_check(DiskStore *d, gint64 now)
+{
+	if (now < d->idle_at)
+		return;
+	db_read_end(d->loop_db);        /* nobody reads: let the log begin anew */
+	d->idle_at = contents_close_idle(d->contents, FALSE) ? now + IDLE_CHECK_US : 0;
+}
+
+static gint64 next_deadline(const DiskStore *d)
+{
+	const gint64 at[] = { d->sync_at, d->writer_busy ? 0 : d->batch_at, d->idle_at, d->retry_at };
+	gint64 next = -1;
+
+	for (guint i = 0; i < G_N_ELEMENTS(at); i++)
+		if (at[i] && (next < 0 || at[i] < next))
+			next = at[i];
+	return next;
+}
+
+static void arm(DiskStore *d, gint64 at)
+{
+	if (d->armed == at)
+		return;
+	d->armed = at;
+	g_source_set_ready_time(d->source, at);
+}
+
+void disk_wake(DiskStore *d)
+{
+	if (!d->in_turn)
+		arm(d, 0);
+}
+
+static gboolean has_work(const DiskStore *d)
+{
+	return !d->failed && !d->retry_at && (d->cold->len || journal_has_unwritten(d->journal));
+}
+
+void disk_turn(DiskStore *d)
+{
+	if (d->in_turn)
+		return;
+	d->in_turn = TRUE;
+	/* What on_acked commits is for this turn too, but not without bound. */
+	for (guint i = 0; i < 4 && (i == 0 || has_work(d)); i++) {
+		diskstore_flush(&d->base);
+		gint64 now = g_get_monotonic_time();
+		syncs_check(d, now);
+		disk_cold_push(d);
+		disk_batch_check(d, FALSE);
+		spare_check(d);
+		if (d->idle_at)
+			idle_check(d, now);
+	}
+	d->in_turn = FALSE;
+	arm(d, d->failed ? -1 : has_work(d) ? 0 : next_deadline(d));
+}
+
+typedef struct {
+	GSource base;
+	DiskStore *d;
+} TurnSource;
+
+/* Before the loop sleeps. Only when something woke it: a turn without work costs nothing. */
+static gboolean turn_prepare(GSource *source, gint *timeout)
+{
+	DiskStore *d = ((TurnSource *)source)->d;
+
+	*timeout = -1;
+	if (d->armed == 0)
+		disk_turn(d);
+	return FALSE;
+}
+
+static gboolean turn_dispatch(GSource *source, GSourceFunc fn, gpointer user)
+{
+	disk_turn(((TurnSource *)source)->d);
+	return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs turn_funcs = { .prepare = turn_prepare, .dispatch = turn_dispatch };
+
+GSource *disk_source_new(DiskStore *d, GMainContext *context)
+{
+	GSource *source = g_source_new(&turn_funcs, sizeof(TurnSource));
+
+	((TurnSource *)source)->d = d;
+	/* First of all, so that what on_acked lets go is sent by sources prepared after it. */
+	g_source_set_priority(source, G_PRIORITY_HIGH);
+	g_source_set_name(source, "magma store");
+	g_source_attach(source, context);
+	return source;
+}
+
+/* --- room --- */
+
+void disk_usage(Store *s, StoreUsage *out)
+{
+	DiskStore *d = DISK(s);
+	const RowsStats *st = rows_stats(d->rows);
+	gint64 now = g_get_monotonic_time();
+	struct statvfs vfs;
+
+	if (contents_take_enospc(d->contents))
+		d->statvfs_at = 0;
+	if ((!d->statvfs_at || now - d->statvfs_at >= USAGE_US) && statvfs(d->dir, &vfs) == 0) {
+		d->fs_total = (guint64)vfs.f_blocks * vfs.f_frsize;
+		d->fs_free = (guint64)vfs.f_bfree * vfs.f_frsize;
+		d->fs_avail = (guint64)vfs.f_bavail * vfs.f_frsize;
+		d->statvfs_at = now;
+	}
+	d->meta.used += contents_used_delta(d->contents);
+	*out = (StoreUsage){
+		.total = d->fs_total,
+		.free = d->fs_free,
+		.avail = d->fs_avail,
+		.used = MAX(d->meta.used, 0) + journal_bytes(d->journal),
+		.flares = MAX(d->meta.flares + st->flares, 0),
+		.low = d->fs_avail < d->reserve_bytes || d->batch_failed || d->retry_at,
+		.cache_rows = st->nodes,
+		.cache_bytes = st->bytes,
+		.cache_hits = d->hits,
+		.cache_misses = d->misses,
+		.open_batch_rows = st->open_rows,
+		.batches = d->batches,
+		.journal_bytes = journal_bytes(d->journal),
+		.journal_index = journal_index(d->journal),
+		.durable_index = journal_durable(d->journal),
+	};
+}

@@ -1,0 +1,115 @@
+/* Seeds for fuzz_codec and fuzz_map, always the same for the same table: seeds DIR writes DIR/codec/seed-* and DIR/map/seed-*. */
+#include "libmagma/lava/map.h"
+#include "libmagma/proto/list.h"
+#include "tests/unit/anymsg.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SEED 20
+#define MAX_BYTES 24    /* of a field: the fuzzer finds the longer ones itself */
+
+static void save(const char *dir, const char *target, const char *name, const GByteArray *b)
+{
+	g_autofree char *folder = g_build_filename(dir, target, NULL), *file = g_strdup_printf("%s/seed-%s", folder, name);
+	g_autoptr(GError) e = NULL;
+
+	if (g_mkdir_with_parents(folder, 0777) || !g_file_set_contents(file, (const char *)b->data, b->len, &e)) {
+		fprintf(stderr, "seeds: cannot write %s\n", file);
+		exit(1);
+	}
+}
+
+/* The set of types that a message carries, as bits. */
+static guint types_of(const MagmaField *f, guint n)
+{
+	guint bits = 0;
+
+	for (guint i = 0; i < n; i++)
+		bits |= 1u << f[i].type;
+	return bits;
+}
+
+/* One message for each set of field types in the table: what differs only in names is the same to the codec. */
+static void codec_seeds(const char *dir)
+{
+	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+	AnyMsg a;
+
+	anymsg_init(&a, SEED, MAX_BYTES);
+	for (guint number = 0; number < MAGMA_OP_LIMIT; number++)
+		for (guint kind = MAGMA_REQUEST; kind <= MAGMA_REPLY; kind++) {
+			const MagmaOpInfo *info = magma_op_info(number);
+			g_autoptr(GByteArray) out = g_byte_array_new();
+			MagmaAny fields;
+			MagmaHdr h;
+			if (!info)
+				continue;
+			guint bits = kind ? types_of(info->rep, info->nrep) : types_of(info->req, info->nreq);
+			if (!g_hash_table_add(seen, GUINT_TO_POINTER(bits << 1 | kind)))
+				continue;
+			anymsg_header(&a, info, kind, &h);
+			anymsg_fields(&a, info, kind, &fields);
+			magma_msg_encode(&h, &fields, FALSE, out);
+			g_autofree char *name = g_strdup_printf("%s-%s", info->name, kind ? "reply" : "request");
+			save(dir, "codec", name, out);
+		}
+	anymsg_clear(&a);
+}
+
+static void add(MagmaMap *m, guint16 id, gboolean ip6, const MagmaRange *slice)
+{
+	g_autofree char *name = g_strdup_printf("v%u", id), *fqdn = g_strdup_printf("v%u.intranet", id);
+	MagmaVolcano v = { .id = id, .state = slice ? MAGMA_ACTIVE : MAGMA_JOINING, .name = name, .fqdn = fqdn, .bandwidth = 100000, .offered = 1u << 30 };
+
+	v.addr = (MagmaAddr){ .family = ip6 ? 6 : 4, .ip = { 10, 0, 0, (guint8)id }, .port = 12000, .scope = ip6 ? id : 0 };
+	if (slice)
+		v.slice = *slice;
+	magma_map_add(m, &v);
+}
+
+/* n volcanos that halve what is left, the last `joining` of them still without a slice. */
+static void map_seed(const char *dir, const char *name, guint16 n, guint16 joining, gboolean ip6, gboolean moving)
+{
+	g_autoptr(GByteArray) out = g_byte_array_new();
+	g_autoptr(MagmaMap) m = magma_map_new((const guint8 *)"0123456789abcdef", 2);
+	MagmaRange rest = { MAGMA_KEY_MIN, MAGMA_KEY_MAX };
+
+	for (guint16 id = 1; id <= n; id++) {
+		MagmaRange mine = rest;
+		if (id < n) {
+			mine.hi = magma_range_middle(&rest);
+			magma_key_next(&mine.hi, &rest.lo);
+		}
+		add(m, id, ip6, &mine);
+	}
+	for (guint16 id = n + 1; id <= n + joining; id++)
+		add(m, id, ip6, NULL);
+	m->coordinator = n ? 1 : 0;
+	if (moving) {
+		const MagmaVolcano *from = magma_map_by_id(m, 1);
+		m->move = (MagmaMove){ .id = 7, .from = 1, .to = 2, .range = { magma_range_middle(&from->slice), from->slice.hi } };
+	}
+	g_assert_null(magma_map_seal(m));
+	magma_map_encode(m, out);
+	save(dir, "map", name, out);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2) {
+		fprintf(stderr, "usage: seeds DIR\n");
+		return 2;
+	}
+	codec_seeds(argv[1]);
+	map_seed(argv[1], "empty", 0, 0, FALSE, FALSE);
+	map_seed(argv[1], "one", 1, 0, FALSE, FALSE);
+	map_seed(argv[1], "two", 2, 0, FALSE, FALSE);
+	map_seed(argv[1], "two-ip6", 2, 0, TRUE, FALSE);
+	map_seed(argv[1], "joining", 1, 1, FALSE, FALSE);
+	map_seed(argv[1], "joining-moves", 1, 1, FALSE, TRUE);
+	map_seed(argv[1], "border-moves", 2, 0, FALSE, TRUE);
+	map_seed(argv[1], "only-joining", 0, 1, FALSE, FALSE);
+	map_seed(argv[1], "seven", 7, 0, FALSE, FALSE);
+	map_seed(argv[1], "seven-moves", 7, 2, TRUE, TRUE);
+	return 0;
+}

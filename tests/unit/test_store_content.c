@@ -1,0 +1,333 @@
+/* Contents: what is read is what the calls in their order wrote. */
+#include "tests/unit/store_kit.h"
+#include "magmad/store/content.h"
+#include <errno.h>
+#include <linux/falloc.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct {
+	gboolean done;
+	int error;
+	GBytes *data;
+	guint64 off;
+	StoreContentStat st;
+} Answer;
+
+static void on_done(void *user, int error)
+{
+	Answer *a = user;
+	a->error = error;
+	a->done = TRUE;
+}
+
+static void on_read(void *user, int error, GBytes *data)
+{
+	Answer *a = user;
+	a->data = data ? g_bytes_ref(data) : NULL;
+	on_done(user, error);
+}
+
+static void on_seek(void *user, int error, guint64 off)
+{
+	((Answer *)user)->off = off;
+	on_done(user, error);
+}
+
+static void on_stat(void *user, int error, const StoreContentStat *st)
+{
+	if (st)
+		((Answer *)user)->st = *st;
+	on_done(user, error);
+}
+
+static int write_text(Store *s, const MagmaFid *fid, guint64 off, const char *text)
+{
+	g_autoptr(GBytes) data = g_bytes_new(text, strlen(text));
+	Answer a = { 0 };
+	store_content_write(s, fid, off, data, on_done, &a);
+	kit_until(&a.done);
+	return a.error;
+}
+
+static char *read_text(Store *s, const MagmaFid *fid, guint64 off, guint32 len)
+{
+	Answer a = { 0 };
+	store_content_read(s, fid, off, len, on_read, &a);
+	kit_until(&a.done);
+	g_assert_cmpint(a.error, ==, 0);
+	gsize n;
+	const char *p = g_bytes_get_data(a.data, &n);
+	char *text = g_malloc0(n + 1);
+	memcpy(text, p, n);
+	g_bytes_unref(a.data);
+	return text;
+}
+
+static int simple(Store *s, void (*call)(Store *, const MagmaFid *, void (*)(void *, int), void *), const MagmaFid *fid)
+{
+	Answer a = { 0 };
+	call(s, fid, on_done, &a);
+	kit_until(&a.done);
+	return a.error;
+}
+
+static guint64 seek(Store *s, const MagmaFid *fid, guint64 off, guint32 whence, int *error)
+{
+	Answer a = { 0 };
+	store_content_seek(s, fid, off, whence, on_seek, &a);
+	kit_until(&a.done);
+	*error = a.error;
+	return a.off;
+}
+
+static StoreContentStat stat_of(Store *s, const MagmaFid *fid)
+{
+	Answer a = { 0 };
+	store_content_stat(s, fid, on_stat, &a);
+	kit_until(&a.done);
+	g_assert_cmpint(a.error, ==, 0);
+	return a.st;
+}
+
+static int truncate_to(Store *s, const MagmaFid *fid, guint64 size)
+{
+	Answer a = { 0 };
+	store_content_truncate(s, fid, size, on_done, &a);
+	kit_until(&a.done);
+	return a.error;
+}
+
+static void missing_file_reads_as_empty(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	MagmaFid fid = kit_fid(7);
+	int error;
+
+	g_autofree char *text = read_text(s, &fid, 0, 100);
+	g_assert_cmpstr(text, ==, "");
+	g_assert_false(stat_of(s, &fid).exists);
+	seek(s, &fid, 0, SEEK_DATA, &error);
+	g_assert_cmpint(error, ==, ENXIO);
+	g_assert_cmpint(truncate_to(s, &fid, 0), ==, 0);
+	g_assert_cmpint(simple(s, s->vt->content_sync, &fid), ==, 0);
+	g_assert_cmpint(simple(s, s->vt->content_drop, &fid), ==, 0);
+	g_assert_false(stat_of(s, &fid).exists);
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+static void content_lives_from_first_write_to_drop(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	MagmaFid fid = kit_fid(8);
+	int error;
+
+	g_assert_cmpint(write_text(s, &fid, 0, "hello"), ==, 0);
+	g_assert_cmpint(write_text(s, &fid, 100000, "far"), ==, 0);
+	g_autofree char *one = read_text(s, &fid, 0, 5), *two = read_text(s, &fid, 99999, 100);
+	g_assert_cmpstr(one, ==, "hello");
+	g_assert_cmpint(two[0], ==, 0);
+	g_assert_cmpstr(two + 1, ==, "far");
+	g_assert_cmpuint(stat_of(s, &fid).size, ==, 100003);
+	g_assert_cmpuint(seek(s, &fid, 0, SEEK_HOLE, &error), ==, 4096);
+	g_assert_cmpuint(seek(s, &fid, 4096, SEEK_DATA, &error), ==, 98304);
+	g_assert_cmpint(simple(s, s->vt->content_sync, &fid), ==, 0);
+	diskstore_abandon(s);
+	s = kit_open(path, 0);
+	g_assert_cmpint(truncate_to(s, &fid, 3), ==, 0);
+	g_autofree char *three = read_text(s, &fid, 0, 100);
+	g_assert_cmpstr(three, ==, "hel");
+	g_assert_cmpint(simple(s, s->vt->content_drop, &fid), ==, 0);
+	g_autofree char *four = read_text(s, &fid, 0, 100);
+	g_assert_cmpstr(four, ==, "");
+	g_assert_cmpint(write_text(s, &fid, 1, "x"), ==, 0);
+	g_assert_cmpuint(stat_of(s, &fid).size, ==, 2);
+	char name[CONTENT_NAME_MAX];
+	g_autofree char *file = g_build_filename(path, "content", content_name(&fid, name), NULL);
+	g_assert_true(g_file_test(file, G_FILE_TEST_EXISTS));
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+static void offsets_out_of_range_are_refused(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	MagmaFid fid = kit_fid(9);
+	int error;
+
+	g_assert_cmpint(write_text(s, &fid, G_MAXUINT64, "x"), ==, EFBIG);
+	g_assert_cmpint(write_text(s, &fid, G_MAXINT64, "x"), ==, EFBIG);
+	g_assert_cmpint(truncate_to(s, &fid, (guint64)G_MAXINT64 + 1), ==, EFBIG);
+	g_autofree char *none = read_text(s, &fid, G_MAXUINT64, 10);
+	g_assert_cmpstr(none, ==, "");
+	seek(s, &fid, G_MAXUINT64, SEEK_DATA, &error);
+	g_assert_cmpint(error, ==, ENXIO);
+	seek(s, &fid, 0, 17, &error);
+	g_assert_cmpint(error, ==, EINVAL);
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+static void names_of_files_tell_their_flare(void)
+{
+	MagmaFid fid = kit_fid(0x0123456789abcdef), back;
+	char name[CONTENT_NAME_MAX];
+
+	content_name(&fid, name);
+	g_assert_true(content_parse_name(strrchr(name, '/') + 1, &back));
+	g_assert_true(magma_fid_equal(&fid, &back));
+	g_assert_false(content_parse_name(name, &back));
+}
+
+/* Many operations in flight on few flares, none waited for: each read must see what the calls before it left. */
+#define MODEL_SIZE 70000
+
+typedef struct {
+	guint8 bytes[MODEL_SIZE];
+	gsize size;
+} Model;
+
+typedef struct {
+	GBytes *expected;
+	guint *pending;
+	guint64 off;
+} Check;
+
+static void on_checked_read(void *user, int error, GBytes *data)
+{
+	Check *c = user;
+	g_assert_cmpint(error, ==, 0);
+	g_assert_cmpmem(g_bytes_get_data(data, NULL), g_bytes_get_size(data), g_bytes_get_data(c->expected, NULL), g_bytes_get_size(c->expected));
+	g_bytes_unref(c->expected);
+	(*c->pending)--;
+	g_free(c);
+}
+
+static void on_counted(void *user, int error)
+{
+	g_assert_cmpint(error, ==, 0);
+	(*(guint *)user)--;
+}
+
+static void model_write(Model *m, guint64 off, GBytes *data)
+{
+	gsize n;
+	const void *p = g_bytes_get_data(data, &n);
+
+	memcpy(m->bytes + off, p, n);
+	m->size = MAX(m->size, off + n);
+}
+
+static void model_truncate(Model *m, gsize size)
+{
+	if (size < m->size)
+		memset(m->bytes + size, 0, m->size - size);
+	m->size = size;
+}
+
+static void model_step(Store *s, GRand *rnd, Model *m, const MagmaFid *fid, guint *pending)
+{
+	guint64 off = g_rand_int_range(rnd, 0, MODEL_SIZE - 20000);
+	gsize len = g_rand_int_range(rnd, 1, g_rand_boolean(rnd) ? 20000 : 500);
+
+	if (g_rand_boolean(rnd))
+		off &= ~4095u;
+	(*pending)++;
+	switch (g_rand_int_range(rnd, 0, 24)) {
+	case 0:
+		off = g_rand_int_range(rnd, 0, MODEL_SIZE - 20000);
+		model_truncate(m, off);
+		store_content_truncate(s, fid, off, on_counted, pending);
+		break;
+	case 1:
+		model_truncate(m, 0);
+		store_content_drop(s, fid, on_counted, pending);
+		break;
+	case 2:
+		store_content_sync(s, fid, on_counted, pending);
+		break;
+	case 3:
+		if (off < m->size)
+			memset(m->bytes + off, 0, MIN(len, m->size - off));
+		store_content_fallocate(s, fid, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len, on_counted, pending);
+		break;
+	default:
+		if (g_rand_boolean(rnd)) {
+			guint8 *p = g_malloc(len);
+			memset(p, g_rand_int(rnd), len);
+			g_autoptr(GBytes) data = g_bytes_new_take(p, len);
+			model_write(m, off, data);
+			store_content_write(s, fid, off, data, on_counted, pending);
+		} else {
+			Check *c = g_new(Check, 1);
+			gsize n = off < m->size ? MIN(len, m->size - off) : 0;
+			*c = (Check){ .expected = g_bytes_new(m->bytes + off, n), .pending = pending, .off = off };
+			store_content_read(s, fid, off, len, on_checked_read, c);
+		}
+	}
+}
+
+static void overlapping_operations_take_effect_in_order(void)
+{
+	g_autoptr(GRand) rnd = g_rand_new_with_seed(kit_seed());
+	g_autofree Model *models = g_new0(Model, 3);
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	guint pending = 0;
+
+	for (guint i = 0; i < 3000; i++) {
+		guint which = g_rand_int_range(rnd, 0, 3);
+		MagmaFid fid = kit_fid(100 + which);
+		model_step(s, rnd, &models[which], &fid, &pending);
+		if (g_rand_int_range(rnd, 0, 8) == 0)
+			g_main_context_iteration(NULL, FALSE);
+		if (g_rand_int_range(rnd, 0, 400) == 0) {
+			diskstore_close(s);
+			g_assert_cmpuint(pending, ==, 0);
+			s = kit_open(path, 0);
+		}
+	}
+	diskstore_close(s);
+	g_assert_cmpuint(pending, ==, 0);
+	kit_remove(path);
+}
+
+static void more_files_than_descriptors(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	guint pending = 0;
+
+	for (guint i = 0; i < 1500; i++) {
+		MagmaFid fid = kit_fid(1000 + i);
+		g_autofree char *text = g_strdup_printf("%u", i);
+		g_autoptr(GBytes) data = g_bytes_new(text, strlen(text));
+		pending++;
+		store_content_write(s, &fid, 0, data, on_counted, &pending);
+	}
+	while (pending)
+		g_main_context_iteration(NULL, TRUE);
+	for (guint i = 0; i < 1500; i += 100) {
+		MagmaFid fid = kit_fid(1000 + i);
+		g_autofree char *text = g_strdup_printf("%u", i), *got = read_text(s, &fid, 0, 100);
+		g_assert_cmpstr(text, ==, got);
+	}
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/store/content/missing_file_reads_as_empty", missing_file_reads_as_empty);
+	g_test_add_func("/store/content/lives_from_first_write_to_drop", content_lives_from_first_write_to_drop);
+	g_test_add_func("/store/content/offsets_out_of_range_are_refused", offsets_out_of_range_are_refused);
+	g_test_add_func("/store/content/names_of_files_tell_their_flare", names_of_files_tell_their_flare);
+	g_test_add_func("/store/content/overlapping_operations_take_effect_in_order", overlapping_operations_take_effect_in_order);
+	g_test_add_func("/store/content/more_files_than_descriptors", more_files_than_descriptors);
+	return g_test_run();
+}
