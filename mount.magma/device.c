@@ -128,6 +128,9 @@ Device *device_new(Mount *m, void (*on_ready)(Mount *m), void (*on_end)(Mount *m
 	int fd = fuse_session_fd(m->se);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	d->tag = g_source_add_unix_fd(&d->source, fd, G_IO_IN | G_IO_ERR | G_IO_HUP);
+	/* nobody runs the context from inside; but GLib takes the descriptor of a source that may not recurse out of its poll and back at each
+	 * dispatch, which is two writes to an eventfd and another turn of the loop */
+	g_source_set_can_recurse(&d->source, TRUE);
 	g_source_attach(&d->source, m->ctx);
 	return d;
 }
