@@ -1,5 +1,6 @@
 #include "mount.magma/call.h"
 #include <errno.h>
+#include "mount.magma/fresh.h"
 #include "mount.magma/log.h"
 
 #define MAX_FREE_CALLS 256
@@ -54,6 +55,7 @@ Call *call_new(fuse_req_t req, MagmaOp op, CallDone done)
 	}
 	memset(k, 0, offsetof(Call, name));
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	fresh_drop(m, ctx->pid);
 	k->m = m;
 	k->req = req;
 	k->op = op;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include "mount.magma/init.h"
 
 #define MAX_REQUESTS_PER_TURN 64      /* about a millisecond of work; then the sessions get their turn */
 #define MAX_FREE_BUFFERS 24           /* of 1 MiB each: a dozen writers and readers without malloc */
@@ -92,9 +93,11 @@ static gboolean handle_one(Device *d)
 		d->on_end(d->m);
 		return FALSE;
 	}
-	fuse_session_process_buf(se, &b->fuse);
-	if (d->ready)
+	if (d->ready) {
+		fuse_session_process_buf(se, &b->fuse);
 		return TRUE;
+	}
+	init_answer(se, &b->fuse);
 	/* INIT settled how large requests may be: its buffer may be too small for them */
 	d->ready = TRUE;
 	buffer_free(g_steal_pointer(&d->current));

@@ -31,6 +31,14 @@ struct Mount {
 	GQueue interrupted;           /* those of them whose process got a signal */
 	guint watch;                  /* timer over both, 0 while there is nothing to watch */
 
+	/* fresh.c */
+	struct {
+		pid_t tid;            /* thread whose last request was a lookup */
+		const Inode *inode;   /* that found this; compared only */
+		gint64 answered;      /* monotonic */
+		MagmaAttr attr;
+	} fresh[64];                  /* by tid: a power of two; a collision only costs a question */
+
 	/* ops_fs.c */
 	StatfsGather *statfs;         /* on its way, or the answer of the last second; NULL: neither */
 	GByteArray *scratch;          /* for a reply that is built; valid until the next one */

@@ -1,6 +1,7 @@
 /* Operations on one flare's attributes. */
 #include <errno.h>
 #include "mount.magma/call.h"
+#include "mount.magma/fresh.h"
 #include "mount.magma/ops.h"
 
 static Call *inode_call(fuse_req_t req, MagmaOp op, fuse_ino_t ino, CallDone done)
@@ -20,6 +21,14 @@ static void getattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	Mount *m = mount_of(req);
+	const MagmaAttr *fresh = fi ? NULL : fresh_take(m, fuse_req_ctx(req)->pid, inode_of(&m->inodes, ino));
+	if (fresh) {
+		struct stat st;
+		attr_to_stat(fresh, &st);
+		fuse_reply_attr(req, &st, 0);
+		return;
+	}
 	Call *k = inode_call(req, MAGMA_OP_getattr, ino, getattr_done);
 	k->fields.req_getattr.fid = k->inode->fid;
 	call_send(k);
@@ -104,6 +113,17 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
+	Mount *m = mount_of(req);
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const MagmaAttr *fresh = fresh_take(m, ctx->pid, inode_of(&m->inodes, ino));
+	if (fresh) {
+		const MagmaCred cred = { .uid = ctx->uid, .gid = ctx->gid };
+		int e = magma_perm_check(&cred, fresh->mode, fresh->uid, fresh->gid, (guint32)mask & (MAGMA_R | MAGMA_W | MAGMA_X));
+		if (e != MAGMA_ENEEDGROUPS) {
+			fuse_reply_err(req, kernel_errno(e));
+			return;
+		}
+	}
 	Call *k = inode_call(req, MAGMA_OP_access, ino, call_done_err);
 	k->fields.req_access = (struct magma_req_access){ .fid = k->inode->fid, .mask = (guint32)mask & (MAGMA_R | MAGMA_W | MAGMA_X) };
 	call_send(k);

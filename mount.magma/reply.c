@@ -1,6 +1,7 @@
 /* What the kernel is told. */
 #include <errno.h>
 #include "mount.magma/call.h"
+#include "mount.magma/fresh.h"
 #include "mount.magma/log.h"
 
 #define BLOCK_SIZE (128u << 10)       /* st_blksize: what stdio and cp take as the unit; small ones cost a request each */
@@ -60,6 +61,8 @@ void call_reply_entry(Call *k, Inode *dir, const char *name, const MagmaAttr *a)
 	struct fuse_entry_param e;
 	Inode *i = inodes_enter(&m->inodes, dir, name, a);
 	entry_fill(m, i, a, &e);
+	if (k->op == MAGMA_OP_lookup)
+		fresh_note(m, fuse_req_ctx(k->req)->pid, i, a);
 	if (fuse_reply_entry(g_steal_pointer(&k->req), &e) < 0)
 		inodes_forget(&m->inodes, i, 1);
 }
