@@ -3,6 +3,8 @@
 # A damaged journal: a torn tail is cut and logged; damage in the middle stops the volcano with the place named. The journal is DIR/journal/*.log.
 . "${0%/*}/lib.sh"
 
+# Behind the last record: journals may be preallocated, and records may end in zeros.
+end_of() { _e=$("$HELP/iotool" dataend "$1"); _s=$(stat -c %s "$1"); [ "$_s" -gt $((_e + 4096)) ] && echo $((_e + 64)) || echo "$_s"; }
 last() { ls "$T"/v1/journal/*.log | tail -n 1; }
 # A volcano that was killed with work in its journal: 300 files that were fsynced, then 50 that were not.
 loaded() {
@@ -16,14 +18,14 @@ loaded() {
 whole() { mnt a && [ "$(cat "$T"/a/n? "$T"/a/n?? "$T"/a/n[12]?? | wc -c)" -eq 1800 ] && "$HELP/iotool" get "$T/a/big" 1 3; }
 
 loaded
-end=$("$HELP/iotool" dataend "$(last)")
+end=$(end_of "$(last)")
 [ "${end:-0}" -gt 0 ] && ok "the journal holds the last operations" || not_ok "the journal holds the last operations"
 "$HELP/iotool" scribble "$(last)" "$end" 37
 check "garbage behind the last record: starts" volcano_restart 1
 check_match "and says that it cut it" "$(cat "$(vlog 1)")" 'journal.*(cut|torn)|(cut|torn).*journal'
 check "nothing is lost" whole
 check_eq "nothing at all" "$(cat "$T"/a/n3?? | wc -c)" 250
-check "it goes on" sh -c "echo x >$T/a/new && cat $T/a/new"
+check "it goes on" sh -c "echo x >$T/a/fresh && cat $T/a/fresh"
 umnt a; volcano_kill 1; check "and survives a second crash" volcano_restart 1; check "whole" whole; umnt a; net_end
 
 loaded
@@ -32,7 +34,7 @@ truncate -s $((end - 11)) "$(last)"
 check "a torn last record: starts" volcano_restart 1
 check_match "and says that it cut it" "$(cat "$(vlog 1)")" 'journal.*(cut|torn)|(cut|torn).*journal'
 check "what was fsynced is there" whole
-check "it goes on" sh -c "echo x >$T/a/new && cat $T/a/new"
+check "it goes on" sh -c "echo x >$T/a/fresh && cat $T/a/fresh"
 umnt a; net_end
 
 loaded

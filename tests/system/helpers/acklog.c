@@ -272,7 +272,12 @@ static void compare(int slot)
 	if (n != o->size) { wrong(slot, "cannot be read whole"); return; }
 	for (size_t i = 0; i < n; i++)
 		if (buf[i] != o->data[i]) {
-			snprintf(text, sizeof text, "differs at byte %zu of %zu", i, n);
+			size_t other = 0, zeros = 0;
+			for (size_t k = i; k < n; k++) {
+				other += buf[k] != o->data[k];
+				zeros += !buf[k];
+			}
+			snprintf(text, sizeof text, "differs at byte %zu of %zu, in %zu bytes; %zu from there on are zero", i, n, other, zeros);
 			wrong(slot, text);
 			return;
 		}
@@ -302,7 +307,8 @@ static int check(const char *dir, const char *log)
 	FILE *in = fopen(log, "r");
 	if (!in || chdir(dir) != 0) { perror(in ? dir : log); return 1; }
 	Op o = { 0 };
-	long n = 0, seq, pending = -1;
+	long n = 0, seq, pending = -1, last[SLOTS] = { 0 };
+	OpKind last_op[SLOTS] = { 0 };
 	char line[256];
 	while (fgets(line, sizeof line, in)) {
 		Op next;
@@ -311,6 +317,8 @@ static int check(const char *dir, const char *log)
 			pending = seq;
 		} else if (sscanf(line, "A %ld", &seq) == 1 && seq == pending) {
 			apply(&o);
+			last[o.slot] = last[o.slot2] = seq;
+			last_op[o.slot] = last_op[o.slot2] = o.op;
 			pending = -1;
 			n++;
 		}
@@ -318,10 +326,14 @@ static int check(const char *dir, const char *log)
 	/* Contents shared through links are excused together: any slot with the pending operation's flare. */
 	for (int s = 0; s < SLOTS; s++) {
 		int excused = pending >= 0 && (s == o.slot || s == o.slot2 || (slots[s] && (slots[s] == slots[o.slot] || slots[s] == slots[o.slot2])));
+		int before = bad;
 		if (!excused) compare(s);
+		if (bad > before && bad < 20) printf("  %s was changed last by operation %ld (%s) of %ld\n", slot_path(s), last[s], op_names[last_op[s]], seq);
 	}
 	if (pending < 0) no_strangers();
-	printf("%ld acknowledged operations compared, %d wrong%s\n", n, bad, pending >= 0 ? ", one was in flight" : "");
+	printf("%ld acknowledged operations compared, %d wrong", n, bad);
+	if (pending >= 0) printf(", in flight was %s %s %s", op_names[o.op], slot_path(o.slot), slot_path(o.slot2));
+	printf("\n");
 	return bad != 0;
 }
 
