@@ -110,7 +110,7 @@ static gboolean device_dispatch(GSource *source, GSourceFunc fn, gpointer user)
 	Device *d = (Device *)source;
 	/* With one request under way there is rarely a second one behind it: one poll is cheaper than a read in vain and then the poll. */
 	for (guint i = 0; i < MAX_REQUESTS_PER_TURN && !d->m->ending; i++)
-		if (!handle_one(d) || d->m->calls.length <= 1)
+		if (!handle_one(d) || d->m->requests.length <= 1)
 			break;
 	return G_SOURCE_CONTINUE;
 }

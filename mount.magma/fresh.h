@@ -1,5 +1,6 @@
-/* stat(2) of a path comes as LOOKUP and, because nothing may be cached, at once as GETATTR, access(2) and chdir(2) as LOOKUP and ACCESS: within one
- * system call the second question has the answer to the first. It is taken only where the thread asked nothing else in between and asks so soon that it cannot have heard of a change since. */
+/* stat(2) of a path comes as LOOKUP and, because nothing may be cached, at once as GETATTR; access(2) and chdir(2) as LOOKUP and ACCESS. Within one
+ * system call the second question has the answer to the first. It is taken only where the thread asked nothing else in between, and asks so soon
+ * that it cannot have heard of a change since. */
 #pragma once
 #include "mount.magma/mount.h"
 
@@ -7,5 +8,5 @@
 void fresh_note(Mount *m, pid_t tid, const Inode *i, const MagmaAttr *a);
 /* Thread tid asks something else. */
 static inline void fresh_drop(Mount *m, pid_t tid) { m->fresh[(guint)tid % G_N_ELEMENTS(m->fresh)].tid = 0; }
-/* Attributes for a GETATTR of i by tid, or NULL; they are good once. */
+/* Attributes for a GETATTR or ACCESS of i by tid, or NULL; they are good once. */
 const MagmaAttr *fresh_take(Mount *m, pid_t tid, const Inode *i);

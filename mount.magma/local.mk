@@ -7,7 +7,7 @@ mount_magma_libmount_a_SOURCES = \
 	mount.magma/device.c mount.magma/device.h \
 	mount.magma/init.c mount.magma/init.h \
 	mount.magma/fresh.c mount.magma/fresh.h \
-	mount.magma/call.c mount.magma/call.h mount.magma/reply.c \
+	mount.magma/request.c mount.magma/request.h mount.magma/reply.c \
 	mount.magma/ops_name.c mount.magma/ops_attr.c mount.magma/ops_xattr.c mount.magma/ops_file.c mount.magma/ops_dir.c mount.magma/ops_fs.c \
 	mount.magma/ops.h mount.magma/mount.h \
 	mount.magma/start.c mount.magma/start.h

@@ -7,7 +7,7 @@
 #include "mount.magma/options.h"
 
 typedef struct Mount Mount;
-typedef struct Call Call;
+typedef struct Request Request;
 typedef struct Device Device;
 typedef struct StatfsGather StatfsGather;
 
@@ -23,10 +23,10 @@ struct Mount {
 	Inodes inodes;
 	gboolean ending;              /* the kernel's connection is over or a signal came */
 
-	/* call.c */
-	Call *free_calls;
-	guint nfree_calls;
-	GQueue calls;                 /* waiting, oldest first */
+	/* request.c */
+	Request *free_requests;
+	guint nfree_requests;
+	GQueue requests;                 /* waiting, oldest first */
 	GQueue handles;               /* all there are: an unmount may leave some without their RELEASE */
 	GQueue interrupted;           /* those of them whose process got a signal */
 	guint watch;                  /* timer over both, 0 while there is nothing to watch */

@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <glib-unix.h>
 #include "libmagma/net/net.h"
-#include "mount.magma/call.h"
+#include "mount.magma/request.h"
 #include "mount.magma/device.h"
 #include "mount.magma/log.h"
 #include "mount.magma/ops.h"
@@ -262,7 +262,7 @@ static void run_init(Run *r, const MountOptions *opts, const char *dir, void (*r
 	r->m.loop = g_main_loop_new(r->m.ctx, FALSE);
 	r->m.trace = (MagmaTrace){ .on = opts->trace, .sink = log_trace };
 	r->m.scratch = g_byte_array_new();
-	g_queue_init(&r->m.calls);
+	g_queue_init(&r->m.requests);
 	g_queue_init(&r->m.handles);
 	g_queue_init(&r->m.interrupted);
 }
@@ -294,7 +294,7 @@ static void run_clear(Run *r)
 	m->ending = TRUE;
 	g_clear_pointer(&m->client, magma_client_free);
 	statfs_clear(m);
-	calls_clear(m);
+	requests_clear(m);
 	g_clear_pointer(&m->device, device_free);
 	if (m->se)
 		unmount_it(r);
