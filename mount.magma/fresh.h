@@ -5,8 +5,8 @@
 #include "mount.magma/mount.h"
 
 /* A lookup by thread tid found that; its reply is about to be sent. */
-void fresh_note(Mount *m, pid_t tid, const Inode *i, const MagmaAttr *a);
+void fresh_note(Mount *m, pid_t tid, const MagmaAttr *a);
 /* Thread tid asks something else. */
 static inline void fresh_drop(Mount *m, pid_t tid) { m->fresh[(guint)tid % G_N_ELEMENTS(m->fresh)].tid = 0; }
-/* Attributes for a GETATTR or ACCESS of i by tid, or NULL; they are good once. */
-const MagmaAttr *fresh_take(Mount *m, pid_t tid, const Inode *i);
+/* Attributes for a GETATTR or ACCESS of that flare by tid, or NULL; they are good once. */
+const MagmaAttr *fresh_take(Mount *m, pid_t tid, const MagmaFid *fid);

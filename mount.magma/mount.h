@@ -34,9 +34,8 @@ struct Mount {
 	/* fresh.c */
 	struct {
 		pid_t tid;            /* thread whose last request was a lookup */
-		const Inode *inode;   /* that found this; compared only */
 		gint64 answered;      /* monotonic */
-		MagmaAttr attr;
+		MagmaAttr attr;       /* of what it found */
 	} fresh[64];                  /* by tid: a power of two; a collision only costs a question */
 
 	/* ops_fs.c */

@@ -22,7 +22,7 @@ static void getattr_done(Request *k, int error, const MagmaAny *rep, GBytes *msg
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	Mount *m = mount_of(req);
-	const MagmaAttr *fresh = fi ? NULL : fresh_take(m, fuse_req_ctx(req)->pid, inode_of(&m->inodes, ino));
+	const MagmaAttr *fresh = fi ? NULL : fresh_take(m, fuse_req_ctx(req)->pid, &inode_of(&m->inodes, ino)->fid);
 	if (fresh) {
 		struct stat st;
 		attr_to_stat(fresh, &st);
@@ -115,7 +115,7 @@ void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
 	Mount *m = mount_of(req);
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	const MagmaAttr *fresh = fresh_take(m, ctx->pid, inode_of(&m->inodes, ino));
+	const MagmaAttr *fresh = fresh_take(m, ctx->pid, &inode_of(&m->inodes, ino)->fid);
 	if (fresh) {
 		const MagmaCred cred = { .uid = ctx->uid, .gid = ctx->gid };
 		int e = magma_perm_check(&cred, fresh->mode, fresh->uid, fresh->gid, (guint32)mask & (MAGMA_R | MAGMA_W | MAGMA_X));

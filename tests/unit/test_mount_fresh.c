@@ -5,28 +5,25 @@
 
 enum { T1 = 1000, T2 = 1000 + 64, T3 = 1001 };      /* T1 and T2 fall into one place */
 
-static Inode inodes[2];
 static MagmaAttr attrs[2];
 static Mount m;
 
 static void setup(void)
 {
 	m = (Mount){ 0 };
-	for (guint i = 0; i < 2; i++) {
-		inodes[i] = (Inode){ .fid.ino = 10 + i };
+	for (guint i = 0; i < 2; i++)
 		attrs[i] = (MagmaAttr){ .fid.ino = 10 + i, .size = i };
-	}
 }
 
 /* The machine may be slow: what is taken too late is NULL, which is right, but shows nothing. */
-static gboolean taken_at_once(pid_t noted, pid_t asked, guint inode, gboolean drop)
+static gboolean taken_at_once(pid_t noted, pid_t asked, guint flare, gboolean drop)
 {
 	for (guint tries = 0; tries < 1000; tries++) {
 		gint64 t = g_get_monotonic_time();
-		fresh_note(&m, noted, &inodes[0], &attrs[0]);
+		fresh_note(&m, noted, &attrs[0]);
 		if (drop)
 			fresh_drop(&m, asked);
-		const MagmaAttr *a = fresh_take(&m, asked, &inodes[inode]);
+		const MagmaAttr *a = fresh_take(&m, asked, &attrs[flare].fid);
 		if (a)
 			return TRUE;
 		if (g_get_monotonic_time() - t < 40)
@@ -39,7 +36,7 @@ static void test_good_once(void)
 {
 	setup();
 	g_assert_true(taken_at_once(T1, T1, 0, FALSE));
-	g_assert_null(fresh_take(&m, T1, &inodes[0]));
+	g_assert_null(fresh_take(&m, T1, &attrs[0].fid));
 }
 
 static void test_only_there(void)
@@ -55,18 +52,9 @@ static void test_only_there(void)
 static void test_not_late(void)
 {
 	setup();
-	fresh_note(&m, T1, &inodes[0], &attrs[0]);
+	fresh_note(&m, T1, &attrs[0]);
 	m.fresh[T1 % G_N_ELEMENTS(m.fresh)].answered -= 1000;
-	g_assert_null(fresh_take(&m, T1, &inodes[0]));
-}
-
-/* The memory of a forgotten inode may be another flare's now. */
-static void test_not_another(void)
-{
-	setup();
-	fresh_note(&m, T1, &inodes[0], &attrs[0]);
-	inodes[0].fid.ino = 99;
-	g_assert_null(fresh_take(&m, T1, &inodes[0]));
+	g_assert_null(fresh_take(&m, T1, &attrs[0].fid));
 }
 
 static void test_errors(void)
@@ -86,7 +74,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/mount/fresh/attributes_of_a_lookup_are_good_once", test_good_once);
 	g_test_add_func("/mount/fresh/not_for_another_thread_or_flare_or_after_another_question", test_only_there);
 	g_test_add_func("/mount/fresh/not_after_a_while", test_not_late);
-	g_test_add_func("/mount/fresh/not_for_a_flare_in_the_same_memory", test_not_another);
 	g_test_add_func("/mount/reply/no_code_of_ours_reaches_the_kernel", test_errors);
 	return g_test_run();
 }
