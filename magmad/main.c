@@ -82,7 +82,9 @@ static void on_ready(void *user, const char *refusal)
 	g_autoptr(GError) error = NULL;
 
 	if (refusal) {
-		fail(d, refusal);
+		gboolean auth = g_str_has_prefix(refusal, shell_close_text(MAGMA_CLOSE_AUTH));
+		g_autofree char *text = g_strconcat(refusal, auth ? ": the network has another secret key (-k, -K)" : NULL, NULL);
+		fail(d, text);
 		return;
 	}
 	if (!keep_identity(d, &error)) {
