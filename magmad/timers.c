@@ -77,7 +77,6 @@ static gboolean dispatch(GSource *source, GSourceFunc unused, gpointer data)
 {
 	Timers *t = ((TimerSource *)source)->timers;
 	gint64 now = g_get_monotonic_time();
-	g_autoptr(GSource) alive = g_source_ref(source);
 
 	for (guint n = 0; n < TIMERS_PER_TURN && t->heap->len; n++) {
 		Timer *x = t->heap->pdata[0];

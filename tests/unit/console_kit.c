@@ -108,7 +108,7 @@ static char *plain(const char *p, gsize n)
 char *kit_wait(Peer *p, const char *text)
 {
 	for (gint64 since = g_get_monotonic_time();; turn(since)) {
-		char *at = g_strstr_len(p->in->str + p->seen, p->in->len - p->seen, text);
+		char *at = memmem(p->in->str + p->seen, p->in->len - p->seen, text, strlen(text));      /* there may be NULs before it */
 		if (at) {
 			char *out = plain(p->in->str + p->seen, at + strlen(text) - p->in->str - p->seen);
 			p->seen = at + strlen(text) - p->in->str;

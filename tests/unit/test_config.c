@@ -1,12 +1,16 @@
 /* What magmad reads from files: its configuration, and the identity in a storage folder; what a folder counts as; and the timers of the shell. */
 #include "magmad/config.h"
 #include "magmad/identity.h"
+#include "magmad/notify.h"
 #include "magmad/timers.h"
 #include "libmagma/base/err.h"
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* ---- the configuration ---- */
@@ -291,6 +295,36 @@ static void a_heap_of_random_timers_empties(void)
 	timers_free(t);
 }
 
+/* ---- readiness ---- */
+
+static void assert_notified(const char *name, const struct sockaddr_un *at, socklen_t len)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char got[64] = "";
+
+	g_assert_cmpint(bind(fd, (const struct sockaddr *)at, len), ==, 0);
+	g_assert_true(g_setenv("NOTIFY_SOCKET", name, TRUE));
+	notify_send("READY=1\n");
+	g_assert_cmpint(recv(fd, got, sizeof got - 1, MSG_DONTWAIT), ==, 8);
+	g_assert_cmpstr(got, ==, "READY=1\n");
+	g_unsetenv("NOTIFY_SOCKET");
+	notify_send("READY=1\n");
+	g_assert_cmpint(recv(fd, got, sizeof got - 1, MSG_DONTWAIT), ==, -1);
+	close(fd);
+}
+
+static void systemd_is_told_by_path_and_by_abstract_name(Folder *f, gconstpointer unused)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	g_autofree char *path = in_folder(f, "f"), *name = g_strdup_printf("@magma-test-%d-%u", (int)getpid(), g_random_int());
+
+	g_strlcpy(at.sun_path, path, sizeof at.sun_path);
+	assert_notified(path, &at, sizeof at);
+	memset(at.sun_path, 0, sizeof at.sun_path);
+	memcpy(at.sun_path + 1, name + 1, strlen(name) - 1);
+	assert_notified(name, &at, offsetof(struct sockaddr_un, sun_path) + strlen(name));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -306,5 +340,6 @@ int main(int argc, char **argv)
 	WITH_FOLDER("/identity/undoing_a_first_start_leaves_what_was_there", undoing_a_first_start_leaves_what_was_there);
 	g_test_add_func("/timers/they_go_off_in_order_and_cancelled_ones_never", timers_go_off_in_order_and_cancelled_ones_never);
 	g_test_add_func("/timers/a_heap_of_random_timers_empties", a_heap_of_random_timers_empties);
+	WITH_FOLDER("/notify/systemd_is_told_by_path_and_by_abstract_name", systemd_is_told_by_path_and_by_abstract_name);
 	return g_test_run();
 }
