@@ -324,6 +324,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "magmad: %s\n", error->message);
 		return 1;
 	}
+	/* SIGHUP reads it again, and the background is not where we were called */
+	if (options_given(o, OPT_CONFIG)) {
+		g_autofree char *file = g_canonicalize_filename(options_text(o, OPT_CONFIG), NULL);
+		options_set(o, OPT_CONFIG, file, OPTION_LINE, "-c", NULL);
+	}
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	raise_file_limit();

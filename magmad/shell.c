@@ -3,6 +3,7 @@
 #include "magmad/log.h"
 #include "magmad/store/diskstore.h"
 #include "magmad/timers.h"
+#include "libmagma/base/err.h"
 #include "libmagma/net/net.h"
 #include <errno.h>
 #include <string.h>
@@ -162,6 +163,8 @@ static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean
 	port->is_node = is_node;
 	port->net = magma_net_new(shell->ctx, &addr, &cfg, &ops, port, error);
 	explicit_bzero(&cfg, sizeof cfg);
+	if (!port->net && error)
+		g_prefix_error(error, "%s", g_error_matches(*error, MAGMA_ERROR, EADDRNOTAVAIL) ? "-i gives no address of this host: " : "cannot listen: ");
 	return port->net != NULL;
 }
 
