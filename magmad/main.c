@@ -238,9 +238,9 @@ static gboolean serve(Daemon *d, GError **error)
 		g_source_remove(signals[i]);
 	if (d->failure)
 		g_set_error_literal(error, MAGMA_ERROR, EIO, d->failure);
-	else if (!d->ready)
+	else if (d->first && !d->ready)
 		g_set_error_literal(error, MAGMA_ERROR, EINTR, "stopped before it was ready");
-	return d->failure == NULL && d->ready;
+	return d->failure == NULL && (d->ready || !d->first);
 }
 
 /* Everything down again, in the reverse order; a first start that never served leaves nothing. */

@@ -287,10 +287,24 @@ static gboolean run_line(ConsoleSession *s, const char *text)
 	return done;
 }
 
+/* Behind the answer to the timing mark that follows ^C: until then telnet throws away what comes. */
+static void tell_interrupted(ConsoleSession *s)
+{
+	s->interrupted = FALSE;
+	if (s->busy)
+		session_error(s, NULL, EINTR, "interrupted");
+	else
+		session_stream(s, "\n", 1);
+	s->busy = FALSE;
+	session_prompt(s);
+}
+
 void session_pump(ConsoleSession *s)
 {
 	guint n = 0;
 
+	if (s->interrupted && !s->ending)
+		tell_interrupted(s);
 	for (; n < LINES_PER_TURN && !s->busy && !s->ending && s->lines.length && backlog(s) < SESSION_OUT_MAX; n++) {
 		char *text = g_queue_pop_head(&s->lines);
 		s->lines_bytes -= text ? strlen(text) + 1 : 1;
@@ -371,14 +385,8 @@ static void on_interrupt(void *user)
 		s->asking = FALSE;
 		telnet_hide(&s->telnet, FALSE);
 	}
-	if (s->busy) {
-		task_detach(s);
-		s->busy = FALSE;
-		session_error(s, NULL, EINTR, "interrupted");
-	} else {
-		session_stream(s, "\n", 1);
-	}
-	session_prompt(s);
+	task_detach(s);
+	s->interrupted = TRUE;
 }
 
 static void on_eof(void *user)

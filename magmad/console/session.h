@@ -39,6 +39,7 @@ struct ConsoleSession {
 	gsize out_at;                 /* sent so far */
 	gboolean logged_in, asking, asking_json, json, busy;
 	gboolean ending;              /* closes when what is queued has been sent */
+	gboolean interrupted;         /* ^C came: to be told when the input it came with has been read */
 	gboolean eof, dead;
 	guint tries;
 	gint64 opened;
