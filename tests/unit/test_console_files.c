@@ -222,11 +222,11 @@ static void cd_and_pwd_go_by_the_directories_there_are(void)
 {
 	Peer *p = logged_in();
 
-	g_autofree char *moved = kit_ask(p, "cd docs");
+	assert_says(p, "cd docs", "");
 	assert_says(p, "pwd", "\n/docs\n\n");
 	assert_says(p, "cd readme.txt", "\n/docs/readme.txt: Not a directory\n\n");
 	assert_says(p, "cd nowhere", "\n/docs/nowhere: No such file or directory\n\n");
-	g_autofree char *up = kit_ask(p, "cd ..");
+	assert_says(p, "cd ..", "");
 	assert_says(p, "pwd -j", "\n{\"ok\":true,\"path\":\"/\"}\n\n");
 	kit_close(p);
 }
