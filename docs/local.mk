@@ -1,3 +1,5 @@
+# Documents that are shipped, and manual pages.
+EXTRA_DIST += docs/architecture.md docs/testing.md docs/performance.md
 # docs/protocol.md has parts made from the table of operations; a unit test of proto says when they are old: make protocol-doc
 dist_doc_DATA += docs/protocol.md
 EXTRA_PROGRAMS += docs/protocol-table

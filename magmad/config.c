@@ -92,7 +92,7 @@ static gboolean read_file(int fd, const char *file, char **text, gsize *len, GEr
 static gboolean load_fd(Options *o, int fd, const char *file, GError **error)
 {
 	g_autofree char *text = NULL;
-	gsize len;
+	gsize len = 0;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)

@@ -11,7 +11,7 @@
 /* The write end of the pipe to the parent; -1: in the foreground. A process has one parent. */
 static int to_parent = -1;
 
-/* The child's one message: 'R' or 'F', then the line. */
+/* The child's one message: 'R' for ready, or the digit of its exit status; then the line. */
 static void parent_waits(int fd, pid_t child)
 {
 	char buf[2048];
@@ -32,9 +32,9 @@ static void parent_waits(int fd, pid_t child)
 		fflush(stdout);
 		_exit(0);
 	}
-	if (have && buf[0] == 'F') {
+	if (have && g_ascii_isdigit(buf[0])) {
 		fprintf(stderr, "%s\n", buf + 1);
-		_exit(1);
+		_exit(buf[0] - '0');
 	}
 	waitpid(child, &status, 0);
 	if (WIFSIGNALED(status))
@@ -97,10 +97,10 @@ void daemonise_ready(const char *line)
 	fflush(stdout);
 }
 
-void daemonise_refused(const char *line)
+void daemonise_refused(const char *line, int status)
 {
 	if (to_parent >= 0)
-		tell_parent('F', line);
+		tell_parent((char)('0' + status), line);
 	else
 		fprintf(stderr, "%s\n", line);
 }

@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define GROUP "volcano"
+#define GROUP "volcano"               /* beside it the file has the store's group, with the format */
+#define CONF "volcano.conf"
 #define IDENTITY_MAX 65536
 
 Identity *identity_new(void) { return g_new0(Identity, 1); }
@@ -25,7 +26,7 @@ void identity_free(Identity *id)
 
 static gboolean bad(GError **error, const char *file, const char *key)
 {
-	g_set_error(error, MAGMA_ERROR, EINVAL, "%s: the key '%s' is missing or damaged", file, key);
+	g_set_error(error, MAGMA_ERROR, EBADMSG, "%s: the key '%s' is missing or damaged", file, key);
 	return FALSE;
 }
 
@@ -98,13 +99,11 @@ static gboolean get_pending(GKeyFile *kf, const char *file, Identity *id, GError
 
 static gboolean check_format(GKeyFile *kf, const char *file, GError **error)
 {
-	g_autoptr(GError) e = NULL;
-	guint64 format = g_key_file_get_uint64(kf, "store", "format", &e);      /* the store's own key (store/layout.c) */
+	g_autofree char *text = g_key_file_get_string(kf, "store", "format", NULL);
+	guint64 format;
 
-	if (e || !format) {
-		g_set_error(error, MAGMA_ERROR, EINVAL, "%s: [store] format is missing or no number", file);
-		return FALSE;
-	}
+	if (!text || !g_ascii_string_to_unsigned(text, 10, 1, G_MAXUINT64, &format, NULL))
+		return bad(error, file, "format");
 	if (format > DISKSTORE_FORMAT) {
 		g_set_error(error, MAGMA_ERROR, EPROTO, "%s: the folder has format %" G_GUINT64_FORMAT ", this magmad knows up to %d: start a newer magmad", file, format,
 			DISKSTORE_FORMAT);
@@ -121,7 +120,7 @@ Identity *identity_parse(const char *file, const char *text, gsize len, GError *
 	guint64 port, bandwidth, copies;
 
 	if (len == 0 || !g_key_file_load_from_data(kf, text, len, G_KEY_FILE_NONE, NULL)) {
-		g_set_error(error, MAGMA_ERROR, EINVAL, "%s: is damaged", file);
+		g_set_error(error, MAGMA_ERROR, EBADMSG, "%s: is damaged", file);
 		return NULL;
 	}
 	if (!check_format(kf, file, error)
@@ -179,7 +178,7 @@ static void set_errno(GError **error, const char *what, const char *path)
 
 Identity *identity_load(const char *dir, GError **error)
 {
-	g_autofree char *file = g_build_filename(dir, "volcano.conf", NULL);
+	g_autofree char *file = g_build_filename(dir, CONF, NULL);
 	g_autofree char *text = g_malloc(IDENTITY_MAX);
 	struct stat st;
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -234,8 +233,8 @@ static gboolean sync_dir(const char *dir)
 
 gboolean identity_save(const Identity *id, const char *dir, GError **error)
 {
-	g_autofree char *file = g_build_filename(dir, "volcano.conf", NULL);
-	g_autofree char *temp = g_build_filename(dir, "volcano.conf.new", NULL);
+	g_autofree char *file = g_build_filename(dir, CONF, NULL);
+	g_autofree char *temp = g_build_filename(dir, CONF ".new", NULL);
 	g_autofree char *text = identity_format(id);
 	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	gboolean ok = fd >= 0 && fchmod(fd, 0600) == 0 && write_whole(fd, text, strlen(text));
@@ -251,29 +250,52 @@ gboolean identity_save(const Identity *id, const char *dir, GError **error)
 	return ok;
 }
 
+static gboolean is_empty_dir(const char *path)
+{
+	g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
+
+	return d && !g_dir_read_name(d);
+}
+
+/* A first start that was cut off before it wrote who it is has left the layout of an empty store at most: no more than nothing. */
+static FolderState name_means(const char *dir, const char *name)
+{
+	g_autofree char *path = g_build_filename(dir, name, NULL);
+	g_autoptr(GKeyFile) kf = g_key_file_new();
+
+	if (g_str_equal(name, CONF))
+		return g_key_file_load_from_file(kf, path, G_KEY_FILE_NONE, NULL) && !g_key_file_has_group(kf, GROUP) ? FOLDER_EMPTY : FOLDER_VOLCANO;
+	if (g_str_equal(name, "lock") || g_str_equal(name, "lost+found") || g_str_equal(name, CONF ".new") || g_str_has_prefix(name, "state.db"))
+		return FOLDER_EMPTY;
+	if (g_str_equal(name, "journal") || g_str_equal(name, "content"))
+		return is_empty_dir(path) ? FOLDER_EMPTY : FOLDER_FOREIGN;
+	return FOLDER_FOREIGN;
+}
+
 FolderState folder_look(const char *dir, GError **error)
 {
-	g_autofree char *file = g_build_filename(dir, "volcano.conf", NULL);
+	FolderState state = FOLDER_EMPTY;
 	struct stat st;
 
-	if (lstat(dir, &st) < 0) {
-		if (errno == ENOENT)
-			return FOLDER_MISSING;
-		set_errno(error, "", dir);
-		return FOLDER_ERROR;
-	}
-	if (lstat(file, &st) == 0)
-		return FOLDER_VOLCANO;
-	g_autoptr(GError) e = NULL;
-	g_autoptr(GDir) d = g_dir_open(dir, 0, &e);
+	if (stat(dir, &st) < 0 && errno == ENOENT)
+		return FOLDER_MISSING;
+	g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
 	if (!d) {
 		set_errno(error, "", dir);
 		return FOLDER_ERROR;
 	}
-	for (const char *name; (name = g_dir_read_name(d));)
-		if (!g_str_equal(name, "lock") && !g_str_equal(name, "lost+found"))
-			return FOLDER_FOREIGN;
-	return FOLDER_EMPTY;
+	for (const char *name; state != FOLDER_VOLCANO && (name = g_dir_read_name(d));) {
+		FolderState s = name_means(dir, name);
+		state = s == FOLDER_EMPTY ? state : s;
+	}
+	return state;
+}
+
+void folder_prepare(const char *dir)
+{
+	g_autofree char *file = g_build_filename(dir, CONF, NULL);
+
+	unlink(file);
 }
 
 /* Everything below path; never across a symbolic link. */
@@ -295,14 +317,31 @@ static void remove_tree(const char *path)
 	rmdir(path);
 }
 
-void folder_undo(const char *dir, gboolean was_missing)
+char *folder_first_missing(const char *dir)
 {
-	static const char *const ours[] = { "journal", "content", "state.db", "state.db-wal", "state.db-shm", "state.db-journal", "volcano.conf.new", "volcano.conf", "lock" };
+	g_autofree char *path = g_strdup(dir), *missing = NULL;
+
+	while (access(path, F_OK) < 0 && errno == ENOENT && !g_str_equal(path, "/")) {
+		char *up = g_path_get_dirname(path);
+		g_free(missing);
+		missing = path;
+		path = up;
+	}
+	return g_steal_pointer(&missing);
+}
+
+void folder_undo(const char *dir, const char *first_missing)
+{
+	static const char *const ours[] = { "journal", "content", "state.db", "state.db-wal", "state.db-shm", "state.db-journal", CONF ".new", CONF, "lock" };
+	g_autofree char *path = g_strdup(dir);
 
 	for (guint i = 0; i < G_N_ELEMENTS(ours); i++) {
-		g_autofree char *path = g_build_filename(dir, ours[i], NULL);
-		remove_tree(path);
+		g_autofree char *child = g_build_filename(dir, ours[i], NULL);
+		remove_tree(child);
 	}
-	if (was_missing)
-		rmdir(dir);
+	while (first_missing && rmdir(path) == 0 && !g_str_equal(path, first_missing)) {
+		char *up = g_path_get_dirname(path);
+		g_free(path);
+		path = up;
+	}
 }

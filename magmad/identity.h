@@ -1,4 +1,4 @@
-/* DIR/volcano.conf: what a storage folder knows of the volcano it belongs to. Its being there is what makes a folder a volcano's. */
+/* DIR/volcano.conf, group [volcano]: what a storage folder knows of the volcano it belongs to. Its being there is what makes a folder a volcano's. */
 #pragma once
 #include <glib.h>
 #include "libmagma/base/addr.h"
@@ -19,12 +19,12 @@ typedef struct {
 
 typedef enum {
 	FOLDER_MISSING, FOLDER_EMPTY,
-	FOLDER_VOLCANO,               /* has a volcano.conf */
+	FOLDER_VOLCANO,               /* has a volcano.conf that says whose it is */
 	FOLDER_FOREIGN,               /* has something else */
 	FOLDER_ERROR
 } FolderState;
 
-/* Looks, touches nothing. A lock file, and the lost+found of a file system of its own, do not count. */
+/* Looks, touches nothing. A lock file, the lost+found of a file system of its own, and what a first start cut off very early leaves, do not count. */
 FolderState folder_look(const char *dir, GError **error);
 
 Identity *identity_new(void);
@@ -37,5 +37,9 @@ gboolean identity_save(const Identity *id, const char *dir, GError **error);
 /* The two without the file: for tests and the fuzzer. */
 Identity *identity_parse(const char *file, const char *text, gsize len, GError **error);
 char *identity_format(const Identity *id);
-/* After a first start that failed: removes what it made in a folder that was empty, and the folder if it was missing. */
-void folder_undo(const char *dir, gboolean was_missing);
+/* Before the store is made in a folder that counts as empty. */
+void folder_prepare(const char *dir);
+/* The highest folder on the way to dir that is not there yet; NULL: dir is there. To free. dir is absolute. */
+char *folder_first_missing(const char *dir);
+/* After a first start that failed: removes what it made in a folder that was empty, and the folders down from first_missing (may be NULL). */
+void folder_undo(const char *dir, const char *first_missing);

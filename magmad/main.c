@@ -33,7 +33,9 @@ typedef struct {
 	Shell *shell;
 	Console *console;
 	int lock_fd;
-	gboolean first, was_missing;  /* this start made the folder a volcano's */
+	gboolean first;               /* this start makes the folder a volcano's */
+	char *first_missing;          /* the highest folder it made on the way there */
+	gboolean wrong;               /* the command line is what is wrong */
 	gboolean ready;
 	char *failure;                /* why it ends, when not by wish */
 } Daemon;
@@ -166,11 +168,11 @@ static gboolean take_folder(Daemon *d, GError **error)
 		return FALSE;
 	}
 	if (state != FOLDER_VOLCANO) {
-		d->first = TRUE;
-		d->was_missing = state == FOLDER_MISSING;
 		if (!(d->id = plan_first(d->options, d->dir, error)))
 			return FALSE;
-		if (d->was_missing && g_mkdir_with_parents(d->dir, 0700) < 0) {
+		d->first = TRUE;
+		d->first_missing = folder_first_missing(d->dir);
+		if (d->first_missing && g_mkdir_with_parents(d->dir, 0700) < 0) {
 			int code = errno;
 			g_set_error(error, MAGMA_ERROR, code, "cannot make the folder %s: %s", d->dir, g_strerror(code));
 			return FALSE;
@@ -193,6 +195,8 @@ static gboolean open_store(Daemon *d, GError **error)
 {
 	DiskStoreConfig cfg = { .dir = d->dir, .cache_bytes = CACHE_BYTES, .trace = &d->trace, .lock_fd = dup(d->lock_fd) };
 
+	if (d->first)
+		folder_prepare(d->dir);
 	if (d->first && (!diskstore_create(d->dir, error) || !identity_save(d->id, d->dir, error)))
 		return FALSE;
 	d->store = diskstore_open(&cfg, error);
@@ -216,8 +220,10 @@ static gboolean open_network(Daemon *d, GError **error)
 
 static gboolean serve(Daemon *d, GError **error)
 {
-	if (!take_folder(d, error))
+	if (!take_folder(d, error)) {
+		d->wrong = error && *error && (*error)->code == EINVAL;
 		return FALSE;
+	}
 	log_open(options_number(d->options, OPT_DAEMON) ? LOG_TO_SYSLOG : LOG_TO_STDERR, d->id->name);
 	if (!open_store(d, error) || !open_network(d, error))
 		return FALSE;
@@ -251,13 +257,14 @@ static void end(Daemon *d)
 	else if (d->store)
 		diskstore_close(d->store);
 	if (undo)
-		folder_undo(d->dir, d->was_missing);
+		folder_undo(d->dir, d->first_missing);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
 	if (d->loop)
 		g_main_loop_unref(d->loop);
 	identity_free(d->id);
 	g_free(d->failure);
+	g_free(d->first_missing);
 	g_free(d->dir);
 }
 
@@ -271,12 +278,12 @@ static int run(Options *o)
 	gboolean ok = serve(&d, &error), was_ready = d.ready;
 	if (!ok) {
 		g_autofree char *line = g_strdup_printf("magmad: %s", error->message);
-		status = error->code == EINVAL && !was_ready ? 2 : 1;
+		status = d.wrong ? 2 : 1;
 		if (was_ready)
 			log_error("%s", error->message);
 		end(&d);
 		if (!was_ready)
-			daemonise_refused(line);
+			daemonise_refused(line, status);
 	} else {
 		end(&d);
 	}

@@ -29,11 +29,8 @@ struct Shell {
 	Volcano *volcano;
 	Port flare, node;
 	GHashTable *sessions;         /* Session *, owned */
-	GSource *turn_end;
 	ShellOps ops;
 };
-
-typedef struct { GSource base; Shell *shell; } TurnEnd;
 
 void session_set_volcano_data(Session *s, void *data) { s->volcano_data = data; }
 void *session_volcano_data(Session *s) { return s->volcano_data; }
@@ -161,31 +158,6 @@ static const VolcanoIo IO = {
 	.timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
 };
 
-static gboolean turn_end_prepare(GSource *source, gint *timeout)
-{
-	Shell *shell = ((TurnEnd *)source)->shell;
-
-	*timeout = -1;
-	diskstore_flush(shell->store);
-	magma_net_flush(shell->node.net);
-	magma_net_flush(shell->flare.net);
-	return FALSE;
-}
-
-static gboolean turn_end_dispatch(GSource *source, GSourceFunc unused, gpointer data) { return G_SOURCE_CONTINUE; }
-
-static void turn_end_attach(Shell *shell)
-{
-	static GSourceFuncs funcs = { .prepare = turn_end_prepare, .dispatch = turn_end_dispatch };
-
-	shell->turn_end = g_source_new(&funcs, sizeof(TurnEnd));
-	((TurnEnd *)shell->turn_end)->shell = shell;
-	g_source_set_name(shell->turn_end, "turn end");
-	/* Behind every source of the default priority. Where one of those is ready already it is not asked, but then the loop does not sleep either. */
-	g_source_set_priority(shell->turn_end, G_PRIORITY_DEFAULT + 1);
-	g_source_attach(shell->turn_end, shell->ctx);
-}
-
 static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean is_node, const MagmaTrace *trace, GError **error)
 {
 	static const MagmaNetOps ops = { on_open, on_message, on_close };
@@ -223,7 +195,6 @@ Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, const Magm
 	shell->timers = timers_new(ctx);
 	if (!port_open(shell, &shell->flare, id, FALSE, trace, error) || !port_open(shell, &shell->node, id, TRUE, trace, error))
 		return NULL;
-	turn_end_attach(shell);
 	shell->volcano = make_volcano(shell, id, trace);
 	return g_steal_pointer(&shell);
 }
@@ -242,10 +213,6 @@ void shell_free(Shell *s)
 {
 	if (!s)
 		return;
-	if (s->turn_end) {
-		g_source_destroy(s->turn_end);
-		g_source_unref(s->turn_end);
-	}
 	volcano_free(s->volcano);
 	s->volcano = NULL;
 	magma_net_free(s->flare.net);

@@ -1,9 +1,8 @@
 /* The thin shell around the core (VolcanoIo): UDP sockets of the two ports, timers, clocks, randomness, the log. Loop thread only.
  *
- * Order within a turn of the loop, which keeps an operation to one turn: sockets are dispatched (messages evaluated, transactions committed); then, in the
- * prepare phase before the loop sleeps, the store's source writes the journal and calls on_acked, so that replies are queued; then the sockets' sources send
- * them. The store is opened before the shell, so that its source of the same priority comes first; and a source of the shell, behind both, flushes store
- * and sockets once more, for what was queued the other way round. */
+ * Order within a turn of the loop, which keeps an operation to one turn: sockets are dispatched (messages evaluated, transactions committed); then, before
+ * the loop sleeps, the store's source, of a higher priority than all others, writes the journal in its prepare and calls on_acked, so that replies are
+ * queued; then the sockets' sources send them in theirs. */
 #pragma once
 #include <glib.h>
 #include "magmad/core/volcano.h"

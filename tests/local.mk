@@ -9,4 +9,6 @@ include tests/unit/console.mk
 include tests/unit/mount.mk
 include tests/sim/local.mk
 include tests/fuzz/local.mk
-EXTRA_DIST +=
+EXTRA_DIST += tests/run
+include tests/system/local.mk
+include tests/bench/local.mk

@@ -8,8 +8,7 @@
 
 #define START_TIMEOUT_MS 4500
 #define CALL_TIMEOUT_MS 60000
-/* For the answers to the goodbyes. */
-#define GOODBYE_WAIT SECOND
+#define GOODBYE_TIMEOUT_MS 1000
 
 guint64 client_random_id(void)
 {
@@ -182,6 +181,8 @@ MagmaClient *magma_client_new(GMainContext *ctx, const MagmaClientConfig *cfg, G
 		c->cfg.start_timeout_ms = START_TIMEOUT_MS;
 	if (!c->cfg.call_timeout_ms)
 		c->cfg.call_timeout_ms = CALL_TIMEOUT_MS;
+	if (!c->cfg.goodbye_timeout_ms)
+		c->cfg.goodbye_timeout_ms = GOODBYE_TIMEOUT_MS;
 	c->tick_at = NEVER;
 	c->id = client_random_id();
 	c->peers = g_hash_table_new(NULL, NULL);
@@ -203,7 +204,7 @@ static void on_goodbye(void *user, int error, const MagmaAny *rep, GBytes *msg) 
 /* Our sockets alone, without the context: its other sources are not ours to run. */
 static void goodbye_wait(MagmaClient *c)
 {
-	MagmaTime end = magma_net_now() + GOODBYE_WAIT;
+	MagmaTime end = magma_net_now() + c->cfg.goodbye_timeout_ms * MS;
 
 	while (c->all_calls.length) {
 		struct pollfd fds[2];
@@ -230,7 +231,7 @@ static void say_goodbye(MagmaClient *c)
 			call_new(c, TO_SESSION, p, MAGMA_OP_goodbye, NULL, &req, NULL, on_goodbye, NULL);
 	}
 	/* called from inside an answer, the sockets are in use further up: no waiting then */
-	if (c->entered == 1)
+	if (c->entered == 1 && !c->cfg.no_wait)
 		goodbye_wait(c);
 	call_cancel_all(c, ECANCELED);
 	for (guint i = 0; i < G_N_ELEMENTS(c->net); i++)

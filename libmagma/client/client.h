@@ -17,6 +17,8 @@ typedef struct {
 	gboolean proxy;               /* speak to the first host that answers only; chosen by itself per volcano that cannot be reached */
 	guint start_timeout_ms;       /* 0: 4500: "said within 5 s" */
 	guint call_timeout_ms;        /* a request nobody answers fails with EIO after that; 0: 60000 */
+	guint goodbye_timeout_ms;     /* how long magma_client_free may wait for the answers to its goodbyes; 0: 1000 */
+	gboolean no_wait;             /* magma_client_free does not wait for the goodbyes to be answered: for a client that shares its thread with a volcano */
 	const MagmaTrace *trace;
 } MagmaClientConfig;
 

@@ -31,6 +31,7 @@ struct MagmaNet {
 	gboolean more;                /* a flush ended by its bound, not for want of datagrams */
 	MagmaTime now;                /* of the datagrams being fed */
 	guint entered;                /* depth of calls into the endpoint: freeing waits for 0 */
+	gboolean turning;             /* in dispatch: a callback that runs the context again gets no turn of this socket */
 	gboolean dead;
 };
 
@@ -206,7 +207,7 @@ static gboolean source_prepare(GSource *base, gint *timeout)
 	MagmaNet *net = ((NetSource *)base)->net;
 
 	*timeout = -1;
-	if (net->dead)
+	if (net->dead || net->turning)
 		return FALSE;
 	enter(net);
 	MagmaTime now = magma_net_now();
@@ -227,7 +228,7 @@ static gboolean source_check(GSource *base)
 {
 	MagmaNet *net = ((NetSource *)base)->net;
 
-	return !net->dead && (g_source_query_unix_fd(base, net->tag) != 0 || magma_endpoint_deadline(net->ep) <= magma_net_now());
+	return !net->dead && !net->turning && (g_source_query_unix_fd(base, net->tag) != 0 || magma_endpoint_deadline(net->ep) <= magma_net_now());
 }
 
 static gboolean source_dispatch(GSource *base, GSourceFunc callback, gpointer data)
@@ -235,7 +236,9 @@ static gboolean source_dispatch(GSource *base, GSourceFunc callback, gpointer da
 	MagmaNet *net = ((NetSource *)base)->net;
 
 	enter(net);
+	net->turning = TRUE;
 	turn(net, g_source_query_unix_fd(base, net->tag));
+	net->turning = FALSE;
 	leave(net);
 	return G_SOURCE_CONTINUE;
 }
@@ -265,6 +268,8 @@ MagmaNet *magma_net_new(GMainContext *ctx, const MagmaAddr *bind, const MagmaXpo
 	net->source->net = net;
 	g_source_set_name(&net->source->base, "magma net");
 	net->tag = g_source_add_unix_fd(&net->source->base, sock_fd(sock), G_IO_IN);
+	/* not to recurse (see turning), but so that GLib does not take the descriptor out of its poll and back at each dispatch: two writes and a read */
+	g_source_set_can_recurse(&net->source->base, TRUE);
 	g_source_attach(&net->source->base, ctx);
 	return net;
 }

@@ -1,5 +1,5 @@
 /* Sockets and event loop under sessions: the only place in libmagma that touches either. One MagmaNet is one UDP socket with its endpoint,
- * living on one GMainContext; all functions from that context's thread. */
+ * living on one GMainContext; all functions from that context's thread. Callbacks may call any of these functions, magma_net_free too, but not run the context. */
 #pragma once
 #include <glib.h>
 #include "libmagma/xport/xport.h"

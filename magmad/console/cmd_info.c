@@ -318,7 +318,7 @@ gboolean cmd_print_debug(ConsoleSession *s, char **args)
 		return TRUE;
 	}
 	for (guint i = 0; i < CHANNELS_COUNT; i++)
-		g_string_append_printf(out, "  %c [%c] %s\n", CHANNELS[i].letter, channel_on(s, &CHANNELS[i]) ? '*' : ' ', CHANNELS[i].name);
+		g_string_append_printf(out, "%c [%c] %s\n", CHANNELS[i].letter, channel_on(s, &CHANNELS[i]) ? '*' : ' ', CHANNELS[i].name);
 	session_answer(s, out->str);
 	return TRUE;
 }

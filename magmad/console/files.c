@@ -105,7 +105,7 @@ static void on_started(void *user, const GError *error)
 void files_enter(Files *f, void (*done)(void *user, MagmaClient *client, const char *refusal), void *user)
 {
 	Waiter w = { done, user };
-	MagmaClientConfig cfg = { .hosts = &f->flare, .nhosts = 1, .trace = f->trace };
+	MagmaClientConfig cfg = { .hosts = &f->flare, .nhosts = 1, .no_wait = TRUE, .trace = f->trace };
 	g_autoptr(GError) error = NULL;
 
 	if (f->idle) {

@@ -438,6 +438,6 @@ void coord_settle_now(Volcano *v)
 
 void coord_tick(Volcano *v)
 {
-	if (g_hash_table_size(v->commits))
+	if (g_hash_table_size(v->commits) && !move_frozen(v, NULL))
 		coord_settle_now(v);
 }

@@ -210,7 +210,10 @@ struct Volcano {
 	GHashTable *all_ops;          /* set of Op *: volcano_free ends them */
 	guint64 tombstones;
 	VolcanoStats stats;
-	Move *move;
+	Move *move;                   /* a slice of ours on its way out; NULL: none */
+	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
+	Op *move_in_ready;
+	gboolean planning;
 	gpointer members;
 };
 
@@ -377,11 +380,13 @@ void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void
 void members_start(Volcano *v);
 void members_tick(Volcano *v);
 void members_clear(Volcano *v);
-/* move.c */
+/* move_out.c, move_in.c */
 void move_follow(Volcano *v, Txn *t);
 gboolean move_frozen(Volcano *v, const MagmaKey *k);
 void move_content_changed(Volcano *v, const MagmaFid *fid);
 void move_tick(Volcano *v);
+void move_ignore(void *user, int error);
+gboolean move_is(Volcano *v, const MagmaMove *m);      /* is m the move that is running here? */
 void move_clear(Volcano *v);
 void move_map_changed(Volcano *v);                    /* the map may tell this volcano to hand a slice over, or that it is done */
 void move_plan(Volcano *v);                           /* coordinator: a volcano without a slice gets one */

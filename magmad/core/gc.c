@@ -200,7 +200,7 @@ static void clean_some(Volcano *v)
 
 void gc_tick(Volcano *v)
 {
-	if (v->gc_running || !v->serving)
+	if (v->gc_running || !v->serving || move_frozen(v, NULL))
 		return;
 	if (g_hash_table_size(v->orphans) && !v->syncing_orphans && core_now(v) - v->started > OPEN_GRACE) {
 		v->syncing_orphans = TRUE;

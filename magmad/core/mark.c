@@ -534,6 +534,10 @@ void handle_settle(Op *op)
 	MagmaReader r = magma_reader(q->marks.data, q->marks.len);
 	struct magma_rep_settle rep = { .marks = q->marks };
 
+	if (move_frozen(op->v, NULL)) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
 	while (r.left && !r.error) {
 		guint64 hi = magma_get_u64(&r), lo = magma_get_u64(&r);
 		MagmaFid target = magma_get_fid(&r);
@@ -566,9 +570,9 @@ static void step_resolved(Op *op)
 	Asking *a = op->data;
 	Mark *m = mark_find(op->v, a->hi, a->lo, a->ino, a->kind);
 
-	if (m && settle_one(op, m, op->hdr.flags) == WAIT)
+	if (m && !move_frozen(op->v, NULL) && settle_one(op, m, op->hdr.flags) == WAIT)
 		return;
-	op->done = TRUE;
+	op_drop(op);
 }
 
 static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -597,6 +601,8 @@ static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
 
 void mark_tick(Volcano *v)
 {
+	if (move_frozen(v, NULL))
+		return;
 	MagmaTime now = core_now(v);
 	GHashTableIter it;
 	gpointer key;

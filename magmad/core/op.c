@@ -328,6 +328,8 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 		MAGMA_TRACE(v->trace, peer->is_node ? 'V' : 'F', "%s", line);
 	}
 	core_enter(v);
+	if (v->map && h.epoch > v->map->epoch)
+		members_fetch_map(v);
 	if (h.kind == MAGMA_REPLY) {
 		if (peer->is_node && !call_relay(v, &h, msg))
 			call_reply(v, peer, &h, &any, msg);

@@ -115,6 +115,7 @@ static void converted(void *user, int error)
 		row->content = CONTENT_FILE;
 		draft_dirty(d, &fid, TRUE);
 		draft_commit(g_steal_pointer(&d));
+		move_content_changed(v, &fid);
 	}
 	content_end(v, fid.ino);
 	if (error)

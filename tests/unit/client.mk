@@ -1,0 +1,12 @@
+check_PROGRAMS += tests/unit/test_secret tests/unit/test_net tests/unit/test_client
+TESTS += tests/unit/test_secret tests/unit/test_net tests/unit/test_client
+tests_unit_test_secret_SOURCES = tests/unit/test_secret.c
+tests_unit_test_secret_LDADD = $(UNIT_LIBS)
+tests_unit_test_net_SOURCES = tests/unit/test_net.c
+tests_unit_test_net_LDADD = $(UNIT_LIBS)
+tests_unit_test_client_SOURCES = tests/unit/test_client.c tests/unit/fake.c tests/unit/fake.h
+tests_unit_test_client_LDADD = $(UNIT_LIBS)
+# a figure, not a test: tests/bench/bench_net prints round trips and bulk throughput over loopback
+EXTRA_PROGRAMS += tests/bench/bench_net
+tests_bench_bench_net_SOURCES = tests/bench/bench_net.c
+tests_bench_bench_net_LDADD = $(UNIT_LIBS)

@@ -1,0 +1,20 @@
+/* A slice on its way: at the source (move_out.c), at the target and the coordinator (move_in.c), and the removal of rows that live elsewhere now (purge.c).
+ *
+ *   copy      all rows of the range, in key order; what operations change meanwhile follows in the same ordered stream
+ *   contents  file by file; a file written meanwhile is copied again
+ *   freeze    requests are put off (MAGMA_ETRYAGAIN), running ones end; the rest of the stream, stored replies, marks, commits, orphans, write intents and opens go over
+ *   ready     the target has it all on disk and in memory
+ *   commit    the coordinator makes the map that says so; from then on the range is the target's
+ *
+ * The map names the move, so every start after a crash begins it again from nothing, until the map says that it is done. */
+#pragma once
+#include "magmad/core/core.h"
+
+/* Removes every row and content of the range, piece by piece; done is called from the loop. The range must not be served by this volcano. */
+void purge_range(Volcano *v, const MagmaRange *r, void (*done)(void *user), void *user);
+void move_out_start(Volcano *v);
+void move_out_done(Volcano *v);
+
+/* A sequence number of the stream: in its high half the try (a later one is larger: milliseconds of the clock), so that a late piece of an earlier try is told from this one's. */
+#define MOVE_TRY(ms) ((guint64)(guint32)((ms) >> 4) << 32)
+#define MOVE_TRY_OF(sequence) ((sequence) >> 32)

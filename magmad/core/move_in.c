@@ -1,0 +1,309 @@
+/* The target of a move, and the coordinator that plans and commits it. */
+#include "magmad/core/move.h"
+
+/* --- target --- */
+
+static gboolean is_ours(Volcano *v, guint64 move)
+{
+	if (v->map->move.id != move)
+		members_fetch_map(v);
+	return v->map->move.id == move && v->map->move.to == v->id;
+}
+
+typedef struct {
+	Volcano *v;
+	Txn *txn;
+	gboolean bad;
+} Applying;
+
+static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
+{
+	Applying *a = user;
+
+	if (row->table == TAB_META || row->table == TAB_CLIENT || !magma_range_has(&a->v->map->move.range, &row->rk))
+		return FALSE;
+	if (del)
+		txn_del(a->txn, row->table, row->key, row->klen, &row->rk);
+	else
+		txn_put(a->txn, row->table, row->key, row->klen, &row->rk, row->val, row->vlen);
+	if (del && row->table == TAB_FLARE && row->klen == 8) {
+		MagmaFid fid = { row->rk, magma_be64_load(row->key) };
+		store_content_drop(a->v->store, &fid, move_ignore, NULL);
+	}
+	return TRUE;
+}
+
+void move_ignore(void *user, int error) { (void)user; (void)error; }
+
+static void apply_rows(Op *op)
+{
+	const struct magma_req_move_rows *q = &op->req.req_move_rows;
+	Volcano *v = op->v;
+	Applying a = { v, txn_new(), FALSE };
+	struct magma_rep_move_rows rep = { .sequence = q->sequence };
+
+	if (!txn_each(q->records.data, q->records.len, apply_record, &a)) {
+		txn_free(a.txn);
+		op_error(op, EPROTO);
+		return;
+	}
+	v->move_in_id = q->move;
+	v->move_in_sequence = q->sequence;
+	core_commit(v, a.txn);
+	op_reply(op, &rep, NULL);
+}
+
+static void wiped(void *user)
+{
+	Op *op = user;
+
+	Volcano *v = op->v;
+
+	core_enter(v);
+	v->move_in_wiping = 0;
+	apply_rows(op);
+	core_leave(v);
+}
+
+/* The first piece of a try: whatever an earlier one left goes first. A repeated piece is answered again, one of an earlier try is nobody's. */
+void handle_move_rows(Op *op)
+{
+	const struct magma_req_move_rows *q = &op->req.req_move_rows;
+	Volcano *v = op->v;
+	struct magma_rep_move_rows rep = { .sequence = q->sequence };
+	gboolean first = (guint32)q->sequence == 1;
+	gboolean later = v->move_in_id != q->move || MOVE_TRY_OF(q->sequence) > MOVE_TRY_OF(v->move_in_sequence);
+
+	if (!is_ours(v, q->move) || v->move_in_wiping) {
+		op_error(op, MAGMA_ETRYAGAIN);
+	} else if (first && later) {
+		v->move_in_wiping = q->sequence;
+		purge_range(v, &v->map->move.range, wiped, op);
+	} else if (v->move_in_id == q->move && q->sequence == v->move_in_sequence) {
+		op_reply(op, &rep, NULL);
+	} else if (v->move_in_id != q->move || q->sequence != v->move_in_sequence + 1) {
+		op_error(op, EPROTO);
+	} else {
+		apply_rows(op);
+	}
+}
+
+static void data_done(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	op_finish(op, error);
+	core_leave(v);
+}
+
+static void data_sized(void *user, int error)
+{
+	Op *op = user;
+
+	if (error)
+		data_done(user, error);
+	else
+		store_content_sync(op->v->store, &op->req.req_move_data.fid, data_done, op);
+}
+
+void handle_move_data(Op *op)
+{
+	const struct magma_req_move_data *q = &op->req.req_move_data;
+	Volcano *v = op->v;
+
+	if (!is_ours(v, q->move) || !magma_range_has(&v->map->move.range, &q->fid.key)) {
+		op_error(op, MAGMA_ETRYAGAIN);
+	} else if (q->size == G_MAXUINT64) {
+		store_content_drop(v->store, &q->fid, data_done, op);
+	} else if (!q->data.len) {
+		store_content_truncate(v->store, &q->fid, q->size, data_sized, op);
+	} else {
+		g_autoptr(GBytes) data = g_bytes_new(q->data.data, q->data.len);
+		store_content_write(v->store, &q->fid, q->offset, data, data_done, op);
+	}
+}
+
+static void ready_loaded(Volcano *v, int error)
+{
+	Op *op = v->move_in_ready;
+	const MagmaBytes opens = op->req.req_move_ready.opens;
+	MagmaReader r = magma_reader(opens.data, opens.len);
+
+	v->move_in_ready = NULL;
+	while (r.left && !r.error) {
+		guint64 client = magma_get_u64(&r);
+		MagmaFid fid = magma_get_fid(&r);
+		if (!r.error)
+			client_open(v, client, &fid);
+	}
+	op_finish(op, error);
+}
+
+static void ready_synced(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	if (error) {
+		v->move_in_ready = NULL;
+		op_error(op, error);
+	} else {
+		members_reload(v, ready_loaded);
+	}
+	core_leave(v);
+}
+
+void handle_move_ready(Op *op)
+{
+	Volcano *v = op->v;
+
+	if (!is_ours(v, op->req.req_move_ready.move) || v->move_in_ready) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	v->move_in_ready = op;
+	store_sync(v->store, ready_synced, op);
+}
+
+/* --- coordinator --- */
+
+static void commit_answer(Op *op)
+{
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+	struct magma_rep_move_commit rep;
+
+	magma_map_encode(op->v->map, bytes);
+	rep.map = MAGMA_BYTES(bytes->data, bytes->len);
+	op_reply(op, &rep, NULL);
+}
+
+static void commit_changed(Volcano *v, void *user)
+{
+	core_say(v, "a slice moved, epoch %" G_GUINT64_FORMAT, v->map->epoch);
+	commit_answer(user);
+	move_plan(v);
+}
+
+static MagmaVolcano *by_id(MagmaMap *map, guint16 id)
+{
+	return (MagmaVolcano *)magma_map_by_id(map, id);
+}
+
+void handle_move_commit(Op *op)
+{
+	Volcano *v = op->v;
+
+	if (!v->map || v->map->coordinator != v->id) {
+		op_error(op, EPERM);
+		return;
+	}
+	if (v->map->move.id != op->req.req_move_commit.move) {      /* done before, the answer was lost */
+		commit_answer(op);
+		return;
+	}
+	if (v->map_changing) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	MagmaMap *map = magma_map_copy(v->map);
+	MagmaVolcano *from = by_id(map, map->move.from), *to = by_id(map, map->move.to);
+	to->slice = map->move.range;
+	to->state = MAGMA_ACTIVE;
+	gboolean inside = magma_key_prev(&map->move.range.lo, &from->slice.hi);
+	g_assert(inside);
+	map->move = (MagmaMove){ 0 };
+	members_change_map(v, map, commit_changed, op);
+}
+
+typedef struct {
+	Volcano *v;
+	guint waiting;
+	guint16 best;
+	guint64 keys;
+	double share;
+} Planning;
+
+static void plan_now(Planning *p)
+{
+	Volcano *v = p->v;
+	guint16 joiner = 0;
+
+	v->planning = FALSE;
+	for (guint i = 0; i < v->map->volcanos->len && !joiner; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		if (o->state == MAGMA_JOINING && o->offered)
+			joiner = o->id;
+	}
+	if (joiner && p->best && !v->map->move.id && !v->map_changing) {
+		MagmaMap *map = magma_map_copy(v->map);
+		MagmaVolcano *from = by_id(map, p->best);
+		MagmaKey middle = magma_range_middle(&from->slice);
+		map->move = (MagmaMove){ .id = map->epoch + 1, .from = from->id, .to = joiner, .range.hi = from->slice.hi };
+		magma_key_next(&middle, &map->move.range.lo);
+		members_change_map(v, map, NULL, NULL);
+	}
+	g_free(p);
+}
+
+typedef struct {
+	Planning *p;
+	guint16 id;
+} PlanAsk;
+
+static void plan_status(void *user, gboolean alive, const struct magma_rep_status *st)
+{
+	PlanAsk *a = user;
+	Planning *p = a->p;
+	const MagmaVolcano *o = magma_map_by_id(p->v->map, a->id);
+
+	if (alive && o) {
+		double share = magma_range_share(&o->slice);
+		if (!p->best || st->keys > p->keys || (st->keys == p->keys && share > p->share)) {
+			p->best = o->id;
+			p->keys = st->keys;
+			p->share = share;
+		}
+	}
+	g_free(a);
+	if (!--p->waiting)
+		plan_now(p);
+}
+
+/* A volcano without a slice takes the upper half of the most loaded one's. Keys are SHA-1 values, so half of the range is half of its flares. */
+void move_plan(Volcano *v)
+{
+	gboolean wanted = FALSE;
+
+	if (!v->map || v->map->coordinator != v->id || v->planning || v->map->move.id || v->map_changing || !v->serving)
+		return;
+	for (guint i = 0; i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		wanted |= o->state == MAGMA_JOINING && o->offered;
+	}
+	if (!wanted)
+		return;
+	Planning *p = g_new0(Planning, 1);
+	p->v = v;
+	v->planning = TRUE;
+	p->waiting = v->map->ring->len;
+	for (guint i = 0; i < v->map->ring->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[g_array_index(v->map->ring, guint, i)];
+		PlanAsk *a = g_new(PlanAsk, 1);
+		*a = (PlanAsk){ p, o->id };
+		volcano_ask_status(v, o->id, plan_status, a);
+	}
+}
+
+/* Every volcano looks at a new map: is a slice to be handed over, is one gone? */
+void move_map_changed(Volcano *v)
+{
+	const MagmaMove *now = &v->map->move;
+
+	if (v->move && !move_is(v, now))
+		move_out_done(v);
+	if (!v->move && now->id && now->from == v->id && v->serving)
+		move_out_start(v);
+}

@@ -1,0 +1,739 @@
+/* The source of a move: one ordered stream of rows, one piece on the wire at a time. */
+#include <unistd.h>
+#include "magmad/core/move.h"
+
+enum {
+	CHUNK_FLARES = 64, PAGE_ROWS = 512,
+	STREAM_PIECE = 256 * 1024,    /* of records in one MOVE_ROWS */
+	CALM = 4,                     /* so few files written since they were copied: time to freeze */
+	PASSES_MAX = 6,               /* they never get calm: freeze all the same */
+};
+#define DRAIN_LIMIT (5 * SECOND)      /* operations that do not end (a participant is gone): give up, thaw, try again later */
+#define TRY_AGAIN (2 * SECOND)
+
+typedef enum { COPY_ROWS, COPY_CONTENTS, DRAIN, LAST_ROWS, LAST_CONTENTS, LAST_MEMORY, READY, COMMITTING, WAITING } Phase_;
+
+typedef struct {
+	StoreTable table;
+	MagmaFid fid;
+} Page;
+
+struct Move {
+	Volcano *v;
+	MagmaMove what;
+	Phase_ phase;
+	guint64 sequence;
+	gboolean sending, frozen, unit;   /* unit: rows are being read; what is committed meanwhile goes behind them */
+	GByteArray *out, *held;
+	MagmaKey at_key;
+	guint64 at_ino;
+	gboolean rows_done;
+	GQueue pages;                 /* Page *: rows of directories and extended attributes still to be read */
+	guint8 page_from[STORE_KEY_MAX];
+	gsize page_fromlen;
+	GQueue files;                 /* MagmaFid *: contents to be copied */
+	GHashTable *queued;           /* set of ino in files */
+	MagmaFid file;                /* being copied; ino 0: none */
+	guint64 file_at, file_size;
+	guint passes, again_left;
+	Op *gather;
+	MagmaTime frozen_at, again_at;
+	Call *call;
+	guint64 generation;           /* of this try: late answers of an earlier one are nobody's */
+};
+
+typedef struct {
+	Volcano *v;
+	guint64 generation;
+} Ticket;
+
+static void advance(Move *m);
+static void start_over(Move *m, const char *why);
+
+static Move *out_of(Volcano *v) { return v->move; }
+
+static Ticket *ticket(Move *m)
+{
+	Ticket *t = g_new(Ticket, 1);
+
+	*t = (Ticket){ m->v, m->generation };
+	return t;
+}
+
+/* The move a callback belongs to; NULL if it is over. Frees the ticket. */
+static Move *redeem(Ticket *t)
+{
+	Move *m = t->v->move && t->v->move->generation == t->generation ? t->v->move : NULL;
+
+	g_free(t);
+	return m;
+}
+
+static gboolean in_range(Move *m, const MagmaKey *k) { return magma_range_has(&m->what.range, k); }
+
+/* --- following --- */
+
+static gboolean follows(StoreTable table)
+{
+	return table == TAB_FLARE || table == TAB_ENTRY || table == TAB_COOKIE || table == TAB_XATTR || table == TAB_DATA;
+}
+
+static gboolean follow_record(void *user, const StoreRow *row, gboolean del)
+{
+	Move *m = user;
+
+	if (!follows(row->table) || !in_range(m, &row->rk))
+		return TRUE;
+	Txn *t = txn_new();
+	if (del)
+		txn_del(t, row->table, row->key, row->klen, &row->rk);
+	else
+		txn_put(t, row->table, row->key, row->klen, &row->rk, row->val, row->vlen);
+	GByteArray *b = txn_bytes(t);
+	g_byte_array_append(m->unit ? m->held : m->out, b->data, b->len);
+	txn_free(t);
+	return TRUE;
+}
+
+void move_follow(Volcano *v, Txn *t)
+{
+	Move *m = out_of(v);
+
+	if (!m || m->phase == WAITING || m->phase >= READY)
+		return;
+	GByteArray *b = txn_bytes(t);
+	txn_each(b->data, b->len, follow_record, m);
+}
+
+gboolean move_is(Volcano *v, const MagmaMove *w) { return v->move && v->move->what.id == w->id; }
+
+gboolean move_frozen(Volcano *v, const MagmaKey *k) { return v->move && v->move->frozen; }
+
+static void queue_file(Move *m, const MagmaFid *fid)
+{
+	if (g_hash_table_contains(m->queued, &fid->ino))
+		return;
+	MagmaFid *f = g_memdup2(fid, sizeof *fid);
+	g_queue_push_tail(&m->files, f);
+	g_hash_table_add(m->queued, &f->ino);
+}
+
+void move_content_changed(Volcano *v, const MagmaFid *fid)
+{
+	Move *m = out_of(v);
+
+	if (m && m->phase != WAITING && in_range(m, &fid->key))
+		queue_file(m, fid);
+}
+
+/* --- sending --- */
+
+static void sent(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Volcano *v = ((Ticket *)user)->v;
+	Move *m = redeem(user);
+
+	core_enter(v);
+	if (m) {
+		m->sending = FALSE;
+		m->call = NULL;
+		if (error)
+			start_over(m, magma_strerror(error));
+		else
+			advance(m);
+	}
+	core_leave(v);
+}
+
+static MagmaTime patience(Move *m) { return m->frozen ? 5 * SECOND : 60 * SECOND; }
+
+static gboolean row_ends(const guint8 *p, gsize n, gsize *len)
+{
+	MagmaReader r = magma_reader(p, n);
+
+	magma_get_u8(&r);
+	guint8 what = magma_get_u8(&r);
+	magma_get_bytes(&r, MAGMA_KEY_LEN);
+	magma_get_bytes(&r, magma_get_u16(&r));
+	if (what == 1)
+		magma_get_bytes(&r, magma_get_u32(&r));
+	*len = n - r.left;
+	return !r.error;
+}
+
+/* Whole records of up to STREAM_PIECE bytes from the front of what waits. */
+static gboolean send_rows(Move *m)
+{
+	gsize n = 0, one;
+
+	if (m->sending || !m->out->len)
+		return m->sending;
+	while (n < m->out->len && row_ends(m->out->data + n, m->out->len - n, &one) && (n == 0 || n + one <= STREAM_PIECE))
+		n += one;
+	struct magma_req_move_rows q = { .move = m->what.id, .sequence = ++m->sequence, .records = MAGMA_BYTES(m->out->data, n) };
+	m->sending = TRUE;
+	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_rows, &q, NULL, patience(m), sent, ticket(m));
+	g_byte_array_remove_range(m->out, 0, n);
+	return TRUE;
+}
+
+/* --- rows --- */
+
+static void unit_end(Move *m)
+{
+	m->unit = FALSE;
+	g_byte_array_append(m->out, m->held->data, m->held->len);
+	g_byte_array_set_size(m->held, 0);
+}
+
+static void append_row(Move *m, const StoreRow *row)
+{
+	Txn *t = txn_new();
+
+	txn_put(t, row->table, row->key, row->klen, &row->rk, row->val, row->vlen);
+	g_byte_array_append(m->out, txn_bytes(t)->data, txn_bytes(t)->len);
+	txn_free(t);
+}
+
+typedef struct {
+	Move *m;
+	GArray *inline_fids;
+} Gather;
+
+static void gather_free(gpointer p)
+{
+	Gather *g = p;
+
+	g_array_unref(g->inline_fids);
+	g_free(g);
+}
+
+/* The inline contents of a chunk; those not in memory are fetched side by side. */
+static void step_gather(Op *op)
+{
+	Gather *g = op->data;
+	Volcano *v = op->v;
+	Move *m = v->move == g->m ? g->m : NULL;
+	gboolean wait = FALSE;
+	const guint8 *val;
+	guint8 k[STORE_KEY_MAX];
+	gsize n;
+
+	for (guint i = 0; m && i < g->inline_fids->len; i++) {
+		MagmaFid *fid = &g_array_index(g->inline_fids, MagmaFid, i);
+		wait |= store_get(v->store, &op->fetch, TAB_DATA, k, key_ino(k, fid->ino), &val, &n) == STORE_PENDING;
+	}
+	if (wait)
+		return;
+	for (guint i = 0; m && i < g->inline_fids->len; i++) {
+		MagmaFid *fid = &g_array_index(g->inline_fids, MagmaFid, i);
+		StoreRow row = { .table = TAB_DATA, .key = k, .klen = key_ino(k, fid->ino), .rk = fid->key };
+		if (store_get(v->store, &op->fetch, TAB_DATA, k, row.klen, &row.val, &row.vlen) == STORE_FOUND)
+			append_row(m, &row);
+	}
+	op_drop(op);
+	if (m) {
+		m->gather = NULL;
+		unit_end(m);
+		advance(m);
+	}
+}
+
+static void add_page(Move *m, StoreTable table, const MagmaFid *fid)
+{
+	Page *p = g_new(Page, 1);
+
+	*p = (Page){ table, *fid };
+	g_queue_push_tail(&m->pages, p);
+}
+
+static void chunk_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	Volcano *v = ((Ticket *)user)->v;
+	Move *m = redeem(user);
+	FlareRow row;
+
+	if (!m)
+		return;
+	core_enter(v);
+	Gather *g = g_new0(Gather, 1);
+	g->m = m;
+	g->inline_fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+	for (guint i = 0; i < n; i++) {
+		append_row(m, &rows[i]);
+		m->at_key = rows[i].rk;
+		m->at_ino = magma_be64_load(rows[i].key);
+		if (!flare_row_decode(rows[i].val, rows[i].vlen, &row))
+			continue;
+		if (is_dir(row.attr.mode)) {
+			add_page(m, TAB_ENTRY, &row.attr.fid);
+			add_page(m, TAB_COOKIE, &row.attr.fid);
+		}
+		if (row.attr.flags & MAGMA_ATTR_HAS_XATTR)
+			add_page(m, TAB_XATTR, &row.attr.fid);
+		if (row.content == CONTENT_FILE)
+			queue_file(m, &row.attr.fid);
+		else if (S_ISREG(row.attr.mode) && row.attr.size)
+			g_array_append_val(g->inline_fids, row.attr.fid);
+	}
+	m->rows_done = eof || !n;
+	if (error) {
+		gather_free(g);
+		start_over(m, g_strerror(error));
+	} else {
+		MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_move_rows };
+		Op *op = op_new(v, &h, NULL, NULL, NULL);
+		op->data = g;
+		op->data_free = gather_free;
+		op->step = step_gather;
+		m->gather = op;
+		op_run(op);
+	}
+	core_leave(v);
+}
+
+static void page_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	Volcano *v = ((Ticket *)user)->v;
+	Move *m = redeem(user);
+
+	if (!m)
+		return;
+	core_enter(v);
+	for (guint i = 0; i < n; i++)
+		append_row(m, &rows[i]);
+	if (eof || !n) {
+		g_free(g_queue_pop_head(&m->pages));
+		m->page_fromlen = 0;
+	} else {
+		m->page_fromlen = rows[n - 1].klen;
+		memcpy(m->page_from, rows[n - 1].key, m->page_fromlen);
+	}
+	unit_end(m);
+	if (error)
+		start_over(m, g_strerror(error));
+	else
+		advance(m);
+	core_leave(v);
+}
+
+/* Starts to read the next piece of rows. FALSE: there are none. */
+static gboolean read_rows(Move *m)
+{
+	Page *p = g_queue_peek_head(&m->pages);
+	guint8 prefix[8];
+
+	if (m->unit)
+		return TRUE;
+	if (p) {
+		m->unit = TRUE;
+		key_ino(prefix, p->fid.ino);
+		store_scan(m->v->store, p->table, m->page_from, m->page_fromlen, prefix, sizeof prefix, PAGE_ROWS, page_read, ticket(m));
+		return TRUE;
+	}
+	if (m->rows_done)
+		return FALSE;
+	m->unit = TRUE;
+	store_scan_range(m->v->store, &m->at_key, &m->what.range.hi, m->at_ino, CHUNK_FLARES, chunk_read, ticket(m));
+	return TRUE;
+}
+
+/* --- contents --- */
+
+static void send_data(Move *m, guint64 offset, guint64 size, GBytes *data)
+{
+	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .offset = offset, .size = size };
+
+	m->sending = TRUE;
+	if (data)
+		q.data.len = g_bytes_get_size(data);
+	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_data, &q, data, patience(m), sent, ticket(m));
+}
+
+static void data_read(void *user, int error, GBytes *data)
+{
+	Volcano *v = ((Ticket *)user)->v;
+	Move *m = redeem(user);
+
+	if (!m)
+		return;
+	core_enter(v);
+	m->sending = FALSE;
+	if (error) {
+		start_over(m, g_strerror(error));
+	} else if (!g_bytes_get_size(data)) {
+		m->file_at = m->file_size;
+		advance(m);
+	} else {
+		guint64 at = m->file_at;
+		m->file_at += g_bytes_get_size(data);
+		send_data(m, at, m->file_size, data);
+	}
+	core_leave(v);
+}
+
+static void data_found(void *user, int error, guint64 off)
+{
+	Volcano *v = ((Ticket *)user)->v;
+	Move *m = redeem(user);
+
+	if (!m)
+		return;
+	core_enter(v);
+	if (error || off >= m->file_size) {          /* nothing but a hole up to the end */
+		m->sending = FALSE;
+		m->file_at = m->file_size;
+		advance(m);
+	} else {
+		m->file_at = off;
+		store_content_read(v->store, &m->file, off, MIN(MAGMA_DATA_MAX, m->file_size - off), data_read, ticket(m));
+	}
+	core_leave(v);
+}
+
+static void file_stat(void *user, int error, const StoreContentStat *st)
+{
+	Volcano *v = ((Ticket *)user)->v;
+	Move *m = redeem(user);
+
+	if (!m)
+		return;
+	core_enter(v);
+	m->file_at = 0;
+	m->file_size = !error && st->exists ? st->size : 0;
+	send_data(m, 0, G_MAXUINT64, NULL);          /* begin: what is there goes */
+	core_leave(v);
+}
+
+/* One step of the file in work. FALSE: none in work and none waits. */
+static gboolean copy_contents(Move *m)
+{
+	if (m->sending)
+		return TRUE;
+	if (!m->file.ino) {
+		MagmaFid *f = g_queue_pop_head(&m->files);
+		if (!f)
+			return FALSE;
+		m->file = *f;
+		g_hash_table_remove(m->queued, &f->ino);
+		g_free(f);
+		m->sending = TRUE;
+		store_content_stat(m->v->store, &m->file, file_stat, ticket(m));
+		return TRUE;
+	}
+	if (m->file_at < m->file_size) {
+		m->sending = TRUE;
+		store_content_seek(m->v->store, &m->file, m->file_at, SEEK_DATA, data_found, ticket(m));
+		return TRUE;
+	}
+	send_data(m, m->file_size, m->file_size, NULL);   /* end: this long, and on disk */
+	m->file.ino = 0;
+	return TRUE;
+}
+
+/* --- freeze --- */
+
+static void freeze(Move *m)
+{
+	m->frozen = TRUE;
+	m->frozen_at = core_now(m->v);
+	m->phase = DRAIN;
+	m->v->state = "handing over a slice";
+}
+
+static void thaw(Move *m)
+{
+	m->frozen = FALSE;
+	m->v->state = "serving";
+}
+
+/* Operations from before the freeze have ended, and the journal has what they did. */
+static gboolean drained(Move *m)
+{
+	GHashTableIter it;
+	gpointer key;
+
+	g_hash_table_iter_init(&it, m->v->all_ops);
+	while (g_hash_table_iter_next(&it, &key, NULL)) {
+		Op *op = key;
+		const MagmaOpInfo *info = magma_op_info(op->hdr.op);
+		if (op != m->gather && !op->done && (op->client || !(info->flags & MAGMA_OP_ANYONE)))
+			return FALSE;
+	}
+	return !g_hash_table_size(m->v->busy) && store_acked(m->v->store) >= m->v->last_index;
+}
+
+static void memory_row(Move *m, StoreTable table, const guint8 *k, gsize kl, const MagmaKey *rk, const guint8 *val, gsize n)
+{
+	StoreRow row = { .table = table, .key = k, .klen = kl, .rk = *rk, .val = val, .vlen = n };
+
+	if (in_range(m, rk))
+		append_row(m, &row);
+}
+
+static void append_replies(Move *m)
+{
+	GHashTableIter it;
+	gpointer value;
+	guint8 k[STORE_KEY_MAX];
+
+	g_hash_table_iter_init(&it, m->v->clients);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Client *c = value;
+		for (GList *l = c->order.head; l; l = l->next) {
+			Stored *s = l->data;
+			gsize n;
+			const guint8 *p = g_bytes_get_data(s->reply, &n);
+			memory_row(m, TAB_REPLY, k, key_ino_u64(k, c->id, s->xid), &s->rk, p, n);
+		}
+	}
+}
+
+/* What this volcano keeps in memory and an heir needs, as rows. */
+static void append_memory(Move *m)
+{
+	Volcano *v = m->v;
+	GHashTableIter it;
+	gpointer key, value;
+	guint8 k[STORE_KEY_MAX];
+	g_autoptr(GByteArray) val = g_byte_array_new();
+
+	append_replies(m);
+	g_hash_table_iter_init(&it, v->marks);
+	while (g_hash_table_iter_next(&it, &key, NULL)) {
+		MarkRow *r = &((Mark *)key)->row;
+		g_byte_array_set_size(val, 0);
+		mark_row_encode(r, val);
+		memory_row(m, TAB_MARK, k, key_mark(k, r->op_hi, r->op_lo, r->target.ino, r->kind), &r->target.key, val->data, val->len);
+	}
+	g_hash_table_iter_init(&it, v->commits);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Commit *c = value;
+		g_byte_array_set_size(val, 0);
+		commit_row_encode((CommitPart *)c->parts->data, c->parts->len, val);
+		memory_row(m, TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &c->coord.key, val->data, val->len);
+	}
+	g_hash_table_iter_init(&it, v->orphans);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		memory_row(m, TAB_ORPHAN, k, key_ino(k, ((MagmaFid *)value)->ino), &((MagmaFid *)value)->key, (const guint8 *)"", 0);
+	g_hash_table_iter_init(&it, v->dirty);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		memory_row(m, TAB_DIRTY, k, key_ino(k, ((Dirty *)value)->fid.ino), &((Dirty *)value)->fid.key, (const guint8 *)"", 0);
+}
+
+static void send_ready(Move *m)
+{
+	g_autoptr(GByteArray) opens = g_byte_array_new();
+	GHashTableIter it, clients;
+	gpointer key, value;
+
+	g_hash_table_iter_init(&it, m->v->opens);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		OpenSet *o = value;
+		if (!in_range(m, &o->fid.key))
+			continue;
+		g_hash_table_iter_init(&clients, o->clients);
+		while (g_hash_table_iter_next(&clients, &key, NULL) && opens->len < MAGMA_DATA_MAX - 64) {
+			magma_put_u64(opens, *(guint64 *)key);
+			magma_put_fid(opens, &o->fid);
+		}
+	}
+	struct magma_req_move_ready q = { .move = m->what.id, .opens = MAGMA_BYTES(opens->data, opens->len) };
+	m->sending = TRUE;
+	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, ticket(m));
+}
+
+static void committed(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Volcano *v = ((Ticket *)user)->v;
+	Move *m = redeem(user);
+
+	core_enter(v);
+	if (m && !error) {
+		m->call = NULL;
+		members_learn(v, rep->rep_move_commit.map.data, rep->rep_move_commit.map.len);
+		move_map_changed(v);
+	} else if (m) {
+		start_over(m, magma_strerror(error));     /* the coordinator said no, so the range is still ours */
+	}
+	core_leave(v);
+}
+
+static void send_commit(Move *m)
+{
+	struct magma_req_move_commit q = { .move = m->what.id };
+
+	/* No limit: from here on only the coordinator knows whose the range is, and it stays frozen until it says so. */
+	m->call = call_volcano(m->v, m->v->map->coordinator, MAGMA_OP_move_commit, &q, NULL, 0, committed, ticket(m));
+}
+
+/* --- the whole --- */
+
+static void advance(Move *m)
+{
+	switch (m->phase) {
+	case COPY_ROWS:
+		if (send_rows(m) || read_rows(m))
+			return;
+		m->phase = COPY_CONTENTS;
+		m->again_left = g_queue_get_length(&m->files);
+		/* fall through */
+	case COPY_CONTENTS:
+		if (!m->sending && !m->file.ino && m->out->len) {
+			send_rows(m);
+			return;
+		}
+		if (!m->sending && !m->file.ino && m->passes < PASSES_MAX && !m->again_left) {
+			m->passes++;
+			m->again_left = g_queue_get_length(&m->files);
+			if (m->again_left <= CALM)
+				m->passes = PASSES_MAX;
+		}
+		if (m->passes < PASSES_MAX || m->file.ino || m->sending) {
+			if (!m->sending && !m->file.ino && m->again_left)
+				m->again_left--;
+			if (copy_contents(m))
+				return;
+		}
+		freeze(m);
+		/* fall through */
+	case DRAIN:
+		if (!drained(m))
+			return;
+		m->phase = LAST_ROWS;
+		/* fall through */
+	case LAST_ROWS:
+		if (send_rows(m))
+			return;
+		m->phase = LAST_CONTENTS;
+		/* fall through */
+	case LAST_CONTENTS:
+		if (copy_contents(m))
+			return;
+		append_memory(m);
+		m->phase = LAST_MEMORY;
+		/* fall through */
+	case LAST_MEMORY:
+		if (send_rows(m))
+			return;
+		m->phase = READY;
+		send_ready(m);
+		return;
+	case READY:
+		m->phase = COMMITTING;
+		send_commit(m);
+		return;
+	case COMMITTING:
+	case WAITING:
+		return;
+	}
+}
+
+static void move_reset(Move *m)
+{
+	Page *p;
+	MagmaFid *f;
+
+	m->generation = ++m->v->move_generations;
+	if (m->call)
+		call_cancel(m->call);
+	m->call = NULL;
+	m->gather = NULL;
+	while ((p = g_queue_pop_head(&m->pages)))
+		g_free(p);
+	g_hash_table_remove_all(m->queued);
+	while ((f = g_queue_pop_head(&m->files)))
+		g_free(f);
+	g_byte_array_set_size(m->out, 0);
+	g_byte_array_set_size(m->held, 0);
+	MagmaTs now = m->v->io->real(m->v->iou);
+	m->sequence = MOVE_TRY(now.sec * 1000 + now.nsec / 1000000);
+	m->sending = m->unit = m->rows_done = FALSE;
+	m->at_key = m->what.range.lo;
+	m->at_ino = 0;
+	m->page_fromlen = 0;
+	m->file.ino = 0;
+	m->passes = 0;
+}
+
+static void start_over(Move *m, const char *why)
+{
+	MAGMA_TRACE(m->v->trace, 'v', "move %" G_GUINT64_FORMAT ": %s; again in 2 s", m->what.id, why);
+	thaw(m);
+	move_reset(m);
+	m->phase = WAITING;
+	m->again_at = core_now(m->v) + TRY_AGAIN;
+}
+
+void move_out_start(Volcano *v)
+{
+	Move *m = v->move = g_new0(Move, 1);
+
+	m->v = v;
+	m->what = v->map->move;
+	m->out = g_byte_array_new();
+	m->held = g_byte_array_new();
+	m->queued = g_hash_table_new(g_int64_hash, g_int64_equal);
+	move_reset(m);
+	m->phase = COPY_ROWS;
+	MAGMA_TRACE(v->trace, 'v', "move %" G_GUINT64_FORMAT " to volcano %u begins", m->what.id, m->what.to);
+	advance(m);
+}
+
+static void purged(void *user) { (void)user; }
+
+/* The map says that the range is another's now: nothing of it is kept. */
+void move_out_done(Volcano *v)
+{
+	Move *m = v->move;
+	MagmaRange range = m->what.range;
+	GHashTableIter it;
+	gpointer value;
+
+	MAGMA_TRACE(v->trace, 'v', "move %" G_GUINT64_FORMAT " is done", m->what.id);
+	thaw(m);
+	move_clear(v);
+	mark_forget_range(v, &range);
+	gc_forget_range(v, &range);
+	g_hash_table_iter_init(&it, v->commits);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (magma_range_has(&range, &((Commit *)value)->coord.key))
+			g_hash_table_iter_remove(&it);
+	g_hash_table_iter_init(&it, v->opens);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (magma_range_has(&range, &((OpenSet *)value)->fid.key))
+			g_hash_table_iter_remove(&it);
+	purge_range(v, &range, purged, v);
+}
+
+void move_tick(Volcano *v)
+{
+	Move *m = v->move;
+
+	if (!m) {
+		move_plan(v);
+		return;
+	}
+	if (m->phase == DRAIN && core_now(v) - m->frozen_at > DRAIN_LIMIT) {
+		start_over(m, "operations did not end");
+	} else if (m->phase == WAITING && core_now(v) >= m->again_at) {
+		m->phase = COPY_ROWS;
+		advance(m);
+	} else if (m->phase == DRAIN) {
+		advance(m);
+	}
+}
+
+void move_clear(Volcano *v)
+{
+	Move *m = v->move;
+
+	if (!m)
+		return;
+	move_reset(m);
+	g_byte_array_unref(m->out);
+	g_byte_array_unref(m->held);
+	g_hash_table_unref(m->queued);
+	g_free(m);
+	v->move = NULL;
+}

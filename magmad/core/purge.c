@@ -1,0 +1,118 @@
+#include "magmad/core/move.h"
+
+enum { PURGE_FLARES = 128, PURGE_ROWS = 1024 };      /* a piece is one transaction of at most some 100 KiB */
+
+typedef struct {
+	MagmaFid fid;
+	gboolean entries, xattrs, file;
+} Victim;
+
+typedef struct {
+	Volcano *v;
+	MagmaRange range;
+	GArray *victims;
+	guint next;
+	StoreTable table;             /* of the victim's rows being removed */
+	void (*done)(void *user);
+	void *user;
+} Purge;
+
+static void purge_flares(Purge *p);
+static void purge_victim(Purge *p);
+
+static void purge_rows(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	Purge *p = user;
+	Volcano *v = p->v;
+	Txn *t = txn_new();
+
+	core_enter(v);
+	for (guint i = 0; i < n; i++)
+		txn_del(t, rows[i].table, rows[i].key, rows[i].klen, &rows[i].rk);
+	core_commit(v, t);
+	if (eof || error || !n)
+		p->table = p->table == TAB_ENTRY ? TAB_COOKIE : p->table == TAB_COOKIE ? TAB_XATTR : TAB_COUNT;
+	purge_victim(p);
+	core_leave(v);
+}
+
+static void content_gone(void *user, int error) { (void)user; (void)error; }
+
+static void purge_flare_row(Purge *p, const Victim *victim)
+{
+	static const StoreTable by_ino[] = { TAB_FLARE, TAB_DATA, TAB_ORPHAN, TAB_DIRTY };
+	guint8 k[STORE_KEY_MAX];
+	gsize kl = key_ino(k, victim->fid.ino);
+	Txn *t = txn_new();
+
+	for (guint i = 0; i < G_N_ELEMENTS(by_ino); i++)
+		txn_del(t, by_ino[i], k, kl, &victim->fid.key);
+	core_commit(p->v, t);
+	if (victim->file)
+		store_content_drop(p->v->store, &victim->fid, content_gone, NULL);
+}
+
+static void purge_victim(Purge *p)
+{
+	while (p->next < p->victims->len) {
+		Victim *victim = &g_array_index(p->victims, Victim, p->next);
+		guint8 prefix[8];
+		if (p->table == TAB_ENTRY && !victim->entries)
+			p->table = TAB_XATTR;
+		if (p->table == TAB_XATTR && !victim->xattrs)
+			p->table = TAB_COUNT;
+		if (p->table != TAB_COUNT) {
+			key_ino(prefix, victim->fid.ino);
+			store_scan(p->v->store, p->table, NULL, 0, prefix, sizeof prefix, PURGE_ROWS, purge_rows, p);
+			return;
+		}
+		purge_flare_row(p, victim);
+		p->table = TAB_ENTRY;
+		p->next++;
+	}
+	purge_flares(p);
+}
+
+static void purge_found(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	Purge *p = user;
+	Volcano *v = p->v;
+	FlareRow row;
+
+	core_enter(v);
+	g_array_set_size(p->victims, 0);
+	p->next = 0;
+	p->table = TAB_ENTRY;
+	for (guint i = 0; i < n; i++) {
+		Victim victim = { .fid = { rows[i].rk, magma_be64_load(rows[i].key) }, .entries = TRUE, .xattrs = TRUE, .file = TRUE };
+		if (flare_row_decode(rows[i].val, rows[i].vlen, &row)) {
+			victim.entries = is_dir(row.attr.mode);
+			victim.xattrs = (row.attr.flags & MAGMA_ATTR_HAS_XATTR) != 0;
+			victim.file = row.content == CONTENT_FILE;
+		}
+		g_array_append_val(p->victims, victim);
+	}
+	if (n && !error) {
+		purge_victim(p);
+	} else {
+		void (*done)(void *) = p->done;
+		void *u = p->user;
+		g_array_unref(p->victims);
+		g_free(p);
+		done(u);
+	}
+	core_leave(v);
+}
+
+static void purge_flares(Purge *p)
+{
+	store_scan_range(p->v->store, &p->range.lo, &p->range.hi, 0, PURGE_FLARES, purge_found, p);
+}
+
+void purge_range(Volcano *v, const MagmaRange *r, void (*done)(void *user), void *user)
+{
+	Purge *p = g_new0(Purge, 1);
+
+	*p = (Purge){ .v = v, .range = *r, .victims = g_array_new(FALSE, FALSE, sizeof(Victim)), .done = done, .user = user };
+	purge_flares(p);
+}

@@ -1,0 +1,69 @@
+#!/bin/sh
+# timeout: 240
+# Volcanos join while clients work: slices and flares move, nobody sees an error, nothing is lost.
+. "${0%/*}/lib.sh"
+
+SEED=${MAGMA_SEED:-$(date +%N | sed 's/^0*//')}
+diag "seed $SEED"
+net_start 1 && mnt a && mnt b || bail "a network of one"
+mkdir "$T/a/tree" "$T/a/w1" "$T/b/w2"
+cp -a /usr/include/linux "$T/a/tree/" && "$HELP/iotool" put "$T/a/big" 30 77 || not_ok "filling it"
+mkfifo "$T/step"
+"$HELP/iotool" hold "$T/a/held" <"$T/step" >"$T/held.out" 2>&1 &
+HOLD=$!; note_pid $HOLD
+exec 7>"$T/step"
+check "a file is held open without a name" wait_for 5 grep -q held "$T/held.out"
+W=''
+for w in 1 2; do
+	m=a; [ $w -eq 2 ] && m=b
+	"$HELP/acklog" run "$T/$m/w$w" "$T/ack.$w" $((SEED + w)) 300 >"$T/ack.$w.out" 2>&1 7>&- &
+	note_pid $!; W="$W $!"
+done
+sleep 1
+moved() { _o=$(console 1 lava) && [ "$(printf '%s\n' "$_o" | grep -c 'node:')" -eq "$1" ] && [ "$(printf '%s\n' "$_o" | grep -c 'start:')" -eq "$1" ]; }
+check "a second volcano joins" volcano_join 2 1; NET_N=2
+check "and has a slice" wait_for 60 moved 2
+sleep 1
+check "a third joins, through the second" volcano_join 3 2; NET_N=3
+check "and has a slice" wait_for 60 moved 3
+sleep 1
+kill -TERM $W; i=1
+for p in $W; do wait "$p"; check_eq "writer $i saw no error" $? 0; diag_file "$T/ack.$i.out"; i=$((i + 1)); done
+for m in a b; do for w in 1 2; do check "what writer $w wrote is there, through mount $m" "$HELP/acklog" check "$T/$m/w$w" "$T/ack.$w"; done; done
+check "the tree is whole" diff -r /usr/include/linux "$T/b/tree/linux"
+check "the large file too" "$HELP/iotool" get "$T/b/big" 30 77
+echo 1 >&7; echo 2 >&7
+check "the file without a name moved along" wait_for 10 sh -c "[ \$(grep -c same $T/held.out) -eq 2 ]"
+exec 7>&-; wait $HOLD; check_eq "and can be closed" $? 0
+keys() { console "$1" status | sed -n 's/.*keys: *\([0-9]*\).*/\1/p' | head -n 1; }
+out=$(console 1 lava)
+check_eq "every volcano holds keys" "$(printf '%s\n' "$out" | sed -n 's/^ *keys: *//p' | awk '$1 > 0' | wc -l)" 3 || diag "$out"
+check_match "the map has a newer epoch" "$out" 'epoch ([3-9]|[1-9][0-9])'
+umnt a; umnt b
+net_kill; net_restart || not_ok "all start again"
+mnt a || not_ok "mounts again"
+check "after kill -9 of all the tree is whole" diff -r /usr/include/linux "$T/a/tree/linux"
+for w in 1 2; do check "and what writer $w wrote" "$HELP/acklog" check "$T/a/w$w" "$T/ack.$w"; done
+umnt a; net_stop
+
+# A join that is killed in the middle, on either side, is repaired by starting again.
+for who in 1 4; do
+	net_restart && mnt a || not_ok "start for a broken join"
+	volcano_spawn 4 $(volcano_args 4) -j "$(addr 1):$PORT"
+	sleep 0.4
+	volcano_kill $who
+	if [ $who -eq 1 ]; then
+		volcano_restart 1 || not_ok "the coordinator starts again"
+		wait_for 15 volcano_ready_or_gone 4
+	fi
+	volcano_kill 4
+	if [ -e "$T/v4/volcano.conf" ]; then volcano_start 4 || volcano_start 4 $(volcano_args 4) -j "$(addr 1):$PORT"
+	else rm -rf "$T/v4"; volcano_join 4 1; fi
+	check_eq "a join broken by kill -9 of volcano $who is finished by another start" $? 0
+	check "everything is there" diff -r /usr/include/linux "$T/a/tree/linux"
+	for w in 1 2; do check "what writer $w wrote too" "$HELP/acklog" check "$T/a/w$w" "$T/ack.$w"; done
+	umnt a
+	NET_N=4; net_stop
+	break
+done
+finish

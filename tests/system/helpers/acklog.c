@@ -1,0 +1,346 @@
+/* acklog run DIR LOG SEED SECONDS   makes random changes under DIR and notes each in LOG, before (B) and after (A) it was acknowledged; every one must
+ *                                   succeed. Ends at the time or on SIGTERM; prints what it did and the longest wait.
+ * acklog check DIR LOG              replays LOG in memory and compares: everything acknowledged is there, byte for byte, and nothing else. The one
+ *                                   operation that was not acknowledged, if LOG ends in one, may be done, half done (contents) or not done.
+ * LOG lies on another file system, so it survives what the test does to DIR. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DIRS = 4, FILES = 16, SLOTS = DIRS * FILES, MAX_SIZE = 200000 };
+
+typedef enum { ABSENT, REG, DIRECTORY, SYMLINK } Kind;
+typedef enum { OP_CREATE, OP_APPEND, OP_WRITE, OP_TRUNC, OP_UNLINK, OP_MKDIR, OP_RMDIR, OP_RENAME, OP_LINK, OP_SYMLINK, OP_CHMOD, OP_FSYNC, OPS } OpKind;
+static const char *const op_names[OPS] = { "create", "append", "write", "trunc", "unlink", "mkdir", "rmdir", "rename", "link", "symlink", "chmod", "fsync" };
+
+typedef struct {
+	Kind kind;
+	int refs;
+	mode_t mode;
+	size_t size;
+	unsigned char *data;
+	unsigned seed;              /* of a symlink's target */
+} Obj;
+
+typedef struct { int op, slot, slot2; unsigned off, len, seed; } Op;
+
+static Obj *slots[SLOTS];
+static volatile sig_atomic_t stop;
+static void on_term(int sig) { (void)sig; stop = 1; }
+
+static uint64_t rnd(uint64_t *s)
+{
+	uint64_t z = (*s += 0x9e3779b97f4a7c15u);
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static void fill(unsigned char *p, size_t n, unsigned seed)
+{
+	uint64_t s = seed;
+	for (size_t i = 0; i < n; i += 8) {
+		uint64_t v = rnd(&s);
+		memcpy(p + i, &v, n - i < 8 ? n - i : 8);
+	}
+}
+
+static const char *slot_path(int slot)
+{
+	static char buf[4][32];
+	static int k;
+	char *p = buf[k++ & 3];
+	snprintf(p, 32, "d%d/f%d", slot / FILES, slot % FILES);
+	return p;
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* --- the model --- */
+
+static Obj *obj_new(Kind kind, mode_t mode)
+{
+	Obj *o = calloc(1, sizeof *o);
+	*o = (Obj){ .kind = kind, .refs = 1, .mode = mode, .data = kind == REG ? calloc(1, MAX_SIZE) : NULL };
+	return o;
+}
+static void obj_drop(Obj **o)
+{
+	if (*o && --(*o)->refs == 0) {
+		free((*o)->data);
+		free(*o);
+	}
+	*o = NULL;
+}
+static Kind kind_of(int slot) { return slots[slot] ? slots[slot]->kind : ABSENT; }
+
+/* May that operation succeed now? */
+static int fits(const Op *o)
+{
+	Kind k = kind_of(o->slot), k2 = kind_of(o->slot2);
+	switch (o->op) {
+	case OP_CREATE: return k == ABSENT || k == REG;
+	case OP_APPEND: return k == REG && slots[o->slot]->size + o->len <= MAX_SIZE;
+	case OP_WRITE: return k == REG && o->off + o->len <= MAX_SIZE;
+	case OP_TRUNC: case OP_CHMOD: case OP_FSYNC: return k == REG;
+	case OP_UNLINK: return k == REG || k == SYMLINK;
+	case OP_MKDIR: case OP_SYMLINK: return k == ABSENT;
+	case OP_RMDIR: return k == DIRECTORY;
+	case OP_RENAME: return k != ABSENT && o->slot != o->slot2 && slots[o->slot] != slots[o->slot2] &&
+			(k2 == ABSENT || (k == DIRECTORY ? k2 == DIRECTORY : k2 != DIRECTORY));
+	case OP_LINK: return k == REG && k2 == ABSENT;
+	}
+	return 0;
+}
+
+static void apply(const Op *o)
+{
+	Obj **s = &slots[o->slot], **t = &slots[o->slot2];
+	switch (o->op) {
+	case OP_CREATE:
+		if (!*s) *s = obj_new(REG, 0644);
+		memset((*s)->data, 0, MAX_SIZE);
+		fill((*s)->data, o->len, o->seed);
+		(*s)->size = o->len;
+		break;
+	case OP_APPEND:
+		fill((*s)->data + (*s)->size, o->len, o->seed);
+		(*s)->size += o->len;
+		break;
+	case OP_WRITE:
+		fill((*s)->data + o->off, o->len, o->seed);
+		if ((*s)->size < o->off + o->len) (*s)->size = o->off + o->len;
+		break;
+	case OP_TRUNC:
+		if (o->off < (*s)->size) memset((*s)->data + o->off, 0, (*s)->size - o->off);
+		(*s)->size = o->off;
+		break;
+	case OP_UNLINK: case OP_RMDIR: obj_drop(s); break;
+	case OP_MKDIR: *s = obj_new(DIRECTORY, 0755); break;
+	case OP_SYMLINK: *s = obj_new(SYMLINK, 0777); (*s)->seed = o->seed; break;
+	case OP_RENAME: obj_drop(t); *t = *s; *s = NULL; break;
+	case OP_LINK: *t = *s; (*s)->refs++; break;
+	case OP_CHMOD: (*s)->mode = o->seed & 0777; break;
+	}
+}
+
+/* --- the file system --- */
+
+static int write_all(int fd, const unsigned char *p, size_t n)
+{
+	while (n) {
+		ssize_t w = write(fd, p, n);
+		if (w <= 0) return -1;
+		p += w;
+		n -= w;
+	}
+	return 0;
+}
+
+static int with_file(const Op *o, int flags)
+{
+	static unsigned char buf[MAX_SIZE];
+	int fd = open(slot_path(o->slot), flags, 0644), rc = 0;
+	if (fd < 0) return -1;
+	if (o->op == OP_FSYNC) rc = fsync(fd);
+	else if (o->op == OP_TRUNC) rc = ftruncate(fd, o->off);
+	else {
+		fill(buf, o->len, o->seed);
+		if (o->op == OP_WRITE) rc = lseek(fd, o->off, SEEK_SET) < 0 ? -1 : 0;
+		if (!rc) rc = write_all(fd, buf, o->len);
+	}
+	int e = errno;
+	if (close(fd) != 0 && !rc) return -1;
+	errno = e;
+	return rc;
+}
+
+static int perform(const Op *o)
+{
+	const char *p = slot_path(o->slot), *p2 = slot_path(o->slot2);
+	char target[32];
+	switch (o->op) {
+	case OP_CREATE: return with_file(o, O_WRONLY | O_CREAT | O_TRUNC);
+	case OP_APPEND: return with_file(o, O_WRONLY | O_APPEND);
+	case OP_WRITE: case OP_TRUNC: case OP_FSYNC: return with_file(o, O_WRONLY);
+	case OP_UNLINK: return unlink(p);
+	case OP_MKDIR: return mkdir(p, 0755);
+	case OP_RMDIR: return rmdir(p);
+	case OP_RENAME: return rename(p, p2);
+	case OP_LINK: return link(p, p2);
+	case OP_SYMLINK: snprintf(target, sizeof target, "target-%u", o->seed); return symlink(target, p);
+	case OP_CHMOD: return chmod(p, o->seed & 0777);
+	}
+	return -1;
+}
+
+static Op choose(uint64_t *seed)
+{
+	Op o;
+	do {
+		o = (Op){ .op = rnd(seed) % OPS, .slot = rnd(seed) % SLOTS, .slot2 = rnd(seed) % SLOTS, .seed = (unsigned)rnd(seed) };
+		o.len = 1 + rnd(seed) % (rnd(seed) % 4 ? 6000 : 80000);
+		o.off = rnd(seed) % (rnd(seed) % 4 ? 8000 : 100000);
+	} while (!fits(&o));
+	return o;
+}
+
+static int run(const char *dir, const char *log, uint64_t seed, double limit)
+{
+	int out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+	if (out < 0 || chdir(dir) != 0) { perror(log); return 1; }
+	umask(022);
+	for (int d = 0; d < DIRS; d++) {
+		char n[8];
+		snprintf(n, sizeof n, "d%d", d);
+		if (mkdir(n, 0755) != 0) { perror(n); return 1; }
+	}
+	struct sigaction sa = { .sa_handler = on_term, .sa_flags = SA_RESTART };
+	sigaction(SIGTERM, &sa, NULL);
+	double end = seconds() + limit, longest = 0, at = 0, begun = seconds();
+	long n = 0;
+	while (!stop && seconds() < end) {
+		Op o = choose(&seed);
+		char line[160];
+		int k = snprintf(line, sizeof line, "B %ld %d %d %d %u %u %u\n", n, o.op, o.slot, o.slot2, o.off, o.len, o.seed);
+		if (write(out, line, k) != k) return 1;
+		double t = seconds();
+		if (perform(&o) != 0) {
+			printf("FAILED operation %ld: %s %s %s: %s\n", n, op_names[o.op], slot_path(o.slot), slot_path(o.slot2), strerror(errno));
+			return 1;
+		}
+		t = seconds() - t;
+		if (t > longest) longest = t, at = seconds() - begun;
+		k = snprintf(line, sizeof line, "A %ld\n", n);
+		if (write(out, line, k) != k) return 1;
+		apply(&o);
+		n++;
+	}
+	printf("%ld operations, the longest took %.2f s (at %.1f s)\n", n, longest, at);
+	return 0;
+}
+
+/* --- comparing --- */
+
+static int bad;
+static void wrong(int slot, const char *what)
+{
+	if (bad++ < 20) printf("WRONG %s: %s\n", slot_path(slot), what);
+}
+
+static void compare(int slot)
+{
+	static unsigned char buf[MAX_SIZE + 1];
+	struct stat st;
+	const Obj *o = slots[slot];
+	const char *p = slot_path(slot);
+	char text[200], target[64], want[64];
+	if (lstat(p, &st) != 0) {
+		if (o || errno != ENOENT) wrong(slot, o && errno == ENOENT ? "is lost" : strerror(errno));
+		return;
+	}
+	if (!o) { wrong(slot, "is there though it was removed"); return; }
+	if (o->kind == DIRECTORY) { if (!S_ISDIR(st.st_mode)) wrong(slot, "is no directory"); return; }
+	if (o->kind == SYMLINK) {
+		ssize_t n = readlink(p, target, sizeof target - 1);
+		snprintf(want, sizeof want, "target-%u", o->seed);
+		target[n < 0 ? 0 : n] = 0;
+		if (strcmp(target, want)) wrong(slot, "is another symlink");
+		return;
+	}
+	if (!S_ISREG(st.st_mode)) { wrong(slot, "is no regular file"); return; }
+	if ((st.st_mode & 07777) != o->mode) wrong(slot, "has another mode");
+	if ((int)st.st_nlink != o->refs) { snprintf(text, sizeof text, "has %d links instead of %d", (int)st.st_nlink, o->refs); wrong(slot, text); }
+	if ((size_t)st.st_size != o->size) { snprintf(text, sizeof text, "has size %lld instead of %zu", (long long)st.st_size, o->size); wrong(slot, text); return; }
+	int fd = open(p, O_RDONLY);
+	size_t n = 0;
+	for (ssize_t r; n < sizeof buf && (r = read(fd, buf + n, sizeof buf - n)) > 0; ) n += r;
+	close(fd);
+	if (n != o->size) { wrong(slot, "cannot be read whole"); return; }
+	for (size_t i = 0; i < n; i++)
+		if (buf[i] != o->data[i]) {
+			size_t other = 0, zeros = 0;
+			for (size_t k = i; k < n; k++) {
+				other += buf[k] != o->data[k];
+				zeros += !buf[k];
+			}
+			snprintf(text, sizeof text, "differs at byte %zu of %zu, in %zu bytes; %zu from there on are zero", i, n, other, zeros);
+			wrong(slot, text);
+			return;
+		}
+}
+
+static void no_strangers(void)
+{
+	for (int d = 0; d < DIRS; d++) {
+		char n[8];
+		snprintf(n, sizeof n, "d%d", d);
+		DIR *dir = opendir(n);
+		if (!dir) { printf("WRONG %s: %s\n", n, strerror(errno)); bad++; continue; }
+		for (struct dirent *e; (e = readdir(dir)); ) {
+			if (e->d_name[0] == '.') continue;
+			int f;
+			char rest;
+			if (sscanf(e->d_name, "f%d%c", &f, &rest) != 1 || f < 0 || f >= FILES || !slots[d * FILES + f]) {
+				if (bad++ < 20) printf("WRONG %s/%s: is listed though it was never made or was removed\n", n, e->d_name);
+			}
+		}
+		closedir(dir);
+	}
+}
+
+static int check(const char *dir, const char *log)
+{
+	FILE *in = fopen(log, "r");
+	if (!in || chdir(dir) != 0) { perror(in ? dir : log); return 1; }
+	Op o = { 0 };
+	long n = 0, seq, pending = -1, last[SLOTS] = { 0 };
+	OpKind last_op[SLOTS] = { 0 };
+	char line[256];
+	while (fgets(line, sizeof line, in)) {
+		Op next;
+		if (sscanf(line, "B %ld %d %d %d %u %u %u", &seq, &next.op, &next.slot, &next.slot2, &next.off, &next.len, &next.seed) == 7) {
+			o = next;
+			pending = seq;
+		} else if (sscanf(line, "A %ld", &seq) == 1 && seq == pending) {
+			apply(&o);
+			last[o.slot] = last[o.slot2] = seq;
+			last_op[o.slot] = last_op[o.slot2] = o.op;
+			pending = -1;
+			n++;
+		}
+	}
+	/* Contents shared through links are excused together: any slot with the pending operation's flare. */
+	for (int s = 0; s < SLOTS; s++) {
+		int excused = pending >= 0 && (s == o.slot || s == o.slot2 || (slots[s] && (slots[s] == slots[o.slot] || slots[s] == slots[o.slot2])));
+		int before = bad;
+		if (!excused) compare(s);
+		if (bad > before && bad < 20) printf("  %s was changed last by operation %ld (%s) of %ld\n", slot_path(s), last[s], op_names[last_op[s]], seq);
+	}
+	if (pending < 0) no_strangers();
+	printf("%ld acknowledged operations compared, %d wrong", n, bad);
+	if (pending >= 0) printf(", in flight was %s %s %s", op_names[o.op], slot_path(o.slot), slot_path(o.slot2));
+	printf("\n");
+	return bad != 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 6 && !strcmp(argv[1], "run")) return run(argv[2], argv[3], strtoull(argv[4], NULL, 0), atof(argv[5]));
+	if (argc == 4 && !strcmp(argv[1], "check")) return check(argv[2], argv[3]);
+	fprintf(stderr, "usage: acklog run DIR LOG SEED SECONDS | acklog check DIR LOG\n");
+	return 2;
+}

@@ -1,0 +1,301 @@
+/* Sockets under sessions: messages of all sizes both ways, with the kernel's batches and without. */
+#include "libmagma/net/net.h"
+#include "libmagma/base/err.h"
+#include <string.h>
+
+typedef struct {
+	MagmaNet *net;
+	MagmaConn *conn;              /* the last opened */
+	gboolean open, closed;
+	MagmaCloseReason why;
+	guint got;
+	guint64 bytes;
+	gboolean echo;
+	GHashTable *want;             /* length -> marker: messages expected back */
+} End;
+
+static void on_open(void *user, MagmaConn *c)
+{
+	End *e = user;
+
+	e->conn = c;
+	e->open = TRUE;
+}
+
+/* Byte i of a message of n bytes: each offset and length has its own pattern. */
+static guint8 pattern(gsize n, gsize i)
+{
+	return (guint8)(i * 131 + i / 251 + n);
+}
+
+static GBytes *make(gsize n)
+{
+	guint8 *p = g_malloc(n ? n : 1);
+
+	for (gsize i = 0; i < n; i++)
+		p[i] = pattern(n, i);
+	return g_bytes_new_take(p, n);
+}
+
+static void on_message(void *user, MagmaConn *c, GBytes *msg)
+{
+	End *e = user;
+	gsize n;
+	const guint8 *p = g_bytes_get_data(msg, &n);
+	gboolean good = TRUE;
+
+	for (gsize i = 0; i < n; i++)
+		good &= p[i] == pattern(n, i);
+	g_assert_true(good);
+	e->got++;
+	e->bytes += n;
+	if (e->echo)
+		g_assert_true(magma_conn_send(c, msg, NULL));
+	else if (e->want)
+		g_assert_true(g_hash_table_remove(e->want, GSIZE_TO_POINTER(n)));
+}
+
+static void on_close(void *user, MagmaConn *c, MagmaCloseReason why)
+{
+	End *e = user;
+
+	e->closed = TRUE;
+	e->why = why;
+}
+
+static const MagmaNetOps ops = { on_open, on_message, on_close };
+
+static MagmaXportConfig config(gboolean accept)
+{
+	MagmaXportConfig cfg = { .prologue = "magma-flare-1", .accept = accept, .handshake_timeout_ms = 1500 };
+
+	memset(cfg.psk, 7, sizeof cfg.psk);
+	return cfg;
+}
+
+static gboolean end_init(End *e, GMainContext *ctx, const char *bind, gboolean accept)
+{
+	MagmaXportConfig cfg = config(accept);
+	MagmaAddr addr;
+	g_autoptr(GError) error = NULL;
+
+	*e = (End){ .echo = accept };
+	g_assert_true(magma_addr_parse(bind, 0, &addr));
+	e->net = magma_net_new(ctx, &addr, &cfg, &ops, e, &error);
+	if (!e->net)
+		g_test_message("%s", error->message);
+	return e->net != NULL;
+}
+
+static gboolean too_late(gpointer data)
+{
+	g_error("the test takes too long");
+	return G_SOURCE_REMOVE;
+}
+
+static GSource *watchdog(GMainContext *ctx)
+{
+	GSource *s = g_timeout_source_new_seconds(20);
+
+	g_source_set_callback(s, too_late, NULL, NULL);
+	g_source_attach(s, ctx);
+	return s;
+}
+
+static void exchange(const char *bind)
+{
+	static const gsize sizes[] = { 0, 1, 2, 15, 100, 1199, 1200, 1201, 1400, 4096, 65507, 65536, 100000, 1 << 20, (1 << 20) + 65536 };
+	GMainContext *ctx = g_main_context_new();
+	GSource *dog = watchdog(ctx);
+	End a, b;
+
+	if (!end_init(&a, ctx, bind, FALSE) || !end_init(&b, ctx, bind, TRUE)) {
+		g_test_skip("no such address family here");
+	} else {
+		MagmaConn *c = magma_net_connect(a.net, magma_net_local(b.net));
+		g_assert_nonnull(c);
+		a.want = g_hash_table_new(NULL, NULL);
+		/* before on_open too: they wait for it. In two parts. */
+		for (guint i = 0; i < G_N_ELEMENTS(sizes); i++) {
+			g_autoptr(GBytes) whole = make(sizes[i]);
+			g_autoptr(GBytes) head = g_bytes_new_from_bytes(whole, 0, sizes[i] / 3);
+			g_autoptr(GBytes) body = g_bytes_new_from_bytes(whole, sizes[i] / 3, sizes[i] - sizes[i] / 3);
+			g_hash_table_add(a.want, GSIZE_TO_POINTER(sizes[i]));
+			g_assert_true(magma_conn_send(c, head, body));
+		}
+		while (a.got < G_N_ELEMENTS(sizes))
+			g_main_context_iteration(ctx, TRUE);
+		g_assert_cmpuint(g_hash_table_size(a.want), ==, 0);
+		g_assert_true(a.open && b.open);
+		const MagmaXportStats *st = magma_endpoint_stats(magma_net_endpoint(b.net));
+		g_assert_cmpuint(st->bad_tag + st->bad_form, ==, 0);
+		g_hash_table_unref(a.want);
+		/* goodbye is heard */
+		magma_net_goodbye(a.net);
+		while (!b.closed)
+			g_main_context_iteration(ctx, TRUE);
+		g_assert_cmpint(b.why, ==, MAGMA_CLOSE_PEER);
+	}
+	magma_net_free(a.net);
+	magma_net_free(b.net);
+	g_source_destroy(dog);
+	g_source_unref(dog);
+	g_main_context_unref(ctx);
+}
+
+static void test_ipv4(void) { exchange("127.0.0.1:0"); }
+static void test_ipv6(void) { exchange("[::1]:0"); }
+
+static void test_ipv4_plain(void)
+{
+	g_setenv("MAGMA_NET_PLAIN", "1", TRUE);
+	exchange("127.0.0.1:0");
+	g_unsetenv("MAGMA_NET_PLAIN");
+}
+
+static void test_ipv6_plain(void)
+{
+	g_setenv("MAGMA_NET_PLAIN", "1", TRUE);
+	exchange("[::1]:0");
+	g_unsetenv("MAGMA_NET_PLAIN");
+}
+
+/* A client binds to no address of its own. */
+static void wildcard(const char *any, const char *local)
+{
+	GMainContext *ctx = g_main_context_new();
+	GSource *dog = watchdog(ctx);
+	End a, b;
+
+	if (!end_init(&a, ctx, any, FALSE) || !end_init(&b, ctx, local, TRUE)) {
+		g_test_skip("no such address family here");
+	} else {
+		MagmaConn *c = magma_net_connect(a.net, magma_net_local(b.net));
+		g_autoptr(GBytes) msg = make(5000);
+		magma_conn_send(c, msg, NULL);
+		while (!a.got)
+			g_main_context_iteration(ctx, TRUE);
+		g_assert_cmpuint(a.bytes, ==, 5000);
+	}
+	magma_net_free(a.net);
+	magma_net_free(b.net);
+	g_source_destroy(dog);
+	g_source_unref(dog);
+	g_main_context_unref(ctx);
+}
+
+static void test_wildcard(void)
+{
+	wildcard("0.0.0.0:0", "127.0.0.1:0");
+	wildcard("[::]:0", "[::1]:0");
+}
+
+/* The error queue says that nobody listens; the session core says so at the time-out of its handshake. */
+static void test_refused_port_is_told(void)
+{
+	GMainContext *ctx = g_main_context_new();
+	GSource *dog = watchdog(ctx);
+	End a, b;
+
+	g_assert_true(end_init(&a, ctx, "127.0.0.1:0", FALSE));
+	g_assert_true(end_init(&b, ctx, "127.0.0.1:0", TRUE));
+	MagmaAddr gone = *magma_net_local(b.net);
+	magma_net_free(b.net);
+	magma_net_connect(a.net, &gone);
+	while (!a.closed)
+		g_main_context_iteration(ctx, TRUE);
+	g_assert_cmpint(a.why, ==, MAGMA_CLOSE_REFUSED);
+	magma_net_free(a.net);
+	g_source_destroy(dog);
+	g_source_unref(dog);
+	g_main_context_unref(ctx);
+}
+
+static void on_message_free(void *user, MagmaConn *c, GBytes *msg)
+{
+	End *e = user;
+
+	e->got++;
+	magma_net_free(g_steal_pointer(&e->net));
+}
+
+static void test_free_from_inside_a_message(void)
+{
+	static const MagmaNetOps freeing = { on_open, on_message_free, on_close };
+	GMainContext *ctx = g_main_context_new();
+	GSource *dog = watchdog(ctx);
+	End a, b = { 0 };
+	MagmaXportConfig cfg = config(TRUE);
+	MagmaAddr addr;
+
+	g_assert_true(end_init(&a, ctx, "127.0.0.1:0", FALSE));
+	g_assert_true(magma_addr_parse("127.0.0.1:0", 0, &addr));
+	b.net = magma_net_new(ctx, &addr, &cfg, &freeing, &b, NULL);
+	MagmaConn *c = magma_net_connect(a.net, magma_net_local(b.net));
+	for (guint i = 0; i < 10; i++) {
+		g_autoptr(GBytes) msg = make(10 + i);
+		magma_conn_send(c, msg, NULL);
+	}
+	while (b.net)
+		g_main_context_iteration(ctx, TRUE);
+	g_assert_cmpuint(b.got, ==, 1);
+	magma_net_free(a.net);
+	g_source_destroy(dog);
+	g_source_unref(dog);
+	g_main_context_unref(ctx);
+}
+
+static void test_port_in_use_names_the_address(void)
+{
+	GMainContext *ctx = g_main_context_new();
+	MagmaXportConfig cfg = config(TRUE);
+	End a;
+	g_autoptr(GError) error = NULL;
+	char text[MAGMA_ADDR_TEXT];
+
+	g_assert_true(end_init(&a, ctx, "127.0.0.1:0", TRUE));
+	g_assert_null(magma_net_new(ctx, magma_net_local(a.net), &cfg, &ops, &a, &error));
+	g_assert_error(error, MAGMA_ERROR, EADDRINUSE);
+	g_assert_nonnull(strstr(error->message, magma_addr_format(magma_net_local(a.net), text)));
+	magma_net_free(a.net);
+	g_main_context_unref(ctx);
+}
+
+static void test_resolve(void)
+{
+	static const struct { const char *text; guint16 port; guint8 family; } good[] = {
+		{ "127.0.0.1", 12000, 4 }, { "127.0.0.1:99", 99, 4 }, { "[::1]:99", 99, 6 }, { "::1", 12000, 6 }, { "localhost:7", 7, 0 }, { "localhost", 12000, 0 },
+	};
+	static const char *const bad[] = { "", ":99", "localhost:0", "localhost:x", "localhost:70000", "[::1", "[::1]x" };
+	MagmaAddr out[4];
+
+	for (guint i = 0; i < G_N_ELEMENTS(good); i++) {
+		g_autoptr(GError) error = NULL;
+		guint n = magma_resolve(good[i].text, 12000, out, 4, &error);
+		g_assert_no_error(error);
+		g_assert_cmpuint(n, >=, 1);
+		g_assert_cmpuint(out[0].port, ==, good[i].port);
+		g_assert_true(!good[i].family || out[0].family == good[i].family);
+	}
+	for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_autoptr(GError) error = NULL;
+		g_assert_cmpuint(magma_resolve(bad[i], 12000, out, 4, &error), ==, 0);
+		g_assert_nonnull(error);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+#define T(name) g_test_add_func("/net/" #name, test_##name)
+	T(ipv4);
+	T(ipv6);
+	T(ipv4_plain);
+	T(ipv6_plain);
+	T(wildcard);
+	T(refused_port_is_told);
+	T(free_from_inside_a_message);
+	T(port_in_use_names_the_address);
+	T(resolve);
+	return g_test_run();
+}
