@@ -17,7 +17,8 @@ static const char *const statements[ST_KINDS][TAB_COUNT] = {
 	[ST_SCAN] = { SQL_INO_TABLES(SQL_SCAN_INO) SQL_KEY_TABLES(SQL_SCAN_KEY) },
 };
 
-enum { SP_BEGIN, SP_BEGIN_WRITE, SP_COMMIT, SP_ROLLBACK, SP_META_GET, SP_META_PUT, SP_FLARE_UPDATE, SP_RANGE, SP_COUNT };
+enum { SP_BEGIN, SP_BEGIN_WRITE, SP_COMMIT, SP_ROLLBACK, SP_META_GET, SP_META_PUT, SP_FLARE_UPDATE, SP_FLARE_DELETE, SP_FRESH_PUT, SP_FRESH_DEL, SP_STALE_PUT, SP_STALE_DEL,
+	SP_FRESH_ALL, SP_STALE_COUNT, SP_MERGE_IN, SP_MERGE_OUT, SP_FRESH_CLEAR, SP_STALE_CLEAR, SP_BORN_AT, SP_RANGE, SP_COUNT };
 
 static const char *const specials[SP_COUNT] = {
 	[SP_BEGIN] = "BEGIN",
@@ -27,6 +28,18 @@ static const char *const specials[SP_COUNT] = {
 	[SP_META_GET] = SQL_META_GET,
 	[SP_META_PUT] = SQL_META_PUT,
 	[SP_FLARE_UPDATE] = SQL_FLARE_UPDATE,
+	[SP_FLARE_DELETE] = SQL_FLARE_DELETE,
+	[SP_FRESH_PUT] = SQL_FRESH_PUT,
+	[SP_FRESH_DEL] = SQL_FRESH_DEL,
+	[SP_STALE_PUT] = SQL_STALE_PUT,
+	[SP_STALE_DEL] = SQL_STALE_DEL,
+	[SP_FRESH_ALL] = SQL_FRESH_ALL,
+	[SP_STALE_COUNT] = SQL_STALE_COUNT,
+	[SP_MERGE_IN] = SQL_MERGE_IN,
+	[SP_MERGE_OUT] = SQL_MERGE_OUT,
+	[SP_FRESH_CLEAR] = SQL_FRESH_CLEAR,
+	[SP_STALE_CLEAR] = SQL_STALE_CLEAR,
+	[SP_BORN_AT] = SQL_BORN_AT,
 	[SP_RANGE] = SQL_RANGE,
 };
 
@@ -36,6 +49,7 @@ struct Db {
 	GPtrArray *log;
 	gboolean reading;
 	guint wal_pages;
+	guint stale;                  /* rows of that table */
 };
 
 int db_errno(int rc)
@@ -240,6 +254,26 @@ DbGet db_get(Db *d, StoreTable t, const void *key, gsize klen, RowValue **out)
 	return result;
 }
 
+DbGet db_born_at(Db *d, const MagmaKey *rk, GArray *out)
+{
+	sqlite3_stmt *st = d->sp[SP_BORN_AT];
+	guint before = out->len;
+	int rc;
+
+	sqlite3_bind_blob(st, 1, rk->b, MAGMA_KEY_LEN, SQLITE_STATIC);
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		guint64 ino = ino_from_sql(sqlite3_column_int64(st, 0));
+		g_array_append_val(out, ino);
+	}
+	sqlite3_reset(st);
+	if (d->reading && sqlite3_get_autocommit(d->db))
+		d->reading = FALSE;
+	if (rc == SQLITE_DONE)
+		return out->len > before ? DB_FOUND : DB_ABSENT;
+	g_array_set_size(out, before);
+	return (rc & 0xff) == SQLITE_BUSY ? DB_BUSY : DB_FAILED;
+}
+
 void rowset_init(RowSet *s)
 {
 	s->rows = g_array_new(FALSE, FALSE, sizeof(StoreRow));
@@ -401,9 +435,45 @@ static int write_row(Db *d, sqlite3_stmt *st, const FrozenRow *f)
 	return step_done(st);
 }
 
-/* Flares are counted, and their index is spared where the row is only changed. */
-static int write_flare(Db *d, const FrozenRow *f, gint64 *flares)
+static int born_change(Db *d, guint which, gint64 k, const MagmaKey *rk)
 {
+	sqlite3_stmt *st = d->sp[which];
+
+	sqlite3_bind_int64(st, 1, k);
+	sqlite3_bind_blob(st, 2, rk->b, MAGMA_KEY_LEN, SQLITE_STATIC);
+	return step_done(st);
+}
+
+/* Takes a flare's row and its place in the index away, where there is one. */
+static int flare_delete(Db *d, gint64 k, gint64 *flares)
+{
+	sqlite3_stmt *st = d->sp[SP_FLARE_DELETE];
+	MagmaKey rk;
+
+	sqlite3_bind_int64(st, 1, k);
+	int rc = sqlite3_step(st);
+	gboolean was = rc == SQLITE_ROW;
+	if (was) {
+		column_rk(st, 0, &rk);
+		rc = sqlite3_step(st);
+	}
+	sqlite3_reset(st);
+	if (rc != SQLITE_DONE)
+		return rc;
+	if (!was)
+		return SQLITE_OK;
+	--*flares;
+	rc = born_change(d, SP_FRESH_DEL, k, &rk);
+	if (rc != SQLITE_OK || sqlite3_changes(d->db))
+		return rc;
+	d->stale++;
+	return born_change(d, SP_STALE_PUT, k, &rk);
+}
+
+/* Flares are counted, and their index is kept. */
+static int write_flare(Db *d, const FrozenRow *f, DbMeta *meta)
+{
+	gint64 k = ino_to_sql(magma_be64_load(f->node->key));
 	int rc = SQLITE_OK;
 
 	if (f->val && f->base != BASE_ABSENT) {
@@ -411,16 +481,15 @@ static int write_flare(Db *d, const FrozenRow *f, gint64 *flares)
 		if (rc != SQLITE_OK || sqlite3_changes(d->db))
 			return rc;
 	}
-	if (!f->val || f->base != BASE_ABSENT) {
-		FrozenRow gone = { .node = f->node };
-		rc = write_row(d, d->st[ST_DEL][TAB_FLARE], &gone);
-		*flares -= sqlite3_changes(d->db);
-	}
-	if (rc == SQLITE_OK && f->val) {
-		rc = write_row(d, d->st[ST_PUT][TAB_FLARE], f);
-		*flares += 1;
-	}
-	return rc;
+	if (!f->val || f->base != BASE_ABSENT)
+		rc = flare_delete(d, k, &meta->flares);
+	if (rc != SQLITE_OK || !f->val)
+		return rc;
+	++meta->flares;
+	rc = write_row(d, d->st[ST_PUT][TAB_FLARE], f);
+	if (rc == SQLITE_OK)
+		rc = born_change(d, SP_STALE_DEL, k, &f->val->rk);      /* came back before its old entry went: that is good again */
+	return rc == SQLITE_OK && !sqlite3_changes(d->db) ? born_change(d, SP_FRESH_PUT, k, &f->val->rk) : rc;
 }
 
 /* By table and key: neighbours in the tree are written together. */
@@ -449,7 +518,7 @@ static int write_meta(Db *d, const DbMeta *m)
 int db_write(Db *d, const Frozen *f, DbMeta *meta)
 {
 	g_autoptr(GArray) rows = g_array_sized_new(FALSE, FALSE, sizeof(FrozenRow), f->rows->len);
-	gint64 flares = meta->flares;
+	DbMeta after = *meta;
 	int rc = run_special(d, SP_BEGIN_WRITE);
 
 	g_array_append_vals(rows, f->rows->data, f->rows->len);
@@ -457,16 +526,53 @@ int db_write(Db *d, const Frozen *f, DbMeta *meta)
 	for (guint i = 0; i < rows->len && rc == SQLITE_OK; i++) {
 		const FrozenRow *row = &g_array_index(rows, FrozenRow, i);
 		StoreTable t = row->node->table;
-		rc = t == TAB_FLARE ? write_flare(d, row, &flares) : write_row(d, d->st[row->val ? ST_PUT : ST_DEL][t], row);
+		rc = t == TAB_FLARE ? write_flare(d, row, &after) : write_row(d, d->st[row->val ? ST_PUT : ST_DEL][t], row);
 	}
-	meta->flares = flares;
 	if (rc == SQLITE_OK)
-		rc = write_meta(d, meta);
+		rc = write_meta(d, &after);
 	if (rc == SQLITE_OK)
 		rc = run_special(d, SP_COMMIT);
-	if (rc != SQLITE_OK && !sqlite3_get_autocommit(d->db))
+	if (rc == SQLITE_OK)
+		*meta = after;
+	else if (!sqlite3_get_autocommit(d->db))
 		run_special(d, SP_ROLLBACK);
 	return rc;
+}
+
+int db_merge(Db *d)
+{
+	static const guint steps[] = { SP_BEGIN_WRITE, SP_MERGE_OUT, SP_MERGE_IN, SP_FRESH_CLEAR, SP_STALE_CLEAR, SP_COMMIT };
+	int rc = SQLITE_OK;
+
+	for (guint i = 0; i < G_N_ELEMENTS(steps) && rc == SQLITE_OK; i++)
+		rc = run_special(d, steps[i]);
+	if (rc == SQLITE_OK)
+		d->stale = 0;
+	else if (!sqlite3_get_autocommit(d->db))
+		run_special(d, SP_ROLLBACK);
+	return rc;
+}
+
+guint db_stale(const Db *d) { return d->stale; }
+
+int db_each_fresh(Db *d, void (*fn)(void *user, guint64 ino, const MagmaKey *rk), void *user)
+{
+	sqlite3_stmt *st = d->sp[SP_FRESH_ALL];
+	int rc;
+
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		MagmaKey rk;
+		column_rk(st, 1, &rk);
+		fn(user, ino_from_sql(sqlite3_column_int64(st, 0)), &rk);
+	}
+	sqlite3_reset(st);
+	if (rc != SQLITE_DONE)
+		return rc;
+	st = d->sp[SP_STALE_COUNT];
+	rc = sqlite3_step(st);
+	d->stale = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : 0;
+	sqlite3_reset(st);
+	return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
 static int sync_file(Db *d, int which)

@@ -7,9 +7,11 @@ magmad_libstore_a_SOURCES = \
 	magmad/store/disk.h magmad/store/diskstore.c magmad/store/diskstore.h \
 	magmad/store/frame.c magmad/store/frame.h \
 	magmad/store/journal.c magmad/store/journal_scan.c magmad/store/journal.h magmad/store/segment.h \
+	magmad/store/keys.c magmad/store/keys.h \
 	magmad/store/layout.c magmad/store/layout.h \
 	magmad/store/pool.c magmad/store/pool.h \
 	magmad/store/read.c \
 	magmad/store/rows.c magmad/store/rows.h \
+	magmad/store/scan.c \
 	magmad/store/turn.c \
 	magmad/store/vfs.c magmad/store/vfs.h

@@ -239,14 +239,14 @@ static gint8 node_counts(const RowNode *n)
 	return n->val ? n->base != BASE_PRESENT : n->base == BASE_PRESENT ? -1 : 0;
 }
 
-void rows_commit(Rows *r, const StoreRow *row, RowValue *val)
+RowNode *rows_commit(Rows *r, const StoreRow *row, RowValue *val)
 {
 	guint32 hash = key_hash(row->table, row->key, row->klen);
 	RowNode *n = find(r, hash, row->table, row->key, row->klen);
 
 	if (!n) {
 		if (!val && rows_resident(row->table))
-			return;
+			return NULL;
 		n = node_new(r, hash, row->table, row->key, row->klen);
 		n->base = rows_resident(row->table) ? BASE_ABSENT : BASE_UNKNOWN;
 	}
@@ -265,6 +265,7 @@ void rows_commit(Rows *r, const StoreRow *row, RowValue *val)
 		g_array_append_val(r->dirty, d);
 		r->stats.open_rows++;
 	}
+	return n;
 }
 
 void rows_pin(Rows *r, RowNode *n)
