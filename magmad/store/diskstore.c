@@ -10,7 +10,7 @@
 #define MIB (1u << 20)
 #define POOL_THREADS 4
 #define CACHE_BYTES (64u * MIB)
-#define OPEN_BATCH_MAX (64u * MIB)    /* beyond it a commit waits for the batch: memory has a bound */
+#define OPEN_BATCH_MAX (24u * MIB)    /* beyond it a commit waits for the batch: memory has a bound */
 #define SEGMENT_MAX (64u * MIB)
 #define SEGMENT_SHARE 64              /* of a small file system a segment takes one part in this many */
 #define RESERVE_BYTES (64u * MIB)

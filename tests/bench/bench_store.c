@@ -204,8 +204,10 @@ int main(int argc, char **argv)
 	printf("%-28s %8.1f ms, %" G_GUINT64_FORMAT " flares\n", "open", (now() - begin) * 1e3, u.flares);
 	guint64 have = u.flares;
 	if (have < flares) {
-		creates(s, 2 + have, flares - have, "filling");
-		have = flares;
+		for (guint64 part; have < flares; have += part) {
+			part = MIN(flares - have, 100000);
+			creates(s, 2 + have, part, "filling");
+		}
 	}
 	only_commits(s, 2000);
 	if (n)
