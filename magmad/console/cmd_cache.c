@@ -15,6 +15,7 @@ typedef struct {
 	Fetch fetch;
 	guint again;                  /* source: the next batch */
 	gboolean eof;
+	MagmaKey after_key;           /* of the last row, with after: where to go on */
 	guint64 after, rows;
 	GByteArray *keys;             /* of the batch: each a length byte and its bytes */
 } Load;
@@ -110,6 +111,7 @@ static void on_rows(void *user, int error, const StoreRow *rows, guint n, gboole
 		guint8 len = 8;
 		g_byte_array_append(l->keys, &len, 1);
 		g_byte_array_append(l->keys, rows[i].key, 8);
+		l->after_key = rows[i].rk;
 		l->after = magma_be64_load(rows[i].key);
 		l->rows++;
 	}
@@ -126,7 +128,7 @@ static void on_rows(void *user, int error, const StoreRow *rows, guint n, gboole
 static void load_next(Load *l)
 {
 	task_ref(&l->task);
-	store_scan_range(l->store, &MAGMA_KEY_MIN, &MAGMA_KEY_MAX, l->after, ROWS_PER_TURN, on_rows, l);
+	store_scan_range(l->store, &l->after_key, &MAGMA_KEY_MAX, l->after, ROWS_PER_TURN, on_rows, l);
 }
 
 static gboolean on_again(gpointer user)

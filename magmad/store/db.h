@@ -51,6 +51,8 @@ DbGet db_born_at(Db *d, const MagmaKey *rk, GArray *out);
 gboolean db_scan_range(Db *d, const MagmaKey *lo, guint64 after_ino, const MagmaKey *hi, guint max_rows, RowSet *out);
 /* Writes a frozen batch and meta (whose flares it corrects to the truth) in one transaction. Returns an SQLITE_ code; all or nothing. */
 int db_write(Db *d, const Frozen *f, DbMeta *meta);
+/* Its rows alone, inside a transaction of the caller's. */
+int db_write_rows(Db *d, const Frozen *f, DbMeta *meta);
 /* Brings the index of flares by key up to date with all batches. SQLITE_ code. */
 int db_merge(Db *d);
 /* Index entries not yet merged. SQLITE_ code. */

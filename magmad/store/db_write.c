@@ -102,19 +102,29 @@ static int write_meta(Db *d, const DbMeta *m)
 	return step_done(st);
 }
 
-int db_write(Db *d, const Frozen *f, DbMeta *meta)
+int db_write_rows(Db *d, const Frozen *f, DbMeta *meta)
 {
 	g_autoptr(GArray) rows = g_array_sized_new(FALSE, FALSE, sizeof(FrozenRow), f->rows->len);
-	DbMeta after = *meta;
-	int rc = db_run(d, SP_BEGIN_WRITE);
+	int rc = SQLITE_OK;
 
-	g_array_append_vals(rows, f->rows->data, f->rows->len);
+	if (f->rows->len)
+		g_array_append_vals(rows, f->rows->data, f->rows->len);
 	g_array_sort(rows, frozen_cmp);
 	for (guint i = 0; i < rows->len && rc == SQLITE_OK; i++) {
 		const FrozenRow *row = &g_array_index(rows, FrozenRow, i);
 		StoreTable t = row->node->table;
-		rc = t == TAB_FLARE ? write_flare(d, row, &after) : write_row(d, d->st[row->val ? ST_PUT : ST_DEL][t], row);
+		rc = t == TAB_FLARE ? write_flare(d, row, meta) : write_row(d, d->st[row->val ? ST_PUT : ST_DEL][t], row);
 	}
+	return rc;
+}
+
+int db_write(Db *d, const Frozen *f, DbMeta *meta)
+{
+	DbMeta after = *meta;
+	int rc = db_run(d, SP_BEGIN_WRITE);
+
+	if (rc == SQLITE_OK)
+		rc = db_write_rows(d, f, &after);
 	if (rc == SQLITE_OK)
 		rc = write_meta(d, &after);
 	if (rc == SQLITE_OK)

@@ -53,3 +53,7 @@
 	X(STALE_CLEAR, "DELETE FROM stale") \
 	X(BORN_AT, "SELECT k FROM born WHERE rk=?1") \
 	X(RANGE, "SELECT f.k, f.rk, f.v FROM born b CROSS JOIN flare f ON f.k=b.k WHERE (b.rk, b.k) > (?1, ?2) AND b.rk <= ?3 ORDER BY b.rk, b.k LIMIT ?4")
+
+/* For the check; each row is a problem, but "ok". */
+#define SQL_CHECK_INTEGRITY "PRAGMA integrity_check(100)"
+#define SQL_CHECK_UNINDEXED "SELECT f.k FROM flare f WHERE NOT EXISTS (SELECT 1 FROM born b WHERE b.rk=f.rk AND b.k=f.k) AND NOT EXISTS (SELECT 1 FROM fresh h WHERE h.k=f.k AND h.rk=f.rk) LIMIT 100"
