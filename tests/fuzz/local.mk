@@ -34,3 +34,4 @@ CLEANFILES += tests/fuzz/seeds$(EXEEXT)
 fuzz-seeds: tests/fuzz/seeds$(EXEEXT)
 	rm -f $(srcdir)/tests/fuzz/corpus/codec/seed-* $(srcdir)/tests/fuzz/corpus/map/seed-*
 	tests/fuzz/seeds$(EXEEXT) $(srcdir)/tests/fuzz/corpus
+include tests/fuzz/records.mk
