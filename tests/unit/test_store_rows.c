@@ -5,7 +5,6 @@
 
 static void rows_survive_close_and_kill(void)
 {
-	g_autofree char *dir = NULL;
 	char *path = kit_dir();
 	Store *s = kit_open(path, 0);
 
