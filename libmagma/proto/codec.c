@@ -7,8 +7,8 @@
 /* Places in an encoded header that are adjusted where they stand. */
 #define AT_HOPS 3
 #define AT_FLAGS 4
-#define AT_EPOCH 16
-#define AT_CLIENT 24
+#define AT_CLIENT 16
+#define AT_EPOCH 24
 #define AT_WATERMARK 32
 #define NO_GROUPS 0xffff
 

@@ -3,6 +3,7 @@
 
 #define BURST_SEGMENTS 64             /* UDP_MAX_SEGMENTS of older kernels */
 #define BURST_BYTES 65507             /* the largest UDP payload over IPv4: the kernel takes no longer burst */
+#define PACKET_COST 640              /* what a datagram takes of the peer's socket buffer beyond its bytes */
 #define COPY_BELOW 512                /* pieces below that are gathered and sealed together */
 #define PING_RANGES 16                /* acknowledgement ranges from which we ask to be told that they are known */
 
@@ -96,8 +97,10 @@ static void put_fragment(Writer *w, const Fragment *f)
 /* How much may leave: the congestion window and what the peer can take. */
 static gsize window_room(const MagmaConn *c)
 {
-	gsize limit = MIN(c->loss.cc.cwnd, c->peer_window);
-	return limit > c->loss.in_flight ? limit - c->loss.in_flight : 0;
+	gsize flight = c->loss.in_flight, there = flight + (gsize)c->loss.flying * PACKET_COST;
+	gsize by_network = c->loss.cc.cwnd > flight ? c->loss.cc.cwnd - flight : 0;
+	gsize by_peer = c->peer_window > there ? c->peer_window - there : 0;
+	return MIN(by_network, by_peer);
 }
 
 typedef struct {
@@ -110,12 +113,11 @@ static gboolean make_plan(MagmaConn *c, MagmaTime now, gsize size, Plan *plan)
 {
 	gsize left = window_room(c);
 	*plan = (Plan){ .cap = size };
-	if (sendq_ready(&c->sendq)) {
-		plan->data = c->loss.probes || c->loss.in_flight == 0 || left >= size;
-		if (!plan->data && left > DATA_OVERHEAD + MSG_HEADER_MAX) {
-			plan->data = plan->small_only = TRUE;
-			plan->cap = left;
-		}
+	if (c->loss.probes || c->loss.in_flight == 0 || left >= size) {
+		plan->data = sendq_ready(&c->sendq, FALSE);
+	} else if (left > DATA_OVERHEAD + MSG_HEADER_MAX) {
+		plan->data = plan->small_only = sendq_ready(&c->sendq, TRUE);
+		plan->cap = left;
 	}
 	plan->ping = c->ping_due;
 	plan->ack = c->unacked && (c->ack_at <= now || plan->data || plan->ping);
@@ -179,7 +181,7 @@ static gsize build(MagmaConn *c, MagmaTime now, guint8 *out, gsize size, gboolea
 	c->ep->stats.retransmitted_bytes += c->sendq.resent - resent;
 	if (eliciting)
 		c->ping_due = FALSE;
-	*more = plan.data && !plan.small_only && plan.cap == size && frames && sendq_ready(&c->sendq);
+	*more = plan.data && !plan.small_only && plan.cap == size && frames && sendq_ready(&c->sendq, FALSE);
 	if (*more && room(&w)) {
 		memset(w.base + w.pos, FRAME_PAD, room(&w));
 		w.pos = w.cap;

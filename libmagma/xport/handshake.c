@@ -14,6 +14,8 @@
 #define GIVE_UP_AFTER (1500 * MSEC)   /* rejected again and again for that long: it is the key */
 #define GIVE_UP_REJECTS 3
 
+#define REPLACE_GRACE (10 * MSEC)     /* a peer that only hung acknowledges within that, after LOSS_MAX_ACK_DELAY */
+
 #define SUITE_AES_FAST 1              /* in the hello: AES-GCM is the faster one here */
 
 #define NOISE_AT (DGRAM_PREFIX + 1)   /* in the hello, behind the version */
@@ -65,6 +67,8 @@ MagmaTime handshake_deadline(const MagmaConn *c)
 {
 	if (c->state == XC_HALF)
 		return c->hs->started + HALF_OPEN_LIFE;
+	if (c->hs->open_at)
+		return c->hs->open_at;
 	/* A parallel handshake goes on until the session it would replace ends. */
 	return c->replaces ? c->hs->next : MIN(c->hs->next, c->hs->started + timeout(c));
 }
@@ -77,6 +81,9 @@ void handshake_tick(MagmaConn *c, MagmaTime now)
 			xconn_die(c, MAGMA_CLOSE_SILENT);
 	} else if (!c->replaces && now >= hs->started + timeout(c)) {
 		xconn_die(c, hs->rejects ? MAGMA_CLOSE_AUTH : hs->refused ? MAGMA_CLOSE_REFUSED : MAGMA_CLOSE_NOBODY);
+	} else if (hs->open_at) {
+		if (now >= hs->open_at)
+			xconn_opened(c);
 	} else if (now >= hs->next) {
 		hello_due(c);
 	}
@@ -85,7 +92,7 @@ void handshake_tick(MagmaConn *c, MagmaTime now)
 gsize handshake_poll(MagmaConn *c, MagmaTime now, guint8 *out)
 {
 	Handshake *hs = c->hs;
-	if (!hs->due)
+	if (!hs->due || hs->open_at)
 		return 0;
 	hs->due = FALSE;
 	if (c->state == XC_HALF) {
@@ -103,7 +110,7 @@ gsize handshake_poll(MagmaConn *c, MagmaTime now, guint8 *out)
 void handshake_on_welcome(MagmaConn *c, MagmaTime now, const guint8 *p, gsize n)
 {
 	guint8 payload[WELCOME_PAYLOAD], i2r[32], r2i[32];
-	if (c->state != XC_HELLO || n != WELCOME_LEN) {
+	if (c->state != XC_HELLO || c->hs->open_at || n != WELCOME_LEN) {
 		c->ep->stats.bad_form++;
 		return;
 	}
@@ -123,13 +130,16 @@ void handshake_on_welcome(MagmaConn *c, MagmaTime now, const guint8 *p, gsize n)
 	OPENSSL_cleanse(i2r, 32);
 	OPENSSL_cleanse(r2i, 32);
 	c->ping_due = TRUE;      /* the responder opens at our first datagram, whatever is in it */
-	xconn_opened(c);
+	if (c->replaces)
+		c->hs->open_at = now + REPLACE_GRACE;
+	else
+		xconn_opened(c);
 	xconn_rearm(c);
 }
 
 static gboolean echo_is_right(const MagmaConn *c, const guint8 *p)
 {
-	return c->state == XC_HELLO && CRYPTO_memcmp(p + DGRAM_PREFIX, c->hs->hello_hash, ECHO_LEN) == 0;
+	return c->state == XC_HELLO && !c->hs->open_at && CRYPTO_memcmp(p + DGRAM_PREFIX, c->hs->hello_hash, ECHO_LEN) == 0;
 }
 
 void handshake_on_cookie(MagmaConn *c, MagmaTime now, const guint8 *p, gsize n)

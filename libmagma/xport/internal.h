@@ -36,6 +36,7 @@ typedef struct {
 	guint8 welcome[WELCOME_LEN];
 	guint8 cookie[COOKIE_LEN];
 	gboolean have_cookie, due, refused;
+	MagmaTime open_at;                    /* welcomed, but the session it would replace may yet answer; 0: not so */
 	guint cookies, rejects, sent;
 } Handshake;
 

@@ -98,11 +98,6 @@ void sendq_push(SendQueue *q, GBytes *head, GBytes *body)
 	ready_append(q, m);
 }
 
-gboolean sendq_ready(const SendQueue *q)
-{
-	return q->ready[0].first || q->ready[1].first || q->ready[2].first;
-}
-
 /* Rule S3: what is started fits into the receiver's limit, small messages having a part of it for themselves. */
 static gboolean may_begin(const SendQueue *q, const SendMsg *m)
 {
@@ -144,6 +139,14 @@ static SendMsg *candidate(const SendQueue *q, guint class)
 {
 	SendMsg *m = q->ready[class].first;
 	return m && (m->begun || may_begin(q, m)) ? m : NULL;
+}
+
+gboolean sendq_ready(const SendQueue *q, gboolean small_only)
+{
+	for (guint c = 0; c < (small_only ? 1 : CLASSES); c++)
+		if (candidate(q, c))
+			return TRUE;
+	return FALSE;
 }
 
 /* The smallest class that has something, unless a larger one has been passed over for long enough. */

@@ -48,7 +48,8 @@ typedef struct {
 
 void sendq_clear(SendQueue *q);
 void sendq_push(SendQueue *q, GBytes *head, GBytes *body);
-gboolean sendq_ready(const SendQueue *q);
+/* TRUE: there is something that may be sent now; small_only: of class 0. */
+gboolean sendq_ready(const SendQueue *q, gboolean small_only);
 /* The next piece whose frame (header and bytes) fits `room`. small_only: only a message of class 0 that fits whole.
  * tight FALSE: the datagram is still empty, so any piece is better than none. FALSE: nothing fits or may be sent. */
 gboolean sendq_take(SendQueue *q, gsize room, gboolean small_only, gboolean tight, Fragment *out);

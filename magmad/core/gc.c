@@ -274,7 +274,7 @@ static void recover_stat(void *user, int error, const StoreContentStat *st)
 }
 
 /* The row has every acknowledged write's size; a file beyond it holds a write nobody was told of. A noted truncation is completed. An inline copy that is longer than the file comes from
- * before a power cut that ate the file. */
+ * before a power cut that ate the file's end; a truncation drops that copy (op_setattr.c), so what is longer was never cut. */
 static void step_recover(Op *op)
 {
 	RecoverJob *j = op->data;
@@ -303,9 +303,9 @@ static void step_recover(Op *op)
 		store_content_stat(v->store, fid, recover_stat, op);
 		return;
 	case 1:
-		if (data == STORE_FOUND && j->job.stat.size < n) {
-			g_autoptr(GBytes) bytes = g_bytes_new(val, n);
-			store_content_write(v->store, fid, 0, bytes, recover_io, op);
+		if (data == STORE_FOUND && dirty->truncate_to == G_MAXUINT64 && j->job.stat.size < n) {
+			g_autoptr(GBytes) bytes = g_bytes_new(val + j->job.stat.size, n - j->job.stat.size);
+			store_content_write(v->store, fid, j->job.stat.size, bytes, recover_io, op);
 			return;
 		}
 		j->stage++;
@@ -322,6 +322,7 @@ static void step_recover(Op *op)
 		row->attr.mtime = row->attr.ctime = op->now;
 		row->attr.blocks = MIN(row->attr.blocks, content_blocks(size));
 		dirty->truncate_to = G_MAXUINT64;
+		txn_del(draft_txn(d), TAB_DATA, k, key_ino(k, fid->ino), &fid->key);
 		txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
 		draft_commit(g_steal_pointer(&d));
 	}

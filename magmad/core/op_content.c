@@ -100,28 +100,48 @@ void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n)
 
 /* --- from inline to a file --- */
 
+typedef struct {
+	MagmaFid fid;
+	int error;
+	void (*after)(Op *op);        /* the step that wanted the conversion */
+} Converting;
+
+static void step_converted(Op *op)
+{
+	Converting *c = op->data;
+	Volcano *v = op->v;
+	FlareRow *row;
+	g_autoptr(Draft) d = draft_new(op);
+	int error = c->error ? c->error : draft_flare(d, &c->fid, &row);
+
+	if (error == WAIT)
+		return;
+	if (!error) {
+		row->content = CONTENT_FILE;
+		draft_dirty(d, &c->fid, TRUE);
+		draft_commit(g_steal_pointer(&d));
+		move_content_changed(v, &c->fid);
+	}
+	content_end(v, c->fid.ino);
+	if (error) {
+		op_error(op, error);
+		return;
+	}
+	op->step = c->after;
+	g_clear_pointer(&op->data, op->data_free);
+	op->data_free = NULL;
+	op_run(op);
+}
+
 static void converted(void *user, int error)
 {
 	Op *op = user;
 	Volcano *v = op->v;
-	MagmaFid fid = *(MagmaFid *)op->data;
-	FlareRow *row;
 
 	core_enter(v);
-	g_autoptr(Draft) d = draft_new(op);
-	if (!error)
-		error = draft_flare(d, &fid, &row);      /* pinned by this operation's fetch: never WAIT */
-	if (!error) {
-		row->content = CONTENT_FILE;
-		draft_dirty(d, &fid, TRUE);
-		draft_commit(g_steal_pointer(&d));
-		move_content_changed(v, &fid);
-	}
-	content_end(v, fid.ino);
-	if (error)
-		op_error(op, error == WAIT ? EIO : error);
-	else
-		op_run(op);
+	((Converting *)op->data)->error = error;
+	op->step = step_converted;
+	op_run(op);
 	core_leave(v);
 }
 
@@ -154,7 +174,9 @@ int content_convert(Op *op, const FlareRow *row)
 	b->converting = TRUE;
 	if (op->data_free)
 		op->data_free(op->data);
-	op->data = g_memdup2(&row->attr.fid, sizeof row->attr.fid);
+	Converting *c = op->data = g_new0(Converting, 1);
+	c->fid = row->attr.fid;
+	c->after = op->step;
 	op->data_free = g_free;
 	g_autoptr(GBytes) bytes = g_bytes_new(val, n);
 	store_content_write(op->v->store, &row->attr.fid, 0, bytes, converted, op);

@@ -147,6 +147,7 @@ static void note_truncated(Op *op, Draft *d, const MagmaFid *fid)
 		return;
 	dirty->truncate_by = NULL;
 	txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
+	txn_del(draft_txn(d), TAB_DATA, k, key_ino(k, fid->ino), &fid->key);      /* the copy from before the conversion is of the uncut file */
 }
 
 /* The content file has its new size; now the row. */

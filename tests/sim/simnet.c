@@ -81,6 +81,8 @@ static Datagram pop(SimNet *net)
 	return top;
 }
 
+static void backlog_clear(SimHost *h);
+
 static void op_random(void *user, void *buf, gsize n)
 {
 	SimHost *h = user;
@@ -140,6 +142,8 @@ void simnet_free(SimNet *net)
 		SimHost *h = g_ptr_array_index(net->hosts, i);
 		magma_endpoint_free(h->ep);
 		g_string_free(h->keylog, TRUE);
+		backlog_clear(h);
+		g_array_unref(h->backlog);
 		g_free(h);
 	}
 	while (net->flying->len)
@@ -174,6 +178,7 @@ SimHost *simnet_host(SimNet *net, const char *addr, const MagmaXportConfig *cfg)
 	SimHost *h = g_new0(SimHost, 1);
 	h->net = net;
 	h->keylog = g_string_new(NULL);
+	h->backlog = g_array_new(FALSE, FALSE, sizeof(Datagram));
 	h->out = (SimPath){ .delay = 100, .mtu = 65507 };
 	g_assert_true(magma_addr_parse(addr, 12000, &h->addr));
 	g_ptr_array_add(net->hosts, h);
@@ -185,6 +190,27 @@ void simnet_kill(SimHost *h)
 {
 	g_clear_pointer(&h->ep, magma_endpoint_free);
 	h->last = NULL;
+}
+
+static void backlog_clear(SimHost *h)
+{
+	for (guint i = 0; i < h->backlog->len; i++)
+		g_free(g_array_index(h->backlog, Datagram, i).p);
+	g_array_set_size(h->backlog, 0);
+}
+
+/* A process that goes on finds its timers due and its socket full; it reads first. */
+void simnet_pause(SimHost *h, gboolean paused)
+{
+	h->paused = paused;
+	if (paused)
+		return;
+	for (guint i = 0; i < h->backlog->len; i++) {
+		Datagram *d = &g_array_index(h->backlog, Datagram, i);
+		magma_endpoint_input(h->ep, h->net->now, &d->from, d->p, d->n);
+	}
+	magma_endpoint_input_done(h->ep, h->net->now);
+	backlog_clear(h);
 }
 
 MagmaConn *simnet_connect(SimHost *from, SimHost *to)
@@ -217,6 +243,8 @@ static void transmit(SimHost *h, const MagmaAddr *to, const guint8 *p, gsize n)
 		return;
 	if (path->cut || n > path->mtu || chance(net) < path->loss)
 		return;
+	if (path->queue && h->busy_until - net->now > path->queue)
+		return;
 	MagmaTime leaves = departure(h, n);
 	for (guint copies = chance(net) < path->dup ? 2 : 1; copies; copies--) {
 		Datagram d = { .from = h->addr, .to = *to, .n = n, .p = g_memdup2(p, n) };
@@ -228,7 +256,7 @@ static void transmit(SimHost *h, const MagmaAddr *to, const guint8 *p, gsize n)
 static void flush(SimHost *h)
 {
 	MagmaBurst b = { .buf = h->net->buf, .max = 1 << 17 };
-	while (h->ep && magma_endpoint_poll(h->ep, h->net->now, &b)) {
+	while (h->ep && !h->paused && magma_endpoint_poll(h->ep, h->net->now, &b)) {
 		g_assert_cmpuint(b.len, >, 0);
 		g_assert_cmpuint(b.len, <=, 65507);
 		g_assert_cmpuint((b.len + b.segment - 1) / b.segment, <=, 64);
@@ -264,6 +292,10 @@ static void arrive(SimNet *net)
 {
 	Datagram d = pop(net);
 	SimHost *h = host_at(net, &d.to);
+	if (h && h->ep && h->paused) {
+		g_array_append_val(h->backlog, d);
+		return;
+	}
 	if (h && h->ep) {
 		/* A copy of its own length, so that a read beyond it is seen. */
 		magma_endpoint_input(h->ep, net->now, &d.from, d.p, d.n);
@@ -280,7 +312,7 @@ static MagmaTime next_event(SimNet *net)
 	MagmaTime t = net->flying->len ? nth(net, 0)->at : G_MAXINT64;
 	for (guint i = 0; i < net->hosts->len; i++) {
 		SimHost *h = g_ptr_array_index(net->hosts, i);
-		if (h->ep)
+		if (h->ep && !h->paused)
 			t = MIN(t, magma_endpoint_deadline(h->ep));
 	}
 	return t;
@@ -293,7 +325,7 @@ static void step(SimNet *net, MagmaTime t)
 		arrive(net);
 	for (guint i = 0; i < net->hosts->len; i++) {
 		SimHost *h = g_ptr_array_index(net->hosts, i);
-		if (h->ep && magma_endpoint_deadline(h->ep) <= net->now)
+		if (h->ep && !h->paused && magma_endpoint_deadline(h->ep) <= net->now)
 			magma_endpoint_tick(h->ep, net->now);
 		flush(h);
 	}

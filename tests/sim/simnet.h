@@ -13,12 +13,15 @@ typedef struct {
 	gsize local_mtu;              /* UDP payload the sender's system takes: EMSGSIZE above; 0: no limit */
 	gboolean cut;                 /* nothing passes */
 	guint64 rate;                 /* bytes per second through one host's uplink; 0: no limit */
+	MagmaTime queue;              /* datagrams that would wait longer for the uplink are dropped; 0: no limit */
 } SimPath;
 
 struct SimHost {
 	SimNet *net;
 	MagmaAddr addr;
 	MagmaEndpoint *ep;            /* NULL: switched off */
+	gboolean paused;              /* SIGSTOP: datagrams wait in its socket, timers do not run */
+	GArray *backlog;              /* what waits */
 	gboolean refuses;             /* switched off, and says so (ECONNREFUSED) */
 	SimPath out;                  /* of what it sends */
 	void *user;
@@ -45,6 +48,8 @@ MagmaXportConfig simnet_config(void);
 /* The process dies; then a new one, which knows nothing, takes its place. */
 void simnet_kill(SimHost *h);
 void simnet_start(SimHost *h, const MagmaXportConfig *cfg);
+/* SIGSTOP and SIGCONT. */
+void simnet_pause(SimHost *h, gboolean paused);
 /* A datagram out of nowhere. */
 void simnet_inject(SimNet *net, const MagmaAddr *from, SimHost *to, const guint8 *p, gsize n);
 MagmaConn *simnet_connect(SimHost *from, SimHost *to);

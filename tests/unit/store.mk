@@ -8,3 +8,9 @@ tests_unit_test_store_rows_SOURCES = tests/unit/test_store_rows.c $(STORE_KIT)
 tests_unit_test_store_rows_LDADD = $(STORE_LIBS)
 tests_unit_test_store_content_SOURCES = tests/unit/test_store_content.c $(STORE_KIT)
 tests_unit_test_store_content_LDADD = $(STORE_LIBS)
+# the simulator's store
+MEMSTORE = tests/sim/memstore.c tests/sim/memstore.h tests/sim/memdisk.c tests/sim/memdisk.h tests/sim/memfiles.c tests/sim/memcontent.c tests/sim/memcontent.h
+check_PROGRAMS += tests/unit/test_memstore
+TESTS += tests/unit/test_memstore
+tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c $(MEMSTORE)
+tests_unit_test_memstore_LDADD = magmad/libcore.a $(UNIT_LIBS)

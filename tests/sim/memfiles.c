@@ -1,0 +1,248 @@
+/* The memory store's contents: per flare one operation after the other, each when its time has come. */
+#include "tests/sim/memdisk.h"
+#include <errno.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+typedef enum { OP_READ, OP_WRITE, OP_TRUNCATE, OP_FALLOCATE, OP_SEEK, OP_STAT, OP_SYNC, OP_DROP } OpKind;
+
+typedef struct {
+	OpKind kind;
+	MagmaFid fid;
+	guint64 off, len;
+	guint32 mode;
+	GBytes *data;
+	void (*done)(void);           /* by kind */
+	void *user;
+	gboolean due;
+} ContentOp;
+
+static void op_free(gpointer p)
+{
+	ContentOp *op = p;
+	if (op->data)
+		g_bytes_unref(op->data);
+	g_free(op);
+}
+
+void memfiles_queue_free(gpointer q) { g_queue_free_full(q, op_free); }
+
+static int grow(MemStore *m, MemFile *f, guint64 end)
+{
+	if (m->full && end > (f->live ? memcontent_size(f->live) : 0))
+		return ENOSPC;
+	if (!f->live)
+		f->live = memcontent_new();
+	return 0;
+}
+
+static int op_fallocate(MemStore *m, MemFile *f, const ContentOp *op)
+{
+	guint64 end = op->off + op->len;
+
+	if (op->mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		return EOPNOTSUPP;
+	if (op->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && f->live)
+		memcontent_zero(f->live, op->off, op->len);
+	if (op->mode & FALLOC_FL_PUNCH_HOLE)
+		return 0;
+	int error = grow(m, f, end);
+	if (!error && !(op->mode & FALLOC_FL_KEEP_SIZE) && end > memcontent_size(f->live))
+		memcontent_truncate(f->live, end);
+	return error;
+}
+
+/* An operation that changes something; part: how much of a write (a crash tears it). */
+static int op_change(MemStore *m, const ContentOp *op, gsize part)
+{
+	MemFile *f = memdisk_file(m->disk, &op->fid);
+	int error = 0;
+
+	switch (op->kind) {
+	case OP_WRITE:
+		error = grow(m, f, op->off + op->len);
+		if (!error)
+			memcontent_write(f->live, op->off, g_bytes_get_data(op->data, NULL), part);
+		return error;
+	case OP_TRUNCATE:
+		error = op->off ? grow(m, f, op->off) : 0;
+		if (!error && f->live)
+			memcontent_truncate(f->live, op->off);
+		return error;
+	case OP_FALLOCATE:
+		return op_fallocate(m, f, op);
+	case OP_SYNC:
+		memcontent_free(f->synced);
+		f->synced = f->live ? memcontent_copy(f->live) : NULL;
+		return 0;
+	case OP_DROP:
+		g_clear_pointer(&f->live, memcontent_free);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static void op_run(MemStore *m, ContentOp *op)
+{
+	MemContent *c = memdisk_file(m->disk, &op->fid)->live;
+
+	switch (op->kind) {
+	case OP_READ: {
+		g_autoptr(GBytes) data = c ? memcontent_read(c, op->off, op->len) : g_bytes_new_static("", 0);
+		((void (*)(void *, int, GBytes *))op->done)(op->user, 0, data);
+		break;
+	}
+	case OP_SEEK: {
+		guint64 found = 0;
+		int error = op->mode != SEEK_DATA && op->mode != SEEK_HOLE ? EINVAL : c ? memcontent_seek(c, op->off, op->mode == SEEK_HOLE, &found) : ENXIO;
+		((void (*)(void *, int, guint64))op->done)(op->user, error, found);
+		break;
+	}
+	case OP_STAT: {
+		StoreContentStat st = { .exists = c != NULL };
+		if (c) {
+			st.size = memcontent_size(c);
+			st.blocks = memcontent_blocks(c);
+		}
+		((void (*)(void *, int, const StoreContentStat *))op->done)(op->user, 0, &st);
+		break;
+	}
+	default: {
+		int error = op->off > G_MAXINT64 || op->len > G_MAXINT64 - op->off ? EFBIG : op_change(m, op, op->len);
+		((void (*)(void *, int))op->done)(op->user, error);
+	}
+	}
+	op_free(op);
+}
+
+static void queue_go(MemStore *m, const MagmaFid *fid)
+{
+	GQueue *q;
+
+	while (!m->dead && (q = g_hash_table_lookup(m->queues, fid)) && q->length && ((ContentOp *)q->head->data)->due)
+		op_run(m, g_queue_pop_head(q));
+}
+
+static void on_due(MemStore *m, void *arg)
+{
+	ContentOp *op = arg;
+	MagmaFid fid = op->fid;
+
+	op->due = TRUE;
+	queue_go(m, &fid);
+}
+
+static void submit(Store *s, OpKind kind, const MagmaFid *fid, guint64 off, guint64 len, guint32 mode, GBytes *data, void (*done)(void), void *user)
+{
+	MemStore *m = MEM(s);
+	GQueue *q = g_hash_table_lookup(m->queues, fid);
+	ContentOp *op = g_new(ContentOp, 1);
+
+	*op = (ContentOp){ .kind = kind, .fid = *fid, .off = off, .len = len, .mode = mode, .data = data ? g_bytes_ref(data) : NULL, .done = done, .user = user };
+	if (!q) {
+		q = g_queue_new();
+		g_hash_table_insert(m->queues, g_memdup2(fid, sizeof *fid), q);
+	}
+	if (!q->length && mem_chance(m, m->cfg.at_once_permille)) {
+		op_run(m, op);
+		return;
+	}
+	g_queue_push_tail(q, op);
+	mem_later(m, on_due, NULL, op);
+}
+
+#define DONE(fn) ((void (*)(void))(fn))
+
+static void mem_read(Store *s, const MagmaFid *fid, guint64 off, guint32 len, void (*done)(void *, int, GBytes *), void *user)
+{
+	submit(s, OP_READ, fid, off, len, 0, NULL, DONE(done), user);
+}
+
+static void mem_write(Store *s, const MagmaFid *fid, guint64 off, GBytes *data, void (*done)(void *, int), void *user)
+{
+	submit(s, OP_WRITE, fid, off, g_bytes_get_size(data), 0, data, DONE(done), user);
+}
+
+static void mem_truncate(Store *s, const MagmaFid *fid, guint64 size, void (*done)(void *, int), void *user)
+{
+	submit(s, OP_TRUNCATE, fid, size, 0, 0, NULL, DONE(done), user);
+}
+
+static void mem_fallocate(Store *s, const MagmaFid *fid, guint32 mode, guint64 off, guint64 len, void (*done)(void *, int), void *user)
+{
+	submit(s, OP_FALLOCATE, fid, off, len, mode, NULL, DONE(done), user);
+}
+
+static void mem_seek(Store *s, const MagmaFid *fid, guint64 off, guint32 whence, void (*done)(void *, int, guint64), void *user)
+{
+	submit(s, OP_SEEK, fid, off, 0, whence, NULL, DONE(done), user);
+}
+
+static void mem_stat(Store *s, const MagmaFid *fid, void (*done)(void *, int, const StoreContentStat *), void *user)
+{
+	submit(s, OP_STAT, fid, 0, 0, 0, NULL, DONE(done), user);
+}
+
+static void mem_content_sync(Store *s, const MagmaFid *fid, void (*done)(void *, int), void *user)
+{
+	submit(s, OP_SYNC, fid, 0, 0, 0, NULL, DONE(done), user);
+}
+
+static void mem_drop(Store *s, const MagmaFid *fid, void (*done)(void *, int), void *user)
+{
+	submit(s, OP_DROP, fid, 0, 0, 0, NULL, DONE(done), user);
+}
+
+void memfiles_vt(StoreVt *vt)
+{
+	vt->content_read = mem_read;
+	vt->content_write = mem_write;
+	vt->content_truncate = mem_truncate;
+	vt->content_fallocate = mem_fallocate;
+	vt->content_seek = mem_seek;
+	vt->content_stat = mem_stat;
+	vt->content_sync = mem_content_sync;
+	vt->content_drop = mem_drop;
+}
+
+void memfiles_crash(MemStore *m)
+{
+	GHashTableIter it;
+	gpointer q;
+
+	g_hash_table_iter_init(&it, m->queues);
+	while (g_hash_table_iter_next(&it, NULL, &q)) {
+		guint n = ((GQueue *)q)->length, keep = g_rand_int_range(m->rnd, 0, n + 1);
+		for (GList *l = ((GQueue *)q)->head; l && keep; l = l->next, keep--) {
+			const ContentOp *op = l->data;
+			gsize part = keep == 1 && op->len ? (gsize)g_rand_int_range(m->rnd, 0, MIN(op->len, G_MAXINT32 - 1) + 1) : op->len;
+			if (op->kind != OP_SYNC && op->off <= G_MAXINT64 && op->len <= G_MAXINT64 - op->off)
+				op_change(m, op, part);
+		}
+	}
+}
+
+void memfiles_finish(MemStore *m)
+{
+	GHashTableIter it;
+	gpointer q;
+
+	g_hash_table_iter_init(&it, m->queues);
+	while (g_hash_table_iter_next(&it, NULL, &q))
+		for (GList *l = ((GQueue *)q)->head; l; l = l->next)
+			op_change(m, l->data, ((ContentOp *)l->data)->len);
+}
+
+void memfiles_power_cut(MemStore *m)
+{
+	GHashTableIter it;
+	gpointer p;
+
+	g_hash_table_iter_init(&it, m->disk->files);
+	while (g_hash_table_iter_next(&it, NULL, &p)) {
+		MemFile *f = p;
+		memcontent_free(f->live);
+		f->live = f->synced ? memcontent_copy(f->synced) : NULL;
+	}
+}

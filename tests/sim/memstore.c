@@ -1,0 +1,442 @@
+#include "tests/sim/memdisk.h"
+#include <errno.h>
+#include <string.h>
+
+#define SCAN_BYTES (256u << 10)
+
+/* A row that was brought, or is being brought, for some fetches. */
+typedef struct {
+	RowKey key;
+	guint pins;
+	gboolean loading;
+	GSList *waiters;
+} Hot;
+
+static guint hot_hash(gconstpointer p)
+{
+	const RowKey *k = p;
+	guint h = k->table;
+
+	for (guint i = 0; i < k->klen; i++)
+		h = h * 31 + k->key[i];
+	return h;
+}
+
+static gboolean hot_equal(gconstpointer a, gconstpointer b) { return memrow_cmp(a, b, NULL) == 0; }
+
+static void hot_free(gpointer p)
+{
+	g_slist_free(((Hot *)p)->waiters);
+	g_free(p);
+}
+
+gboolean mem_chance(MemStore *m, guint permille) { return (guint)g_rand_int_range(m->rnd, 0, 1000) < permille; }
+
+static void store_unref(MemStore *m)
+{
+	if (--m->refs)
+		return;
+	g_hash_table_unref(m->hot);
+	g_hash_table_unref(m->queues);
+	g_rand_free(m->rnd);
+	g_free(m);
+}
+
+typedef struct {
+	MemStore *m;
+	void (*fn)(MemStore *m, void *arg);
+	void (*drop)(void *arg);
+	void *arg;
+} Event;
+
+static void event_run(void *arg)
+{
+	Event *e = arg;
+
+	if (!e->m->dead)
+		e->fn(e->m, e->arg);
+	else if (e->drop)
+		e->drop(e->arg);
+	store_unref(e->m);
+	g_free(e);
+}
+
+void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg)
+{
+	Event *e = g_new(Event, 1);
+
+	*e = (Event){ m, fn, drop, arg };
+	m->refs++;
+	m->cfg.later(m->cfg.user, g_rand_int_range(m->rnd, 0, m->cfg.delay_max + 1), event_run, e);
+}
+
+/* --- rows --- */
+
+static void on_arrival(MemStore *m, void *arg)
+{
+	RowKey *key = arg;
+	Hot *h = g_hash_table_lookup(m->hot, key);
+
+	g_free(key);
+	if (!h || !h->loading)
+		return;
+	h->loading = FALSE;
+	h->pins++;
+	while (h->waiters && !m->dead) {
+		Fetch *f = h->waiters->data;
+		h->waiters = g_slist_delete_link(h->waiters, h->waiters);
+		if (--f->pending == 0)
+			f->ready(f);
+	}
+	if (!m->dead && --h->pins == 0)
+		g_hash_table_remove(m->hot, &h->key);
+}
+
+static void fetch_wait(MemStore *m, Fetch *f, Hot *h)
+{
+	if (g_slist_find(h->waiters, f))
+		return;
+	h->waiters = g_slist_append(h->waiters, f);
+	h->pins++;
+	f->pending++;
+	if (!f->pins)
+		f->pins = g_ptr_array_new();
+	g_ptr_array_add(f->pins, h);
+}
+
+static gboolean always_in_memory(StoreTable t) { return t == TAB_REPLY || t == TAB_MARK || t == TAB_COMMIT; }
+
+static StoreGet mem_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize klen, const guint8 **val, gsize *vlen)
+{
+	MemStore *m = MEM(s);
+	RowKey k = memrow_key(t, key, klen);
+	Hot *h = f ? g_hash_table_lookup(m->hot, &k) : NULL;
+
+	*val = NULL;
+	*vlen = 0;
+	if (f && !h && !always_in_memory(t) && mem_chance(m, m->cfg.pending_permille)) {
+		h = g_new0(Hot, 1);
+		h->key = k;
+		h->loading = TRUE;
+		g_hash_table_insert(m->hot, &h->key, h);
+		m->misses++;
+		mem_later(m, on_arrival, g_free, g_memdup2(&k, sizeof k));
+	}
+	if (h && h->loading) {
+		fetch_wait(m, f, h);
+		return STORE_PENDING;
+	}
+	m->hits++;
+	const MemRow *r = g_tree_lookup(m->disk->rows, &k);
+	if (!r)
+		return STORE_ABSENT;
+	*val = r->val;
+	*vlen = r->vlen;
+	return STORE_FOUND;
+}
+
+static void mem_fetch_clear(Store *s, Fetch *f)
+{
+	if (!f->pins)
+		return;
+	for (guint i = 0; i < f->pins->len; i++) {
+		Hot *h = f->pins->pdata[i];
+		h->waiters = g_slist_remove(h->waiters, f);
+		if (--h->pins == 0)
+			g_hash_table_remove(MEM(s)->hot, &h->key);
+	}
+	g_clear_pointer(&f->pins, g_ptr_array_unref);
+	f->pending = 0;
+}
+
+static void on_written(MemStore *m, void *arg)
+{
+	m->ack_coming = FALSE;
+	if (m->failed || m->acked == memdisk_index(m->disk))
+		return;
+	m->acked = memdisk_index(m->disk);
+	if (m->base.on_acked)
+		m->base.on_acked(m->base.user, m->acked);
+}
+
+static guint64 mem_commit(Store *s, Txn *t)
+{
+	MemStore *m = MEM(s);
+
+	if (!txn_empty(t)) {
+		const GByteArray *bytes = txn_bytes(t);
+		memdisk_append(m->disk, g_bytes_new(bytes->data, bytes->len));
+		if (!m->ack_coming) {
+			m->ack_coming = TRUE;
+			mem_later(m, on_written, NULL, NULL);
+		}
+	}
+	txn_free(t);
+	return memdisk_index(m->disk);
+}
+
+static guint64 mem_acked(Store *s) { return MEM(s)->acked; }
+
+typedef struct {
+	void (*done)(void *, int);
+	void *user;
+	guint64 index;
+} SyncCall;
+
+static void on_synced(MemStore *m, void *arg)
+{
+	g_autofree SyncCall *c = arg;
+
+	if (!m->failed) {
+		on_written(m, NULL);
+		if (m->dead)
+			return;
+		m->disk->durable = MAX(m->disk->durable, c->index);
+		memdisk_fold(m->disk, m->disk->durable);
+	}
+	c->done(c->user, m->failed ? EIO : 0);
+}
+
+static void mem_sync(Store *s, void (*done)(void *, int), void *user)
+{
+	SyncCall *c = g_new(SyncCall, 1);
+
+	*c = (SyncCall){ done, user, memdisk_index(MEM(s)->disk) };
+	mem_later(MEM(s), on_synced, g_free, c);
+}
+
+/* --- scans: a copy is taken at the call or at the answer, by chance --- */
+
+typedef void (*RowsDone)(void *, int, const StoreRow *, guint, gboolean);
+
+typedef struct {
+	StoreTable table;
+	gboolean range;
+	RowKey from, prefix;
+	MagmaKey lo, hi;
+	guint64 after_ino;
+	guint max_rows;
+	RowsDone done;
+	void *user;
+	GPtrArray *found;             /* MemRow copies; NULL: not yet looked */
+	gboolean eof;
+} ScanCall;
+
+static MemRow *copy_of(const MemRow *r)
+{
+	MemRow *c = g_memdup2(r, sizeof *r);
+	c->val = g_memdup2(r->val, r->vlen);
+	return c;
+}
+
+static void copy_free(gpointer p)
+{
+	g_free(((MemRow *)p)->val);
+	g_free(p);
+}
+
+static void scan_take(ScanCall *c, GPtrArray *matches)
+{
+	gsize bytes = 0;
+	guint n = 0;
+
+	c->found = g_ptr_array_new_with_free_func(copy_free);
+	for (; n < matches->len && n < c->max_rows && bytes < SCAN_BYTES; n++) {
+		const MemRow *r = matches->pdata[n];
+		bytes += r->key.klen + r->vlen;
+		g_ptr_array_add(c->found, copy_of(r));
+	}
+	c->eof = n == matches->len;
+}
+
+static gint64 range_cmp(const MemRow *a, const MagmaKey *rk, const guint8 *ino)
+{
+	int c = magma_key_cmp(&a->rk, rk);
+	return c ? c : memcmp(a->key.key, ino, 8);
+}
+
+static gint range_sort(gconstpointer a, gconstpointer b)
+{
+	const MemRow *x = *(MemRow *const *)a, *y = *(MemRow *const *)b;
+	return range_cmp(x, &y->rk, y->key.key);
+}
+
+static void scan_look(MemStore *m, ScanCall *c)
+{
+	g_autoptr(GPtrArray) matches = g_ptr_array_new();
+	RowKey start = c->from.klen ? c->from : c->prefix;
+	guint8 after[8];
+
+	start.table = c->table;
+	for (guint i = 0; i < 8; i++)
+		after[i] = c->after_ino >> (56 - 8 * i);
+	for (GTreeNode *n = g_tree_lower_bound(m->disk->rows, &start); n; n = g_tree_node_next(n)) {
+		MemRow *r = g_tree_node_value(n);
+		if (r->key.table != c->table)
+			break;
+		if (c->range) {
+			if (range_cmp(r, &c->lo, after) > 0 && magma_key_cmp(&r->rk, &c->hi) <= 0)
+				g_ptr_array_add(matches, r);
+			continue;
+		}
+		if (c->from.klen && memrow_cmp(&r->key, &start, NULL) <= 0)
+			continue;
+		if (r->key.klen < c->prefix.klen || memcmp(r->key.key, c->prefix.key, c->prefix.klen)) {
+			if (memrow_cmp(&r->key, &c->prefix, NULL) > 0)
+				break;
+			continue;
+		}
+		g_ptr_array_add(matches, r);
+		if (matches->len > c->max_rows)
+			break;
+	}
+	if (c->range)
+		g_ptr_array_sort(matches, range_sort);
+	scan_take(c, matches);
+}
+
+static void scan_free(void *arg)
+{
+	ScanCall *c = arg;
+
+	if (c->found)
+		g_ptr_array_unref(c->found);
+	g_free(c);
+}
+
+static void on_scan(MemStore *m, void *arg)
+{
+	ScanCall *c = arg;
+
+	if (!c->found)
+		scan_look(m, c);
+	g_autofree StoreRow *rows = g_new0(StoreRow, MAX(c->found->len, 1));
+	for (guint i = 0; i < c->found->len; i++)
+		rows[i] = memrow_view(c->found->pdata[i]);
+	c->done(c->user, 0, rows, c->found->len, c->eof);
+	scan_free(c);
+}
+
+static void scan_call(MemStore *m, ScanCall *c)
+{
+	if (mem_chance(m, 500))
+		scan_look(m, c);
+	mem_later(m, on_scan, scan_free, c);
+}
+
+static void mem_scan(Store *s, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows, RowsDone done, void *user)
+{
+	ScanCall *c = g_new0(ScanCall, 1);
+
+	*c = (ScanCall){ .table = t, .from = memrow_key(t, from, fromlen), .prefix = memrow_key(t, prefix, plen), .max_rows = max_rows, .done = done, .user = user };
+	scan_call(MEM(s), c);
+}
+
+static void mem_scan_range(Store *s, const MagmaKey *lo, const MagmaKey *hi, guint64 after_ino, guint max_rows, RowsDone done, void *user)
+{
+	ScanCall *c = g_new0(ScanCall, 1);
+
+	*c = (ScanCall){ .table = TAB_FLARE, .range = TRUE, .lo = *lo, .hi = *hi, .after_ino = after_ino, .max_rows = max_rows, .done = done, .user = user };
+	scan_call(MEM(s), c);
+}
+
+static gboolean count_flare(gpointer key, gpointer value, gpointer n)
+{
+	*(guint64 *)n += ((RowKey *)key)->table == TAB_FLARE;
+	return FALSE;
+}
+
+static void mem_usage(Store *s, StoreUsage *out)
+{
+	MemStore *m = MEM(s);
+
+	*out = (StoreUsage){
+		.total = 1 << 30, .free = m->full ? 0 : 1 << 29, .avail = m->full ? 0 : 1 << 29, .low = m->full,
+		.cache_hits = m->hits, .cache_misses = m->misses, .cache_rows = g_tree_nnodes(m->disk->rows),
+		.journal_index = memdisk_index(m->disk), .durable_index = m->disk->durable,
+	};
+	g_tree_foreach(m->disk->rows, count_flare, &out->flares);
+}
+
+/* --- its life --- */
+
+Store *memstore_open(MemDisk *disk, const MemStoreConfig *cfg)
+{
+	MemStore *m = g_new0(MemStore, 1);
+
+	g_assert(!disk->in_use);
+	disk->in_use = TRUE;
+	m->vt = (StoreVt){ .get = mem_get, .fetch_clear = mem_fetch_clear, .commit = mem_commit, .acked = mem_acked, .sync = mem_sync, .scan = mem_scan, .scan_range = mem_scan_range, .usage = mem_usage };
+	memfiles_vt(&m->vt);
+	m->base.vt = &m->vt;
+	m->cfg = *cfg;
+	m->disk = disk;
+	m->rnd = g_rand_new_with_seed(cfg->seed);
+	m->acked = memdisk_index(disk);
+	m->hot = g_hash_table_new_full(hot_hash, hot_equal, NULL, hot_free);
+	m->queues = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, memfiles_queue_free);
+	m->refs = 1;
+	return &m->base;
+}
+
+static void store_end(MemStore *m)
+{
+	m->disk->in_use = FALSE;
+	m->dead = TRUE;
+	store_unref(m);
+}
+
+void memstore_close(Store *s)
+{
+	MemStore *m = MEM(s);
+
+	memfiles_finish(m);
+	memdisk_fold(m->disk, memdisk_index(m->disk));
+	m->disk->durable = m->disk->base_index;
+	store_end(m);
+}
+
+void memstore_crash(Store *s, guint64 k)
+{
+	MemStore *m = MEM(s);
+
+	g_assert(k >= m->acked && k <= memdisk_index(m->disk));
+	memfiles_crash(m);
+	memdisk_cut(m->disk, k);
+	store_end(m);
+}
+
+void memstore_power_cut(Store *s)
+{
+	MemStore *m = MEM(s);
+
+	memdisk_cut(m->disk, m->disk->durable);
+	memfiles_power_cut(m);
+	store_end(m);
+}
+
+guint64 memstore_index(Store *s) { return memdisk_index(MEM(s)->disk); }
+guint64 memstore_durable(Store *s) { return MEM(s)->disk->durable; }
+void memstore_set_full(Store *s, gboolean full) { MEM(s)->full = full; }
+
+void memstore_fail(Store *s, const char *text)
+{
+	if (MEM(s)->failed)
+		return;
+	MEM(s)->failed = TRUE;
+	if (s->on_failed)
+		s->on_failed(s->user, text);
+}
+
+void memstore_each(Store *s, StoreTable t, void (*fn)(void *user, const StoreRow *row), void *user)
+{
+	RowKey start = { .table = t };
+
+	for (GTreeNode *n = g_tree_lower_bound(MEM(s)->disk->rows, &start); n; n = g_tree_node_next(n)) {
+		const MemRow *r = g_tree_node_value(n);
+		if (r->key.table != t)
+			return;
+		StoreRow row = memrow_view(r);
+		fn(user, &row);
+	}
+}
