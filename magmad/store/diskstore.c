@@ -184,6 +184,8 @@ static guint64 sizes(DiskStore *d, const DiskStoreConfig *cfg)
 	guint64 total = statvfs(d->dir, &vfs) == 0 ? (guint64)vfs.f_blocks * vfs.f_frsize : G_MAXUINT64;
 
 	d->reserve_bytes = cfg->reserve_bytes ? cfg->reserve_bytes : MIN(RESERVE_BYTES, total / RESERVE_SHARE);
+	if (cfg->segment_bytes)
+		return cfg->segment_bytes;
 	return CLAMP(total / SEGMENT_SHARE, MIB, SEGMENT_MAX) & ~(guint64)(MIB - 1);
 }
 

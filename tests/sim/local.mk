@@ -1,1 +1,2 @@
 include tests/sim/sessions.mk
+include tests/sim/volcano.mk

@@ -33,7 +33,7 @@ void kit_remove(char *dir)
 
 Store *kit_open(const char *dir, guint64 cache_bytes)
 {
-	DiskStoreConfig cfg = { .dir = dir, .cache_bytes = cache_bytes };
+	DiskStoreConfig cfg = { .dir = dir, .cache_bytes = cache_bytes, .segment_bytes = 1 << 18 };
 	g_autoptr(GError) error = NULL;
 
 	g_autofree char *conf = g_build_filename(dir, "volcano.conf", NULL);

@@ -465,10 +465,31 @@ static void fuzz_seeds_are_still_messages(void)
 	g_assert_cmpuint(seeds, >=, 12);
 }
 
+/* What is stamped into an encoded request in place is what its reader finds. */
+static void header_stamps_are_where_the_decoder_looks(void)
+{
+	g_autoptr(GByteArray) out = g_byte_array_new();
+	struct magma_req_getattr q = { .fid = magma_fid_root() };
+	MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_getattr, .hops = 4, .xid = 7, .client = 1, .epoch = 2, .watermark = 3 }, got;
+	MagmaAny any;
+
+	magma_msg_encode(&h, &q, FALSE, out);
+	magma_msg_set_sender(out->data, 22, 11, 33);
+	magma_msg_set_hops_flags(out->data, 2, MAGMA_FLAG_RETRY);
+	g_assert_cmpint(magma_msg_decode(out->data, out->len, &got, &any), ==, 0);
+	g_assert_cmpuint(got.xid, ==, 7);
+	g_assert_cmpuint(got.client, ==, 11);
+	g_assert_cmpuint(got.epoch, ==, 22);
+	g_assert_cmpuint(got.watermark, ==, 33);
+	g_assert_cmpuint(got.hops, ==, 2);
+	g_assert_cmpuint(got.flags, ==, MAGMA_FLAG_RETRY);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 #define ADD(name) g_test_add_func("/proto/" #name, name)
+	ADD(header_stamps_are_where_the_decoder_looks);
 	ADD(the_table_is_sound);
 	ADD(header_stands_where_the_document_says);
 	ADD(any_message_survives_the_wire);

@@ -1,0 +1,73 @@
+/* What cluster.c (volcanos), link.c (sessions) and simclient.c (clients) share. */
+#pragma once
+#include "tests/sim/cluster.h"
+
+typedef struct Link Link;
+typedef struct Node Node;
+
+/* The core's session: one end of a link that is a volcano. */
+struct Session {
+	Link *link;
+	guint side;
+	void *data;
+};
+
+typedef struct {
+	Node *node;                   /* or a client */
+	guint64 life;                 /* of the node when the link was made */
+	Session *session;
+	SimClient *client;
+	guint peer;                   /* client: which volcano */
+	gboolean closed;
+} End;
+
+struct Link {
+	Cluster *c;
+	End end[2];                   /* 0 began it */
+	gboolean is_node, accepted;
+	guint refs;                   /* messages on their way, and the cluster's list */
+};
+
+struct Node {
+	Cluster *c;
+	guint index;
+	char name[16];
+	MagmaAddr addr;
+	MemDisk *disk;
+	Store *store;                 /* NULL: down */
+	Volcano *volcano;
+	guint64 life;
+	gboolean started, ready, refused;
+	MagmaTrace trace;
+	GHashTable *timers;           /* world handles */
+};
+
+struct Cluster {
+	World *world;
+	ClusterConfig cfg;
+	Node node[CLUSTER_VOLCANOS];
+	GPtrArray *links;             /* Link * that are open somewhere */
+	GPtrArray *clients;
+	gboolean trouble;
+	guint64 kills;
+};
+
+/* link.c */
+Session *link_connect(Node *from, const MagmaAddr *node_addr);
+Link *link_from_client(SimClient *s, guint volcano);
+gboolean link_send(Link *l, guint side, GBytes *msg);
+/* Both ends hear of it, each in its own time; what is on its way is lost at an end that has. */
+void link_cut(Link *l);
+/* The end is gone without a word. */
+void link_end_died(Link *l, guint side);
+void link_unref(Link *l);
+gboolean link_end_alive(const Link *l, guint side);
+
+/* cluster.c */
+gboolean node_alive(const Node *n, guint64 life);
+
+/* simclient.c */
+guint64 sim_client_id(const SimClient *s);
+void sim_client_link_open(SimClient *s, Link *l, guint volcano);
+void sim_client_link_closed(SimClient *s, Link *l, guint volcano);
+void sim_client_message(SimClient *s, Link *l, GBytes *msg);

@@ -1,0 +1,303 @@
+#include "tests/sim/cluster-internal.h"
+#include <string.h>
+
+gboolean node_alive(const Node *n, guint64 life) { return n->volcano && n->life == life; }
+
+void session_set_volcano_data(Session *s, void *data) { s->data = data; }
+void *session_volcano_data(Session *s) { return s->data; }
+
+/* --- what a volcano sees of the world --- */
+
+static World *world_of(void *user) { return ((Node *)user)->c->world; }
+static MagmaTime io_now(void *user) { return world_now(world_of(user)); }
+
+static MagmaTs io_real(void *user)
+{
+	gint64 now = world_now(world_of(user));
+
+	return (MagmaTs){ 1700000000 + now / 1000000, now % 1000000 * 1000 };
+}
+
+static void io_random(void *user, void *buf, gsize n)
+{
+	for (gsize i = 0; i < n; i++)
+		((guint8 *)buf)[i] = world_pick(world_of(user), 256);
+}
+
+static gboolean io_send(void *user, Session *s, GBytes *head, GBytes *body)
+{
+	if (!body)
+		return link_send(s->link, s->side, head);
+	gsize a, b;
+	const guint8 *pa = g_bytes_get_data(head, &a), *pb = g_bytes_get_data(body, &b);
+	GByteArray *whole = g_byte_array_sized_new(a + b);
+	g_byte_array_append(whole, pa, a);
+	g_byte_array_append(whole, pb, b);
+	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(whole);
+	return link_send(s->link, s->side, msg);
+}
+
+static Session *io_connect(void *user, const MagmaAddr *node_addr) { return link_connect(user, node_addr); }
+
+typedef struct {
+	Node *node;
+	guint handle;
+	void (*fn)(void *arg);
+	void *arg;
+} Timer;
+
+static void timer_fires(void *arg)
+{
+	Timer t = *(Timer *)arg;
+
+	g_hash_table_remove(t.node->timers, GUINT_TO_POINTER(t.handle));     /* frees arg */
+	t.fn(t.arg);
+}
+
+static guint io_timer(void *user, MagmaTime delay, void (*fn)(void *arg), void *arg)
+{
+	Node *n = user;
+	Timer *t = g_new(Timer, 1);
+
+	*t = (Timer){ n, 0, fn, arg };
+	t->handle = world_after(n->c->world, delay, FALSE, timer_fires, t);
+	g_hash_table_insert(n->timers, GUINT_TO_POINTER(t->handle), t);
+	return t->handle;
+}
+
+static void io_timer_cancel(void *user, guint handle)
+{
+	Node *n = user;
+
+	world_cancel(n->c->world, handle);
+	g_hash_table_remove(n->timers, GUINT_TO_POINTER(handle));
+}
+
+static void io_say(void *user, const char *line) { world_trace(world_of(user), "%s says: %s", ((Node *)user)->name, line); }
+
+static void io_stop(void *user, const char *text)
+{
+	world_fail(world_of(user), "%s stopped: %s", ((Node *)user)->name, text ? text : "told to");
+}
+
+static const VolcanoIo IO = {
+	.now = io_now, .real = io_real, .random = io_random, .send = io_send, .connect = io_connect,
+	.timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+};
+
+/* --- life and death --- */
+
+static void store_later(void *user, gint64 delay, void (*fn)(void *arg), void *arg) { world_after(((Node *)user)->c->world, delay, TRUE, fn, arg); }
+
+static void on_trace(void *user, char channel, const char *line)
+{
+	Node *n = user;
+
+	world_trace(n->c->world, "%s %c: %s", n->name, channel, line);
+}
+
+static void look_for_id(void *user, const StoreRow *row)
+{
+	if (row->klen == 2 && memcmp(row->key, "id", 2) == 0)
+		*(gboolean *)user = TRUE;
+}
+
+static void on_ready(void *user, const char *refusal)
+{
+	Node *n = user;
+
+	world_trace(n->c->world, "%s %s", n->name, refusal ? refusal : "is ready");
+	n->ready = !refusal;
+	n->refused = refusal != NULL;
+}
+
+static void node_start(Node *n)
+{
+	Cluster *c = n->c;
+	gboolean has_id = FALSE;
+	MagmaAddr join = magma_addr_with_port(&c->node[0].addr, c->node[0].addr.port + 1);
+	MemStoreConfig store = {
+		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
+		.later = store_later, .user = n,
+	};
+	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = 1 << 30, .copies_wanted = 1, .trace = &n->trace };
+
+	n->store = memstore_open(n->disk, &store);
+	memstore_each(n->store, TAB_META, look_for_id, &has_id);
+	if (!has_id && n->index == 0)
+		cfg.bootstrap = TRUE;
+	else if (!has_id)
+		cfg.join = &join;
+	n->ready = n->refused = FALSE;
+	n->life++;
+	n->volcano = volcano_new(&cfg, n->store, &IO, n);
+	world_trace(c->world, "== %s starts%s", n->name, cfg.bootstrap ? " a network" : cfg.join ? " and joins" : "");
+	volcano_start(n->volcano, on_ready, n);
+}
+
+static void restart(void *arg)
+{
+	Node *n = arg;
+
+	if (n->started && !n->volcano)
+		node_start(n);
+}
+
+static void links_died(Node *n)
+{
+	GPtrArray *links = n->c->links;
+
+	for (guint i = 0; i < links->len; i++) {
+		Link *l = links->pdata[i];
+		for (guint side = 0; side < 2; side++)
+			if (l->end[side].node == n && l->end[side].life == n->life && !l->end[side].closed)
+				link_end_died(l, side);
+	}
+}
+
+/* Links that are over at both ends are not ours any more. */
+static void sweep_links(Cluster *c)
+{
+	for (guint i = 0; i < c->links->len;) {
+		Link *l = c->links->pdata[i];
+		if (l->end[0].closed && l->end[1].closed) {
+			g_ptr_array_remove_index_fast(c->links, i);
+			link_unref(l);
+		} else {
+			i++;
+		}
+	}
+}
+
+static void node_die(Node *n, guint64 keep)
+{
+	Volcano *v = g_steal_pointer(&n->volcano);
+	GHashTableIter it;
+	gpointer handle;
+
+	links_died(n);
+	volcano_free(v);
+	memstore_crash(g_steal_pointer(&n->store), keep);
+	g_hash_table_iter_init(&it, n->timers);
+	while (g_hash_table_iter_next(&it, &handle, NULL))
+		world_cancel(n->c->world, GPOINTER_TO_UINT(handle));
+	g_hash_table_remove_all(n->timers);
+	n->life++;
+	n->ready = FALSE;
+	sweep_links(n->c);
+}
+
+void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
+{
+	Node *n = &c->node[i];
+
+	if (!n->volcano)
+		return;
+	guint64 acked = store_acked(n->store), index = memstore_index(n->store);
+	guint64 keep = all_lost ? acked : acked + world_pick(c->world, index - acked + 1);
+	world_trace(c->world, "== kill -9 %s: acked %" G_GUINT64_FORMAT ", kept %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ", back in %" G_GINT64_FORMAT " us",
+		n->name, acked, keep, index, restart_after);
+	c->kills++;
+	node_die(n, keep);
+	world_after(c->world, restart_after, FALSE, restart, n);
+}
+
+Cluster *cluster_new(const ClusterConfig *cfg)
+{
+	Cluster *c = g_new0(Cluster, 1);
+	static const char *const names[] = { "wallace", "gromit", "shaun", "feathers" };
+	WorldConfig world = { .seed = cfg->seed, .late_permille = cfg->late_permille, .verbose = cfg->verbose };
+
+	c->cfg = *cfg;
+	c->world = world_new(&world);
+	c->links = g_ptr_array_new();
+	c->clients = g_ptr_array_new();
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		Node *n = &c->node[i];
+		n->c = c;
+		n->index = i;
+		g_strlcpy(n->name, names[i], sizeof n->name);
+		n->addr = (MagmaAddr){ .family = 4, .ip = { 10, 0, 0, i + 1 }, .port = 12000 };
+		n->disk = memdisk_new();
+		n->timers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+		n->trace = (MagmaTrace){ .sink = on_trace, .user = n };
+		for (const char *p = cfg->channels; p && *p; p++)
+			n->trace.on |= (guint64)1 << magma_trace_bit(*p);
+	}
+	return c;
+}
+
+void cluster_free(Cluster *c)
+{
+	g_assert(!c->clients->len);
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		c->node[i].started = FALSE;
+		if (c->node[i].volcano)
+			node_die(&c->node[i], store_acked(c->node[i].store));
+	}
+	world_free(c->world);
+	for (guint i = 0; i < c->links->len; i++)
+		link_unref(c->links->pdata[i]);
+	g_ptr_array_unref(c->links);
+	g_ptr_array_unref(c->clients);
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		memdisk_free(c->node[i].disk);
+		g_hash_table_unref(c->node[i].timers);
+	}
+	g_free(c);
+}
+
+World *cluster_world(Cluster *c) { return c->world; }
+Volcano *cluster_volcano(Cluster *c, guint i) { return c->node[i].volcano; }
+Store *cluster_store(Cluster *c, guint i) { return c->node[i].store; }
+guint64 cluster_kills(Cluster *c) { return c->kills; }
+const char *cluster_name(Cluster *c, guint i) { return c->node[i].name; }
+gboolean cluster_serves(Cluster *c, guint i) { return c->node[i].volcano && c->node[i].ready; }
+void cluster_trouble(Cluster *c, gboolean on) { c->trouble = on; }
+
+void cluster_start(Cluster *c, guint i)
+{
+	c->node[i].started = TRUE;
+	node_start(&c->node[i]);
+}
+
+static void make_trouble(Cluster *c)
+{
+	if (world_chance(c->world, c->cfg.kill_ppm, 1000000)) {
+		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
+		if (c->node[i].volcano)
+			cluster_kill(c, i, 1000 + world_pick(c->world, world_chance(c->world, 1, 4) ? 6000000 : 300000), world_chance(c->world, 1, 3));
+	}
+	if (c->links->len && world_chance(c->world, c->cfg.cut_ppm, 1000000))
+		link_cut(c->links->pdata[world_pick(c->world, c->links->len)]);
+}
+
+void cluster_step(Cluster *c)
+{
+	if (!world_step(c->world))
+		world_fail(c->world, "nothing will ever happen any more");
+	/* a process that could not join ends; its unit restarts it */
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (c->node[i].refused)
+			cluster_kill(c, i, 1000000, FALSE);
+	if (c->trouble)
+		make_trouble(c);
+	if (world_steps(c->world) % 1024 == 0)
+		sweep_links(c);
+}
+
+gboolean cluster_run_until(Cluster *c, gint64 limit, gboolean (*fn)(void *user), void *user)
+{
+	gint64 end = world_now(c->world) + limit;
+
+	while (!fn(user)) {
+		if (world_now(c->world) > end)
+			return FALSE;
+		cluster_step(c);
+	}
+	return TRUE;
+}
+
+static gboolean never(void *user) { return FALSE; }
+
+void cluster_run(Cluster *c, gint64 time) { cluster_run_until(c, time, never, NULL); }

@@ -1,0 +1,58 @@
+/* Whole volcanos in a simulated world: magmad/core over memory stores, sessions between them and to clients, kill -9 between any two events, and clients that speak messages as
+ * libmagma/client does: the same transaction id on every repeat, watermark, reopen after a restart, a ping every 5 s. */
+#pragma once
+#include "tests/sim/memstore.h"
+#include "tests/sim/world.h"
+
+enum { CLUSTER_VOLCANOS = 4 };
+
+typedef struct Cluster Cluster;
+typedef struct SimClient SimClient;
+
+typedef struct {
+	guint32 seed;
+	guint late_permille;
+	guint kill_ppm;               /* of events after which a volcano is killed, while trouble is on */
+	guint cut_ppm;                /* the same for a session that is lost */
+	guint pending_permille;       /* of cold rows */
+	gint64 disk_delay;            /* of everything the stores do later */
+	gboolean verbose;
+	const char *channels;         /* debug channels into the trace, or NULL */
+} ClusterConfig;
+
+Cluster *cluster_new(const ClusterConfig *cfg);
+void cluster_free(Cluster *c);
+World *cluster_world(Cluster *c);
+/* Starts volcano i (0 bootstraps, others join at volcano 0); it is restarted after every kill from then on. */
+void cluster_start(Cluster *c, guint i);
+gboolean cluster_serves(Cluster *c, guint i);         /* ready, with a slice */
+/* Kills and lost sessions happen only while it is on. */
+void cluster_trouble(Cluster *c, gboolean on);
+/* kill -9, and a restart after delay. all_lost: nothing behind what was acknowledged survives; else it is left to chance. */
+void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost);
+/* One event, and what trouble makes of it. */
+void cluster_step(Cluster *c);
+/* Steps until fn(user) or limit microseconds have passed; FALSE: they have. */
+gboolean cluster_run_until(Cluster *c, gint64 limit, gboolean (*fn)(void *user), void *user);
+void cluster_run(Cluster *c, gint64 time);
+/* NULL while it is down. */
+Volcano *cluster_volcano(Cluster *c, guint i);
+Store *cluster_store(Cluster *c, guint i);
+guint64 cluster_kills(Cluster *c);
+const char *cluster_name(Cluster *c, guint i);
+
+/* --- clients --- */
+
+/* rep points into the message, valid during the call. Never MAGMA_ETRYAGAIN, MAGMA_EMAP: those are repeated. ETIMEDOUT after 60 s. */
+typedef void (*SimDone)(void *user, int error, const MagmaAny *rep);
+
+SimClient *sim_client_new(Cluster *c, gboolean proxy);     /* proxy: speaks to volcano 0 only */
+void sim_client_free(SimClient *s);
+void sim_call(SimClient *s, MagmaOp op, const void *req, SimDone done, void *user);
+/* Runs the world until the answer is there. *rep points into a message that lives until the next such call. */
+int sim_call_wait(SimClient *s, MagmaOp op, const void *req, MagmaAny *rep);
+/* The client's table of opens: re-asserted after a restart. create opens too. */
+void sim_opened(SimClient *s, const MagmaFid *fid);
+void sim_released(SimClient *s, const MagmaFid *fid);
+void sim_client_cred(SimClient *s, guint32 uid, guint32 gid);
+guint sim_client_waiting(SimClient *s);

@@ -1,0 +1,254 @@
+#include "tests/sim/fsck.h"
+#include "magmad/core/rows.h"
+#include "tests/sim/memdisk.h"
+#include <string.h>
+
+typedef struct {
+	guint64 ino;
+	guint volcano;
+	FlareRow row;
+	guint64 entries, cookies, subdirs, refs;
+	MagmaFid in;                  /* a directory with an entry that leads here */
+	gboolean has_data, visited;
+	guint64 data;
+} Found;
+
+struct Fsck {
+	Cluster *c;
+	World *w;
+	guint at;                     /* volcano being read */
+	GHashTable *flares;           /* ino -> Found */
+	GHashTable *cookies;          /* set of "ino/cookie/name" */
+	const MagmaMap *map;
+};
+
+static Found *found(Fsck *f, guint64 ino) { return g_hash_table_lookup(f->flares, &ino); }
+
+/* Is that row where the map says? */
+static void check_place(Fsck *f, const StoreRow *r)
+{
+	const MagmaVolcano *v = magma_map_route(f->map, &r->rk);
+
+	if (v->addr.ip[3] - 1u != f->at)
+		world_fail(f->w, "%s has a row of table %d, ino %" G_GUINT64_FORMAT ", that belongs to %s", cluster_name(f->c, f->at), r->table, magma_be64_load(r->key), v->name);
+}
+
+static void see_flare(void *user, const StoreRow *r)
+{
+	Fsck *f = user;
+	Found *x = g_new0(Found, 1);
+
+	check_place(f, r);
+	x->ino = magma_be64_load(r->key);
+	x->volcano = f->at;
+	if (!flare_row_decode(r->val, r->vlen, &x->row) || x->row.attr.fid.ino != x->ino || !magma_key_equal(&x->row.attr.fid.key, &r->rk))
+		world_fail(f->w, "the row of flare %" G_GUINT64_FORMAT " is damaged", x->ino);
+	if (!g_hash_table_insert(f->flares, &x->ino, x))
+		world_fail(f->w, "flare %" G_GUINT64_FORMAT " is there twice", x->ino);
+}
+
+static void see_entry(void *user, const StoreRow *r)
+{
+	Fsck *f = user;
+	guint64 dir = magma_be64_load(r->key);
+	Found *d = found(f, dir), *x;
+	EntryRow e;
+	int n = r->klen - 8;
+	const char *name = (const char *)r->key + 8;
+
+	check_place(f, r);
+	if (!d || !S_ISDIR(d->row.attr.mode))
+		world_fail(f->w, "entry %.*s of %" G_GUINT64_FORMAT ", which is no directory", n, name, dir);
+	if (!entry_row_decode(r->val, r->vlen, &e))
+		world_fail(f->w, "entry %.*s of %" G_GUINT64_FORMAT " is damaged", n, name, dir);
+	d->entries++;
+	if (!(x = found(f, e.child.ino)))
+		world_fail(f->w, "entry %.*s of %" G_GUINT64_FORMAT " leads to %" G_GUINT64_FORMAT ", which is not there", n, name, dir, e.child.ino);
+	if ((x->row.attr.mode & S_IFMT) != e.type || !magma_key_equal(&x->row.attr.fid.key, &e.child.key))
+		world_fail(f->w, "entry %.*s of %" G_GUINT64_FORMAT " says another type or key than flare %" G_GUINT64_FORMAT, n, name, dir, e.child.ino);
+	x->refs++;
+	x->in = d->row.attr.fid;
+	if (S_ISDIR(e.type))
+		d->subdirs++;
+	if (e.cookie >= d->row.next_cookie)
+		world_fail(f->w, "cookie of %.*s in %" G_GUINT64_FORMAT " will be given again", n, name, dir);
+	g_hash_table_add(f->cookies, g_strdup_printf("%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT "/%.*s/%" G_GUINT64_FORMAT, dir, e.cookie, n, name, e.child.ino));
+}
+
+static void see_cookie(void *user, const StoreRow *r)
+{
+	Fsck *f = user;
+	guint64 dir = magma_be64_load(r->key);
+	Found *d = found(f, dir);
+	EntryRow e;
+	MagmaBytes name;
+
+	check_place(f, r);
+	if (!d || !cookie_row_decode(r->val, r->vlen, &e, &name))
+		world_fail(f->w, "a cookie row of %" G_GUINT64_FORMAT " is damaged or nobody's", dir);
+	g_autofree char *key = g_strdup_printf("%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT "/%.*s/%" G_GUINT64_FORMAT, dir, magma_be64_load(r->key + 8), (int)name.len, name.data, e.child.ino);
+	if (!g_hash_table_contains(f->cookies, key))
+		world_fail(f->w, "cookie row %s has no entry", key);
+	d->cookies++;
+}
+
+static void see_data(void *user, const StoreRow *r)
+{
+	Fsck *f = user;
+	Found *x = found(f, magma_be64_load(r->key));
+
+	check_place(f, r);
+	if (!x)
+		world_fail(f->w, "inline content of flare %" G_GUINT64_FORMAT ", which is not there", magma_be64_load(r->key));
+	x->has_data = TRUE;
+	x->data = r->vlen;
+}
+
+static void see_xattr(void *user, const StoreRow *r)
+{
+	Fsck *f = user;
+	Found *x = found(f, magma_be64_load(r->key));
+
+	check_place(f, r);
+	if (!x || !(x->row.attr.flags & MAGMA_ATTR_HAS_XATTR))
+		world_fail(f->w, "extended attribute of flare %" G_GUINT64_FORMAT ", which has none or is not there", magma_be64_load(r->key));
+}
+
+static void see_files(Fsck *f)
+{
+	GHashTableIter it;
+	gpointer fid, file;
+
+	g_hash_table_iter_init(&it, MEM(cluster_store(f->c, f->at))->disk->files);
+	while (g_hash_table_iter_next(&it, &fid, &file)) {
+		guint64 ino = ((MagmaFid *)fid)->ino;
+		Found *x = found(f, ino);
+		if (((MemFile *)file)->live && (!x || x->row.content != CONTENT_FILE || x->volcano != f->at))
+			world_fail(f->w, "%s keeps a content file of flare %" G_GUINT64_FORMAT ", which has none there", cluster_name(f->c, f->at), ino);
+	}
+}
+
+static void each_volcano(Fsck *f, StoreTable t, void (*fn)(void *user, const StoreRow *row))
+{
+	for (f->at = 0; f->at < CLUSTER_VOLCANOS; f->at++)
+		if (cluster_store(f->c, f->at))
+			memstore_each(cluster_store(f->c, f->at), t, fn, f);
+}
+
+static void check_dir(Fsck *f, Found *x)
+{
+	const MagmaAttr *a = &x->row.attr;
+
+	if (x->entries != a->size || x->cookies != a->size)
+		world_fail(f->w, "directory %" G_GUINT64_FORMAT " has size %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " entries and %" G_GUINT64_FORMAT " cookies",
+			x->ino, a->size, x->entries, x->cookies);
+	if (a->nlink != 2 + x->subdirs)
+		world_fail(f->w, "directory %" G_GUINT64_FORMAT " has %u links and %" G_GUINT64_FORMAT " directories", x->ino, a->nlink, x->subdirs);
+	if (x->row.sealed)
+		world_fail(f->w, "directory %" G_GUINT64_FORMAT " is sealed and still there", x->ino);
+	if (x->refs != (x->ino != MAGMA_ROOT_INO))
+		world_fail(f->w, "directory %" G_GUINT64_FORMAT " has %" G_GUINT64_FORMAT " names", x->ino, x->refs);
+	if (x->ino != MAGMA_ROOT_INO && x->row.parent.ino != x->in.ino)
+		world_fail(f->w, "directory %" G_GUINT64_FORMAT " is in %" G_GUINT64_FORMAT " and believes to be in %" G_GUINT64_FORMAT, x->ino, x->in.ino, x->row.parent.ino);
+	guint depth = 0;
+	for (Found *up = x; up && up->ino != MAGMA_ROOT_INO; up = found(f, up->row.parent.ino))
+		if (depth++ > 1000)
+			world_fail(f->w, "directory %" G_GUINT64_FORMAT " is its own ancestor", x->ino);
+}
+
+static void check_flare(Fsck *f, Found *x)
+{
+	const MagmaAttr *a = &x->row.attr;
+
+	if (S_ISDIR(a->mode)) {
+		check_dir(f, x);
+		return;
+	}
+	if (a->nlink != x->refs || !x->refs)
+		world_fail(f->w, "flare %" G_GUINT64_FORMAT " (mode %o) has %u links and %" G_GUINT64_FORMAT " names", x->ino, a->mode, a->nlink, x->refs);
+	gboolean wants_data = S_ISREG(a->mode) && x->row.content == CONTENT_INLINE && a->size;
+	if (x->has_data != wants_data || (wants_data && x->data != a->size))
+		world_fail(f->w, "flare %" G_GUINT64_FORMAT " of size %" G_GUINT64_FORMAT " has %" G_GUINT64_FORMAT " bytes inline", x->ino, a->size, x->data);
+}
+
+Fsck *fsck_run(Cluster *c)
+{
+	Fsck *f = g_new0(Fsck, 1);
+	GHashTableIter it;
+	gpointer x;
+
+	f->c = c;
+	f->w = cluster_world(c);
+	f->flares = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	f->cookies = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	f->map = volcano_map(cluster_volcano(c, 0));
+	each_volcano(f, TAB_FLARE, see_flare);
+	each_volcano(f, TAB_ENTRY, see_entry);
+	each_volcano(f, TAB_COOKIE, see_cookie);
+	each_volcano(f, TAB_DATA, see_data);
+	each_volcano(f, TAB_XATTR, see_xattr);
+	for (f->at = 0; f->at < CLUSTER_VOLCANOS; f->at++)
+		if (cluster_store(c, f->at))
+			see_files(f);
+	if (!found(f, MAGMA_ROOT_INO))
+		world_fail(f->w, "the root is gone");
+	g_hash_table_iter_init(&it, f->flares);
+	while (g_hash_table_iter_next(&it, NULL, &x))
+		check_flare(f, x);
+	return f;
+}
+
+void fsck_free(Fsck *f)
+{
+	g_hash_table_unref(f->flares);
+	g_hash_table_unref(f->cookies);
+	g_free(f);
+}
+
+gint64 fsck_nlink(Fsck *f, guint64 ino)
+{
+	Found *x = found(f, ino);
+
+	return x ? (gint64)x->row.attr.nlink : -1;
+}
+
+gint64 fsck_entries(Fsck *f, guint64 ino)
+{
+	Found *x = found(f, ino);
+
+	return x ? (gint64)x->entries : -1;
+}
+
+static void any_row(void *user, const StoreRow *row)
+{
+	g_snprintf(user, 100, "ino %" G_GUINT64_FORMAT, magma_be64_load(row->key));
+}
+
+const char *fsck_unsettled(Cluster *c)
+{
+	static char text[200];
+	static const struct { StoreTable table; const char *what; } left[] = {
+		{ TAB_MARK, "a mark" }, { TAB_COMMIT, "a commit" }, { TAB_ORPHAN, "an orphan" }, { TAB_DIRTY, "a write intent" },
+	};
+
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		VolcanoStats st;
+		char row[100] = "";
+		if (!cluster_store(c, i))
+			continue;
+		for (guint t = 0; t < G_N_ELEMENTS(left); t++) {
+			memstore_each(cluster_store(c, i), left[t].table, any_row, row);
+			if (row[0]) {
+				g_snprintf(text, sizeof text, "%s keeps %s (%s)", cluster_name(c, i), left[t].what, row);
+				return text;
+			}
+		}
+		volcano_stats(cluster_volcano(c, i), &st);
+		if (st.marks || st.commits || st.orphans || st.dirty || st.opens) {
+			g_snprintf(text, sizeof text, "%s remembers %d marks, %d commits, %d orphans, %d write intents, %d opens", cluster_name(c, i), (int)st.marks, (int)st.commits,
+				(int)st.orphans, (int)st.dirty, (int)st.opens);
+			return text;
+		}
+	}
+	return NULL;
+}

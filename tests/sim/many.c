@@ -1,0 +1,2 @@
+#include "tests/sim/workload.h"
+void many_run(Cluster *c, const Workload *w) { (void)c; (void)w; }

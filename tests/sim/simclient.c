@@ -1,0 +1,456 @@
+/* A client of the simulated network. */
+#include "tests/sim/cluster-internal.h"
+#include "libmagma/base/err.h"
+#include "libmagma/proto/list.h"
+#include <errno.h>
+
+#define MS ((gint64)1000)
+enum { GIVE_UP = 60000000, SILENCE = 4000000, PING_EVERY = 5000000 };
+
+typedef enum { OUT, GOING, GREETING, REOPENING, OPEN } PeerState;
+
+typedef struct {
+	Link *link;
+	PeerState state;
+	guint64 boot;                 /* that our opens are known to */
+	guint64 new_boot;
+} PeerOf;
+
+typedef struct {
+	guint64 xid;
+	MagmaOp op;
+	GBytes *msg;
+	int target;                   /* volcano; -1: by key */
+	gboolean greeting, counted;
+	MagmaKey key;
+	Link *link;                   /* where it is on its way */
+	gint64 began, sent, retry_at;
+	SimDone done;
+	void *user;
+} CallOf;
+
+struct SimClient {
+	Cluster *c;                   /* first: link.c */
+	guint64 id, next_xid;
+	gboolean proxy;
+	MagmaCred cred;
+	MagmaMap *map;
+	gboolean fetching;
+	PeerOf peer[CLUSTER_VOLCANOS];
+	GQueue calls;                 /* CallOf *, by xid */
+	GHashTable *opens;            /* MagmaFid set */
+	guint tick, ping;
+	GBytes *last;                 /* for sim_call_wait */
+	guint waiting;
+};
+
+static void tick(void *arg);
+static void ping(void *arg);
+
+guint64 sim_client_id(const SimClient *s) { return s->id; }
+guint sim_client_waiting(SimClient *s) { return s->waiting; }
+
+SimClient *sim_client_new(Cluster *c, gboolean proxy)
+{
+	SimClient *s = g_new0(SimClient, 1);
+
+	s->c = c;
+	s->id = (guint64)g_rand_int(world_rand(c->world)) << 32 | (g_rand_int(world_rand(c->world)) | 1);
+	s->next_xid = 1;
+	s->proxy = proxy;
+	s->opens = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
+	g_ptr_array_add(c->clients, s);
+	s->tick = world_after(c->world, 20 * MS, FALSE, tick, s);
+	s->ping = world_after(c->world, PING_EVERY, FALSE, ping, s);
+	return s;
+}
+
+static void call_free(CallOf *k)
+{
+	g_bytes_unref(k->msg);
+	g_free(k);
+}
+
+void sim_client_free(SimClient *s)
+{
+	CallOf *k;
+
+	for (guint i = 0; i < s->c->links->len; i++) {
+		Link *l = s->c->links->pdata[i];
+		if (l->end[0].client == s && !l->end[0].closed)
+			link_end_died(l, 0);
+	}
+	while ((k = g_queue_pop_head(&s->calls)))
+		call_free(k);
+	world_cancel(s->c->world, s->tick);
+	world_cancel(s->c->world, s->ping);
+	g_ptr_array_remove(s->c->clients, s);
+	g_hash_table_unref(s->opens);
+	if (s->map)
+		magma_map_unref(s->map);
+	if (s->last)
+		g_bytes_unref(s->last);
+	g_free(s);
+}
+
+void sim_client_cred(SimClient *s, guint32 uid, guint32 gid) { s->cred = (MagmaCred){ .uid = uid, .gid = gid, .has_groups = TRUE }; }
+void sim_opened(SimClient *s, const MagmaFid *fid) { g_hash_table_add(s->opens, g_memdup2(fid, sizeof *fid)); }
+void sim_released(SimClient *s, const MagmaFid *fid) { g_hash_table_remove(s->opens, fid); }
+
+static guint64 watermark(SimClient *s)
+{
+	CallOf *k = g_queue_peek_head(&s->calls);
+
+	return k ? k->xid : s->next_xid;
+}
+
+static void greet(SimClient *s, guint i);
+
+static void connect_to(SimClient *s, guint i)
+{
+	s->peer[i].link = link_from_client(s, i);
+	s->peer[i].state = GOING;
+}
+
+static int volcano_of(SimClient *s, const MagmaKey *key)
+{
+	const MagmaVolcano *v = s->map ? magma_map_route(s->map, key) : NULL;
+
+	return s->proxy || !v ? 0 : v->addr.ip[3] - 1;
+}
+
+/* Sends it where it belongs now, if a session is there. */
+static void transmit(SimClient *s, CallOf *k)
+{
+	guint i = k->target >= 0 ? (guint)k->target : (guint)volcano_of(s, &k->key);
+	PeerOf *p = &s->peer[i];
+	gsize n;
+
+	if (p->state == OUT) {
+		connect_to(s, i);
+		return;
+	}
+	if (p->state == GOING || (p->state != OPEN && !k->greeting))
+		return;
+	guint8 *copy = g_memdup2(g_bytes_get_data(k->msg, &n), g_bytes_get_size(k->msg));
+	n = g_bytes_get_size(k->msg);
+	magma_msg_set_sender(copy, s->map ? s->map->epoch : 0, s->id, watermark(s));
+	if (k->sent)
+		magma_msg_set_hops_flags(copy, MAGMA_HOPS, MAGMA_FLAG_RETRY);
+	g_bytes_unref(k->msg);
+	k->msg = g_bytes_new_take(copy, n);
+	k->sent = world_now(s->c->world);
+	k->link = p->link;
+	link_send(p->link, 0, k->msg);
+}
+
+static CallOf *call_new(SimClient *s, MagmaOp op, const void *req, SimDone done, void *user)
+{
+	CallOf *k = g_new0(CallOf, 1);
+	MagmaHdr h = { .kind = MAGMA_REQUEST, .op = op, .hops = MAGMA_HOPS, .xid = s->next_xid++, .client = s->id, .epoch = s->map ? s->map->epoch : 0, .cred = s->cred };
+	GByteArray *out = g_byte_array_new();
+	MagmaHdr back;
+	MagmaAny any;
+
+	h.watermark = watermark(s);
+	magma_msg_encode(&h, req, FALSE, out);
+	k->msg = g_byte_array_free_to_bytes(out);
+	k->xid = h.xid;
+	k->op = op;
+	k->began = world_now(s->c->world);
+	k->done = done;
+	k->user = user;
+	k->target = -1;
+	if (magma_msg_decode(g_bytes_get_data(k->msg, NULL), g_bytes_get_size(k->msg), &back, &any) != 0)
+		g_assert_not_reached();
+	if (!magma_msg_route(op, &any, &k->key))
+		k->target = 0;
+	g_queue_push_tail(&s->calls, k);
+	return k;
+}
+
+void sim_call(SimClient *s, MagmaOp op, const void *req, SimDone done, void *user)
+{
+	CallOf *k = call_new(s, op, req, done, user);
+
+	k->counted = TRUE;
+	s->waiting++;
+	transmit(s, k);
+}
+
+/* --- the map --- */
+
+static void learn(SimClient *s, MagmaBytes bytes)
+{
+	g_autoptr(MagmaMap) map = magma_map_decode(bytes.data, bytes.len);
+
+	if (!map)
+		world_fail(s->c->world, "a volcano sent a map that is none");
+	if (s->map && map->epoch <= s->map->epoch)
+		return;
+	if (s->map)
+		magma_map_unref(s->map);
+	s->map = g_steal_pointer(&map);
+}
+
+static void map_there(void *user, int error, const MagmaAny *rep)
+{
+	SimClient *s = user;
+
+	s->fetching = FALSE;
+	if (!error)
+		learn(s, rep->rep_map.map);
+}
+
+static void fetch_map(SimClient *s, guint from)
+{
+	static const struct magma_req_map q;
+
+	if (s->fetching)
+		return;
+	s->fetching = TRUE;
+	CallOf *k = call_new(s, MAGMA_OP_map, &q, map_there, s);
+	k->target = s->proxy ? 0 : (int)from;
+	transmit(s, k);
+}
+
+/* --- greeting --- */
+
+static void call_go(SimClient *s)
+{
+	g_autofree CallOf **all = g_new(CallOf *, s->calls.length + 1);
+	guint n = 0;
+
+	for (GList *l = s->calls.head; l; l = l->next)
+		all[n++] = l->data;
+	for (guint i = 0; i < n; i++)
+		if (!all[i]->link && all[i]->retry_at <= world_now(s->c->world))
+			transmit(s, all[i]);
+}
+
+typedef struct {
+	SimClient *s;
+	guint volcano;
+	Link *link;
+} Greeting;
+
+static gboolean current(const Greeting *g) { return g->s->peer[g->volcano].link == g->link; }
+
+static void greeted(SimClient *s, guint i)
+{
+	s->peer[i].state = OPEN;
+	s->peer[i].boot = s->peer[i].new_boot;
+	call_go(s);
+}
+
+static void reopened(void *user, int error, const MagmaAny *rep)
+{
+	g_autofree Greeting *g = user;
+
+	if (!current(g))
+		return;
+	if (error)
+		world_fail(g->s->c->world, "reopen: %s", magma_strerror(error));
+	MagmaReader r = magma_reader(rep->rep_reopen.errors.data, rep->rep_reopen.errors.len);
+	while (r.left) {
+		guint32 e = magma_get_u32(&r);
+		if (e)
+			world_fail(g->s->c->world, "an open flare is gone after a restart: %s", magma_strerror(e));
+	}
+	greeted(g->s, g->volcano);
+}
+
+static void hello_back(void *user, int error, const MagmaAny *rep)
+{
+	Greeting *g = user;
+	SimClient *s = g->s;
+	PeerOf *p = &s->peer[g->volcano];
+	g_autoptr(GByteArray) fids = g_byte_array_new();
+	struct magma_req_reopen q = { 0 };
+	GHashTableIter it;
+	gpointer fid;
+
+	if (!current(g) || error) {
+		if (current(g))
+			world_fail(s->c->world, "hello: %s", magma_strerror(error));
+		g_free(g);
+		return;
+	}
+	learn(s, rep->rep_hello.map);
+	p->new_boot = rep->rep_hello.boot;
+	g_hash_table_iter_init(&it, s->opens);
+	while (p->boot != p->new_boot && g_hash_table_iter_next(&it, &fid, NULL))
+		if (volcano_of(s, &((MagmaFid *)fid)->key) == (int)g->volcano) {
+			q.route = ((MagmaFid *)fid)->key;
+			magma_put_fid(fids, fid);
+		}
+	if (!fids->len) {
+		guint i = g->volcano;
+		g_free(g);
+		greeted(s, i);
+		return;
+	}
+	q.fids = MAGMA_BYTES(fids->data, fids->len);
+	p->state = REOPENING;
+	CallOf *k = call_new(s, MAGMA_OP_reopen, &q, reopened, g);
+	k->target = g->volcano;
+	k->greeting = TRUE;
+	transmit(s, k);
+}
+
+static void greet(SimClient *s, guint i)
+{
+	static const struct magma_req_hello q;
+	Greeting *g = g_new(Greeting, 1);
+
+	*g = (Greeting){ s, i, s->peer[i].link };
+	s->peer[i].state = GREETING;
+	CallOf *k = call_new(s, MAGMA_OP_hello, &q, hello_back, g);
+	k->target = i;
+	k->greeting = TRUE;
+	transmit(s, k);
+}
+
+/* --- events --- */
+
+void sim_client_link_open(SimClient *s, Link *l, guint volcano)
+{
+	if (s->peer[volcano].link == l)
+		greet(s, volcano);
+}
+
+void sim_client_link_closed(SimClient *s, Link *l, guint volcano)
+{
+	gint64 now = world_now(s->c->world);
+
+	if (s->peer[volcano].link == l) {
+		s->peer[volcano].link = NULL;
+		s->peer[volcano].state = OUT;
+	}
+	for (GList *e = s->calls.head; e;) {
+		CallOf *k = e->data;
+		GList *next = e->next;
+		if (k->greeting && k->target == (int)volcano) {      /* a new session greets anew */
+			g_queue_delete_link(&s->calls, e);
+			g_free(k->user);
+			call_free(k);
+		} else if (k->link == l) {
+			k->link = NULL;
+			k->retry_at = now + 10 * MS;
+		}
+		e = next;
+	}
+}
+
+static CallOf *call_find(SimClient *s, guint64 xid)
+{
+	for (GList *l = s->calls.head; l; l = l->next)
+		if (((CallOf *)l->data)->xid == xid)
+			return l->data;
+	return NULL;
+}
+
+static void finish(SimClient *s, CallOf *k, int error, const MagmaAny *rep, GBytes *msg)
+{
+	g_queue_remove(&s->calls, k);
+	if (msg) {
+		g_bytes_ref(msg);
+		if (s->last)
+			g_bytes_unref(s->last);
+		s->last = msg;
+	}
+	if (k->counted)
+		s->waiting--;
+	if (k->done)
+		k->done(k->user, error, rep);
+	call_free(k);
+}
+
+void sim_client_message(SimClient *s, Link *l, GBytes *msg)
+{
+	MagmaHdr h;
+	MagmaAny any;
+	gsize n;
+	const guint8 *p = g_bytes_get_data(msg, &n);
+
+	if (magma_msg_decode(p, n, &h, &any) != 0 || h.kind != MAGMA_REPLY || h.client != s->id)
+		world_fail(s->c->world, "a client got what is no answer to it");
+	if (h.flags & MAGMA_FLAG_REFRESH_TOPOLOGY)
+		fetch_map(s, l->end[0].peer);
+	CallOf *k = call_find(s, h.xid);
+	if (!k)
+		return;
+	if (k->op != h.op)
+		world_fail(s->c->world, "the answer to another operation");
+	if (h.error == MAGMA_EMAP)
+		fetch_map(s, l->end[0].peer);
+	if (h.error == MAGMA_EMAP || h.error == MAGMA_ETRYAGAIN) {
+		k->link = NULL;
+		k->retry_at = world_now(s->c->world) + 30 * MS;
+		return;
+	}
+	if (h.error == MAGMA_EEXPIRED)
+		world_fail(s->c->world, "a client that pings was expired");
+	finish(s, k, h.error, h.error ? NULL : &any, msg);
+}
+
+static void tick(void *arg)
+{
+	SimClient *s = arg;
+	gint64 now = world_now(s->c->world);
+
+	s->tick = world_after(s->c->world, 20 * MS, FALSE, tick, s);
+	for (GList *e = s->calls.head; e; e = e->next) {
+		CallOf *k = e->data;
+		if (now - k->began > GIVE_UP)
+			world_fail(s->c->world, "%s of client-%x was not answered within 60 s", magma_op_info(k->op)->name, (guint)(s->id & 0xfff));
+		if (k->link && now - k->sent > SILENCE)
+			k->link = NULL;
+	}
+	call_go(s);
+}
+
+static void ponged(void *user, int error, const MagmaAny *rep) {}
+
+static void ping(void *arg)
+{
+	static const struct magma_req_ping q;
+	SimClient *s = arg;
+
+	s->ping = world_after(s->c->world, PING_EVERY, FALSE, ping, s);
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		if (s->peer[i].state != OPEN)
+			continue;
+		CallOf *k = call_new(s, MAGMA_OP_ping, &q, ponged, NULL);
+		k->target = i;
+		transmit(s, k);
+	}
+}
+
+typedef struct {
+	gboolean done;
+	int error;
+	MagmaAny *rep;
+} Waiting;
+
+static void waited(void *user, int error, const MagmaAny *rep)
+{
+	Waiting *w = user;
+
+	w->done = TRUE;
+	w->error = error;
+	if (rep && w->rep)
+		*w->rep = *rep;
+}
+
+static gboolean is_done(void *user) { return ((Waiting *)user)->done; }
+
+int sim_call_wait(SimClient *s, MagmaOp op, const void *req, MagmaAny *rep)
+{
+	Waiting w = { .rep = rep };
+
+	sim_call(s, op, req, waited, &w);
+	cluster_run_until(s->c, GIVE_UP + 1000000, is_done, &w);
+	g_assert(w.done);
+	return w.error;
+}

@@ -1,0 +1,415 @@
+/* The journal: a torn tail is cut, damage to what was durable is refused, nothing else is lost. */
+#include "tests/unit/store_kit.h"
+#include "magmad/store/journal.h"
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void frames_notice_every_flipped_bit(void)
+{
+	g_autoptr(GByteArray) buf = g_byte_array_new();
+	Frame f = { .kind = FRAME_TXN, .index = 7, .epoch = 3, .durable = 5, .payload = (const guint8 *)"payload", .length = 7 }, got;
+
+	frame_put(buf, &f);
+	g_assert_cmpuint(buf->len, ==, 48);
+	g_assert_cmpuint(frame_get(buf->data, buf->len, &got), ==, 48);
+	g_assert_cmpuint(got.index, ==, 7);
+	g_assert_cmpuint(got.epoch, ==, 3);
+	g_assert_cmpuint(got.durable, ==, 5);
+	g_assert_cmpmem(got.payload, got.length, "payload", 7);
+	for (guint i = 0; i < 47; i++)
+		for (guint bit = 0; bit < 8; bit++) {
+			buf->data[i] ^= 1u << bit;
+			g_assert_cmpuint(frame_get(buf->data, buf->len, &got), ==, 0);
+			buf->data[i] ^= 1u << bit;
+		}
+	for (guint n = 0; n < 48; n++)
+		g_assert_cmpuint(frame_get(buf->data, n, &got), ==, 0);
+}
+
+/* --- a journal by hand --- */
+
+typedef struct {
+	char *dir;
+	GArray *ends;                 /* gsize: in a single segment, where the frame of index i + 1 ends */
+	char *segment;
+} Made;
+
+static gboolean count_frame(void *user, const Frame *f)
+{
+	guint64 *last = user;
+	g_assert_cmpuint(f->index, ==, *last + 1);
+	*last = f->index;
+	return TRUE;
+}
+
+static Journal *open_journal(const char *dir, guint64 segment_bytes, guint64 applied, guint64 *last)
+{
+	g_autoptr(GError) error = NULL;
+	g_auto(JournalScan) scan = { 0 };
+
+	*last = applied;
+	g_assert_true(journal_scan(dir, applied, 0, count_frame, last, &scan, &error));
+	g_assert_no_error(error);
+	Journal *j = journal_open(dir, segment_bytes, applied, &scan, &error);
+	g_assert_no_error(error);
+	return j;
+}
+
+static void write_some(Journal *j, guint n)
+{
+	g_autoptr(GError) error = NULL;
+	guint8 bytes[300];
+
+	for (guint i = 0; i < n; i++) {
+		memset(bytes, i, sizeof bytes);
+		journal_append(j, 1, bytes, 20 + (i * 37) % 250);
+	}
+	g_assert_true(journal_write(j, &error));
+}
+
+static void sync_now(Journal *j)
+{
+	JournalSync *s = journal_sync_begin(j);
+	int error = journal_sync_run(s);
+	journal_sync_end(j, s, error);
+	g_assert_cmpint(error, ==, 0);
+}
+
+/* 30 transactions, one write each; after `synced` of them a sync (0: none). */
+static Made make_journal(guint synced)
+{
+	guint64 last;
+	Made m = { .dir = kit_dir(), .ends = g_array_new(FALSE, FALSE, sizeof(gsize)) };
+	Journal *j = open_journal(m.dir, 1 << 20, 0, &last);
+
+	m.segment = g_build_filename(m.dir, "0000000000000001.log", NULL);
+	for (guint i = 1; i <= 30; i++) {
+		write_some(j, 1);
+		gsize size = journal_bytes(j);
+		g_array_append_val(m.ends, size);
+		if (i == synced)
+			sync_now(j);
+	}
+	journal_close(j);
+	return m;
+}
+
+static void made_clear(Made *m)
+{
+	kit_remove(m->dir);
+	g_array_unref(m->ends);
+	g_free(m->segment);
+}
+
+static void flip(const char *path, gsize at)
+{
+	guint8 byte;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	g_assert_cmpint(pread(fd, &byte, 1, at), ==, 1);
+	byte ^= 0x10;
+	g_assert_cmpint(pwrite(fd, &byte, 1, at), ==, 1);
+	close(fd);
+}
+
+/* Index of the frame that byte `at` belongs to, and where the frame begins. */
+static guint frame_of(const Made *m, gsize at, gsize *begin)
+{
+	*begin = 0;
+	for (guint i = 0; i < m->ends->len; i++) {
+		if (at < g_array_index(m->ends, gsize, i))
+			return i + 1;
+		*begin = g_array_index(m->ends, gsize, i);
+	}
+	g_assert_not_reached();
+}
+
+static void tail_torn_at_any_byte_is_cut(void)
+{
+	Made m = make_journal(0);
+	gsize size = g_array_index(m.ends, gsize, 29);
+
+	for (gsize at = size; at-- > 0; ) {
+		g_assert_cmpint(truncate(m.segment, at), ==, 0);
+		gsize begin;
+		guint torn = frame_of(&m, at, &begin);
+		guint64 last = 0;
+		g_auto(JournalScan) scan = { 0 };
+		g_autoptr(GError) error = NULL;
+		g_assert_true(journal_scan(m.dir, 0, 0, count_frame, &last, &scan, &error));
+		g_assert_cmpuint(last, ==, torn - 1);
+		g_assert_cmpint(scan.cut_file != NULL, ==, at != begin);
+		if (scan.cut_file)
+			g_assert_cmpuint(scan.cut_at, ==, begin);
+	}
+	made_clear(&m);
+}
+
+/* The last byte of a frame may be padding, which no checksum covers and nobody reads. */
+static gboolean damaged(const Made *m, guint64 last, guint frame) { return last == frame - 1; }
+
+static void damage_behind_the_durable_mark_is_cut(void)
+{
+	Made m = make_journal(10);
+	gsize from = g_array_index(m.ends, gsize, 9), size = g_array_index(m.ends, gsize, 29);
+	guint cuts = 0;
+
+	for (gsize at = from; at < size; at += 3) {
+		gsize begin;
+		guint frame = frame_of(&m, at, &begin);
+		guint64 last = 0;
+		g_auto(JournalScan) scan = { 0 };
+		g_autoptr(GError) error = NULL;
+		flip(m.segment, at);
+		g_assert_true(journal_scan(m.dir, 0, 0, count_frame, &last, &scan, &error));
+		if (damaged(&m, last, frame)) {
+			g_assert_cmpuint(scan.cut_at, ==, begin);
+			g_assert_cmpuint(scan.cut_bytes, ==, size - begin);
+			cuts++;
+		} else {
+			g_assert_cmpuint(last, ==, 30);
+		}
+		flip(m.segment, at);
+	}
+	g_assert_cmpuint(cuts, >, (size - from) / 3 * 9 / 10);
+	made_clear(&m);
+}
+
+static void damage_before_the_durable_mark_is_refused(void)
+{
+	Made m = make_journal(10);
+	gsize end = g_array_index(m.ends, gsize, 9);
+	guint refusals = 0, tries = 0;
+
+	for (gsize at = 0; at < end; at += 3, tries++) {
+		gsize begin;
+		frame_of(&m, at, &begin);
+		guint64 last = 0;
+		g_auto(JournalScan) scan = { 0 };
+		g_autoptr(GError) error = NULL;
+		g_autofree char *text = g_strdup_printf("journal damaged before its last durable mark: %s at offset %" G_GSIZE_FORMAT, m.segment, begin);
+		flip(m.segment, at);
+		if (journal_scan(m.dir, 0, 0, count_frame, &last, &scan, &error)) {
+			g_assert_cmpuint(last, ==, 30);
+		} else {
+			g_assert_cmpstr(error->message, ==, text);
+			refusals++;
+		}
+		flip(m.segment, at);
+	}
+	g_assert_cmpuint(refusals, >, tries * 9 / 10);
+	made_clear(&m);
+}
+
+/* A mark written while nothing else is: it alone tells. */
+static void mark_alone_protects_what_was_synced(void)
+{
+	guint64 last;
+	g_autoptr(GError) error = NULL;
+	char *dir = kit_dir();
+	Journal *j = open_journal(dir, 1 << 20, 0, &last);
+	g_autofree char *segment = g_build_filename(dir, "0000000000000001.log", NULL);
+
+	write_some(j, 5);
+	sync_now(j);
+	g_assert_true(journal_has_unwritten(j));
+	g_assert_true(journal_write(j, &error));
+	g_assert_false(journal_has_unwritten(j));
+	journal_close(j);
+	flip(segment, 50);
+	g_auto(JournalScan) scan = { 0 };
+	g_assert_false(journal_scan(dir, 0, 0, NULL, NULL, &scan, &error));
+	kit_remove(dir);
+}
+
+static void journal_goes_on_behind_the_cut(void)
+{
+	Made m = make_journal(0);
+	guint64 last;
+	gsize at = g_array_index(m.ends, gsize, 19) + 5;
+
+	g_assert_cmpint(truncate(m.segment, at), ==, 0);
+	g_test_expect_message("magma", G_LOG_LEVEL_MESSAGE, "*torn tail of 5 bytes*");
+	Journal *j = open_journal(m.dir, 1 << 20, 0, &last);
+	g_test_assert_expected_messages();
+	g_assert_cmpuint(last, ==, 20);
+	write_some(j, 3);
+	journal_close(j);
+	j = open_journal(m.dir, 1 << 20, 0, &last);
+	g_assert_cmpuint(last, ==, 23);
+	journal_close(j);
+	made_clear(&m);
+}
+
+/* --- several segments --- */
+
+static char *many_segments(guint *n)
+{
+	guint64 last;
+	char *dir = kit_dir();
+	Journal *j = open_journal(dir, 4096, 0, &last);
+
+	for (guint i = 0; i < 20; i++)
+		write_some(j, 5);
+	journal_close(j);
+	j = open_journal(dir, 4096, 0, &last);
+	g_assert_cmpuint(last, ==, 100);
+	journal_close(j);
+	g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
+	for (*n = 0; g_dir_read_name(d); )
+		++*n;
+	g_assert_cmpuint(*n, >=, 3);
+	return dir;
+}
+
+static gint text_cmp(gconstpointer a, gconstpointer b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static char *nth_segment(const char *dir, guint i)
+{
+	g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	const char *name;
+
+	while ((name = g_dir_read_name(d)))
+		g_ptr_array_add(names, g_strdup(name));
+	g_ptr_array_sort(names, text_cmp);
+	return g_build_filename(dir, names->pdata[i], NULL);
+}
+
+static void cut_in_a_segment_takes_the_later_ones_along(void)
+{
+	guint n;
+	guint64 last;
+	char *dir = many_segments(&n);
+	g_autofree char *second = nth_segment(dir, 1), *third = nth_segment(dir, 2);
+
+	flip(second, 3);
+	g_test_expect_message("magma", G_LOG_LEVEL_MESSAGE, "*torn tail*");
+	Journal *j = open_journal(dir, 4096, 0, &last);
+	g_assert_cmpuint(last, <, 100);
+	g_assert_false(g_file_test(third, G_FILE_TEST_EXISTS));
+	guint64 before = last;
+	write_some(j, 1);
+	journal_close(j);
+	journal_close(open_journal(dir, 4096, 0, &last));
+	g_assert_cmpuint(last, ==, before + 1);
+	kit_remove(dir);
+}
+
+static void missing_segment_is_noticed(void)
+{
+	guint n;
+	guint64 last = 0;
+	char *dir = many_segments(&n);
+	g_autofree char *first = nth_segment(dir, 0);
+	g_autoptr(GError) error = NULL;
+	g_auto(JournalScan) scan = { 0 };
+
+	g_unlink(first);
+	g_assert_false(journal_scan(dir, 0, 0, count_frame, &last, &scan, &error));
+	g_assert_nonnull(strstr(error->message, "segments are missing"));
+	kit_remove(dir);
+}
+
+/* A power cut may leave sqlite ahead of an unsynced journal: the gap must not read as damage later. */
+static void journal_behind_sqlite_begins_anew(void)
+{
+	Made m = make_journal(0);
+	guint64 last;
+	Journal *j = open_journal(m.dir, 1 << 20, 50, &last);
+
+	g_assert_cmpuint(journal_index(j), ==, 50);
+	write_some(j, 2);
+	journal_close(j);
+	j = open_journal(m.dir, 1 << 20, 50, &last);
+	g_assert_cmpuint(last, ==, 52);
+	journal_close(j);
+	made_clear(&m);
+}
+
+static void durable_end_missing_is_refused(void)
+{
+	Made m = make_journal(0);
+	g_autoptr(GError) error = NULL;
+	g_auto(JournalScan) scan = { 0 };
+
+	g_assert_false(journal_scan(m.dir, 0, 31, NULL, NULL, &scan, &error));
+	g_assert_nonnull(strstr(error->message, "was durable up to 31"));
+	made_clear(&m);
+}
+
+/* --- through the store --- */
+
+static void on_done(void *user, int error) { *(gboolean *)user = TRUE; }
+
+static void segments_go_once_sqlite_has_them(void)
+{
+	char *path = kit_dir(), *text = g_strnfill(2000, 'x');
+	Store *s = kit_open(path, 0);
+	StoreUsage u;
+	guint64 most = 0;
+
+	for (guint i = 0; i < 2000; i++) {
+		g_autofree char *key = g_strdup_printf("%u", i % 50);
+		kit_acked(s, kit_put(s, TAB_XATTR, key, text));
+		if (i % 100 == 99) {
+			g_autofree char *all = kit_scan(s, TAB_XATTR, "", 1000);      /* writes a batch */
+			g_assert_nonnull(all);
+		}
+		s->vt->usage(s, &u);
+		most = MAX(most, u.journal_bytes);
+	}
+	gboolean done = FALSE;
+	store_sync(s, on_done, &done);
+	kit_until(&done);
+	g_assert_cmpuint(most, <, 2000 * 2000 / 2);      /* of 4 MB written */
+	diskstore_close(s);
+	s = kit_open(path, 0);
+	g_assert_cmpuint(store_acked(s), ==, 2000);
+	diskstore_close(s);
+	g_free(text);
+	kit_remove(path);
+}
+
+static void store_refuses_a_damaged_journal_and_names_the_place(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	g_autofree char *segment = g_build_filename(path, "journal", "0000000000000001.log", NULL);
+
+	for (guint i = 0; i < 5; i++)
+		kit_put(s, TAB_META, "k", "value");
+	kit_sync(s);
+	kit_acked(s, kit_put(s, TAB_META, "k", "last"));
+	diskstore_abandon(s);
+	flip(segment, 20);
+	g_autofree char *why = kit_refused(path), *text = g_strdup_printf("journal damaged before its last durable mark: %s at offset 0", segment);
+	g_assert_cmpstr(why, ==, text);
+	flip(segment, 20);
+	s = kit_open(path, 0);
+	g_autofree char *val = kit_get(s, TAB_META, "k", 1);
+	g_assert_cmpstr(val, ==, "last");
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/store/journal/frames_notice_every_flipped_bit", frames_notice_every_flipped_bit);
+	g_test_add_func("/store/journal/tail_torn_at_any_byte_is_cut", tail_torn_at_any_byte_is_cut);
+	g_test_add_func("/store/journal/damage_behind_the_durable_mark_is_cut", damage_behind_the_durable_mark_is_cut);
+	g_test_add_func("/store/journal/damage_before_the_durable_mark_is_refused", damage_before_the_durable_mark_is_refused);
+	g_test_add_func("/store/journal/mark_alone_protects_what_was_synced", mark_alone_protects_what_was_synced);
+	g_test_add_func("/store/journal/goes_on_behind_the_cut", journal_goes_on_behind_the_cut);
+	g_test_add_func("/store/journal/cut_in_a_segment_takes_the_later_ones_along", cut_in_a_segment_takes_the_later_ones_along);
+	g_test_add_func("/store/journal/missing_segment_is_noticed", missing_segment_is_noticed);
+	g_test_add_func("/store/journal/behind_sqlite_begins_anew", journal_behind_sqlite_begins_anew);
+	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
+	g_test_add_func("/store/journal/segments_go_once_sqlite_has_them", segments_go_once_sqlite_has_them);
+	g_test_add_func("/store/journal/store_refuses_a_damaged_journal_and_names_the_place", store_refuses_a_damaged_journal_and_names_the_place);
+	return g_test_run();
+}
