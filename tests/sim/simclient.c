@@ -419,8 +419,8 @@ static void ping(void *arg)
 
 	s->ping = world_after(s->c->world, PING_EVERY, FALSE, ping, s);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
-		if (s->peer[i].state != OPEN)
-			continue;
+		if (!s->peer[i].boot)
+			continue;      /* whom it never met has nothing of it */
 		CallOf *k = call_new(s, MAGMA_OP_ping, &q, ponged, NULL);
 		k->target = i;
 		transmit(s, k);
