@@ -352,12 +352,12 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 			op_error(op, MAGMA_ETRYAGAIN);
 			break;
 		case ELSEWHERE:
-			if (info->flags & MAGMA_OP_CLIENT && h.hops > 0)
-				call_forward(v, peer, &h, msg, &op->route);
-			else
+			if (!(info->flags & MAGMA_OP_CLIENT) || h.hops == 0) {
 				op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
-			if (!op->done)
-				op_drop(op);
+				break;
+			}
+			call_forward(v, peer, &h, msg, &op->route);
+			op_drop(op);
 			break;
 		}
 	} else {
