@@ -300,6 +300,25 @@ static void step_begin(Op *op)
 	op->step(op);
 }
 
+/* Before marks, commits and replies are in memory only what does not look at them is answered. A SETTLE that finds no mark says "settled", and the coordinator would forget its commit. */
+static gboolean op_needs_no_rows(Volcano *v, gboolean is_node, MagmaOp op)
+{
+	switch (op) {
+	case MAGMA_OP_ping:
+		return TRUE;
+	case MAGMA_OP_map:
+		return is_node && v->map;
+	case MAGMA_OP_node_hello:
+	case MAGMA_OP_join:
+	case MAGMA_OP_new_map:
+	case MAGMA_OP_status:
+	case MAGMA_OP_halt:
+		return is_node;
+	default:
+		return FALSE;
+	}
+}
+
 /* May it be answered here at all? 0, or the error. */
 static int op_admit(Volcano *v, const MagmaOpInfo *info, gboolean is_node, const MagmaHdr *h)
 {
@@ -307,9 +326,7 @@ static int op_admit(Volcano *v, const MagmaOpInfo *info, gboolean is_node, const
 		return MAGMA_ETRYAGAIN;
 	if (is_node ? !(info->flags & (MAGMA_OP_NODE | MAGMA_OP_CLIENT)) : !(info->flags & MAGMA_OP_CLIENT))
 		return EPERM;
-	if (!v->serving && !(is_node && (info->flags & MAGMA_OP_ANYONE)) && h->op != MAGMA_OP_ping)
-		return MAGMA_ETRYAGAIN;
-	return 0;
+	return v->serving || op_needs_no_rows(v, is_node, h->op) ? 0 : MAGMA_ETRYAGAIN;
 }
 
 void op_message(Volcano *v, Peer *peer, GBytes *msg)
