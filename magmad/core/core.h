@@ -64,7 +64,7 @@ typedef struct {
 	guint64 op[2];                /* op_hi, op_lo: the hash key */
 	MagmaFid coord;
 	GArray *parts;                /* CommitPart, not yet settled */
-	guint64 index;                /* journal index of the commit; 0: from before this start, durable */
+	guint64 index;                /* journal index of the commit; 0: from before this start */
 	gboolean durable, sending;
 } Commit;
 
@@ -198,6 +198,7 @@ struct Volcano {
 	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
 	GQueue runq;                  /* Op * to run */
 	GQueue held;                  /* Held *, by index */
+	GQueue words;                 /* Word *, by index: COMMITs that wait for the journal */
 	GHashTable *peers;            /* set of Peer * that live */
 	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts, *calls, *forwards, *node_peers;
 	GHashTable *orphans;          /* ino -> MagmaFid */
@@ -350,6 +351,8 @@ void coord_tick(Volcano *v);
 void commit_load(Volcano *v, const StoreRow *row);
 void commit_free(gpointer c);
 void coord_settle_now(Volcano *v);
+void coord_acked(Volcano *v, guint64 index);
+void coord_clear(Volcano *v);
 
 /* gc.c: orphans, write intents */
 void gc_orphan(Volcano *v, const MagmaFid *fid);

@@ -199,6 +199,7 @@ void op_acked(Volcano *v, guint64 index)
 			g_bytes_unref(h->body);
 		g_slice_free(Held, h);
 	}
+	coord_acked(v, index);
 	waitq_wake(v, &v->ack_wait);
 	core_leave(v);
 }

@@ -92,6 +92,7 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->next_xid = v->boot >> 16;          /* an answer to an earlier life's call is nobody's */
 	g_queue_init(&v->runq);
 	g_queue_init(&v->held);
+	g_queue_init(&v->words);
 	g_queue_init(&v->ack_wait.waiters);
 	v->peers = g_hash_table_new(NULL, NULL);
 	v->all_ops = g_hash_table_new(NULL, NULL);
@@ -165,6 +166,7 @@ void volcano_free(Volcano *v)
 	move_clear(v);
 	members_clear(v);
 	op_clear(v);
+	coord_clear(v);
 	call_clear(v);
 	GHashTableIter it;
 	gpointer peer;
