@@ -549,9 +549,10 @@ static gboolean name_ok(const char *name)
 static void join_committed(Volcano *v, void *user)
 {
 	Op *op = user;
+	guint id = GPOINTER_TO_UINT(op->data);
 
-	join_answer(op, GPOINTER_TO_UINT(op->data), "");
-	core_say(v, "volcano %u joined, epoch %" G_GUINT64_FORMAT, GPOINTER_TO_UINT(op->data), v->map->epoch);
+	join_answer(op, id, "");          /* op may be gone now */
+	core_say(v, "volcano %u joined, epoch %" G_GUINT64_FORMAT, id, v->map->epoch);
 	move_plan(v);
 }
 
