@@ -105,6 +105,30 @@ void client_load_reply(Volcano *v, const StoreRow *row)
 	remember(c, xid, 0, &row->rk, reply);
 }
 
+void client_forget_range(Volcano *v, const MagmaRange *r)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->opens);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (magma_range_has(r, &((OpenSet *)value)->fid.key))
+			g_hash_table_iter_remove(&it);
+	g_hash_table_iter_init(&it, v->clients);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Client *c = value;
+		for (GList *l = c->order.head; l;) {
+			GList *next = l->next;
+			Stored *s = l->data;
+			if (magma_range_has(r, &s->rk)) {
+				g_queue_delete_link(&c->order, l);
+				g_hash_table_remove(c->replies, &s->xid);
+			}
+			l = next;
+		}
+	}
+}
+
 static void open_set_free(gpointer p)
 {
 	OpenSet *o = p;

@@ -234,6 +234,17 @@ static Commit *commit_new(Volcano *v, const guint64 op[2], const MagmaKey *rk)
 	return c;
 }
 
+void commit_forget_range(Volcano *v, const MagmaRange *r)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->commits);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (magma_range_has(r, &((Commit *)value)->coord.key))
+			g_hash_table_iter_remove(&it);
+}
+
 void commit_load(Volcano *v, const StoreRow *row)
 {
 	if (row->klen != 16)
@@ -388,7 +399,7 @@ static void settle_durable(Volcano *v)
 	g_hash_table_iter_init(&it, v->commits);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Commit *c = value;
-		if (!c->durable || c->sending)
+		if (!c->durable || c->sending || core_place(v, &c->coord.key) != HERE)
 			continue;
 		c->sending = TRUE;
 		for (guint i = 0; i < c->parts->len; i++) {

@@ -213,7 +213,8 @@ struct Volcano {
 	VolcanoStats stats;
 	Move *move;                   /* a slice of ours on its way out; NULL: none */
 	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
-	Op *move_in_ready;
+	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
+	guint purging;                /* purges of what lives elsewhere now: nothing may arrive there meanwhile */
 	gboolean planning;
 	gpointer members;
 };
@@ -263,6 +264,7 @@ void client_gone(Volcano *v, Client *c, gboolean tombstone);
 void client_tick(Volcano *v);
 void client_free(gpointer c);
 void client_load_reply(Volcano *v, const StoreRow *row);
+void client_forget_range(Volcano *v, const MagmaRange *r);
 
 /* call.c: requests of this volcano to others */
 typedef void (*CallDone)(void *user, int error, const MagmaAny *rep, GBytes *msg);
@@ -336,6 +338,7 @@ void mark_free(gpointer m);
 guint mark_hash(gconstpointer p);
 gboolean mark_equal(gconstpointer a, gconstpointer b);
 void mark_forget_range(Volcano *v, const MagmaRange *r);
+void commit_forget_range(Volcano *v, const MagmaRange *r);
 
 /* coord.c: the coordinator's side */
 void coord_start(Op *op);                                 /* a new attempt; keeps the age */
@@ -375,7 +378,8 @@ guint64 content_blocks(guint64 bytes);
 gboolean core_no_room(Volcano *v);
 
 /* members.c */
-void members_reload(Volcano *v, void (*done)(Volcano *v, int error));     /* brings what is kept in memory (marks, commits, replies ...) up to the rows */
+/* Brings what is kept in memory (marks, commits, replies ...) up to the rows: of one range, or everything with only NULL. */
+void members_reload(Volcano *v, const MagmaRange *only, void (*done)(Volcano *v, void *user, int error), void *user);
 void members_learn(Volcano *v, const guint8 *p, gsize n);                 /* an encoded map: used if newer */
 void members_fetch_map(Volcano *v);
 /* The coordinator's only way to a new map: durable first, then told to all, then done. Takes map. */
@@ -391,6 +395,7 @@ void move_tick(Volcano *v);
 void move_ignore(void *user, int error);
 gboolean move_is(Volcano *v, const MagmaMove *m);      /* is m the move that is running here? */
 void move_clear(Volcano *v);
+void purge_elsewhere(Volcano *v);                     /* at the start: what a crash left of slices that are others' now */
 void move_map_changed(Volcano *v);                    /* the map may tell this volcano to hand a slice over, or that it is done */
 void move_plan(Volcano *v);                           /* coordinator: a volcano without a slice gets one */
 

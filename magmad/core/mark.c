@@ -611,7 +611,8 @@ void mark_tick(Volcano *v)
 	g_hash_table_iter_init(&it, v->marks);
 	while (asked < ASK_MAX_PER_TICK && g_hash_table_iter_next(&it, &key, NULL)) {
 		Mark *m = key;
-		if (m->asking || now - m->since < RESOLVE_AFTER)
+		/* one that is arriving with a slice is the other volcano's business until the map says otherwise */
+		if (m->asking || now - m->since < RESOLVE_AFTER || core_place(v, &m->row.target.key) != HERE)
 			continue;
 		struct magma_req_resolve q = { .coord = m->row.coord, .op_hi = m->row.op_hi, .op_lo = m->row.op_lo };
 		Asking *a = g_new0(Asking, 1);
