@@ -231,14 +231,24 @@ static int check_rename_lock(Op *op, guint64 age)
 	return 0;
 }
 
+/* An ino is given once, so a flare that is there was born by this very operation: a late copy of its PREPARE, when all is settled, must not make it anew. */
+static int check_born(Op *op, Part *p)
+{
+	FlareRow row;
+	StoreUsage u;
+	int error = state_flare(op, &p->target, &row);
+
+	if (error != ESTALE)
+		return error ? error : EEXIST;
+	op->v->store->vt->usage(op->v->store, &u);
+	return u.low ? ENOSPC : 0;
+}
+
 int part_check(Op *op, Part *p, guint64 age)
 {
 	switch (p->kind) {
-	case MARK_BORN: {
-		StoreUsage u;
-		op->v->store->vt->usage(op->v->store, &u);
-		return u.low ? ENOSPC : 0;
-	}
+	case MARK_BORN:
+		return check_born(op, p);
 	case MARK_LEAVE:
 	case MARK_SWAP:
 		return check_entry(op, p, age);
@@ -501,6 +511,8 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	if (outcome == MAGMA_SETTLE_COMMIT && m->row.committed)
 		return 0;
 	if (outcome == MAGMA_SETTLE_ABORT) {
+		if (p.kind == MARK_BORN)      /* whoever it was opened for never heard of it */
+			g_hash_table_remove(op->v->opens, &p.target.ino);
 		error = m->row.committed && on_name(p.kind) ? undo_entry(d, &p) : part_apply(d, &p, PHASE_ABORT);
 	} else {
 		if (!m->row.committed)
