@@ -60,6 +60,9 @@ typedef struct {
 	gboolean asking;
 } Mark;
 
+/* A mark that was settled for good. The kind as u64: no padding in a hash key. */
+typedef struct { guint64 op_hi, op_lo, ino, kind; } Settled;
+
 typedef struct {
 	guint64 op[2];                /* op_hi, op_lo: the hash key */
 	MagmaFid coord;
@@ -201,6 +204,8 @@ struct Volcano {
 	GQueue words;                 /* Word *, by index: COMMITs that wait for the journal */
 	GHashTable *peers;            /* set of Peer * that live */
 	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts, *calls, *forwards, *node_peers;
+	GHashTable *settled[2];       /* sets of Settled: of late, and before */
+	MagmaTime settled_since;
 	GHashTable *orphans;          /* ino -> MagmaFid */
 	GHashTable *dirty;            /* ino -> Dirty *: content files with a write intent */
 	GHashTable *busy;             /* ino -> Busy *: contents that change their place, or are written right now */
@@ -337,6 +342,8 @@ void mark_tick(Volcano *v);
 void mark_free(gpointer m);
 guint mark_hash(gconstpointer p);
 gboolean mark_equal(gconstpointer a, gconstpointer b);
+guint settled_hash(gconstpointer p);
+gboolean settled_equal(gconstpointer a, gconstpointer b);
 void mark_forget_range(Volcano *v, const MagmaRange *r);
 void commit_forget_range(Volcano *v, const MagmaRange *r);
 

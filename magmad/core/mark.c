@@ -3,6 +3,7 @@
 #include "magmad/core/core.h"
 
 enum { ASK_MAX_PER_TICK = 64 };
+#define SETTLED_KEPT (20 * SECOND)     /* a message lives as long as its session tries: seconds */
 
 guint mark_hash(gconstpointer p)
 {
@@ -25,6 +26,43 @@ Mark *mark_find(Volcano *v, guint64 hi, guint64 lo, guint64 ino, MarkKind kind)
 	Mark probe = { .row = { .op_hi = hi, .op_lo = lo, .target = { .ino = ino }, .kind = kind } };
 
 	return g_hash_table_lookup(v->marks, &probe);
+}
+
+/* --- what is settled for good: a late copy of its PREPARE must not begin it again. In memory, because a restart ends the sessions that could still bring one. --- */
+
+guint settled_hash(gconstpointer p)
+{
+	const Settled *s = p;
+
+	return g_int64_hash(&s->op_lo) ^ g_int64_hash(&s->ino) ^ (guint)s->kind;
+}
+
+gboolean settled_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, sizeof(Settled)) == 0; }
+
+static void settled_remember(Volcano *v, guint64 hi, guint64 lo, guint64 ino, guint8 kind)
+{
+	Settled s = { hi, lo, ino, kind };
+
+	g_hash_table_add(v->settled[0], g_memdup2(&s, sizeof s));
+}
+
+static gboolean settled_already(Volcano *v, const struct magma_req_prepare *q)
+{
+	Settled s = { q->op_hi, q->op_lo, q->target.ino, q->kind };
+
+	return g_hash_table_contains(v->settled[0], &s) || g_hash_table_contains(v->settled[1], &s);
+}
+
+static void settled_tick(Volcano *v)
+{
+	GHashTable *old = v->settled[1];
+
+	if (core_now(v) - v->settled_since < SETTLED_KEPT)
+		return;
+	g_hash_table_remove_all(old);
+	v->settled[1] = v->settled[0];
+	v->settled[0] = old;
+	v->settled_since = core_now(v);
 }
 
 static gboolean on_name(MarkKind kind) { return kind == MARK_LEAVE || kind == MARK_SWAP; }
@@ -231,24 +269,14 @@ static int check_rename_lock(Op *op, guint64 age)
 	return 0;
 }
 
-/* An ino is given once, so a flare that is there was born by this very operation: a late copy of its PREPARE, when all is settled, must not make it anew. */
-static int check_born(Op *op, Part *p)
-{
-	FlareRow row;
-	StoreUsage u;
-	int error = state_flare(op, &p->target, &row);
-
-	if (error != ESTALE)
-		return error ? error : EEXIST;
-	op->v->store->vt->usage(op->v->store, &u);
-	return u.low ? ENOSPC : 0;
-}
-
 int part_check(Op *op, Part *p, guint64 age)
 {
 	switch (p->kind) {
-	case MARK_BORN:
-		return check_born(op, p);
+	case MARK_BORN: {
+		StoreUsage u;
+		op->v->store->vt->usage(op->v->store, &u);
+		return u.low ? ENOSPC : 0;
+	}
 	case MARK_LEAVE:
 	case MARK_SWAP:
 		return check_entry(op, p, age);
@@ -469,6 +497,8 @@ static int prepare(Op *op)
 		return EPROTO;
 	if ((m = mark_find(v, q->op_hi, q->op_lo, p.target.ino, p.kind)))
 		return prepare_again(op, &p, m);
+	if (settled_already(v, q))
+		return ECANCELED;
 	if ((error = part_check(op, &p, q->age)))
 		return error;
 	g_autoptr(Draft) d = draft_new(op);
@@ -557,6 +587,8 @@ void handle_settle(Op *op)
 		Mark *m = r.error ? NULL : mark_find(op->v, hi, lo, target.ino, kind);
 		if (m && settle_one(op, m, q->outcome) == WAIT)
 			return;
+		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT)
+			settled_remember(op->v, hi, lo, target.ino, kind);
 		if (!m && core_place(op->v, &target.key) != HERE) {
 			op_error(op, MAGMA_ETRYAGAIN);       /* it may have moved, with its mark */
 			return;
@@ -582,8 +614,12 @@ static void step_resolved(Op *op)
 	Asking *a = op->data;
 	Mark *m = mark_find(op->v, a->hi, a->lo, a->ino, a->kind);
 
-	if (m && !move_frozen(op->v, NULL) && settle_one(op, m, op->hdr.flags) == WAIT)
-		return;
+	if (m && !move_frozen(op->v, NULL)) {
+		if (settle_one(op, m, op->hdr.flags) == WAIT)
+			return;
+		if (op->hdr.flags != MAGMA_SETTLE_COMMIT)
+			settled_remember(op->v, a->hi, a->lo, a->ino, a->kind);
+	}
 	op_drop(op);
 }
 
@@ -613,6 +649,7 @@ static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
 
 void mark_tick(Volcano *v)
 {
+	settled_tick(v);
 	if (move_frozen(v, NULL))
 		return;
 	MagmaTime now = core_now(v);

@@ -102,6 +102,9 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->marks = g_hash_table_new_full(mark_hash, mark_equal, mark_free, NULL);
 	v->marks_by_ino = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
 	v->marks_by_name = g_hash_table_new(name_key_hash, name_key_equal);
+	for (guint i = 0; i < G_N_ELEMENTS(v->settled); i++)
+		v->settled[i] = g_hash_table_new_full(settled_hash, settled_equal, g_free, NULL);
+	v->settled_since = v->started;
 	v->attempts = g_hash_table_new(core_pair_hash, core_pair_equal);
 	v->commits = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, commit_free);
 	v->orphans = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
@@ -182,6 +185,8 @@ void volcano_free(Volcano *v)
 	g_hash_table_unref(v->marks_by_ino);
 	g_hash_table_unref(v->marks);
 	g_hash_table_unref(v->attempts);
+	for (guint i = 0; i < G_N_ELEMENTS(v->settled); i++)
+		g_hash_table_unref(v->settled[i]);
 	g_hash_table_unref(v->commits);
 	g_hash_table_unref(v->orphans);
 	g_hash_table_unref(v->dirty);
