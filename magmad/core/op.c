@@ -94,6 +94,24 @@ void waitq_wake(Volcano *v, Waitq *q)
 	}
 }
 
+/* Nobody is woken any more. */
+static void forget_waiters(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer p;
+
+	g_queue_clear(&v->ack_wait.waiters);
+	g_hash_table_iter_init(&it, v->names);
+	while (g_hash_table_iter_next(&it, NULL, &p))
+		g_queue_clear(&((NameLock *)p)->wait.waiters);
+	g_hash_table_iter_init(&it, v->marks);
+	while (g_hash_table_iter_next(&it, &p, NULL))
+		g_queue_clear(&((Mark *)p)->wait.waiters);
+	g_hash_table_iter_init(&it, v->busy);
+	while (g_hash_table_iter_next(&it, NULL, &p))
+		g_queue_clear(&((Busy *)p)->wait.waiters);
+}
+
 /* The end of the volcano: whatever still runs is forgotten, as a kill would. */
 void op_clear(Volcano *v)
 {
@@ -102,6 +120,7 @@ void op_clear(Volcano *v)
 	Held *h;
 
 	v->depth++;
+	forget_waiters(v);
 	while (g_hash_table_iter_init(&it, v->all_ops), g_hash_table_iter_next(&it, &op, NULL)) {
 		if (((Op *)op)->coord)
 			((Op *)op)->coord->waiting = 0;
