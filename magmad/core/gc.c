@@ -145,7 +145,7 @@ static void orphans_durable(void *user, int error)
 	g_hash_table_iter_init(&it, v->orphans);
 	while (!error && n < REAP_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
 		MagmaFid *fid = value;
-		if (!client_is_open(v, fid->ino) && !g_hash_table_contains(v->busy, &fid->ino) && ++n)
+		if (core_place(v, &fid->key) == HERE && !client_is_open(v, fid->ino) && !g_hash_table_contains(v->busy, &fid->ino) && ++n)
 			g_array_append_val(fids, *fid);
 	}
 	for (guint i = 0; i < fids->len; i++)
@@ -202,7 +202,7 @@ static void clean_some(Volcano *v)
 	g_hash_table_iter_init(&it, v->dirty);
 	while (looked++ < LOOK_PER_TICK && n < CLEAN_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
 		Dirty *d = value;
-		if (d->syncing || core_now(v) - d->last < CLEAN_AFTER || g_hash_table_contains(v->busy, &d->fid.ino))
+		if (d->syncing || core_place(v, &d->fid.key) != HERE || core_now(v) - d->last < CLEAN_AFTER || g_hash_table_contains(v->busy, &d->fid.ino))
 			continue;
 		d->syncing = TRUE;
 		ops[n] = job_new(v, &d->fid, step_clean);

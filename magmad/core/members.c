@@ -92,7 +92,10 @@ typedef struct {
 	guint table;
 	guint8 from[STORE_KEY_MAX];
 	gsize fromlen;
-	void (*done)(Volcano *v, int error);
+	gboolean ranged;
+	MagmaRange only;
+	void (*done)(Volcano *v, void *user, int error);
+	void *user;
 } Loading;
 
 static void load_more(Loading *l);
@@ -104,9 +107,10 @@ static void load_rows(void *user, int error, const StoreRow *rows, guint n, gboo
 
 	core_enter(v);
 	for (guint i = 0; i < n; i++)
-		load_row(v, &rows[i]);
+		if (!l->ranged || (rows[i].table != TAB_META && rows[i].table != TAB_CLIENT && magma_range_has(&l->only, &rows[i].rk)))
+			load_row(v, &rows[i]);
 	if (error) {
-		l->done(v, error);
+		l->done(v, l->user, error);
 		g_free(l);
 	} else {
 		if (eof || !n) {
@@ -124,21 +128,23 @@ static void load_rows(void *user, int error, const StoreRow *rows, guint n, gboo
 static void load_more(Loading *l)
 {
 	if (l->table == G_N_ELEMENTS(loaded)) {
-		void (*done)(Volcano *, int) = l->done;
+		void (*done)(Volcano *, void *, int) = l->done;
 		Volcano *v = l->v;
+		void *user = l->user;
 		g_free(l);
-		done(v, 0);
+		done(v, user, 0);
 		return;
 	}
 	store_scan(l->v->store, loaded[l->table], l->from, l->fromlen, NULL, 0, LOAD_SCAN_ROWS, load_rows, l);
 }
 
-void members_reload(Volcano *v, void (*done)(Volcano *v, int error))
+void members_reload(Volcano *v, const MagmaRange *only, void (*done)(Volcano *v, void *user, int error), void *user)
 {
 	Loading *l = g_new0(Loading, 1);
 
-	l->v = v;
-	l->done = done;
+	*l = (Loading){ .v = v, .ranged = only != NULL, .done = done, .user = user };
+	if (only)
+		l->only = *only;
 	load_more(l);
 }
 
@@ -392,10 +398,11 @@ static void recovered(Volcano *v)
 
 static void begin(Volcano *v)
 {
+	purge_elsewhere(v);
 	gc_recover(v, recovered);
 }
 
-static void loaded_all(Volcano *v, int error)
+static void loaded_all(Volcano *v, void *user, int error)
 {
 	Members *m = members_of(v);
 
@@ -428,7 +435,7 @@ static void loaded_all(Volcano *v, int error)
 void members_start(Volcano *v)
 {
 	v->members = g_new0(Members, 1);
-	members_reload(v, loaded_all);
+	members_reload(v, NULL, loaded_all, NULL);
 }
 
 void members_tick(Volcano *v)
@@ -549,9 +556,10 @@ static gboolean name_ok(const char *name)
 static void join_committed(Volcano *v, void *user)
 {
 	Op *op = user;
+	guint id = GPOINTER_TO_UINT(op->data);
 
-	join_answer(op, GPOINTER_TO_UINT(op->data), "");
-	core_say(v, "volcano %u joined, epoch %" G_GUINT64_FORMAT, GPOINTER_TO_UINT(op->data), v->map->epoch);
+	join_answer(op, id, "");          /* op may be gone now */
+	core_say(v, "volcano %u joined, epoch %" G_GUINT64_FORMAT, id, v->map->epoch);
 	move_plan(v);
 }
 

@@ -228,6 +228,7 @@ static void step_gather(Op *op)
 	}
 	if (wait)
 		return;
+	/* in the same turn nothing that was found goes away */
 	for (guint i = 0; m && i < g->inline_fids->len; i++) {
 		MagmaFid *fid = &g_array_index(g->inline_fids, MagmaFid, i);
 		StoreRow row = { .table = TAB_DATA, .key = k, .klen = key_ino(k, fid->ino), .rk = fid->key };
@@ -345,7 +346,7 @@ static gboolean read_rows(Move *m)
 
 static void send_data(Move *m, guint64 offset, guint64 size, GBytes *data)
 {
-	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .offset = offset, .size = size };
+	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .sequence = ++m->sequence, .offset = offset, .size = size };
 
 	m->sending = TRUE;
 	if (data)
@@ -542,7 +543,7 @@ static void send_ready(Move *m)
 			magma_put_fid(opens, &o->fid);
 		}
 	}
-	struct magma_req_move_ready q = { .move = m->what.id, .opens = MAGMA_BYTES(opens->data, opens->len) };
+	struct magma_req_move_ready q = { .move = m->what.id, .sequence = ++m->sequence, .opens = MAGMA_BYTES(opens->data, opens->len) };
 	m->sending = TRUE;
 	m->ticket = ticket(m);
 	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, m->ticket);
@@ -688,8 +689,6 @@ void move_out_start(Volcano *v)
 	advance(m);
 }
 
-static void purged(void *user) { (void)user; }
-
 /* The map says that the range is another's now: nothing of it is kept. */
 void move_out_done(Volcano *v)
 {
@@ -699,8 +698,7 @@ void move_out_done(Volcano *v)
 	MAGMA_TRACE(v->trace, 'v', "move %" G_GUINT64_FORMAT " is done", m->what.id);
 	thaw(m);
 	move_clear(v);
-	move_forget_range(v, &range);
-	purge_range(v, &range, purged, v);
+	purge_given_away(v, &range);
 }
 
 void move_tick(Volcano *v)

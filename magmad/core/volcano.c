@@ -92,6 +92,7 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->next_xid = v->boot >> 16;          /* an answer to an earlier life's call is nobody's */
 	g_queue_init(&v->runq);
 	g_queue_init(&v->held);
+	g_queue_init(&v->words);
 	g_queue_init(&v->ack_wait.waiters);
 	v->peers = g_hash_table_new(NULL, NULL);
 	v->all_ops = g_hash_table_new(NULL, NULL);
@@ -101,6 +102,9 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->marks = g_hash_table_new_full(mark_hash, mark_equal, mark_free, NULL);
 	v->marks_by_ino = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
 	v->marks_by_name = g_hash_table_new(name_key_hash, name_key_equal);
+	for (guint i = 0; i < G_N_ELEMENTS(v->settled); i++)
+		v->settled[i] = g_hash_table_new_full(settled_hash, settled_equal, g_free, NULL);
+	v->settled_since = v->started;
 	v->attempts = g_hash_table_new(core_pair_hash, core_pair_equal);
 	v->commits = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, commit_free);
 	v->orphans = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
@@ -165,6 +169,7 @@ void volcano_free(Volcano *v)
 	move_clear(v);
 	members_clear(v);
 	op_clear(v);
+	coord_clear(v);
 	call_clear(v);
 	GHashTableIter it;
 	gpointer peer;
@@ -180,6 +185,8 @@ void volcano_free(Volcano *v)
 	g_hash_table_unref(v->marks_by_ino);
 	g_hash_table_unref(v->marks);
 	g_hash_table_unref(v->attempts);
+	for (guint i = 0; i < G_N_ELEMENTS(v->settled); i++)
+		g_hash_table_unref(v->settled[i]);
 	g_hash_table_unref(v->commits);
 	g_hash_table_unref(v->orphans);
 	g_hash_table_unref(v->dirty);
