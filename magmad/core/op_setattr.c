@@ -321,7 +321,8 @@ void handle_reopen(Op *op)
 
 	for (guint i = 0; r.left && !r.error && i < REOPEN_MAX; i++) {
 		MagmaFid fid = magma_get_fid(&r);
-		int error = r.error ? EPROTO : state_flare(op, &fid, &row);
+		/* It may have moved since the client looked at its map. */
+		int error = r.error ? EPROTO : core_place(op->v, &fid.key) != HERE ? MAGMA_EMAP : state_flare(op, &fid, &row);
 		wait |= error == WAIT;
 		if (!error)
 			client_open(op->v, op->hdr.client, &fid);
