@@ -30,7 +30,8 @@ Part *coord_part(Op *op, MarkKind kind, const MagmaFid *target)
 	g_assert(c->n < PARTS_MAX);
 	Part *p = &c->parts[c->n++];
 	*p = (Part){ .kind = kind, .target = *target, .now = op->now, .uid = op->hdr.cred.uid };
-	p->local = core_place(op->v, &target->key) == HERE;
+	/* An operation that runs may still end on a range that is frozen: what it does is followed. */
+	p->local = core_place(op->v, &target->key) != ELSEWHERE;
 	return p;
 }
 
@@ -259,7 +260,7 @@ void coord_commit(Op *op, Draft *d, const void *fields)
 	gboolean lock = FALSE;
 
 	for (guint i = 0; i < c->n; i++)
-		if (!c->parts[i].local) {
+		if (!c->parts[i].local && !c->parts[i].gone) {
 			CommitPart part = { c->parts[i].target, c->parts[i].kind };
 			lock |= part.kind == MARK_RENAME_LOCK;
 			g_array_append_val(remote, part);
@@ -286,10 +287,26 @@ void coord_commit(Op *op, Draft *d, const void *fields)
 		return;
 	commit->index = v->last_index;
 	for (guint i = 0; i < n; i++)
-		if (!parts[i].local && needs_commit_word(parts[i].kind))
+		if (!parts[i].local && !parts[i].gone && needs_commit_word(parts[i].kind))
 			tell(v, op_id, &parts[i], MAGMA_SETTLE_COMMIT);
 	if (lock)
 		coord_settle_now(v);
+}
+
+void commit_forget_range(Volcano *v, const MagmaRange *r, Txn *t)
+{
+	GHashTableIter it;
+	gpointer value;
+	guint8 k[STORE_KEY_MAX];
+
+	g_hash_table_iter_init(&it, v->commits);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Commit *c = value;
+		if (!magma_range_has(r, &c->coord.key))
+			continue;
+		txn_del(t, TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &c->coord.key);
+		g_hash_table_iter_remove(&it);
+	}
 }
 
 typedef struct {
@@ -438,6 +455,6 @@ void coord_settle_now(Volcano *v)
 
 void coord_tick(Volcano *v)
 {
-	if (g_hash_table_size(v->commits) && !move_frozen(v, NULL))
+	if (g_hash_table_size(v->commits) && v->serving && !move_sealed(v))
 		coord_settle_now(v);
 }

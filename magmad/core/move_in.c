@@ -78,6 +78,7 @@ void handle_move_rows(Op *op)
 		op_error(op, MAGMA_ETRYAGAIN);
 	} else if (first && later) {
 		v->move_in_wiping = q->sequence;
+		move_forget_range(v, &v->map->move.range);
 		purge_range(v, &v->map->move.range, wiped, op);
 	} else if (v->move_in_id == q->move && q->sequence == v->move_in_sequence) {
 		op_reply(op, &rep, NULL);

@@ -56,6 +56,8 @@ static void op_free(Op *op)
 	Volcano *v = op->v;
 
 	g_hash_table_remove(v->all_ops, op);
+	if (op->parked)
+		g_queue_remove(&op->parked->waiters, op);
 	if (op->registered && op->client)
 		g_hash_table_remove(op->client->running, &op->hdr.xid);
 	coord_free(op);
@@ -88,7 +90,7 @@ void waitq_wake(Volcano *v, Waitq *q)
 {
 	Op *op;
 
-	while ((op = g_queue_pop_head(&q->waiters))) {
+	while (!v->clearing && (op = g_queue_pop_head(&q->waiters))) {
 		op->parked = NULL;
 		op_run(op);
 	}
@@ -102,6 +104,7 @@ void op_clear(Volcano *v)
 	Held *h;
 
 	v->depth++;
+	v->clearing = TRUE;
 	while (g_hash_table_iter_init(&it, v->all_ops), g_hash_table_iter_next(&it, &op, NULL)) {
 		if (((Op *)op)->coord)
 			((Op *)op)->coord->waiting = 0;
@@ -309,6 +312,9 @@ static int op_admit(Volcano *v, const MagmaOpInfo *info, gboolean is_node, const
 		return EPERM;
 	if (!v->serving && !(is_node && (info->flags & MAGMA_OP_ANYONE)) && h->op != MAGMA_OP_ping)
 		return MAGMA_ETRYAGAIN;
+	/* Without a map only what asks who is here, or brings the map, has an answer. */
+	if (!v->map && h->op != MAGMA_OP_ping && h->op != MAGMA_OP_status && h->op != MAGMA_OP_node_hello && h->op != MAGMA_OP_halt)
+		return MAGMA_ETRYAGAIN;
 	return 0;
 }
 
@@ -352,12 +358,12 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 			op_error(op, MAGMA_ETRYAGAIN);
 			break;
 		case ELSEWHERE:
-			if (info->flags & MAGMA_OP_CLIENT && h.hops > 0)
+			if (info->flags & MAGMA_OP_CLIENT && h.hops > 0) {
 				call_forward(v, peer, &h, msg, &op->route);
-			else
-				op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
-			if (!op->done)
 				op_drop(op);
+			} else {
+				op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
+			}
 			break;
 		}
 	} else {

@@ -109,6 +109,17 @@ static void purge_flares(Purge *p)
 	store_scan_range(p->v->store, &p->range.lo, &p->range.hi, 0, PURGE_FLARES, purge_found, p);
 }
 
+void move_forget_range(Volcano *v, const MagmaRange *r)
+{
+	Txn *t = txn_new();
+
+	mark_forget_range(v, r, t);
+	commit_forget_range(v, r, t);
+	client_forget_range(v, r, t);
+	gc_forget_range(v, r);
+	core_commit(v, t);
+}
+
 void purge_range(Volcano *v, const MagmaRange *r, void (*done)(void *user), void *user)
 {
 	Purge *p = g_new0(Purge, 1);

@@ -34,12 +34,14 @@ void readers_give(Readers *r, Db *db)
 
 void readers_clear(Readers *r, gboolean leave_log)
 {
+	g_mutex_lock(&r->lock);
 	for (guint i = 0; i < r->idle->len; i++) {
 		if (leave_log)
 			db_leave_log(r->idle->pdata[i]);
 		db_close(r->idle->pdata[i]);
 	}
 	g_ptr_array_set_size(r->idle, 0);
+	g_mutex_unlock(&r->lock);
 }
 
 /* --- point reads --- */
@@ -138,7 +140,7 @@ static void fetch_wait(DiskStore *d, Fetch *f, RowNode *n)
 {
 	if (!f || g_slist_find(n->waiters, f))
 		return;
-	n->waiters = g_slist_prepend(n->waiters, f);
+	n->waiters = g_slist_append(n->waiters, f);      /* first come, first served: writers of one flare stay in order */
 	f->pending++;
 	if (!f->pins)
 		f->pins = g_ptr_array_new();
@@ -155,7 +157,7 @@ void disk_loop_db(DiskStore *d, gboolean may_block)
 		db_log(d->loop_db, TRUE);
 	db_read_begin(d->loop_db);
 	if (!d->idle_at)
-		d->idle_at = g_get_monotonic_time() + G_USEC_PER_SEC;
+		d->idle_at = g_get_monotonic_time() + IDLE_US;
 }
 
 void disk_loop_db_done(DiskStore *d, DbGet got)

@@ -34,4 +34,5 @@ CLEANFILES += tests/fuzz/seeds$(EXEEXT)
 fuzz-seeds: tests/fuzz/seeds$(EXEEXT)
 	rm -f $(srcdir)/tests/fuzz/corpus/codec/seed-* $(srcdir)/tests/fuzz/corpus/map/seed-*
 	tests/fuzz/seeds$(EXEEXT) $(srcdir)/tests/fuzz/corpus
+include tests/fuzz/session.mk
 include tests/fuzz/records.mk
