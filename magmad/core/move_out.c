@@ -54,7 +54,7 @@ static Move *out_of(Volcano *v) { return v->move; }
 
 static Ticket *ticket(Move *m)
 {
-	Ticket *t = g_new(Ticket, 1);
+	Ticket *t = CORE_CTX(m->v, Ticket, NULL);
 
 	*t = (Ticket){ m->v, m->generation };
 	return t;
@@ -65,7 +65,7 @@ static Move *redeem(Ticket *t)
 {
 	Move *m = t->v->move && t->v->move->generation == t->generation ? t->v->move : NULL;
 
-	g_free(t);
+	core_ctx_free(t->v, t);
 	return m;
 }
 
