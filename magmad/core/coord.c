@@ -30,7 +30,8 @@ Part *coord_part(Op *op, MarkKind kind, const MagmaFid *target)
 	g_assert(c->n < PARTS_MAX);
 	Part *p = &c->parts[c->n++];
 	*p = (Part){ .kind = kind, .target = *target, .now = op->now, .uid = op->hdr.cred.uid };
-	p->local = core_place(op->v, &target->key) == HERE;
+	/* An operation that runs may still end on a range that is frozen: what it does is followed. */
+	p->local = core_place(op->v, &target->key) != ELSEWHERE;
 	return p;
 }
 
@@ -301,7 +302,7 @@ void coord_commit(Op *op, Draft *d, const void *fields)
 	gboolean lock = FALSE;
 
 	for (guint i = 0; i < c->n; i++)
-		if (!c->parts[i].local) {
+		if (!c->parts[i].local && !c->parts[i].gone) {
 			CommitPart part = { c->parts[i].target, c->parts[i].kind };
 			lock |= part.kind == MARK_RENAME_LOCK;
 			g_array_append_val(remote, part);
@@ -481,6 +482,6 @@ void coord_settle_now(Volcano *v)
 
 void coord_tick(Volcano *v)
 {
-	if (g_hash_table_size(v->commits) && !move_frozen(v, NULL))
+	if (g_hash_table_size(v->commits) && v->serving && !move_sealed(v))
 		coord_settle_now(v);
 }

@@ -88,6 +88,8 @@ typedef struct {
 	MagmaAttr attr;
 	guint32 dir_mode, dir_uid;    /* LEAVE, SWAP: of the directory, for the sticky rule */
 	gboolean local, prepared, called;
+	gboolean marked;              /* made of a mark of this volcano */
+	gboolean gone;                /* it is not there any more, and that is as good */
 	int error;
 } Part;
 #define PARTS_MAX 6
@@ -214,6 +216,7 @@ struct Volcano {
 	guint tick, gc_running;
 	gboolean quick, settling, map_changing;
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
+	MagmaTime ticked;             /* last; a gap is a time in which this process did not run */
 	GHashTable *all_ops;          /* set of Op *: volcano_free ends them */
 	guint64 tombstones;
 	VolcanoStats stats;
@@ -270,6 +273,7 @@ void client_prune(Volcano *v, Client *c, Txn *t);
 void client_open(Volcano *v, guint64 client, const MagmaFid *fid);
 void client_close(Volcano *v, guint64 client, guint64 ino);
 gboolean client_is_open(Volcano *v, guint64 ino);
+void client_close_all(Volcano *v, guint64 ino);        /* whoever has it open */
 void client_gone(Volcano *v, Client *c, gboolean tombstone);
 void client_tick(Volcano *v);
 void client_free(gpointer c);
@@ -305,6 +309,7 @@ Draft *draft_new(Op *op);
 void draft_free(Draft *d);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Draft, draft_free)
 Txn *draft_txn(Draft *d);
+Volcano *draft_volcano(Draft *d);
 /* The row as this draft leaves it; to be changed in place. 0, ESTALE, EIO, WAIT. */
 int draft_flare(Draft *d, const MagmaFid *fid, FlareRow **row);
 FlareRow *draft_new_flare(Draft *d, const MagmaFid *fid);
@@ -313,8 +318,9 @@ void draft_del_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *e
 void draft_replace_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *old, const MagmaFid *child, guint32 type, MagmaTs now);
 /* Without links: gone at once, or an orphan while somebody has it open or there is more than the row. */
 void draft_destroy(Draft *d, FlareRow *row);
-/* Write intent: TAB_DIRTY, and with on FALSE also the inline copy that was kept until the content file was on disk. */
+/* Write intent: TAB_DIRTY. The inline copy that was kept until the content file was on disk goes with draft_drop_inline. */
 void draft_dirty(Draft *d, const MagmaFid *fid, gboolean on);
+void draft_drop_inline(Draft *d, const MagmaFid *fid);
 /* Commits; frees the draft. */
 guint64 draft_commit(Draft *d);
 /* Commits together with the operation's reply and ends the operation. Takes d. */
@@ -351,6 +357,8 @@ guint settled_hash(gconstpointer p);
 gboolean settled_equal(gconstpointer a, gconstpointer b);
 void mark_forget_range(Volcano *v, const MagmaRange *r);
 void commit_forget_range(Volcano *v, const MagmaRange *r);
+Mark *mark_undecided(Volcano *v, guint64 ino, MarkKind kind);   /* prepared, and its coordinator has not said */
+guint mark_count(Volcano *v, guint64 ino, MarkKind kind);
 
 /* coord.c: the coordinator's side */
 void coord_start(Op *op);                                 /* a new attempt; keeps the age */
@@ -402,6 +410,7 @@ void members_clear(Volcano *v);
 /* move_out.c, move_in.c */
 void move_follow(Volcano *v, Txn *t);
 gboolean move_frozen(Volcano *v, const MagmaKey *k);
+gboolean move_sealed(Volcano *v);                     /* frozen, and what is in memory is on its way: nothing may change any more */
 void move_content_changed(Volcano *v, const MagmaFid *fid);
 void move_tick(Volcano *v);
 void move_ignore(void *user, int error);

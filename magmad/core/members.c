@@ -622,6 +622,12 @@ void handle_join(Op *op)
 	MagmaMap *map = magma_map_copy(v->map);
 	n.id = map->next_id++;
 	magma_map_add(map, &n);
+	const char *broken = magma_map_seal(map);
+	if (broken) {
+		magma_map_unref(map);
+		join_answer(op, 0, broken);
+		return;
+	}
 	op->data = GUINT_TO_POINTER(n.id);
 	members_change_map(v, map, join_committed, op);
 }

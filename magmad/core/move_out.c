@@ -18,6 +18,11 @@ typedef struct {
 	MagmaFid fid;
 } Page;
 
+typedef struct {
+	Volcano *v;
+	guint64 generation;
+} Ticket;
+
 struct Move {
 	Volcano *v;
 	MagmaMove what;
@@ -28,6 +33,7 @@ struct Move {
 	MagmaKey at_key;
 	guint64 at_ino;
 	gboolean rows_done;
+	Ticket *ticket;               /* of the call under way */
 	GQueue pages;                 /* Page *: rows of directories and extended attributes still to be read */
 	guint8 page_from[STORE_KEY_MAX];
 	gsize page_fromlen;
@@ -41,11 +47,6 @@ struct Move {
 	Call *call;
 	guint64 generation;           /* of this try: late answers of an earlier one are nobody's */
 };
-
-typedef struct {
-	Volcano *v;
-	guint64 generation;
-} Ticket;
 
 static void advance(Move *m);
 static void start_over(Move *m, const char *why);
@@ -108,6 +109,7 @@ void move_follow(Volcano *v, Txn *t)
 gboolean move_is(Volcano *v, const MagmaMove *w) { return v->move && v->move->what.id == w->id; }
 
 gboolean move_frozen(Volcano *v, const MagmaKey *k) { return v->move && v->move->frozen; }
+gboolean move_sealed(Volcano *v) { return v->move && v->move->frozen && v->move->phase > DRAIN; }
 
 static void queue_file(Move *m, const MagmaFid *fid)
 {
@@ -172,7 +174,8 @@ static gboolean send_rows(Move *m)
 		n += one;
 	struct magma_req_move_rows q = { .move = m->what.id, .sequence = ++m->sequence, .records = MAGMA_BYTES(m->out->data, n) };
 	m->sending = TRUE;
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_rows, &q, NULL, patience(m), sent, ticket(m));
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_rows, &q, NULL, patience(m), sent, m->ticket);
 	g_byte_array_remove_range(m->out, 0, n);
 	return TRUE;
 }
@@ -196,7 +199,7 @@ static void append_row(Move *m, const StoreRow *row)
 }
 
 typedef struct {
-	Move *m;
+	guint64 generation;
 	GArray *inline_fids;
 } Gather;
 
@@ -213,7 +216,7 @@ static void step_gather(Op *op)
 {
 	Gather *g = op->data;
 	Volcano *v = op->v;
-	Move *m = v->move == g->m ? g->m : NULL;
+	Move *m = v->move && v->move->generation == g->generation ? v->move : NULL;
 	gboolean wait = FALSE;
 	const guint8 *val;
 	guint8 k[STORE_KEY_MAX];
@@ -258,7 +261,7 @@ static void chunk_read(void *user, int error, const StoreRow *rows, guint n, gbo
 		return;
 	core_enter(v);
 	Gather *g = g_new0(Gather, 1);
-	g->m = m;
+	g->generation = m->generation;
 	g->inline_fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 	for (guint i = 0; i < n; i++) {
 		append_row(m, &rows[i]);
@@ -348,7 +351,8 @@ static void send_data(Move *m, guint64 offset, guint64 size, GBytes *data)
 	m->sending = TRUE;
 	if (data)
 		q.data.len = g_bytes_get_size(data);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_data, &q, data, patience(m), sent, ticket(m));
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_data, &q, data, patience(m), sent, m->ticket);
 }
 
 static void data_read(void *user, int error, GBytes *data)
@@ -541,7 +545,8 @@ static void send_ready(Move *m)
 	}
 	struct magma_req_move_ready q = { .move = m->what.id, .sequence = ++m->sequence, .opens = MAGMA_BYTES(opens->data, opens->len) };
 	m->sending = TRUE;
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, ticket(m));
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, m->ticket);
 }
 
 static void committed(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -565,7 +570,8 @@ static void send_commit(Move *m)
 	struct magma_req_move_commit q = { .move = m->what.id };
 
 	/* No limit: from here on only the coordinator knows whose the range is, and it stays frozen until it says so. */
-	m->call = call_volcano(m->v, m->v->map->coordinator, MAGMA_OP_move_commit, &q, NULL, 0, committed, ticket(m));
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->v->map->coordinator, MAGMA_OP_move_commit, &q, NULL, 0, committed, m->ticket);
 }
 
 /* --- the whole --- */
@@ -636,8 +642,10 @@ static void move_reset(Move *m)
 	MagmaFid *f;
 
 	m->generation = ++m->v->move_generations;
-	if (m->call)
+	if (m->call) {
 		call_cancel(m->call);
+		core_ctx_free(m->v, m->ticket);
+	}
 	m->call = NULL;
 	m->gather = NULL;
 	while ((p = g_queue_pop_head(&m->pages)))

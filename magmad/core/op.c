@@ -56,6 +56,8 @@ static void op_free(Op *op)
 	Volcano *v = op->v;
 
 	g_hash_table_remove(v->all_ops, op);
+	if (op->parked)
+		g_queue_remove(&op->parked->waiters, op);
 	if (op->registered && op->client)
 		g_hash_table_remove(op->client->running, &op->hdr.xid);
 	coord_free(op);

@@ -212,7 +212,11 @@ static int set(Op *op)
 	g_autoptr(Draft) d = draft_new(op);
 	int error = draft_flare(d, &s->fid, &row);
 
-	if (error || (error = may_set(op, row, s, &mode)))
+	if (error)
+		return error;
+	/* Once its truncation is noted it was allowed; the note stands, so it is carried out. */
+	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &s->fid.ino);
+	if ((error = may_set(op, row, s, &mode)) && !(dirty && dirty->truncate_by == op))
 		return error;
 	if (s->mask & MAGMA_SET_SIZE) {
 		if (content_wait(op, s->fid.ino))

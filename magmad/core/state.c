@@ -28,7 +28,15 @@ int state_dir(Op *op, const MagmaFid *fid, FlareRow *row)
 		return error;
 	if (!is_dir(row->attr.mode))
 		return ENOTDIR;
-	return row->sealed ? ENOENT : 0;
+	if (!row->sealed)
+		return 0;
+	/* It may yet be given back: wait for the word (rule 11). */
+	Mark *m = mark_undecided(op->v, fid->ino, MARK_SEAL);
+	if (m) {
+		op_park(op, &m->wait);
+		return WAIT;
+	}
+	return ENOENT;
 }
 
 int state_entry(Op *op, guint64 dir, MagmaBytes name, EntryRow *e)
@@ -104,6 +112,7 @@ void draft_free(Draft *d)
 }
 
 Txn *draft_txn(Draft *d) { return d->txn; }
+Volcano *draft_volcano(Draft *d) { return d->op->v; }
 
 int draft_flare(Draft *d, const MagmaFid *fid, FlareRow **row)
 {
@@ -222,15 +231,20 @@ void draft_dirty(Draft *d, const MagmaFid *fid, gboolean on)
 	gsize kl = key_ino(k, fid->ino);
 	DirtyChange change = { *fid, on };
 
-	if (on) {
+	if (on)
 		txn_put(d->txn, TAB_DIRTY, k, kl, &fid->key, "", 0);
-	} else {
+	else
 		txn_del(d->txn, TAB_DIRTY, k, kl, &fid->key);
-		txn_del(d->txn, TAB_DATA, k, kl, &fid->key);
-	}
 	if (!d->dirty)
 		d->dirty = g_array_new(FALSE, FALSE, sizeof change);
 	g_array_append_val(d->dirty, change);
+}
+
+void draft_drop_inline(Draft *d, const MagmaFid *fid)
+{
+	guint8 k[STORE_KEY_MAX];
+
+	txn_del(d->txn, TAB_DATA, k, key_ino(k, fid->ino), &fid->key);
 }
 
 static void note_dirty(Volcano *v, const DirtyChange *c, guint64 index)

@@ -154,7 +154,7 @@ static void tick(void *arg)
 	v->tick = 0;
 	v->quick = FALSE;
 	call_tick(v);
-	if (v->map) {
+	if (v->map && v->serving) {
 		coord_tick(v);
 		mark_tick(v);
 		gc_tick(v);

@@ -7,6 +7,7 @@
 #define SYNC_US (G_USEC_PER_SEC / 2)  /* what nobody syncs is durable after this, so that settles go on */
 #define IDLE_CHECK_US (2 * G_USEC_PER_SEC)
 #define USAGE_US G_USEC_PER_SEC
+#define LATE_US 10000
 
 void disk_fail(DiskStore *d, const char *text)
 {
@@ -180,7 +181,7 @@ static void idle_check(DiskStore *d, gint64 now)
 
 static gint64 next_deadline(const DiskStore *d)
 {
-	const gint64 at[] = { d->sync_at, d->writer_busy ? 0 : d->batch_at, d->idle_at, d->retry_at };
+	const gint64 at[] = { d->sync_at, d->writer_busy ? 0 : d->batch_at, d->writer_busy ? 0 : d->merge_at, d->idle_at, d->retry_at };
 	gint64 next = -1;
 
 	for (guint i = 0; i < G_N_ELEMENTS(at); i++)
@@ -205,7 +206,7 @@ void disk_wake(DiskStore *d)
 
 static gboolean has_work(const DiskStore *d)
 {
-	return !d->failed && !d->retry_at && (d->cold->len || journal_has_unwritten(d->journal));
+	return !d->failed && !d->retry_at && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal));
 }
 
 void disk_turn(DiskStore *d)
@@ -218,6 +219,7 @@ void disk_turn(DiskStore *d)
 		diskstore_flush(&d->base);
 		gint64 now = g_get_monotonic_time();
 		syncs_check(d, now);
+		disk_answers_tell(d);
 		disk_cold_push(d);
 		disk_batch_check(d, FALSE);
 		spare_check(d);
@@ -225,7 +227,11 @@ void disk_turn(DiskStore *d)
 			idle_check(d, now);
 	}
 	d->in_turn = FALSE;
-	arm(d, d->failed ? -1 : has_work(d) ? 0 : next_deadline(d));
+	gint64 next = next_deadline(d);
+	/* A deadline that has passed and was not met (the disk is full) is looked at again, but not at once. */
+	if (next >= 0)
+		next = MAX(next, g_get_monotonic_time() + LATE_US);
+	arm(d, d->failed ? -1 : has_work(d) ? 0 : next);
 }
 
 typedef struct {
