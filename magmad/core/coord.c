@@ -74,7 +74,7 @@ static void prepared(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		p->dir_mode = magma_get_u32(&more);
 		p->dir_uid = magma_get_u32(&more);
 	}
-	g_free(a);
+	core_ctx_free(v, a);
 	coord_answered(op);
 	core_leave(v);
 }
@@ -98,7 +98,7 @@ static void ask(Op *op, guint index)
 	magma_put_counted(args, p->symlink.data, p->symlink.len);
 	magma_put_counted(args, p->cred.data, p->cred.len);
 	q.args = MAGMA_BYTES(args->data, args->len);
-	Asked *a = g_new0(Asked, 1);
+	Asked *a = CORE_CTX(op->v, Asked, NULL);
 	a->op = op;
 	a->part = index;
 	c->waiting++;
@@ -336,6 +336,14 @@ typedef struct {
 	GArray *parts;                /* CommitPart */
 } Settling;
 
+static void settling_clear(gpointer p)
+{
+	Settling *s = p;
+
+	g_array_unref(s->ops);
+	g_array_unref(s->parts);
+}
+
 static void commit_part_done(Volcano *v, Commit *c, const CommitPart *part)
 {
 	guint8 k[STORE_KEY_MAX];
@@ -372,9 +380,7 @@ static void settled(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		else
 			commit_part_done(v, c, &g_array_index(s->parts, CommitPart, i));
 	}
-	g_array_unref(s->ops);
-	g_array_unref(s->parts);
-	g_free(s);
+	core_ctx_free(v, s);
 	core_leave(v);
 }
 
@@ -414,7 +420,7 @@ static void settle_durable(Volcano *v)
 				s = NULL;
 			}
 			if (!s) {
-				s = g_new0(Settling, 1);
+				s = CORE_CTX(v, Settling, settling_clear);
 				s->v = v;
 				s->ops = g_array_new(FALSE, FALSE, sizeof(guint64));
 				s->parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
@@ -449,7 +455,7 @@ static void synced(void *user, int error)
 		if (c->index <= s->index)
 			c->durable = TRUE;
 	}
-	g_free(s);
+	core_ctx_free(v, s);
 	if (!error)
 		settle_durable(v);
 	core_leave(v);
@@ -468,7 +474,7 @@ void coord_settle_now(Volcano *v)
 		need = !((Commit *)value)->durable || !((Commit *)value)->sending;
 	if (!need)
 		return;
-	SyncedTo *s = g_new(SyncedTo, 1);
+	SyncedTo *s = CORE_CTX(v, SyncedTo, NULL);
 	*s = (SyncedTo){ v, v->last_index };
 	v->settling = TRUE;
 	store_sync(v->store, synced, s);

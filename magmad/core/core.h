@@ -215,6 +215,7 @@ struct Volcano {
 	gboolean syncing_orphans;
 	guint tick, gc_running;
 	gboolean quick, settling, map_changing;
+	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	MagmaTime ticked;             /* last; a gap is a time in which this process did not run */
 	GHashTable *all_ops;          /* set of Op *: volcano_free ends them */
 	guint64 tombstones;
@@ -228,6 +229,10 @@ struct Volcano {
 };
 
 /* volcano.c */
+/* What a call or the store gives back one day: zeroed, freed with the volcano where that day does not come. clear (may be NULL) releases what it holds. */
+gpointer core_ctx_new(Volcano *v, gsize size, GDestroyNotify clear);
+void core_ctx_free(Volcano *v, gpointer ctx);
+#define CORE_CTX(v, Type, clear) ((Type *)core_ctx_new((v), sizeof(Type), (clear)))
 static inline void core_enter(Volcano *v) { v->depth++; }
 void core_leave(Volcano *v);
 void core_tick_soon(Volcano *v);                      /* something with a deadline began */

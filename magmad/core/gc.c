@@ -248,6 +248,8 @@ typedef struct {
 	void (*done)(Volcano *v);
 } Recovery;
 
+static void recovery_clear(gpointer p) { g_array_unref(((Recovery *)p)->fids); }
+
 static void recover_more(Recovery *r);
 
 static void recover_end(Op *op, Recovery *r)
@@ -372,15 +374,14 @@ static void recover_more(Recovery *r)
 	if (!r->running) {
 		void (*done)(Volcano *) = r->done;
 		Volcano *v = r->v;
-		g_array_unref(r->fids);
-		g_free(r);
+		core_ctx_free(v, r);
 		done(v);
 	}
 }
 
 void gc_recover(Volcano *v, void (*done)(Volcano *v))
 {
-	Recovery *r = g_new0(Recovery, 1);
+	Recovery *r = CORE_CTX(v, Recovery, recovery_clear);
 	GHashTableIter it;
 	gpointer value;
 

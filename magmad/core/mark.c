@@ -706,13 +706,12 @@ static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	if (m && !error && !keep) {
 		MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_settle, .flags = rep->rep_resolve.outcome };
 		Op *op = op_new(v, &h, NULL, NULL, NULL);
-		op->data = a;
+		op->data = g_memdup2(a, sizeof *a);
 		op->data_free = g_free;
 		op->step = step_resolved;
 		op_run(op);
-	} else {
-		g_free(a);
 	}
+	core_ctx_free(v, a);
 	core_leave(v);
 }
 
@@ -733,7 +732,7 @@ void mark_tick(Volcano *v)
 		if (m->asking || now - m->since < RESOLVE_AFTER || core_place(v, &m->row.target.key) != HERE)
 			continue;
 		struct magma_req_resolve q = { .coord = m->row.coord, .op_hi = m->row.op_hi, .op_lo = m->row.op_lo };
-		Asking *a = g_new0(Asking, 1);
+		Asking *a = CORE_CTX(v, Asking, NULL);
 		*a = (Asking){ v, m->row.op_hi, m->row.op_lo, m->row.target.ino, m->row.kind };
 		m->asking = TRUE;
 		asked++;

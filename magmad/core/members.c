@@ -111,7 +111,7 @@ static void load_rows(void *user, int error, const StoreRow *rows, guint n, gboo
 			load_row(v, &rows[i]);
 	if (error) {
 		l->done(v, l->user, error);
-		g_free(l);
+		core_ctx_free(v, l);
 	} else {
 		if (eof || !n) {
 			l->table++;
@@ -131,7 +131,7 @@ static void load_more(Loading *l)
 		void (*done)(Volcano *, void *, int) = l->done;
 		Volcano *v = l->v;
 		void *user = l->user;
-		g_free(l);
+		core_ctx_free(v, l);
 		done(v, user, 0);
 		return;
 	}
@@ -140,7 +140,7 @@ static void load_more(Loading *l)
 
 void members_reload(Volcano *v, const MagmaRange *only, void (*done)(Volcano *v, void *user, int error), void *user)
 {
-	Loading *l = g_new0(Loading, 1);
+	Loading *l = CORE_CTX(v, Loading, NULL);
 
 	*l = (Loading){ .v = v, .ranged = only != NULL, .done = done, .user = user };
 	if (only)
@@ -232,30 +232,30 @@ typedef struct {
 	void *user;
 } Changing;
 
+static void changing_clear(gpointer p) { g_clear_pointer(&((Changing *)p)->map, magma_map_unref); }
+
 static void changed(void *user, int error)
 {
 	Changing *c = user;
 	Volcano *v = c->v;
 
 	core_enter(v);
-	if (error) {
-		magma_map_unref(c->map);
-	} else {
-		core_set_map(v, c->map);
+	if (!error) {
+		core_set_map(v, g_steal_pointer(&c->map));
 		push_map(v);
 		move_map_changed(v);
 		if (c->done)
 			c->done(v, c->user);
 	}
 	v->map_changing = FALSE;
-	g_free(c);
+	core_ctx_free(v, c);
 	core_leave(v);
 }
 
 /* The coordinator's only way to a new map: durable first. Takes map. */
 void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user)
 {
-	Changing *c = g_new0(Changing, 1);
+	Changing *c = CORE_CTX(v, Changing, changing_clear);
 	Txn *t = txn_new();
 	const char *broken;
 
@@ -680,12 +680,12 @@ static void halted(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	if (--h->waiting)
 		return;
 	h->done(h->user);
-	g_free(h);
+	core_ctx_free(h->v, h);
 }
 
 void volcano_halt_network(Volcano *v, void (*done)(void *user), void *user)
 {
-	Halting *h = g_new0(Halting, 1);
+	Halting *h = CORE_CTX(v, Halting, NULL);
 	struct magma_req_halt q = { 0 };
 
 	core_enter(v);
@@ -712,12 +712,12 @@ static void status_answered(void *user, int error, const MagmaAny *rep, GBytes *
 	AskStatus *a = user;
 
 	a->done(a->user, !error, error ? NULL : &rep->rep_status);
-	g_free(a);
+	core_ctx_free(a->v, a);
 }
 
 void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolean alive, const struct magma_rep_status *st), void *user)
 {
-	AskStatus *a = g_new(AskStatus, 1);
+	AskStatus *a = CORE_CTX(v, AskStatus, NULL);
 	struct magma_req_status q = { 0 };
 
 	core_enter(v);

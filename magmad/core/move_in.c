@@ -308,7 +308,7 @@ static void plan_now(Planning *p)
 		magma_key_next(&middle, &map->move.range.lo);
 		members_change_map(v, map, NULL, NULL);
 	}
-	g_free(p);
+	core_ctx_free(v, p);
 }
 
 typedef struct {
@@ -330,7 +330,7 @@ static void plan_status(void *user, gboolean alive, const struct magma_rep_statu
 			p->share = share;
 		}
 	}
-	g_free(a);
+	core_ctx_free(p->v, a);
 	if (!--p->waiting)
 		plan_now(p);
 }
@@ -348,13 +348,13 @@ void move_plan(Volcano *v)
 	}
 	if (!wanted)
 		return;
-	Planning *p = g_new0(Planning, 1);
+	Planning *p = CORE_CTX(v, Planning, NULL);
 	p->v = v;
 	v->planning = TRUE;
 	p->waiting = v->map->ring->len;
 	for (guint i = 0; i < v->map->ring->len; i++) {
 		const MagmaVolcano *o = v->map->volcanos->pdata[g_array_index(v->map->ring, guint, i)];
-		PlanAsk *a = g_new(PlanAsk, 1);
+		PlanAsk *a = CORE_CTX(v, PlanAsk, NULL);
 		*a = (PlanAsk){ p, o->id };
 		volcano_ask_status(v, o->id, plan_status, a);
 	}

@@ -55,7 +55,7 @@ static Move *out_of(Volcano *v) { return v->move; }
 
 static Ticket *ticket(Move *m)
 {
-	Ticket *t = g_new(Ticket, 1);
+	Ticket *t = CORE_CTX(m->v, Ticket, NULL);
 
 	*t = (Ticket){ m->v, m->generation };
 	return t;
@@ -66,7 +66,7 @@ static Move *redeem(Ticket *t)
 {
 	Move *m = t->v->move && t->v->move->generation == t->generation ? t->v->move : NULL;
 
-	g_free(t);
+	core_ctx_free(t->v, t);
 	return m;
 }
 
@@ -645,7 +645,7 @@ static void move_reset(Move *m)
 	m->generation = ++m->v->move_generations;
 	if (m->call) {
 		call_cancel(m->call);
-		g_free(m->ticket);
+		core_ctx_free(m->v, m->ticket);
 	}
 	m->call = NULL;
 	m->gather = NULL;

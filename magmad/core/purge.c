@@ -23,6 +23,8 @@ typedef struct {
 	void *user;
 } Purge;
 
+static void purge_clear(gpointer p) { g_array_unref(((Purge *)p)->victims); }
+
 static void purge_flares(Purge *p);
 static void purge_victim(Purge *p);
 
@@ -103,8 +105,7 @@ static void purge_found(void *user, int error, const StoreRow *rows, guint n, gb
 	} else {
 		void (*done)(void *) = p->done;
 		void *u = p->user;
-		g_array_unref(p->victims);
-		g_free(p);
+		core_ctx_free(v, p);
 		done(u);
 	}
 	core_leave(v);
@@ -149,7 +150,7 @@ static void purge_loose(Purge *p)
 
 void purge_range(Volcano *v, const MagmaRange *r, void (*done)(void *user), void *user)
 {
-	Purge *p = g_new0(Purge, 1);
+	Purge *p = CORE_CTX(v, Purge, purge_clear);
 
 	*p = (Purge){ .v = v, .range = *r, .victims = g_array_new(FALSE, FALSE, sizeof(Victim)), .done = done, .user = user };
 	purge_loose(p);

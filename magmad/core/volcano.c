@@ -1,6 +1,34 @@
 /* The volcano: construction, sessions, the clock's tick, what the console asks. */
 #include "magmad/core/core.h"
 
+gpointer core_ctx_new(Volcano *v, gsize size, GDestroyNotify clear)
+{
+	gpointer ctx = g_malloc0(size);
+
+	g_hash_table_insert(v->ctxs, ctx, (gpointer)clear);
+	return ctx;
+}
+
+void core_ctx_free(Volcano *v, gpointer ctx)
+{
+	gpointer clear = NULL;
+
+	g_hash_table_steal_extended(v->ctxs, ctx, NULL, &clear);
+	if (clear)
+		((GDestroyNotify)clear)(ctx);
+	g_free(ctx);
+}
+
+static void ctx_clear_all(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer ctx;
+
+	while (g_hash_table_iter_init(&it, v->ctxs), g_hash_table_iter_next(&it, &ctx, NULL))
+		core_ctx_free(v, ctx);
+	g_hash_table_unref(v->ctxs);
+}
+
 MagmaTime core_now(Volcano *v) { return v->io->now(v->iou); }
 
 void core_say(Volcano *v, const char *fmt, ...)
@@ -95,6 +123,7 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	g_queue_init(&v->words);
 	g_queue_init(&v->ack_wait.waiters);
 	v->peers = g_hash_table_new(NULL, NULL);
+	v->ctxs = g_hash_table_new(NULL, NULL);
 	v->all_ops = g_hash_table_new(NULL, NULL);
 	v->clients = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, client_free);
 	v->opens = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, open_set_free);
@@ -178,6 +207,7 @@ void volcano_free(Volcano *v)
 		peer_unref(peer);
 	g_hash_table_unref(v->peers);
 	g_hash_table_unref(v->all_ops);
+	ctx_clear_all(v);
 	g_hash_table_unref(v->clients);
 	g_hash_table_unref(v->opens);
 	g_hash_table_unref(v->names);
