@@ -151,14 +151,15 @@ void mark_forget_range(Volcano *v, const MagmaRange *r)
 		mark_forget(v, out->pdata[i]);
 }
 
-/* The outcome of a prepared link change or removal is not known yet: what is read now might still vanish. */
+/* The outcome of a prepared change is not known here yet. What is read now might still vanish, or is what somebody was already told is past: the coordinator answers its client before its word
+ * reaches us. */
 gboolean mark_blocks_flare(Op *op, guint64 ino)
 {
 	GPtrArray *list = g_hash_table_size(op->v->marks_by_ino) ? marks_of(op->v, ino) : NULL;
 
 	for (guint i = 0; list && i < list->len; i++) {
 		Mark *m = list->pdata[i];
-		if (!m->row.committed && (m->row.kind == MARK_REF_ADD || m->row.kind == MARK_REF_DROP || m->row.kind == MARK_SEAL)) {
+		if (!m->row.committed && m->row.kind != MARK_BORN && m->row.kind != MARK_RENAME_LOCK) {
 			op_park(op, &m->wait);
 			return TRUE;
 		}
@@ -259,8 +260,8 @@ static int check_flare(Op *op, Part *p)
 			return ENOTDIR;
 		if (row.sealed)
 			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
-		if (row.attr.size)
-			return ENOTEMPTY;
+		if (row.attr.size)      /* an entry may be leaving, with its rename acknowledged already */
+			return mark_undecided(op->v, p->target.ino, MARK_LEAVE) ? MAGMA_EBACKOFF : ENOTEMPTY;
 		break;
 	case MARK_REPARENT:
 		p->entry.child = row.parent;      /* kept in the mark, for undoing */
