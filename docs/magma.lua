@@ -75,12 +75,15 @@ local ERRORS = {
 	[10001] = "EAUTH", [10002] = "ENOBODY", [10003] = "EPROTO", [10004] = "EMAP", [10005] = "EEXPIRED", [10006] = "ENEEDGROUPS", [10007] = "EBACKOFF",
 	[10008] = "ETRYAGAIN", [10009] = "ENOTOWNER",
 }
+local MARKS = {
+	[1] = "born", [2] = "reference added", [3] = "reference dropped", [4] = "sealed", [5] = "entry leaves", [6] = "entry swapped", [7] = "new parent", [8] = "rename lock",
+}
 
 -- D1. DATA is 0x40 or 0x41, the lowest bit is the key phase.
 local HELLO, WELCOME, COOKIE, REJECT, DATA = 1, 2, 3, 4, 0x40
 local DATAGRAMS = { [HELLO] = "HELLO", [WELCOME] = "WELCOME", [COOKIE] = "COOKIE", [REJECT] = "REJECT", [DATA] = "DATA, phase 0", [DATA + 1] = "DATA, phase 1" }
 local LENGTHS = { [HELLO] = 192, [WELCOME] = 89, [COOKIE] = 41, [REJECT] = 25 }
-local DATA_HEADER, TAG, DATA_MAX = 13, 16, 65000
+local DATA_HEADER, TAG = 13, 16
 local PAD, PING, ACK, MSG, CLOSE = 0, 1, 2, 3, 4
 local FRAMES = { [PAD] = "PAD", [PING] = "PING", [ACK] = "ACK", [MSG] = "MSG", [CLOSE] = "CLOSE" }
 local CLOSES = { [0] = "goodbye", [1] = "you broke the protocol" }
@@ -509,8 +512,8 @@ local function add_piece(direction, frame, plain, number, time)
 end
 
 -- What is in that datagram, from memory when the frame was seen before. nil and why.
-local function open_datagram(raw, cut, number, index, time)
-	local at = number .. ":" .. index
+local function open_datagram(d, number, time)
+	local raw, cut, at = d.raw, d.cut, number .. ":" .. d.index
 	if opened[at] then
 		return opened[at]
 	end
@@ -522,7 +525,7 @@ local function open_datagram(raw, cut, number, index, time)
 	if not direction then
 		return nil, "no key of this session in the key log"
 	end
-	local sealed = raw:sub(DATA_HEADER + 1, cut and -1 or -TAG - 1)
+	local sealed = raw:sub(DATA_HEADER + 1, d.sealed_end)
 	local phase, full = raw:byte(1) % 2, expand(direction, (unpack_words(">I4", raw, 10)))
 	local it = open_with_known(direction, phase, full, sealed, cut)
 	if not it and keylog_read() then
@@ -597,10 +600,10 @@ field("uint32", "msg.group", "Supplementary group", base.DEC)
 field("uint32", "msg.error", "Error", base.DEC, ERRORS)
 field("framenum", "msg.reply_in", "Reply in frame", base.NONE, frametype.RESPONSE)
 field("framenum", "msg.request_in", "Request in frame", base.NONE, frametype.REQUEST)
-field("double", "msg.time", "Time since the request (s)")
+field("relative_time", "msg.time", "Time since the request")
 
 -- Parts of composed types and of the elements of lists
-field("none", "element", "Element")
+field("none", "element", "fid")
 field("bytes", "element.key", "key")
 field("uint64", "element.ino", "ino", base.DEC)
 field("uint32", "element.error", "error", base.DEC, ERRORS)
@@ -610,7 +613,7 @@ field("string", "element.name", "name")
 field("uint64", "element.client", "client", base.HEX)
 field("uint64", "element.op_hi", "op_hi", base.HEX)
 field("uint64", "element.op_lo", "op_lo", base.HEX)
-field("uint8", "element.kind", "kind", base.DEC)
+field("uint8", "element.kind", "kind", base.DEC, MARKS)
 field("string", "address", "Address")
 field("uint32", "attr.mode", "mode", base.OCT)
 for _, name in ipairs({ "nlink", "uid", "gid" }) do field("uint32", "attr." .. name, name, base.DEC) end
@@ -631,6 +634,9 @@ local SHAPE = {
 }
 local BASES = { flags = base.HEX, mask = base.HEX, op_hi = base.HEX, op_lo = base.HEX, token = base.HEX, boot = base.HEX, mode = base.OCT, type = base.OCT }
 
+local OUTCOMES = { [0] = "abort", [1] = "commit", [2] = "final", [3] = "pending" }
+local VALUES = { outcome = OUTCOMES, kind = MARKS }
+
 local operation_fields = {}             -- by name and shape
 
 local function operation_field(type, name)
@@ -642,7 +648,7 @@ local function operation_field(type, name)
 	-- The names of the session's own fields are taken.
 	local abbr = F[name] and name .. "_" .. shape or name
 	if shape == "integer" then
-		field("uint64", abbr, name, BASES[name] or base.DEC)
+		field("uint64", abbr, name, BASES[name] or base.DEC, VALUES[name])
 	elseif shape == "signed" then
 		field("int64", abbr, name, base.DEC)
 	elseif shape == "time" then
@@ -709,7 +715,7 @@ local function add_bytes(c, tree, abbr, n)
 	if range then
 		return tree:add(F[abbr], range), range
 	end
-	return tree:add(F[abbr], ByteArray.new()), nil
+	return tree:add(F[abbr], ""), nil
 end
 
 -- Printable ASCII as it is, the rest as \ooo: a name must not speak to a terminal.
@@ -832,11 +838,12 @@ end
 
 local function add_mark(c, tree)
 	local item = tree:add(F["element"], c.tvb:range(c.at, 1))
-	local _, _, high = add_integer(c, item, "element.op_hi", 8)
-	local _, _, low = add_integer(c, item, "element.op_lo", 8)
+	local range = c.ends - c.at >= 16 and c.tvb:range(c.at, 16)
+	add_integer(c, item, "element.op_hi", 8)
+	add_integer(c, item, "element.op_lo", 8)
 	add_fid(c, item, "element")
 	add_integer(c, item, "element.kind", 1)
-	item:set_text("mark of operation " .. high .. "." .. low)
+	item:set_text("mark of operation " .. range:bytes():tohex():lower())
 end
 
 local function add_open(c, tree)
@@ -989,7 +996,8 @@ local function dissect_message(message, root)
 	if message.reply then add_generated(tree, "msg.reply_in", message.reply.frame) end
 	if message.request then
 		add_generated(tree, "msg.request_in", message.request.frame)
-		add_generated(tree, "msg.time", message.time - message.request.time)
+		local seconds = message.time - message.request.time
+		add_generated(tree, "msg.time", NSTime.new(math.floor(seconds), math.floor(seconds % 1 * 1e9 + 0.5)))
 	end
 	return text
 end
@@ -1047,11 +1055,10 @@ end
 
 local function add_data(d, tree, root, lines, pinfo)
 	tree:add(F["number.low"], d.range:range(9, 4))
-	local it, why = open_datagram(d.raw, d.cut, pinfo.number, d.index, pinfo.rel_ts)
-	local sealed_end = d.cut and #d.raw or #d.raw - TAG
-	tree:add(F["sealed"], d.range:range(DATA_HEADER, sealed_end - DATA_HEADER))
+	local it, why = open_datagram(d, pinfo.number, pinfo.rel_ts)
+	tree:add(F["sealed"], d.range:range(DATA_HEADER, d.sealed_end - DATA_HEADER))
 	if not d.cut then
-		tree:add(F["tag"], d.range:range(sealed_end, TAG))
+		tree:add(F["tag"], d.range:range(d.sealed_end, TAG))
 	end
 	if not it then
 		add_generated(tree, "unopened", why)
@@ -1065,7 +1072,7 @@ local function add_data(d, tree, root, lines, pinfo)
 	add_frames(it, tree, root, lines)
 end
 
--- The first nine bytes are in all of them; more may be missing in a capture that cuts.
+-- More than the first 14 bytes may be missing in a capture that cuts.
 local HANDSHAKE = {
 	[HELLO] = { { "version", 9, 1 }, { "ephemeral", 10, 32 }, { "handshake", 42, 150 } },
 	[WELCOME] = { { "ephemeral", 9, 32 }, { "handshake", 41, 48 } },
@@ -1127,10 +1134,11 @@ local function dissect(proto, name, tvb, pinfo, root)
 	local size = band(raw:byte(1), 0xfe) == DATA and burst_size(raw) or #raw
 	local at, index = 0, 0
 	while at < #raw do
-		local n = math.min(size, #raw - at)
-		local rest = tvb:reported_len() - at
-		local d = { raw = raw:sub(at + 1, at + n), range = tvb:range(at, n), index = index, cut = n < size and rest > n or (size == #raw and rest > n) }
-		if n <= DATA_HEADER + (d.cut and 0 or TAG) then
+		local n, rest = math.min(size, #raw - at), tvb:reported_len() - at
+		local full = size < #raw and math.min(size, rest) or rest
+		local d = { raw = raw:sub(at + 1, at + n), range = tvb:range(at, n), index = index, cut = n < full, sealed_end = math.min(n, full - TAG) }
+		local data = band(d.raw:byte(1), 0xfe) == DATA
+		if index > 0 and not data or data and d.sealed_end <= DATA_HEADER then
 			break
 		end
 		add_datagram(d, proto, root, lines, pinfo)
