@@ -677,11 +677,12 @@ flare.fields = all_fields
 
 local E = {
 	malformed = ProtoExpert.new("magma.malformed", "Not a message of this version", expert.group.MALFORMED, expert.severity.ERROR),
+	list = ProtoExpert.new("magma.bad_list", "Ends within an element", expert.group.MALFORMED, expert.severity.WARN),
 	unopened = ProtoExpert.new("magma.not_opened", "The datagram does not open", expert.group.DECRYPTION, expert.severity.NOTE),
 	failed = ProtoExpert.new("magma.failed", "The reply is an error", expert.group.RESPONSE_CODE, expert.severity.NOTE),
 	broken = ProtoExpert.new("magma.broken", "The peer broke the protocol", expert.group.PROTOCOL, expert.severity.WARN),
 }
-flare.experts = { E.malformed, E.unopened, E.failed, E.broken }
+flare.experts = { E.malformed, E.list, E.unopened, E.failed, E.broken }
 
 ---------------------------------------------------------------- reading fields
 
@@ -881,7 +882,7 @@ local function add_list(c, item, add, n)
 		if why ~= CUT then
 			error(why, 0)
 		end
-		item:add_proto_expert_info(E.malformed, "Ends within an element")
+		item:add_proto_expert_info(E.list)
 	end
 end
 
