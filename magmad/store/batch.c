@@ -149,7 +149,7 @@ static gboolean merge_due(const DiskStore *d, gint64 now)
 
 	if (now < d->merge_at || rows_frozen(d->rows))
 		return FALSE;
-	return keys_sealed(d->keys) + db_stale(d->writer) >= many || (disk_scans_want_merge(d) && !disk_index_merged(d));
+	return keys_sealed(d->keys) + db_stale(d->writer) >= many || (d->scans.length && !disk_index_merged(d));
 }
 
 /* --- batches --- */

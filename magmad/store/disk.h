@@ -42,7 +42,7 @@ struct DiskStore {
 	gboolean batch_failed;        /* the frozen batch waits for its next try */
 	guint64 batches, hits, misses;
 	GPtrArray *cold;              /* RowNode to be read by the pool, at the end of the turn */
-	GQueue scans;                 /* ScanJob that wait for a batch or a merge */
+	GQueue scans;                 /* ScanJob of ranges that wait for a batch and a merge */
 	guint64 scan_index;           /* highest index they wait for */
 	GQueue answers;               /* ScanJob that were answered from memory: told at the end of the turn */
 
@@ -101,8 +101,7 @@ void disk_scan_range(Store *s, const MagmaKey *lo, const MagmaKey *hi, guint64 a
 	void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user);
 /* Starts the scans that wait for what sqlite has by now, up to index; with error: fails all that wait. */
 void disk_scans_go(DiskStore *d, guint64 index, int error);
-/* Does a scan wait for the index of flares by key to be merged? */
-gboolean disk_scans_want_merge(const DiskStore *d);
+/* Is the index of flares by key what the written batches say? */
 gboolean disk_index_merged(const DiskStore *d);
 void disk_answers_tell(DiskStore *d);
 void disk_scans_free(DiskStore *d);

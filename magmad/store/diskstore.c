@@ -163,7 +163,7 @@ static gboolean load_resident(DiskStore *d, GError **error)
 		while (!eof) {
 			RowSet set;
 			rowset_init(&set);
-			if (!db_scan(d->writer, t, from, fromlen, NULL, 0, 4096, &set)) {
+			if (!db_scan(d->writer, t, from, fromlen, NULL, 0, 4096, NULL, &set)) {
 				g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
 				rowset_clear(&set);
 				return FALSE;
@@ -311,6 +311,12 @@ Store *diskstore_open(const DiskStoreConfig *cfg, GError **error)
 }
 
 /* --- closing --- */
+
+gboolean diskstore_write_out(Store *s)
+{
+	diskstore_flush(s);
+	return disk_batch_all(DISK(s));
+}
 
 void diskstore_close(Store *s)
 {
