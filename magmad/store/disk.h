@@ -50,11 +50,14 @@ struct DiskStore {
 	gboolean syncing;
 
 	/* monotonic; 0: nothing to do */
-	gint64 sync_at, batch_at, merge_at, idle_at, retry_at;
+	gint64 sync_at, batch_at, merge_at, idle_at, retry_at, ballast_at;
 
 	guint64 reserve_bytes;
 	guint64 fs_total, fs_free, fs_avail;
 	gint64 statvfs_at;            /* of the last look; 0: look again */
+	guint64 looked_at_bytes;      /* what had been asked for by then */
+	guint64 ballast_bytes;
+	gboolean ballast;             /* is in place */
 };
 
 typedef struct {
@@ -73,9 +76,16 @@ GSource *disk_source_new(DiskStore *d, GMainContext *context);
 void disk_wake(DiskStore *d);
 void disk_fail(DiskStore *d, const char *text);
 void disk_sync(Store *s, void (*done)(void *, int), void *user);
-void disk_usage(Store *s, StoreUsage *out);
 /* One turn's end: journal, syncs, cold reads, batches. */
 void disk_turn(DiskStore *d);
+
+/* space.c */
+void disk_usage(Store *s, StoreUsage *out);
+/* Before sqlite is opened: gives the ballast up where the disk is full, else takes it. */
+void disk_ballast_open(DiskStore *d);
+/* ENOSPC was met: gives the ballast up. TRUE: that made room, try again at once. */
+gboolean disk_full(DiskStore *d);
+void disk_ballast_check(DiskStore *d, gint64 now);
 
 /* batch.c */
 /* Freezes and writes when it is time, when forced, or when a scan waits. */

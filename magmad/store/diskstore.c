@@ -15,6 +15,9 @@
 #define SEGMENT_SHARE 64              /* of a small file system a segment takes one part in this many */
 #define RESERVE_BYTES (64u * MIB)
 #define RESERVE_SHARE 50              /* 2% */
+#define RESERVE_MIN (4u * MIB)        /* a batch and its checkpoint */
+#define BALLAST_BYTES (16u * MIB)
+#define BALLAST_SHARE 64
 #define WRITER_CACHE_KIB (16 * 1024)  /* inner pages of every tree of a large store, and a batch's leaves */
 #define LOOP_CACHE_KIB 2048
 
@@ -204,7 +207,8 @@ static guint64 sizes(DiskStore *d, const DiskStoreConfig *cfg)
 	struct statvfs vfs;
 	guint64 total = statvfs(d->dir, &vfs) == 0 ? (guint64)vfs.f_blocks * vfs.f_frsize : G_MAXUINT64;
 
-	d->reserve_bytes = cfg->reserve_bytes ? cfg->reserve_bytes : MIN(RESERVE_BYTES, total / RESERVE_SHARE);
+	d->reserve_bytes = cfg->reserve_bytes ? cfg->reserve_bytes : CLAMP(total / RESERVE_SHARE, RESERVE_MIN, RESERVE_BYTES);
+	d->ballast_bytes = CLAMP(total / BALLAST_SHARE, MIB, BALLAST_BYTES);
 	if (cfg->segment_bytes)
 		return cfg->segment_bytes;
 	return CLAMP(total / SEGMENT_SHARE, MIB, SEGMENT_MAX) & ~(guint64)(MIB - 1);
@@ -270,6 +274,7 @@ static gboolean store_open(DiskStore *d, const DiskStoreConfig *cfg, GError **er
 	if (cfg->lock_fd <= 0 && (d->lock_fd = diskstore_lock(d->dir, error)) < 0)
 		return FALSE;
 	guint64 segment_bytes = sizes(d, cfg);
+	disk_ballast_open(d);
 	if (!open_db(d, error) || !open_journal(d, segment_bytes, error))
 		return FALSE;
 	g_autofree char *content = layout_content(d->dir);
