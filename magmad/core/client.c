@@ -105,6 +105,30 @@ void client_load_reply(Volcano *v, const StoreRow *row)
 	remember(c, xid, 0, &row->rk, reply);
 }
 
+void client_forget_range(Volcano *v, const MagmaRange *r)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->opens);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (magma_range_has(r, &((OpenSet *)value)->fid.key))
+			g_hash_table_iter_remove(&it);
+	g_hash_table_iter_init(&it, v->clients);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Client *c = value;
+		for (GList *l = c->order.head; l;) {
+			GList *next = l->next;
+			Stored *s = l->data;
+			if (magma_range_has(r, &s->rk)) {
+				g_queue_delete_link(&c->order, l);
+				g_hash_table_remove(c->replies, &s->xid);
+			}
+			l = next;
+		}
+	}
+}
+
 static void open_set_free(gpointer p)
 {
 	OpenSet *o = p;
@@ -167,34 +191,6 @@ void client_close_all(Volcano *v, guint64 ino)
 			g_hash_table_remove(c->opens, &ino);
 	}
 	g_hash_table_remove(v->opens, &ino);
-}
-
-void client_forget_range(Volcano *v, const MagmaRange *r, Txn *t)
-{
-	GHashTableIter it;
-	gpointer value;
-	guint8 k[STORE_KEY_MAX];
-	g_autoptr(GArray) inos = g_array_new(FALSE, FALSE, sizeof(guint64));
-
-	g_hash_table_iter_init(&it, v->clients);
-	while (g_hash_table_iter_next(&it, NULL, &value)) {
-		Client *c = value;
-		for (GList *l = c->order.head, *next; l; l = next) {
-			Stored *s = l->data;
-			next = l->next;
-			if (!magma_range_has(r, &s->rk))
-				continue;
-			txn_del(t, TAB_REPLY, k, reply_key(k, c->id, s->xid), &s->rk);
-			g_queue_delete_link(&c->order, l);
-			g_hash_table_remove(c->replies, &s->xid);
-		}
-	}
-	g_hash_table_iter_init(&it, v->opens);
-	while (g_hash_table_iter_next(&it, NULL, &value))
-		if (magma_range_has(r, &((OpenSet *)value)->fid.key))
-			g_array_append_val(inos, ((OpenSet *)value)->fid.ino);
-	for (guint i = 0; i < inos->len; i++)
-		client_close_all(v, g_array_index(inos, guint64, i));
 }
 
 gboolean client_is_open(Volcano *v, guint64 ino)

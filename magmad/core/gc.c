@@ -145,7 +145,7 @@ static void orphans_durable(void *user, int error)
 	g_hash_table_iter_init(&it, v->orphans);
 	while (!error && n < REAP_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
 		MagmaFid *fid = value;
-		if (!client_is_open(v, fid->ino) && !g_hash_table_contains(v->busy, &fid->ino) && ++n)
+		if (core_place(v, &fid->key) == HERE && !client_is_open(v, fid->ino) && !g_hash_table_contains(v->busy, &fid->ino) && ++n)
 			g_array_append_val(fids, *fid);
 	}
 	for (guint i = 0; i < fids->len; i++)
@@ -202,7 +202,7 @@ static void clean_some(Volcano *v)
 	g_hash_table_iter_init(&it, v->dirty);
 	while (looked++ < LOOK_PER_TICK && n < CLEAN_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
 		Dirty *d = value;
-		if (d->syncing || core_now(v) - d->last < CLEAN_AFTER || g_hash_table_contains(v->busy, &d->fid.ino))
+		if (d->syncing || core_place(v, &d->fid.key) != HERE || core_now(v) - d->last < CLEAN_AFTER || g_hash_table_contains(v->busy, &d->fid.ino))
 			continue;
 		d->syncing = TRUE;
 		ops[n] = job_new(v, &d->fid, step_clean);
@@ -247,6 +247,8 @@ typedef struct {
 	guint next, running;
 	void (*done)(Volcano *v);
 } Recovery;
+
+static void recovery_clear(gpointer p) { g_array_unref(((Recovery *)p)->fids); }
 
 static void recover_more(Recovery *r);
 
@@ -339,7 +341,7 @@ static void step_recover(Op *op)
 		j->stage++;
 		/* fall through */
 	case 2:
-		if (j->job.stat.size != size) {
+		if (j->job.stat.size > size) {
 			store_content_truncate(v->store, fid, size, recover_io, op);
 			return;
 		}
@@ -372,15 +374,14 @@ static void recover_more(Recovery *r)
 	if (!r->running) {
 		void (*done)(Volcano *) = r->done;
 		Volcano *v = r->v;
-		g_array_unref(r->fids);
-		g_free(r);
+		core_ctx_free(v, r);
 		done(v);
 	}
 }
 
 void gc_recover(Volcano *v, void (*done)(Volcano *v))
 {
-	Recovery *r = g_new0(Recovery, 1);
+	Recovery *r = CORE_CTX(v, Recovery, recovery_clear);
 	GHashTableIter it;
 	gpointer value;
 

@@ -3,6 +3,7 @@
 #include "magmad/core/core.h"
 
 enum { ASK_MAX_PER_TICK = 64 };
+#define SETTLED_KEPT (20 * SECOND)     /* a message lives as long as its session tries: seconds */
 
 guint mark_hash(gconstpointer p)
 {
@@ -25,6 +26,43 @@ Mark *mark_find(Volcano *v, guint64 hi, guint64 lo, guint64 ino, MarkKind kind)
 	Mark probe = { .row = { .op_hi = hi, .op_lo = lo, .target = { .ino = ino }, .kind = kind } };
 
 	return g_hash_table_lookup(v->marks, &probe);
+}
+
+/* --- what is settled for good: a late copy of its PREPARE must not begin it again. In memory, because a restart ends the sessions that could still bring one. --- */
+
+guint settled_hash(gconstpointer p)
+{
+	const Settled *s = p;
+
+	return g_int64_hash(&s->op_lo) ^ g_int64_hash(&s->ino) ^ (guint)s->kind;
+}
+
+gboolean settled_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, sizeof(Settled)) == 0; }
+
+static void settled_remember(Volcano *v, guint64 hi, guint64 lo, guint64 ino, guint8 kind)
+{
+	Settled s = { hi, lo, ino, kind };
+
+	g_hash_table_add(v->settled[0], g_memdup2(&s, sizeof s));
+}
+
+static gboolean settled_already(Volcano *v, const struct magma_req_prepare *q)
+{
+	Settled s = { q->op_hi, q->op_lo, q->target.ino, q->kind };
+
+	return g_hash_table_contains(v->settled[0], &s) || g_hash_table_contains(v->settled[1], &s);
+}
+
+static void settled_tick(Volcano *v)
+{
+	GHashTable *old = v->settled[1];
+
+	if (core_now(v) - v->settled_since < SETTLED_KEPT)
+		return;
+	g_hash_table_remove_all(old);
+	v->settled[1] = v->settled[0];
+	v->settled[0] = old;
+	v->settled_since = core_now(v);
 }
 
 static gboolean on_name(MarkKind kind) { return kind == MARK_LEAVE || kind == MARK_SWAP; }
@@ -77,8 +115,6 @@ void mark_load(Volcano *v, const StoreRow *row)
 	}
 }
 
-static void del_mark(Txn *t, const MarkRow *m);
-
 Mark *mark_undecided(Volcano *v, guint64 ino, MarkKind kind)
 {
 	GPtrArray *list = g_hash_table_size(v->marks_by_ino) ? marks_of(v, ino) : NULL;
@@ -101,7 +137,7 @@ guint mark_count(Volcano *v, guint64 ino, MarkKind kind)
 	return n;
 }
 
-void mark_forget_range(Volcano *v, const MagmaRange *r, Txn *t)
+void mark_forget_range(Volcano *v, const MagmaRange *r)
 {
 	g_autoptr(GPtrArray) out = g_ptr_array_new();
 	GHashTableIter it;
@@ -111,20 +147,19 @@ void mark_forget_range(Volcano *v, const MagmaRange *r, Txn *t)
 	while (g_hash_table_iter_next(&it, &key, NULL))
 		if (magma_range_has(r, &((Mark *)key)->row.target.key))
 			g_ptr_array_add(out, key);
-	for (guint i = 0; i < out->len; i++) {
-		del_mark(t, &((Mark *)out->pdata[i])->row);
+	for (guint i = 0; i < out->len; i++)
 		mark_forget(v, out->pdata[i]);
-	}
 }
 
-/* The outcome of a prepared link change or removal is not known yet: what is read now might still vanish. */
+/* The outcome of a prepared change is not known here yet. What is read now might still vanish, or is what somebody was already told is past: the coordinator answers its client before its word
+ * reaches us. */
 gboolean mark_blocks_flare(Op *op, guint64 ino)
 {
 	GPtrArray *list = g_hash_table_size(op->v->marks_by_ino) ? marks_of(op->v, ino) : NULL;
 
 	for (guint i = 0; list && i < list->len; i++) {
 		Mark *m = list->pdata[i];
-		if (!m->row.committed && (m->row.kind == MARK_REF_ADD || m->row.kind == MARK_REF_DROP || m->row.kind == MARK_SEAL)) {
+		if (!m->row.committed && m->row.kind != MARK_BORN && m->row.kind != MARK_RENAME_LOCK) {
 			op_park(op, &m->wait);
 			return TRUE;
 		}
@@ -225,8 +260,8 @@ static int check_flare(Op *op, Part *p)
 			return ENOTDIR;
 		if (row.sealed)
 			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
-		if (row.attr.size)
-			return ENOTEMPTY;
+		if (row.attr.size)      /* an entry may be leaving, with its rename acknowledged already */
+			return mark_undecided(op->v, p->target.ino, MARK_LEAVE) ? MAGMA_EBACKOFF : ENOTEMPTY;
 		break;
 	case MARK_REPARENT:
 		p->entry.child = row.parent;      /* kept in the mark, for undoing */
@@ -510,6 +545,8 @@ static int prepare(Op *op)
 		return EPROTO;
 	if ((m = mark_find(v, q->op_hi, q->op_lo, p.target.ino, p.kind)))
 		return prepare_again(op, &p, m);
+	if (settled_already(v, q))
+		return ECANCELED;
 	if ((error = part_check(op, &p, q->age)))
 		return error;
 	g_autoptr(Draft) d = draft_new(op);
@@ -616,6 +653,8 @@ void handle_settle(Op *op)
 		Mark *m = r.error ? NULL : mark_find(op->v, hi, lo, target.ino, kind);
 		if (m && settle_one(op, m, q->outcome) == WAIT)
 			return;
+		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT)
+			settled_remember(op->v, hi, lo, target.ino, kind);
 		if (!m && core_place(op->v, &target.key) != HERE) {
 			op_error(op, MAGMA_ETRYAGAIN);       /* it may have moved, with its mark */
 			return;
@@ -643,8 +682,12 @@ static void step_resolved(Op *op)
 	Asking *a = op->data;
 	Mark *m = mark_find(op->v, a->hi, a->lo, a->ino, a->kind);
 
-	if (m && !move_sealed(op->v) && settle_one(op, m, op->hdr.flags) == WAIT)
-		return;
+	if (m && !move_sealed(op->v)) {
+		if (settle_one(op, m, op->hdr.flags) == WAIT)
+			return;
+		if (op->hdr.flags != MAGMA_SETTLE_COMMIT)
+			settled_remember(op->v, a->hi, a->lo, a->ino, a->kind);
+	}
 	op_drop(op);
 }
 
@@ -664,18 +707,18 @@ static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	if (m && !error && !keep) {
 		MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_settle, .flags = rep->rep_resolve.outcome };
 		Op *op = op_new(v, &h, NULL, NULL, NULL);
-		op->data = a;
+		op->data = g_memdup2(a, sizeof *a);
 		op->data_free = g_free;
 		op->step = step_resolved;
 		op_run(op);
-	} else {
-		g_free(a);
 	}
+	core_ctx_free(v, a);
 	core_leave(v);
 }
 
 void mark_tick(Volcano *v)
 {
+	settled_tick(v);
 	if (move_sealed(v) || !v->serving)
 		return;
 	MagmaTime now = core_now(v);
@@ -686,10 +729,11 @@ void mark_tick(Volcano *v)
 	g_hash_table_iter_init(&it, v->marks);
 	while (asked < ASK_MAX_PER_TICK && g_hash_table_iter_next(&it, &key, NULL)) {
 		Mark *m = key;
-		if (m->asking || now - m->since < RESOLVE_AFTER)
+		/* one that is arriving with a slice is the other volcano's business until the map says otherwise */
+		if (m->asking || now - m->since < RESOLVE_AFTER || core_place(v, &m->row.target.key) != HERE)
 			continue;
 		struct magma_req_resolve q = { .coord = m->row.coord, .op_hi = m->row.op_hi, .op_lo = m->row.op_lo };
-		Asking *a = g_new0(Asking, 1);
+		Asking *a = CORE_CTX(v, Asking, NULL);
 		*a = (Asking){ v, m->row.op_hi, m->row.op_lo, m->row.target.ino, m->row.kind };
 		m->asking = TRUE;
 		asked++;

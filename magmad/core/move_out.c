@@ -55,7 +55,7 @@ static Move *out_of(Volcano *v) { return v->move; }
 
 static Ticket *ticket(Move *m)
 {
-	Ticket *t = g_new(Ticket, 1);
+	Ticket *t = CORE_CTX(m->v, Ticket, NULL);
 
 	*t = (Ticket){ m->v, m->generation };
 	return t;
@@ -66,7 +66,7 @@ static Move *redeem(Ticket *t)
 {
 	Move *m = t->v->move && t->v->move->generation == t->generation ? t->v->move : NULL;
 
-	g_free(t);
+	core_ctx_free(t->v, t);
 	return m;
 }
 
@@ -168,7 +168,8 @@ static gboolean send_rows(Move *m)
 {
 	gsize n = 0, one;
 
-	if (m->sending || !m->out->len)
+	/* The first piece goes out even if it is empty: it makes the target begin anew. */
+	if (m->sending || (!m->out->len && (guint32)m->sequence))
 		return m->sending;
 	while (n < m->out->len && row_ends(m->out->data + n, m->out->len - n, &one) && (n == 0 || n + one <= STREAM_PIECE))
 		n += one;
@@ -228,6 +229,7 @@ static void step_gather(Op *op)
 	}
 	if (wait)
 		return;
+	/* in the same turn nothing that was found goes away */
 	for (guint i = 0; m && i < g->inline_fids->len; i++) {
 		MagmaFid *fid = &g_array_index(g->inline_fids, MagmaFid, i);
 		StoreRow row = { .table = TAB_DATA, .key = k, .klen = key_ino(k, fid->ino), .rk = fid->key };
@@ -345,7 +347,7 @@ static gboolean read_rows(Move *m)
 
 static void send_data(Move *m, guint64 offset, guint64 size, GBytes *data)
 {
-	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .offset = offset, .size = size };
+	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .sequence = ++m->sequence, .offset = offset, .size = size };
 
 	m->sending = TRUE;
 	if (data)
@@ -542,7 +544,7 @@ static void send_ready(Move *m)
 			magma_put_fid(opens, &o->fid);
 		}
 	}
-	struct magma_req_move_ready q = { .move = m->what.id, .opens = MAGMA_BYTES(opens->data, opens->len) };
+	struct magma_req_move_ready q = { .move = m->what.id, .sequence = ++m->sequence, .opens = MAGMA_BYTES(opens->data, opens->len) };
 	m->sending = TRUE;
 	m->ticket = ticket(m);
 	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, m->ticket);
@@ -643,7 +645,7 @@ static void move_reset(Move *m)
 	m->generation = ++m->v->move_generations;
 	if (m->call) {
 		call_cancel(m->call);
-		g_free(m->ticket);
+		core_ctx_free(m->v, m->ticket);
 	}
 	m->call = NULL;
 	m->gather = NULL;
@@ -688,8 +690,6 @@ void move_out_start(Volcano *v)
 	advance(m);
 }
 
-static void purged(void *user) { (void)user; }
-
 /* The map says that the range is another's now: nothing of it is kept. */
 void move_out_done(Volcano *v)
 {
@@ -699,8 +699,7 @@ void move_out_done(Volcano *v)
 	MAGMA_TRACE(v->trace, 'v', "move %" G_GUINT64_FORMAT " is done", m->what.id);
 	thaw(m);
 	move_clear(v);
-	move_forget_range(v, &range);
-	purge_range(v, &range, purged, v);
+	purge_given_away(v, &range);
 }
 
 void move_tick(Volcano *v)

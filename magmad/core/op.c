@@ -90,10 +90,28 @@ void waitq_wake(Volcano *v, Waitq *q)
 {
 	Op *op;
 
-	while (!v->clearing && (op = g_queue_pop_head(&q->waiters))) {
+	while ((op = g_queue_pop_head(&q->waiters))) {
 		op->parked = NULL;
 		op_run(op);
 	}
+}
+
+/* Nobody is woken any more. */
+static void forget_waiters(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer p;
+
+	g_queue_clear(&v->ack_wait.waiters);
+	g_hash_table_iter_init(&it, v->names);
+	while (g_hash_table_iter_next(&it, NULL, &p))
+		g_queue_clear(&((NameLock *)p)->wait.waiters);
+	g_hash_table_iter_init(&it, v->marks);
+	while (g_hash_table_iter_next(&it, &p, NULL))
+		g_queue_clear(&((Mark *)p)->wait.waiters);
+	g_hash_table_iter_init(&it, v->busy);
+	while (g_hash_table_iter_next(&it, NULL, &p))
+		g_queue_clear(&((Busy *)p)->wait.waiters);
 }
 
 /* The end of the volcano: whatever still runs is forgotten, as a kill would. */
@@ -104,7 +122,7 @@ void op_clear(Volcano *v)
 	Held *h;
 
 	v->depth++;
-	v->clearing = TRUE;
+	forget_waiters(v);
 	while (g_hash_table_iter_init(&it, v->all_ops), g_hash_table_iter_next(&it, &op, NULL)) {
 		if (((Op *)op)->coord)
 			((Op *)op)->coord->waiting = 0;
@@ -202,6 +220,7 @@ void op_acked(Volcano *v, guint64 index)
 			g_bytes_unref(h->body);
 		g_slice_free(Held, h);
 	}
+	coord_acked(v, index);
 	waitq_wake(v, &v->ack_wait);
 	core_leave(v);
 }
@@ -303,6 +322,25 @@ static void step_begin(Op *op)
 	op->step(op);
 }
 
+/* Before marks, commits and replies are in memory only what does not look at them is answered. A SETTLE that finds no mark says "settled", and the coordinator would forget its commit. */
+static gboolean op_needs_no_rows(Volcano *v, gboolean is_node, MagmaOp op)
+{
+	switch (op) {
+	case MAGMA_OP_ping:
+		return TRUE;
+	case MAGMA_OP_map:
+		return is_node && v->map;
+	case MAGMA_OP_node_hello:
+	case MAGMA_OP_join:
+	case MAGMA_OP_new_map:
+	case MAGMA_OP_status:
+	case MAGMA_OP_halt:
+		return is_node;
+	default:
+		return FALSE;
+	}
+}
+
 /* May it be answered here at all? 0, or the error. */
 static int op_admit(Volcano *v, const MagmaOpInfo *info, gboolean is_node, const MagmaHdr *h)
 {
@@ -310,12 +348,7 @@ static int op_admit(Volcano *v, const MagmaOpInfo *info, gboolean is_node, const
 		return MAGMA_ETRYAGAIN;
 	if (is_node ? !(info->flags & (MAGMA_OP_NODE | MAGMA_OP_CLIENT)) : !(info->flags & MAGMA_OP_CLIENT))
 		return EPERM;
-	if (!v->serving && !(is_node && (info->flags & MAGMA_OP_ANYONE)) && h->op != MAGMA_OP_ping)
-		return MAGMA_ETRYAGAIN;
-	/* Without a map only what asks who is here, or brings the map, has an answer. */
-	if (!v->map && h->op != MAGMA_OP_ping && h->op != MAGMA_OP_status && h->op != MAGMA_OP_node_hello && h->op != MAGMA_OP_halt)
-		return MAGMA_ETRYAGAIN;
-	return 0;
+	return v->serving || op_needs_no_rows(v, is_node, h->op) ? 0 : MAGMA_ETRYAGAIN;
 }
 
 void op_message(Volcano *v, Peer *peer, GBytes *msg)
@@ -358,12 +391,12 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 			op_error(op, MAGMA_ETRYAGAIN);
 			break;
 		case ELSEWHERE:
-			if (info->flags & MAGMA_OP_CLIENT && h.hops > 0) {
-				call_forward(v, peer, &h, msg, &op->route);
-				op_drop(op);
-			} else {
+			if (!(info->flags & MAGMA_OP_CLIENT) || h.hops == 0) {
 				op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
+				break;
 			}
+			call_forward(v, peer, &h, msg, &op->route);
+			op_drop(op);
 			break;
 		}
 	} else {

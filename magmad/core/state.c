@@ -204,7 +204,8 @@ void draft_destroy(Draft *d, FlareRow *row)
 	guint8 k[STORE_KEY_MAX];
 	const MagmaFid fid = row->attr.fid;
 	gsize kl = key_ino(k, fid.ino);
-	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->v, fid.ino);
+	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->v, fid.ino)
+		&& core_now(d->op->v) - d->op->v->started > OPEN_GRACE;      /* who has it open may not have said so yet */
 
 	row->attr.nlink = 0;
 	if (!simple) {

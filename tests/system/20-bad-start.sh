@@ -35,7 +35,7 @@ says "a folder locked by another magmad" 1 "$T/v1.*(lock|used|$(vpid 1))" "$MAGM
 volcano_stop 2
 s=$(sum "$T/v2")
 says "-b on a used folder" 1 "$T/v2" "$MAGMAD" -n x -s x.test -i "$H3" -p $PORT -K "$KEY" -b -d "$T/v2"
-says "-j on a used folder" 1 "$T/v2" "$MAGMAD" -n x -s x.test -i "$H3" -p $PORT -K "$KEY" -j "$H1:$PORT" -d "$T/v2"
+says "-j under another name on a used folder" "1|2" "$T/v2.*v2" "$MAGMAD" -n x -s x.test -i "$H3" -p $PORT -K "$KEY" -j "$H1:$PORT" -d "$T/v2"
 says "neither -b nor -j on an empty folder" 1 "$T/new.*(-b|-j)|(-b|-j).*$T/new" "$MAGMAD" -n x -s x.test -i "$H3" -p $PORT -K "$KEY" -d "$T/new"
 says "neither -b nor -j on a missing folder" 1 "$T/none" "$MAGMAD" -n x -s x.test -i "$H3" -p $PORT -K "$KEY" -d "$T/none"
 mkdir "$T/junk"; echo mine >"$T/junk/letter.txt"

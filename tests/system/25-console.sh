@@ -12,7 +12,7 @@ out=$(timeout 10 "$HELP/console" "$(addr 1)" $((PORT + 2)) - quit)
 check_match "the greeting names version and server" "$out" 'Welcome to MAGMA version 1\.0\.0'
 check_match "and the address" "$out" "This is server v1 \\($(addr 1)\\)"
 if have telnet; then
-	out=$( (sleep 1; printf 'version\r\n'; sleep 1; printf 'quit\r\n'; sleep 1) | timeout 10 telnet "$(addr 1)" $((PORT + 2)) 2>&1)
+	out=$( (sleep 1; printf 'version\n'; sleep 1; printf 'quit\n'; sleep 1) | timeout 10 telnet "$(addr 1)" $((PORT + 2)) 2>&1)
 	check_match "telnet works" "$out" 'MAGMA \[v1\]'
 fi
 m "help lists the commands" help 'inspect'

@@ -241,7 +241,25 @@ static void wrong(int slot, const char *what)
 	if (bad++ < 20) printf("WRONG %s: %s\n", slot_path(slot), what);
 }
 
-static void compare(int slot)
+/* Whose bytes are these? Names the operations that wrote what stands at p. */
+static void trace_back(const char *log, const unsigned char *p, size_t n)
+{
+	FILE *in = fopen(log, "r");
+	char line[256];
+	int found = 0;
+	while (in && n >= 16 && found < 4 && fgets(line, sizeof line, in)) {
+		Op o;
+		long seq;
+		unsigned char head[16];
+		if (sscanf(line, "B %ld %d %d %d %u %u %u", &seq, &o.op, &o.slot, &o.slot2, &o.off, &o.len, &o.seed) != 7 || o.len < sizeof head || o.op > OP_WRITE) continue;
+		fill(head, sizeof head, o.seed);
+		const unsigned char *at = memmem(p, n, head, sizeof head);
+		if (at) printf("  at %zu are the bytes of operation %ld (%s %s, %u bytes)\n", (size_t)(at - p), seq, op_names[o.op], slot_path(o.slot), o.len), found++;
+	}
+	if (in) fclose(in);
+}
+
+static void compare(int slot, const char *log)
 {
 	static unsigned char buf[MAX_SIZE + 1];
 	struct stat st;
@@ -279,6 +297,7 @@ static void compare(int slot)
 			}
 			snprintf(text, sizeof text, "differs at byte %zu of %zu, in %zu bytes; %zu from there on are zero", i, n, other, zeros);
 			wrong(slot, text);
+			trace_back(log, buf, n);
 			return;
 		}
 }
@@ -327,7 +346,7 @@ static int check(const char *dir, const char *log)
 	for (int s = 0; s < SLOTS; s++) {
 		int excused = pending >= 0 && (s == o.slot || s == o.slot2 || (slots[s] && (slots[s] == slots[o.slot] || slots[s] == slots[o.slot2])));
 		int before = bad;
-		if (!excused) compare(s);
+		if (!excused) compare(s, log);
 		if (bad > before && bad < 20) printf("  %s was changed last by operation %ld (%s) of %ld\n", slot_path(s), last[s], op_names[last_op[s]], seq);
 	}
 	if (pending < 0) no_strangers();
