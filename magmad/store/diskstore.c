@@ -17,7 +17,6 @@
 #define RESERVE_SHARE 50              /* 2% */
 #define RESERVE_MIN (4u * MIB)        /* a batch and its checkpoint */
 #define BALLAST_BYTES (16u * MIB)
-#define BALLAST_SHARE 64
 #define WRITER_CACHE_KIB (16 * 1024)  /* inner pages of every tree of a large store, and a batch's leaves */
 #define LOOP_CACHE_KIB 2048
 
@@ -208,10 +207,9 @@ static guint64 sizes(DiskStore *d, const DiskStoreConfig *cfg)
 	guint64 total = statvfs(d->dir, &vfs) == 0 ? (guint64)vfs.f_blocks * vfs.f_frsize : G_MAXUINT64;
 
 	d->reserve_bytes = cfg->reserve_bytes ? cfg->reserve_bytes : CLAMP(total / RESERVE_SHARE, RESERVE_MIN, RESERVE_BYTES);
-	d->ballast_bytes = CLAMP(total / BALLAST_SHARE, MIB, BALLAST_BYTES);
-	if (cfg->segment_bytes)
-		return cfg->segment_bytes;
-	return CLAMP(total / SEGMENT_SHARE, MIB, SEGMENT_MAX) & ~(guint64)(MIB - 1);
+	guint64 segment_bytes = cfg->segment_bytes ? cfg->segment_bytes : CLAMP(total / SEGMENT_SHARE, MIB, SEGMENT_MAX) & ~(guint64)(MIB - 1);
+	d->ballast_bytes = MIN(segment_bytes, BALLAST_BYTES);
+	return segment_bytes;
 }
 
 static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error)
