@@ -347,6 +347,7 @@ int part_apply(Draft *d, Part *p, Phase phase);
 /* All three at once, for a participant on the coordinator's own volcano. */
 int part_apply_all(Draft *d, Part *p);
 gboolean mark_blocks_flare(Op *op, guint64 ino);          /* parked if a prepared mark may change what is read */
+Mark *mark_undecided_any(Volcano *v, guint64 ino);        /* such a mark, or NULL */
 Mark *mark_find(Volcano *v, guint64 hi, guint64 lo, guint64 ino, MarkKind kind);
 void mark_load(Volcano *v, const StoreRow *row);
 void mark_tick(Volcano *v);

@@ -122,7 +122,9 @@ static int readdir_check(Op *op)
 
 	if (error)
 		return error;
-	return is_dir(dir.attr.mode) ? 0 : ENOTDIR;
+	if (!is_dir(dir.attr.mode))
+		return ENOTDIR;
+	return mark_blocks_flare(op, dir.attr.fid.ino) ? WAIT : 0;
 }
 
 void handle_readdir(Op *op)

@@ -216,7 +216,10 @@ static int set(Op *op)
 		return error;
 	/* Once its truncation is noted it was allowed; the note stands, so it is carried out. */
 	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &s->fid.ino);
-	if ((error = may_set(op, row, s, &mode)) && !(dirty && dirty->truncate_by == op))
+	gboolean noted = dirty && dirty->truncate_by == op;
+	if (!noted && mark_blocks_flare(op, s->fid.ino))
+		return WAIT;
+	if ((error = may_set(op, row, s, &mode)) && !noted)
 		return error;
 	if (s->mask & MAGMA_SET_SIZE) {
 		if (content_wait(op, s->fid.ino))
@@ -298,6 +301,8 @@ void handle_open(Op *op)
 		step_set(op);
 		return;
 	}
+	if (mark_blocks_flare(op, q->fid.ino))
+		return;
 	struct magma_rep_open rep = { .attr = row.attr };
 	client_open(op->v, op->hdr.client, &q->fid);
 	op_reply(op, &rep, NULL);
