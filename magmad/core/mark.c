@@ -245,6 +245,21 @@ static int check_entry(Op *op, Part *p, guint64 age)
 	return 0;
 }
 
+/* Is something prepared there by another operation than the one that asks? (A rename of a/b over a has its own mark in a.) */
+static gboolean others_undecided(Op *op, guint64 ino)
+{
+	GPtrArray *list = marks_of(op->v, ino);
+	const struct magma_req_prepare *q = &op->req.req_prepare;
+	guint64 hi = op->coord ? op->coord->op[0] : q->op_hi, lo = op->coord ? op->coord->op[1] : q->op_lo;
+
+	for (guint i = 0; list && i < list->len; i++) {
+		const MarkRow *m = &((Mark *)list->pdata[i])->row;
+		if (!m->committed && shows(m->kind) && (m->op_hi != hi || m->op_lo != lo))
+			return TRUE;
+	}
+	return FALSE;
+}
+
 static int check_flare(Op *op, Part *p)
 {
 	FlareRow row;
@@ -257,7 +272,7 @@ static int check_flare(Op *op, Part *p)
 	switch (p->kind) {
 	case MARK_REF_ADD:
 		/* the answer says how many links there are */
-		if (mark_undecided_any(op->v, p->target.ino))
+		if (others_undecided(op, p->target.ino))
 			return MAGMA_EBACKOFF;
 		if (row.attr.nlink == 0)
 			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
@@ -276,7 +291,7 @@ static int check_flare(Op *op, Part *p)
 		if (row.sealed)
 			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
 		if (row.attr.size)        /* an entry may be gone already, or come back */
-			return mark_undecided_any(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOTEMPTY;
+			return others_undecided(op, p->target.ino) ? MAGMA_EBACKOFF : ENOTEMPTY;
 		break;
 	case MARK_REPARENT:
 		p->entry.child = row.parent;      /* kept in the mark, for undoing */
