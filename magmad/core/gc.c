@@ -341,7 +341,7 @@ static void step_recover(Op *op)
 		j->stage++;
 		/* fall through */
 	case 2:
-		if (j->job.stat.size != size) {
+		if (j->job.stat.size > size) {
 			store_content_truncate(v->store, fid, size, recover_io, op);
 			return;
 		}

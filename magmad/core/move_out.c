@@ -168,8 +168,8 @@ static gboolean send_rows(Move *m)
 {
 	gsize n = 0, one;
 
-	gboolean begin = !(guint32)m->sequence;       /* the first piece of a try is always rows, if none: the target wipes at it */
-	if (m->sending || (!m->out->len && !begin))
+	/* The first piece goes out even if it is empty: it makes the target begin anew. */
+	if (m->sending || (!m->out->len && (guint32)m->sequence))
 		return m->sending;
 	while (n < m->out->len && row_ends(m->out->data + n, m->out->len - n, &one) && (n == 0 || n + one <= STREAM_PIECE))
 		n += one;

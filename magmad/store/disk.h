@@ -63,6 +63,8 @@ typedef struct {
 	guint64 index;
 } SyncWaiter;
 
+#define IDLE_US (2 * G_USEC_PER_SEC)  /* between looks at what could be given back */
+
 #define DISK(s) ((DiskStore *)(s))
 
 /* turn.c */

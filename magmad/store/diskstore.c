@@ -51,6 +51,8 @@ static guint64 disk_commit(Store *s, Txn *t)
 		gboolean ok = txn_each(bytes->data, bytes->len, commit_row, d);
 		g_assert(ok);           /* we made it ourselves */
 		journal_append(d->journal, d->epoch, bytes->data, bytes->len);
+		if (!d->idle_at)
+			d->idle_at = g_get_monotonic_time() + IDLE_US;
 		if (rows_stats(d->rows)->open_bytes > OPEN_BATCH_MAX)
 			commit_wait(d);
 		disk_wake(d);
@@ -68,7 +70,7 @@ static Contents *contents(Store *s)
 	DiskStore *d = DISK(s);
 
 	if (!d->idle_at) {
-		d->idle_at = g_get_monotonic_time() + G_USEC_PER_SEC;
+		d->idle_at = g_get_monotonic_time() + IDLE_US;
 		disk_wake(d);
 	}
 	return d->contents;

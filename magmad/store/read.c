@@ -34,12 +34,14 @@ void readers_give(Readers *r, Db *db)
 
 void readers_clear(Readers *r, gboolean leave_log)
 {
+	g_mutex_lock(&r->lock);
 	for (guint i = 0; i < r->idle->len; i++) {
 		if (leave_log)
 			db_leave_log(r->idle->pdata[i]);
 		db_close(r->idle->pdata[i]);
 	}
 	g_ptr_array_set_size(r->idle, 0);
+	g_mutex_unlock(&r->lock);
 }
 
 /* --- point reads --- */
@@ -155,7 +157,7 @@ void disk_loop_db(DiskStore *d, gboolean may_block)
 		db_log(d->loop_db, TRUE);
 	db_read_begin(d->loop_db);
 	if (!d->idle_at)
-		d->idle_at = g_get_monotonic_time() + G_USEC_PER_SEC;
+		d->idle_at = g_get_monotonic_time() + IDLE_US;
 }
 
 void disk_loop_db_done(DiskStore *d, DbGet got)
