@@ -103,9 +103,8 @@ static int create_here(Op *op, const NewFlare *n, const FlareRow *dir)
 	if (!error)
 		error = draft_flare(d, &n->dir, &row);
 
-	if (error)
+	if (error || (error = state_new_ino(op, &p.target.ino)))
 		return error;
-	p.target.ino = state_new_ino(op->v);
 	part_apply_all(d, &p);
 	draft_add_entry(d, row, n->name, &p.target, p.mode & S_IFMT, op->now);
 	struct magma_rep_create rep = { .attr = p.attr };

@@ -323,6 +323,19 @@ void handle_release(Op *op)
 
 enum { REOPEN_MAX = 16384 };
 
+void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reopen *q)
+{
+	MagmaReader r = magma_reader(q->fids.data, q->fids.len);
+
+	if (!h->client)
+		return;
+	for (guint i = 0; r.left && i < REOPEN_MAX; i++) {
+		MagmaFid fid = magma_get_fid(&r);
+		if (!r.error && core_place(v, &fid.key) == HERE)
+			client_open(v, h->client, &fid);
+	}
+}
+
 void handle_reopen(Op *op)
 {
 	const MagmaBytes fids = op->req.req_reopen.fids;
