@@ -155,11 +155,10 @@ static int create(Op *op)
 		break;
 	}
 	Part born;
-	if ((error = born_part(op, &n, &dir, &born)))
+	if ((error = born_part(op, &n, &dir, &born)) || (error = state_new_ino(op, &born.target.ino)))
 		return error;
 	coord_start(op);
 	name_lock(op, n.dir.ino, n.name);
-	born.target.ino = state_new_ino(op->v);
 	Part *p = coord_part(op, MARK_BORN, &born.target);
 	born.local = p->local;
 	*p = born;
