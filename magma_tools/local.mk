@@ -9,3 +9,4 @@ magma_tools_magma_locate_LDADD = $(TOOL_LIBS)
 magma_tools_magma_ping_SOURCES = magma_tools/magma-ping.c
 magma_tools_magma_ping_LDADD = $(TOOL_LIBS)
 dist_man_MANS += magma_tools/magma-hash.1 magma_tools/magma-locate.1 magma_tools/magma-ping.1
+include magma_tools/store.mk

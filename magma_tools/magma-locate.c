@@ -12,7 +12,7 @@
 #define TEXT_MAX 4096
 
 static const ToolSpec spec = {
-	.name = "magma-locate", .args = "MOUNTPOINT|HOST[:PORT] PATH...", .min_args = 2, .secret = TRUE,
+	.name = "magma-locate", .args = "MOUNTPOINT|HOST[:PORT] PATH...", .min_args = 2, .network = TRUE,
 	.summary = "Says for each PATH, an absolute path inside Magma, its key at birth, its ino, the volcano that owns it with its\n"
 		"address, and (in brackets) the mirrors. With HOST it asks the network and needs the secret key.",
 };

@@ -11,7 +11,7 @@ typedef struct {
 	const char *args;             /* HOST[:PORT] */
 	const char *summary;
 	const GOptionEntry *entries;  /* its own options, or NULL */
-	gboolean secret;              /* has -k and -K */
+	gboolean network;             /* has -k, -K and -p */
 	guint min_args;
 } ToolSpec;
 

@@ -85,6 +85,8 @@ static void tell_parent(char what, const char *line)
 		close(null);
 	close(to_parent);
 	to_parent = -1;
+	if (chdir("/") < 0)
+		g_warning("/: %s", g_strerror(errno));        /* where we are keeps a file system busy, no more */
 }
 
 void daemonise_ready(const char *line)

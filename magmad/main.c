@@ -82,7 +82,9 @@ static void on_ready(void *user, const char *refusal)
 	g_autoptr(GError) error = NULL;
 
 	if (refusal) {
-		fail(d, refusal);
+		gboolean auth = g_str_has_prefix(refusal, shell_close_text(MAGMA_CLOSE_AUTH));
+		g_autofree char *text = g_strconcat(refusal, auth ? ": the network has another secret key (-k, -K)" : NULL, NULL);
+		fail(d, text);
 		return;
 	}
 	if (!keep_identity(d, &error)) {
@@ -236,9 +238,9 @@ static gboolean serve(Daemon *d, GError **error)
 		g_source_remove(signals[i]);
 	if (d->failure)
 		g_set_error_literal(error, MAGMA_ERROR, EIO, d->failure);
-	else if (!d->ready)
+	else if (d->first && !d->ready)
 		g_set_error_literal(error, MAGMA_ERROR, EINTR, "stopped before it was ready");
-	return d->failure == NULL && d->ready;
+	return d->failure == NULL && (d->ready || !d->first);
 }
 
 /* Everything down again, in the reverse order; a first start that never served leaves nothing. */
@@ -321,6 +323,11 @@ int main(int argc, char **argv)
 	if (!config_load(o, &error) || !options_check(o, &error)) {
 		fprintf(stderr, "magmad: %s\n", error->message);
 		return 1;
+	}
+	/* SIGHUP reads it again, and the background is not where we were called */
+	if (options_given(o, OPT_CONFIG)) {
+		g_autofree char *file = g_canonicalize_filename(options_text(o, OPT_CONFIG), NULL);
+		options_set(o, OPT_CONFIG, file, OPTION_LINE, "-c", NULL);
 	}
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);

@@ -268,7 +268,9 @@ OptionsResult options_parse(Options *o, char **args, char **help, GError **error
 		return OPTIONS_VERSION;
 	for (char **a = rest + 1; rest[0] && *a; a++)
 		if (!g_str_equal(*a, "--")) {
-			wrong(error, "unexpected argument %s; magmad takes options only, --help lists them", *a);
+			/* behind a key with a blank in it that somebody forgot to quote, it is half of the secret */
+			gboolean show = !options_text(o, OPT_KEY);
+			wrong(error, "unexpected argument%s%s; magmad takes options only, --help lists them", show ? " " : "", show ? *a : "");
 			return OPTIONS_WRONG;
 		}
 	return OPTIONS_RUN;

@@ -3,6 +3,7 @@
 #include "magmad/log.h"
 #include "magmad/store/diskstore.h"
 #include "magmad/timers.h"
+#include "libmagma/base/err.h"
 #include "libmagma/net/net.h"
 #include <errno.h>
 #include <string.h>
@@ -46,32 +47,26 @@ static Session *session_new(Port *port, MagmaConn *conn)
 	return s;
 }
 
-char *shell_close_text(const MagmaAddr *peer, gboolean is_node, gboolean initiator, MagmaCloseReason why)
+const char *shell_close_text(MagmaCloseReason why)
 {
-	char at[MAGMA_ADDR_TEXT];
-	/* people know a volcano by its flare port; it listens for nodes on the next one */
-	MagmaAddr shown = is_node && initiator && peer->port > 1 ? magma_addr_with_port(peer, peer->port - 1) : *peer;
-
-	magma_addr_format(&shown, at);
 	switch (why) {
 	case MAGMA_CLOSE_LOCAL:
-		return g_strdup_printf("closed the session with %s", at);
+		return "the session was closed";
 	case MAGMA_CLOSE_PEER:
-		return g_strdup_printf("%s said goodbye", at);
+		return "the volcano said goodbye";
 	case MAGMA_CLOSE_SILENT:
-		return g_strdup_printf("%s fell silent", at);
+		return "the volcano fell silent";
 	case MAGMA_CLOSE_AUTH:
-		return g_strdup_printf("authentication failed at %s: its network has another secret key", at);
+		return "authentication failed";
 	case MAGMA_CLOSE_NOBODY:
-		return g_strdup_printf("no volcano answers at %s", at);
 	case MAGMA_CLOSE_REFUSED:
-		return g_strdup_printf("no volcano answers at %s: nobody listens there", at);
+		return "no volcano answers";
 	case MAGMA_CLOSE_REPLACED:
-		return g_strdup_printf("%s began a newer session", at);
+		return "a newer session took its place";
 	case MAGMA_CLOSE_PROTOCOL:
-		return g_strdup_printf("%s broke the protocol", at);
+		return "the peer broke the protocol";
 	}
-	return g_strdup_printf("the session with %s ended", at);
+	return "the session ended";
 }
 
 static void on_open(void *user, MagmaConn *conn)
@@ -101,9 +96,8 @@ static void on_close(void *user, MagmaConn *conn, MagmaCloseReason why)
 
 	if (!s)
 		return;                       /* a handshake that never became a session of ours */
-	g_autofree char *text = shell_close_text(magma_conn_peer(conn), port->is_node, magma_conn_is_initiator(conn), why);
 	if (port->shell->volcano)
-		volcano_session_closed(port->shell->volcano, s, text);
+		volcano_session_closed(port->shell->volcano, s, shell_close_text(why));
 	magma_conn_set_user(conn, NULL);
 	g_hash_table_remove(port->shell->sessions, s);
 }
@@ -169,6 +163,8 @@ static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean
 	port->is_node = is_node;
 	port->net = magma_net_new(shell->ctx, &addr, &cfg, &ops, port, error);
 	explicit_bzero(&cfg, sizeof cfg);
+	if (!port->net && error)
+		g_prefix_error(error, "%s", g_error_matches(*error, MAGMA_ERROR, EADDRNOTAVAIL) ? "-i gives no address of this host: " : "cannot listen: ");
 	return port->net != NULL;
 }
 

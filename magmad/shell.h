@@ -26,5 +26,5 @@ void shell_goodbye(Shell *s);
 void shell_free(Shell *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Shell, shell_free)
 Volcano *shell_volcano(Shell *s);
-/* For people: why a session ended. For an address on a node port names the flare address of that volcano. To free. */
-char *shell_close_text(const MagmaAddr *peer, gboolean is_node, gboolean initiator, MagmaCloseReason why);
+/* For people: why a session ended. The core puts " at HOST:PORT" behind it where a join fails. */
+const char *shell_close_text(MagmaCloseReason why);

@@ -68,16 +68,27 @@ static void take_out(Timers *t, Timer *x)
 	g_hash_table_remove(t->by_handle, GUINT_TO_POINTER(x->handle));
 }
 
-static void arm(Timers *t)
+/* In microseconds from now; -1: none waits. */
+static gint64 next_due(const Timers *t)
 {
-	g_source_set_ready_time(t->source, t->heap->len ? ((Timer *)t->heap->pdata[0])->due : -1);
+	return t->heap->len ? MAX(((Timer *)t->heap->pdata[0])->due - g_get_monotonic_time(), 0) : -1;
 }
+
+/* Not g_source_set_ready_time(): it writes to the loop's eventfd each time, two system calls for a timer that is set by the loop's own thread. */
+static gboolean prepare(GSource *source, gint *timeout)
+{
+	gint64 due = next_due(((TimerSource *)source)->timers);
+
+	*timeout = due < 0 ? -1 : (gint)MIN((due + 999) / 1000, G_MAXINT);
+	return due == 0;
+}
+
+static gboolean check(GSource *source) { return next_due(((TimerSource *)source)->timers) == 0; }
 
 static gboolean dispatch(GSource *source, GSourceFunc unused, gpointer data)
 {
 	Timers *t = ((TimerSource *)source)->timers;
 	gint64 now = g_get_monotonic_time();
-	g_autoptr(GSource) alive = g_source_ref(source);
 
 	for (guint n = 0; n < TIMERS_PER_TURN && t->heap->len; n++) {
 		Timer *x = t->heap->pdata[0];
@@ -91,13 +102,12 @@ static gboolean dispatch(GSource *source, GSourceFunc unused, gpointer data)
 		if (g_source_is_destroyed(source))
 			return G_SOURCE_REMOVE;        /* fn freed us */
 	}
-	arm(t);
 	return G_SOURCE_CONTINUE;
 }
 
 Timers *timers_new(GMainContext *ctx)
 {
-	static GSourceFuncs funcs = { .dispatch = dispatch };
+	static GSourceFuncs funcs = { .prepare = prepare, .check = check, .dispatch = dispatch };
 	Timers *t = g_new0(Timers, 1);
 
 	t->heap = g_ptr_array_new();
@@ -136,7 +146,6 @@ guint timers_add(Timers *t, gint64 delay, void (*fn)(void *arg), void *arg)
 	g_hash_table_insert(t->by_handle, GUINT_TO_POINTER(x->handle), x);
 	g_ptr_array_add(t->heap, x);
 	sift_up(t, t->heap->len - 1);
-	arm(t);
 	return x->handle;
 }
 
@@ -148,7 +157,6 @@ void timers_cancel(Timers *t, guint handle)
 		return;
 	take_out(t, x);
 	g_free(x);
-	arm(t);
 }
 
 guint timers_pending(const Timers *t) { return t->heap->len; }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include "mount.magma/init.h"
 
 #define MAX_REQUESTS_PER_TURN 64      /* about a millisecond of work; then the sessions get their turn */
 #define MAX_FREE_BUFFERS 24           /* of 1 MiB each: a dozen writers and readers without malloc */
@@ -92,9 +93,11 @@ static gboolean handle_one(Device *d)
 		d->on_end(d->m);
 		return FALSE;
 	}
-	fuse_session_process_buf(se, &b->fuse);
-	if (d->ready)
+	if (d->ready) {
+		fuse_session_process_buf(se, &b->fuse);
 		return TRUE;
+	}
+	init_answer(se, &b->fuse);
 	/* INIT settled how large requests may be: its buffer may be too small for them */
 	d->ready = TRUE;
 	buffer_free(g_steal_pointer(&d->current));
@@ -107,7 +110,7 @@ static gboolean device_dispatch(GSource *source, GSourceFunc fn, gpointer user)
 	Device *d = (Device *)source;
 	/* With one request under way there is rarely a second one behind it: one poll is cheaper than a read in vain and then the poll. */
 	for (guint i = 0; i < MAX_REQUESTS_PER_TURN && !d->m->ending; i++)
-		if (!handle_one(d) || d->m->calls.length <= 1)
+		if (!handle_one(d) || d->m->requests.length <= 1)
 			break;
 	return G_SOURCE_CONTINUE;
 }
@@ -128,6 +131,9 @@ Device *device_new(Mount *m, void (*on_ready)(Mount *m), void (*on_end)(Mount *m
 	int fd = fuse_session_fd(m->se);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	d->tag = g_source_add_unix_fd(&d->source, fd, G_IO_IN | G_IO_ERR | G_IO_HUP);
+	/* nobody runs the context from inside; but GLib takes the descriptor of a source that may not recurse out of its poll and back at each
+	 * dispatch, which is two writes to an eventfd and another turn of the loop */
+	g_source_set_can_recurse(&d->source, TRUE);
 	g_source_attach(&d->source, m->ctx);
 	return d;
 }

@@ -7,7 +7,7 @@ typedef struct Inode Inode;
 struct Inode {
 	MagmaFid fid;
 	guint64 lookups;              /* as the kernel counts them */
-	guint refs;                   /* lookups != 0, children, handles, calls: one each */
+	guint refs;                   /* lookups != 0, children, handles, requests: one each */
 	guint32 type;                 /* S_IFMT bits */
 	guint32 flags;                /* MAGMA_ATTR_* of the last attributes seen */
 	Inode *parent;                /* reference; NULL: the root, or unknown */

@@ -5,7 +5,9 @@ mount_magma_libmount_a_SOURCES = \
 	mount.magma/inodes.c mount.magma/inodes.h \
 	mount.magma/log.c mount.magma/log.h \
 	mount.magma/device.c mount.magma/device.h \
-	mount.magma/call.c mount.magma/call.h mount.magma/reply.c \
+	mount.magma/init.c mount.magma/init.h \
+	mount.magma/fresh.c mount.magma/fresh.h \
+	mount.magma/request.c mount.magma/request.h mount.magma/reply.c \
 	mount.magma/ops_name.c mount.magma/ops_attr.c mount.magma/ops_xattr.c mount.magma/ops_file.c mount.magma/ops_dir.c mount.magma/ops_fs.c \
 	mount.magma/ops.h mount.magma/mount.h \
 	mount.magma/start.c mount.magma/start.h

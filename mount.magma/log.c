@@ -76,5 +76,5 @@ void log_take_fuse(gboolean keep)
 
 const char *log_fuse_line(void)
 {
-	return fuse_line[0] ? fuse_line : "the kernel refused the mount";
+	return fuse_line[0] ? fuse_line : "the mount was refused";
 }

@@ -120,6 +120,10 @@ int main(int argc, char **argv)
 		return 0;
 	g_autoptr(GError) error = NULL;
 	char *secret = NULL;
+	if (!o->key && !o->keyfile && !g_getenv("MAGMA_KEY")) {
+		log_say("no secret key: give --keyfile=FILE, --key=SECRET (or keyfile=, key= behind -o) or the environment variable MAGMA_KEY");
+		return EXIT_USAGE;
+	}
 	if (!magma_secret_choose(g_steal_pointer(&o->key), o->keyfile, &secret, &error)) {
 		log_say("%s", error->message);
 		return error->code == EINVAL ? EXIT_USAGE : failed(o);

@@ -7,7 +7,7 @@
 #include "mount.magma/options.h"
 
 typedef struct Mount Mount;
-typedef struct Call Call;
+typedef struct Request Request;
 typedef struct Device Device;
 typedef struct StatfsGather StatfsGather;
 
@@ -23,13 +23,20 @@ struct Mount {
 	Inodes inodes;
 	gboolean ending;              /* the kernel's connection is over or a signal came */
 
-	/* call.c */
-	Call *free_calls;
-	guint nfree_calls;
-	GQueue calls;                 /* waiting, oldest first */
+	/* request.c */
+	Request *free_requests;
+	guint nfree_requests;
+	GQueue requests;                 /* waiting, oldest first */
 	GQueue handles;               /* all there are: an unmount may leave some without their RELEASE */
 	GQueue interrupted;           /* those of them whose process got a signal */
 	guint watch;                  /* timer over both, 0 while there is nothing to watch */
+
+	/* fresh.c */
+	struct {
+		pid_t tid;            /* thread whose last request was a lookup */
+		gint64 answered;      /* monotonic */
+		MagmaAttr attr;       /* of what it found */
+	} fresh[64];                  /* by tid: a power of two; a collision only costs a question */
 
 	/* ops_fs.c */
 	StatfsGather *statfs;         /* on its way, or the answer of the last second; NULL: neither */

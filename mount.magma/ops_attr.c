@@ -1,42 +1,51 @@
 /* Operations on one flare's attributes. */
 #include <errno.h>
-#include "mount.magma/call.h"
+#include "mount.magma/request.h"
+#include "mount.magma/fresh.h"
 #include "mount.magma/ops.h"
 
-static Call *inode_call(fuse_req_t req, MagmaOp op, fuse_ino_t ino, CallDone done)
+static Request *inode_call(fuse_req_t req, MagmaOp op, fuse_ino_t ino, RequestDone done)
 {
-	Call *k = call_new(req, op, done);
-	call_set_inode(k, inode_of(&k->m->inodes, ino));
+	Request *k = request_new(req, op, done);
+	request_set_inode(k, inode_of(&k->m->inodes, ino));
 	return k;
 }
 
-static void getattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+static void getattr_done(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	if (error)
-		call_reply_err(k, error);
+		request_reply_err(k, error);
 	else
-		call_reply_attr(k, &rep->rep_getattr.attr);
+		request_reply_attr(k, &rep->rep_getattr.attr);
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	Call *k = inode_call(req, MAGMA_OP_getattr, ino, getattr_done);
+	Mount *m = mount_of(req);
+	const MagmaAttr *fresh = fi ? NULL : fresh_take(m, fuse_req_ctx(req)->pid, &inode_of(&m->inodes, ino)->fid);
+	if (fresh) {
+		struct stat st;
+		attr_to_stat(fresh, &st);
+		fuse_reply_attr(req, &st, 0);
+		return;
+	}
+	Request *k = inode_call(req, MAGMA_OP_getattr, ino, getattr_done);
 	k->fields.req_getattr.fid = k->inode->fid;
-	call_send(k);
+	request_send(k);
 }
 
-static void setattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+static void setattr_done(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	if (error)
-		call_reply_err(k, error);
+		request_reply_err(k, error);
 	else
-		call_reply_attr(k, &rep->rep_setattr.attr);
+		request_reply_attr(k, &rep->rep_setattr.attr);
 }
 
 static MagmaTs ts_of(struct timespec t) { return (MagmaTs){ t.tv_sec, (guint32)t.tv_nsec }; }
 
 /* With HANDLE_KILLPRIV the kernel leaves it to us what a change of owner or size does to setuid, setgid and capabilities. */
-static gboolean kills_privileges(const Call *k, int to_set)
+static gboolean kills_privileges(const Request *k, int to_set)
 {
 	if (k->inode->type == S_IFDIR)
 		return FALSE;
@@ -47,7 +56,7 @@ static gboolean kills_privileges(const Call *k, int to_set)
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
-	Call *k = inode_call(req, MAGMA_OP_setattr, ino, setattr_done);
+	Request *k = inode_call(req, MAGMA_OP_setattr, ino, setattr_done);
 	struct magma_req_setattr *f = &k->fields.req_setattr;
 	*f = (struct magma_req_setattr){ .fid = k->inode->fid };
 	if (to_set & FUSE_SET_ATTR_MODE) {
@@ -81,30 +90,41 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 	if (kills_privileges(k, to_set))
 		f->mask |= MAGMA_SET_KILLPRIV;
 	if (fi && fi->fh)
-		call_set_handle(k, handle_of(fi));
-	call_send(k);
+		request_set_handle(k, handle_of(fi));
+	request_send(k);
 }
 
-static void readlink_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+static void readlink_done(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	if (error) {
-		call_reply_err(k, error);
+		request_reply_err(k, error);
 		return;
 	}
 	const MagmaBytes *t = &rep->rep_readlink.target;
-	call_reply_buf(k, t->data, t->len);
+	request_reply_buf(k, t->data, t->len);
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	Call *k = inode_call(req, MAGMA_OP_readlink, ino, readlink_done);
+	Request *k = inode_call(req, MAGMA_OP_readlink, ino, readlink_done);
 	k->fields.req_readlink.fid = k->inode->fid;
-	call_send(k);
+	request_send(k);
 }
 
 void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
-	Call *k = inode_call(req, MAGMA_OP_access, ino, call_done_err);
+	Mount *m = mount_of(req);
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const MagmaAttr *fresh = fresh_take(m, ctx->pid, &inode_of(&m->inodes, ino)->fid);
+	if (fresh) {
+		const MagmaCred cred = { .uid = ctx->uid, .gid = ctx->gid };
+		int e = magma_perm_check(&cred, fresh->mode, fresh->uid, fresh->gid, (guint32)mask & (MAGMA_R | MAGMA_W | MAGMA_X));
+		if (e != MAGMA_ENEEDGROUPS) {
+			fuse_reply_err(req, kernel_errno(e));
+			return;
+		}
+	}
+	Request *k = inode_call(req, MAGMA_OP_access, ino, request_done_err);
 	k->fields.req_access = (struct magma_req_access){ .fid = k->inode->fid, .mask = (guint32)mask & (MAGMA_R | MAGMA_W | MAGMA_X) };
-	call_send(k);
+	request_send(k);
 }

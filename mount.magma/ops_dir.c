@@ -1,7 +1,7 @@
 /* Reading directories. An offset given to the kernel is the volcano's cookie of the entry, shifted to leave room for "." and "..";
  * nothing else is kept, so a listing goes on where it was whatever happens to the directory. */
 #include <errno.h>
-#include "mount.magma/call.h"
+#include "mount.magma/request.h"
 #include "mount.magma/ops.h"
 
 #define OFF_DOT 1                     /* "." is read, ".." is next */
@@ -19,7 +19,7 @@ typedef struct {
 	gboolean plus;
 } Fill;
 
-static Fill fill_start(Call *k, gboolean plus)
+static Fill fill_start(Request *k, gboolean plus)
 {
 	g_byte_array_set_size(k->m->scratch, (guint)k->size);
 	return (Fill){ .m = k->m, .req = k->req, .size = k->size, .plus = plus };
@@ -63,10 +63,10 @@ static gboolean entry_name(const MagmaDirent *d, char *name)
 	return TRUE;
 }
 
-static void readdir_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+static void readdir_done(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	if (error) {
-		call_reply_err(k, error);
+		request_reply_err(k, error);
 		return;
 	}
 	Fill f = fill_start(k, FALSE);
@@ -77,35 +77,35 @@ static void readdir_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
 		char name[MAGMA_NAME_MAX + 1];
 		magma_get_dirent(&r, &d);
 		if (r.error || !entry_name(&d, name)) {
-			call_reply_err(k, EIO);
+			request_reply_err(k, EIO);
 			return;
 		}
 		if (!fill_add(&f, name, d.fid.ino, d.type, NULL, (off_t)(d.cookie + OFF_DOTDOT)))
 			break;
 	}
-	call_reply_buf(k, k->m->scratch->data, f.used);
+	request_reply_buf(k, k->m->scratch->data, f.used);
 }
 
-static Call *readdir_call(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, const struct fuse_file_info *fi, CallDone done)
+static Request *readdir_call(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, const struct fuse_file_info *fi, RequestDone done)
 {
-	Call *k = call_new(req, MAGMA_OP_readdir, done);
-	call_set_inode(k, inode_of(&k->m->inodes, ino));
-	call_set_handle(k, handle_of(fi));
+	Request *k = request_new(req, MAGMA_OP_readdir, done);
+	request_set_inode(k, inode_of(&k->m->inodes, ino));
+	request_set_handle(k, handle_of(fi));
 	k->size = MIN(size, MAGMA_DATA_MAX);
 	k->off = (guint64)off;
 	return k;
 }
 
-static void readdir_send(Call *k, guint32 max)
+static void readdir_send(Request *k, guint32 max)
 {
 	k->fields.req_readdir = (struct magma_req_readdir){ .dir = k->inode->fid, .cookie = k->off > OFF_DOTDOT ? k->off - OFF_DOTDOT : 0, .max = MIN(max, MAX_LIST) };
-	call_send(k);
+	request_send(k);
 }
 
 /* An entry takes the volcano a little more room than the kernel, so what comes fits. */
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	Call *k = readdir_call(req, ino, size, off, fi, readdir_done);
+	Request *k = readdir_call(req, ino, size, off, fi, readdir_done);
 	readdir_send(k, (guint32)k->size);
 }
 
@@ -117,9 +117,9 @@ typedef struct {
 	MagmaAttr attr;
 } PlusEntry;
 
-/* Attributes being fetched for a listing; the call waits meanwhile without anything in flight of its own. */
+/* Attributes being fetched for a listing; the request waits meanwhile without anything in flight of its own. */
 typedef struct {
-	Call *k;
+	Request *k;
 	GBytes *msg;                  /* names point into it */
 	GArray *entries;              /* PlusEntry */
 	guint waiting;
@@ -132,7 +132,7 @@ typedef struct {
 
 static void plus_reply(Plus *p)
 {
-	Call *k = p->k;
+	Request *k = p->k;
 	Mount *m = k->m;
 	if (!k->req)
 		return;
@@ -165,7 +165,7 @@ static void plus_unref(Plus *p)
 	if (--p->waiting)
 		return;
 	plus_reply(p);
-	call_part_done(p->k);
+	request_part_done(p->k);
 	g_bytes_unref(p->msg);
 	g_array_unref(p->entries);
 	g_free(p);
@@ -208,22 +208,22 @@ static void plus_ask(Plus *p, const MagmaVolcano *owner)
 	magma_client_call(p->k->m->client, MAGMA_OP_getattrs, &p->k->cred, &req, NULL, plus_answered, b);
 }
 
-static void readdirplus_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+static void readdirplus_done(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	if (error) {
-		call_reply_err(k, error);
+		request_reply_err(k, error);
 		return;
 	}
 	Plus *p = g_new0(Plus, 1);
 	*p = (Plus){ .k = k, .msg = g_bytes_ref(msg), .entries = g_array_new(FALSE, TRUE, sizeof(PlusEntry)), .waiting = 1 };
-	call_part_start(k);
+	request_part_start(k);
 	MagmaReader r = magma_reader(rep->rep_readdir.entries.data, rep->rep_readdir.entries.len);
 	while (r.left && !r.error) {
 		PlusEntry e = { 0 };
 		char name[MAGMA_NAME_MAX + 1];
 		magma_get_dirent(&r, &e.d);
 		if (r.error || !entry_name(&e.d, name)) {
-			call_reply_err(k, EIO);
+			request_reply_err(k, EIO);
 			break;
 		}
 		g_array_append_val(p->entries, e);
@@ -243,6 +243,6 @@ static void readdirplus_done(Call *k, int error, const MagmaAny *rep, GBytes *ms
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	Call *k = readdir_call(req, ino, size, off, fi, readdirplus_done);
+	Request *k = readdir_call(req, ino, size, off, fi, readdirplus_done);
 	readdir_send(k, (guint32)(k->size / PLUS_ENTRY_MIN * ENTRY_MIN));
 }

@@ -1,6 +1,6 @@
 /* The file system as a whole: what is agreed with the kernel, what it forgets, how much room there is; and the table of all operations. */
 #include <errno.h>
-#include "mount.magma/call.h"
+#include "mount.magma/request.h"
 #include "mount.magma/ops.h"
 
 #define MAX_BACKGROUND 64             /* reads ahead under way at once: 64 MiB, more than any path here holds */

@@ -1,7 +1,7 @@
 /* Extended attributes, and the virtual one that says where a flare lives. */
 #include <errno.h>
 #include <sys/xattr.h>
-#include "mount.magma/call.h"
+#include "mount.magma/request.h"
 #include "mount.magma/ops.h"
 
 #define LOCATE "magma.locate"         /* never listed */
@@ -14,22 +14,22 @@ static int refuse_name(const char *name)
 	return g_str_has_prefix(name, "magma.") ? EPERM : 0;
 }
 
-static Call *xattr_call(fuse_req_t req, MagmaOp op, fuse_ino_t ino, const char *name, CallDone done)
+static Request *xattr_call(fuse_req_t req, MagmaOp op, fuse_ino_t ino, const char *name, RequestDone done)
 {
-	Call *k = call_new(req, op, done);
-	call_set_inode(k, inode_of(&k->m->inodes, ino));
-	return call_set_name(k, name) ? k : NULL;
+	Request *k = request_new(req, op, done);
+	request_set_inode(k, inode_of(&k->m->inodes, ino));
+	return request_set_name(k, name) ? k : NULL;
 }
 
 /* size 0 asks how large it is. */
-static void reply_sized(Call *k, const void *p, gsize n)
+static void reply_sized(Request *k, const void *p, gsize n)
 {
 	if (!k->size)
 		fuse_reply_xattr(g_steal_pointer(&k->req), n);
 	else if (n > k->size)
-		call_reply_err(k, ERANGE);
+		request_reply_err(k, ERANGE);
 	else
-		call_reply_buf(k, p, n);
+		request_reply_buf(k, p, n);
 }
 
 static void reply_locate(fuse_req_t req, const Inode *i, gsize size)
@@ -51,10 +51,10 @@ static void reply_locate(fuse_req_t req, const Inode *i, gsize size)
 		fuse_reply_buf(req, text, n);
 }
 
-static void getxattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+static void getxattr_done(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	if (error)
-		call_reply_err(k, error);
+		request_reply_err(k, error);
 	else
 		reply_sized(k, rep->rep_getxattr.value.data, rep->rep_getxattr.value.len);
 }
@@ -76,19 +76,19 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		fuse_reply_err(req, refused == EPERM ? ENODATA : refused);
 		return;
 	}
-	Call *k = xattr_call(req, MAGMA_OP_getxattr, ino, name, getxattr_done);
+	Request *k = xattr_call(req, MAGMA_OP_getxattr, ino, name, getxattr_done);
 	if (!k)
 		return;
 	k->size = size;
-	k->fields.req_getxattr = (struct magma_req_getxattr){ .fid = i->fid, .name = call_name(k) };
-	call_send(k);
+	k->fields.req_getxattr = (struct magma_req_getxattr){ .fid = i->fid, .name = request_name(k) };
+	request_send(k);
 }
 
-static void setxattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+static void setxattr_done(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	if (!error)
 		k->inode->flags |= MAGMA_ATTR_HAS_XATTR | (g_str_equal(k->name, "security.capability") ? MAGMA_ATTR_HAS_CAPABILITY : 0);
-	call_reply_err(k, error);
+	request_reply_err(k, error);
 }
 
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
@@ -98,31 +98,31 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 		fuse_reply_err(req, refused);
 		return;
 	}
-	Call *k = xattr_call(req, MAGMA_OP_setxattr, ino, name, setxattr_done);
+	Request *k = xattr_call(req, MAGMA_OP_setxattr, ino, name, setxattr_done);
 	if (!k)
 		return;
 	k->copy = g_malloc(size);
 	if (size)
 		memcpy(k->copy, value, size);
-	k->fields.req_setxattr = (struct magma_req_setxattr){ .fid = k->inode->fid, .flags = (guint32)flags, .name = call_name(k), .value = MAGMA_BYTES(k->copy, size) };
-	call_send(k);
+	k->fields.req_setxattr = (struct magma_req_setxattr){ .fid = k->inode->fid, .flags = (guint32)flags, .name = request_name(k), .value = MAGMA_BYTES(k->copy, size) };
+	request_send(k);
 }
 
-static void listxattr_done(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+static void listxattr_done(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	if (error)
-		call_reply_err(k, error);
+		request_reply_err(k, error);
 	else
 		reply_sized(k, rep->rep_listxattr.names.data, rep->rep_listxattr.names.len);
 }
 
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	Call *k = call_new(req, MAGMA_OP_listxattr, listxattr_done);
-	call_set_inode(k, inode_of(&k->m->inodes, ino));
+	Request *k = request_new(req, MAGMA_OP_listxattr, listxattr_done);
+	request_set_inode(k, inode_of(&k->m->inodes, ino));
 	k->size = size;
 	k->fields.req_listxattr.fid = k->inode->fid;
-	call_send(k);
+	request_send(k);
 }
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
@@ -132,9 +132,9 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 		fuse_reply_err(req, refused);
 		return;
 	}
-	Call *k = xattr_call(req, MAGMA_OP_removexattr, ino, name, call_done_err);
+	Request *k = xattr_call(req, MAGMA_OP_removexattr, ino, name, request_done_err);
 	if (!k)
 		return;
-	k->fields.req_removexattr = (struct magma_req_removexattr){ .fid = k->inode->fid, .name = call_name(k) };
-	call_send(k);
+	k->fields.req_removexattr = (struct magma_req_removexattr){ .fid = k->inode->fid, .name = request_name(k) };
+	request_send(k);
 }

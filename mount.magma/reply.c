@@ -1,6 +1,7 @@
 /* What the kernel is told. */
 #include <errno.h>
-#include "mount.magma/call.h"
+#include "mount.magma/request.h"
+#include "mount.magma/fresh.h"
 #include "mount.magma/log.h"
 
 #define BLOCK_SIZE (128u << 10)       /* st_blksize: what stdio and cp take as the unit; small ones cost a request each */
@@ -37,7 +38,7 @@ void entry_fill(const Mount *m, const Inode *i, const MagmaAttr *a, struct fuse_
 	attr_to_stat(a, &e->attr);
 }
 
-void call_reply_err(Call *k, int error)
+void request_reply_err(Request *k, int error)
 {
 	int e = kernel_errno(error);
 	if (e == EIO && !k->m->ending)
@@ -45,7 +46,7 @@ void call_reply_err(Call *k, int error)
 	fuse_reply_err(g_steal_pointer(&k->req), e);
 }
 
-void call_reply_attr(Call *k, const MagmaAttr *a)
+void request_reply_attr(Request *k, const MagmaAttr *a)
 {
 	struct stat st;
 	attr_to_stat(a, &st);
@@ -54,18 +55,20 @@ void call_reply_attr(Call *k, const MagmaAttr *a)
 	fuse_reply_attr(g_steal_pointer(&k->req), &st, 0);
 }
 
-void call_reply_entry(Call *k, Inode *dir, const char *name, const MagmaAttr *a)
+void request_reply_entry(Request *k, Inode *dir, const char *name, const MagmaAttr *a)
 {
 	Mount *m = k->m;
 	struct fuse_entry_param e;
 	Inode *i = inodes_enter(&m->inodes, dir, name, a);
 	entry_fill(m, i, a, &e);
+	if (k->op == MAGMA_OP_lookup)
+		fresh_note(m, fuse_req_ctx(k->req)->pid, a);
 	if (fuse_reply_entry(g_steal_pointer(&k->req), &e) < 0)
 		inodes_forget(&m->inodes, i, 1);
 }
 
 /* keep_cache stays off: pages read before this open may be old. */
-void call_reply_open(Call *k, Inode *i)
+void request_reply_open(Request *k, Inode *i)
 {
 	Handle *h = handle_new(k->m, i);
 	k->fi.fh = (guint64)(gsize)h;
@@ -73,7 +76,7 @@ void call_reply_open(Call *k, Inode *i)
 		handle_unref(k->m, h);
 }
 
-void call_reply_create(Call *k, const MagmaAttr *a)
+void request_reply_create(Request *k, const MagmaAttr *a)
 {
 	Mount *m = k->m;
 	struct fuse_entry_param e;
@@ -87,6 +90,6 @@ void call_reply_create(Call *k, const MagmaAttr *a)
 	}
 }
 
-void call_reply_buf(Call *k, const void *p, gsize n) { fuse_reply_buf(g_steal_pointer(&k->req), p, n); }
+void request_reply_buf(Request *k, const void *p, gsize n) { fuse_reply_buf(g_steal_pointer(&k->req), p, n); }
 
-void call_done_err(Call *k, int error, const MagmaAny *rep, GBytes *msg) { call_reply_err(k, error); }
+void request_done_err(Request *k, int error, const MagmaAny *rep, GBytes *msg) { request_reply_err(k, error); }

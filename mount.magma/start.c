@@ -2,7 +2,6 @@
 #include "mount.magma/start.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +13,7 @@
 #include <unistd.h>
 #include <glib-unix.h>
 #include "libmagma/net/net.h"
-#include "mount.magma/call.h"
+#include "mount.magma/request.h"
 #include "mount.magma/device.h"
 #include "mount.magma/log.h"
 #include "mount.magma/ops.h"
@@ -263,24 +262,26 @@ static void run_init(Run *r, const MountOptions *opts, const char *dir, void (*r
 	r->m.loop = g_main_loop_new(r->m.ctx, FALSE);
 	r->m.trace = (MagmaTrace){ .on = opts->trace, .sink = log_trace };
 	r->m.scratch = g_byte_array_new();
-	g_queue_init(&r->m.calls);
+	g_queue_init(&r->m.requests);
 	g_queue_init(&r->m.handles);
 	g_queue_init(&r->m.interrupted);
 }
 
-/* libfuse unmounts by path, which must not hit what somebody else has mounted there since. */
+/* Takes /dev/fuse away from libfuse and leaves it a pipe nobody reads, which looks to it like a connection that is over. It would unmount by path
+ * else, and hit what somebody else has mounted there since. */
 static void unmount_it(Run *r)
 {
-	struct pollfd p = { .fd = fuse_session_fd(r->m.se) };
-	gboolean over = poll(&p, 1, 0) == 1 && p.revents & POLLERR;
+	int fds[2];
 	fuse_session_exit(r->m.se);
-	log_take_fuse(TRUE);
-	if (over || still_mounted(r))
-		fuse_session_unmount(r->m.se);
+	if (pipe2(fds, O_CLOEXEC) == 0) {
+		dup2(fds[1], fuse_session_fd(r->m.se));
+		close(fds[0]);
+		close(fds[1]);
+	}
+	fuse_session_unmount(r->m.se);
 	fuse_session_destroy(r->m.se);
 	if (!still_mounted(r))
 		return;
-	/* the connection was aborted, not unmounted */
 	detach(r->m.dir);
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
@@ -293,7 +294,7 @@ static void run_clear(Run *r)
 	m->ending = TRUE;
 	g_clear_pointer(&m->client, magma_client_free);
 	statfs_clear(m);
-	calls_clear(m);
+	requests_clear(m);
 	g_clear_pointer(&m->device, device_free);
 	if (m->se)
 		unmount_it(r);

@@ -2,6 +2,7 @@
 #include "libmagma/client/client-internal.h"
 #include "libmagma/base/err.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 /* Header, fid and a name: most requests fit without growing. */
@@ -122,10 +123,10 @@ static Peer *path_for_key(MagmaClient *c, const Call *call, Peer **target)
 	Peer *p = *target = peer_of_volcano(c, v);
 	if (c->cfg.proxy)
 		return c->home;
-	if (p->state == PEER_UP && !(call->unsure && peer_stuck(p, magma_net_now())))
+	if (p->state == PEER_UP && !p->suspect)
 		return p;
 	peer_want(p);
-	if (p->state == PEER_UP || p->failures || magma_net_now() - p->since >= FALLBACK_AFTER) {
+	if (p->suspect || p->failures || magma_net_now() - p->since >= FALLBACK_AFTER) {
 		Peer *relay = peer_relay(c, p);
 		if (relay)
 			return relay;
@@ -161,6 +162,12 @@ void call_queue_route(MagmaClient *c, GQueue *q)
 		call_route(c, q->head->data);
 }
 
+/* As volcanos see it: stored replies are for these. */
+static gboolean is_done_once(MagmaOp op, const void *req)
+{
+	return (magma_op_info(op)->flags & MAGMA_OP_MUTATES) || (op == MAGMA_OP_open && ((const struct magma_req_open *)req)->flags & O_TRUNC);
+}
+
 guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaCred *cred, const void *req, GBytes *body, MagmaReplyFn done, void *user)
 {
 	Call *call = g_new0(Call, 1);
@@ -172,7 +179,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 	call->peer = peer;
 	call->conn = to == TO_SESSION ? peer->conn : NULL;
 	call->client = c->id;
-	call->mutates = (magma_op_info(op)->flags & MAGMA_OP_MUTATES) != 0;
+	call->mutates = is_done_once(op, req);
 	call->done = done;
 	call->user = user;
 	call->born = magma_net_now();
@@ -214,8 +221,8 @@ static void reply_expired(MagmaClient *c, Call *call)
 		call_finish(c, call, EIO, NULL, NULL);
 		return;
 	}
-	/* re-asserted opens go first */
-	if (c->renewing && call->op != MAGMA_OP_reopen)
+	/* re-asserted opens go first; a greeting does not wait for them, for they wait for it */
+	if (c->renewing && call->to != TO_SESSION && call->op != MAGMA_OP_reopen)
 		enqueue(call, &c->parked);
 	else
 		call_route(c, call);
@@ -246,7 +253,8 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 	if ((h.flags & MAGMA_FLAG_REFRESH_TOPOLOGY) && c->map && h.epoch > c->map->epoch)
 		client_map_want(c, from);
 	gboolean current = call->via && call->queue == &call->via->sent;
-	switch (h.error) {
+	/* no second tries while the client ends */
+	switch (c->closing ? 0 : h.error) {
 	case MAGMA_EMAP:
 		if (current) {
 			enqueue(call, &c->parked);
@@ -269,10 +277,12 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 /* A map has come, or none, or the opens stand again. */
 void call_unpark(MagmaClient *c, gboolean map_is_new)
 {
-	for (guint n = c->parked.length; n > 0 && c->parked.head && !c->renewing; n--) {
+	for (guint n = c->parked.length; n > 0 && c->parked.head; n--) {
 		Call *call = c->parked.head->data;
 		/* who said EMAP and has no newer map will say it again: not at once */
-		if (map_is_new || !call->tries)
+		if (c->renewing && call->op != MAGMA_OP_reopen)
+			enqueue(call, &c->parked);
+		else if (map_is_new || !call->tries)
 			call_route(c, call);
 		else
 			reply_later(c, call);
@@ -296,6 +306,20 @@ void call_session_lost(MagmaClient *c, Peer *p)
 			call_finish(c, call, ENOTCONN, NULL, NULL);
 		else
 			enqueue(call, &p->waiting);
+	}
+}
+
+/* The session is not over, but its calls need not wait for its end. */
+void call_session_suspect(MagmaClient *c, Peer *p)
+{
+	for (guint n = p->sent.length; n > 0 && p->sent.head; n--) {
+		Call *call = p->sent.head->data;
+		if (call->to != TO_KEY) {
+			enqueue(call, &p->sent);
+			continue;
+		}
+		call->unsure = TRUE;
+		call_route(c, call);
 	}
 }
 
@@ -338,6 +362,26 @@ void call_alarm(MagmaClient *c, MagmaTime now)
 	}
 }
 
+/* Roughly: small messages overtake large ones. */
+static gboolean delivered(const Call *call)
+{
+	const Peer *via = call->via;
+
+	return via->queued_bytes - MIN(magma_conn_backlog(via->conn), via->queued_bytes) >= call->mark;
+}
+
+gboolean call_undelivered(const Peer *p, MagmaTime before)
+{
+	for (GList *l = p->sent.head; l; l = l->next) {
+		const Call *call = l->data;
+		if (call->sent > before)
+			return FALSE;
+		if (call->conn == p->conn && !delivered(call))
+			return TRUE;
+	}
+	return FALSE;
+}
+
 /* Not while its bytes are still under way: on a slow line a repeat would only make it slower. */
 static gboolean resend_due(const Call *call, MagmaTime now)
 {
@@ -345,7 +389,7 @@ static gboolean resend_due(const Call *call, MagmaTime now)
 
 	if (!via || call->queue != &via->sent || now - call->sent < call->resend)
 		return FALSE;
-	return via->conn != call->conn || via->queued_bytes - MIN(magma_conn_backlog(via->conn), via->queued_bytes) >= call->mark;
+	return via->conn != call->conn || delivered(call);
 }
 
 void call_tick(MagmaClient *c, MagmaTime now)

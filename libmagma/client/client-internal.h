@@ -69,6 +69,7 @@ struct Peer {
 	guint failures;               /* handshakes in a row */
 	MagmaCloseReason why;         /* of the last failure */
 	MagmaTime since;              /* CONNECTING, GREETING: began; UP: came up */
+	gboolean suspect;             /* UP, but acknowledges nothing: others are preferred */
 	gboolean fell_back;           /* what waited at FALLBACK_AFTER went another way */
 	MagmaTime retry_at;           /* IDLE after a failure */
 	MagmaTime spoke_at;           /* last request meant for it, by whatever way; 0: it holds nothing for us */
@@ -132,7 +133,7 @@ MagmaTime peer_deadline(const Peer *p);
 void peer_alarm(Peer *p, MagmaTime now);
 void peer_reopened(Peer *p, MagmaConn *conn);
 void peer_keepalive(Peer *p, MagmaTime now);
-gboolean peer_stuck(const Peer *p, MagmaTime now);
+void peer_check(Peer *p, MagmaTime now);
 extern const MagmaNetOps peer_net_ops;
 
 /* call.c */
@@ -141,6 +142,9 @@ void call_route(MagmaClient *c, Call *call);
 void call_queue_route(MagmaClient *c, GQueue *q);
 void call_unpark(MagmaClient *c, gboolean map_is_new);
 void call_session_lost(MagmaClient *c, Peer *p);
+/* Was anything sent to p before then that its session has not acknowledged? */
+gboolean call_undelivered(const Peer *p, MagmaTime before);
+void call_session_suspect(MagmaClient *c, Peer *p);
 void call_volcano_unreachable(MagmaClient *c, Peer *p);
 void call_reply(MagmaClient *c, Peer *from, GBytes *msg);
 void call_cancel_all(MagmaClient *c, int error);

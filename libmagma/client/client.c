@@ -67,8 +67,10 @@ void client_alarm_reset(MagmaClient *c)
 
 static void tick(MagmaClient *c, MagmaTime now)
 {
+	for (guint i = 0; i < c->all_peers->len; i++)
+		peer_check(c->all_peers->pdata[i], now);
 	call_tick(c, now);
-	if (c->parked.length && !c->fetching_map && !c->renewing)
+	if (c->parked.length && !c->fetching_map)
 		call_unpark(c, FALSE);
 	gboolean active = g_hash_table_size(c->opens) > 0 || now - c->last_call < ACTIVE_FOR;
 	for (guint i = 0; i < c->all_peers->len; i++) {

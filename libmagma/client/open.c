@@ -21,6 +21,7 @@ typedef struct {
 	struct magma_req_open req;
 	MagmaCred cred;
 	guint8 *groups;
+	guint64 epoch;                /* of the map it was sent under */
 	MagmaReplyFn done;
 	void *user;
 } Ask;
@@ -92,6 +93,9 @@ static void on_open(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	if (!error) {
 		o->count++;
 		o->there = TRUE;
+		/* the map changed under way: whoever was re-asserted then, this one was not among them */
+		if (o->c->map && o->c->map->epoch != a->epoch)
+			reopen_one(o);
 	}
 	open_settle(o);
 	a->done(a->user, error, rep, msg);
@@ -101,6 +105,7 @@ static void on_open(void *user, int error, const MagmaAny *rep, GBytes *msg)
 static void ask_send(Ask *a)
 {
 	a->open->asking++;
+	a->epoch = a->open->c->map ? a->open->c->map->epoch : 0;
 	call_new(a->open->c, TO_KEY, NULL, MAGMA_OP_open, &a->cred, &a->req, NULL, on_open, a);
 }
 
@@ -168,6 +173,13 @@ void magma_client_held(MagmaClient *c, const MagmaFid *fid)
 	Open *o = open_get(c, fid);
 	o->count++;
 	o->there = TRUE;
+	/* The owner of the new flare noted the open though the CREATE went elsewhere: it must hear of us, or it will think us gone. */
+	const MagmaVolcano *v = c->map ? magma_map_route(c->map, &fid->key) : NULL;
+	Peer *owner = v && !c->cfg.proxy ? peer_of_volcano(c, v) : NULL;
+	if (owner) {
+		owner->spoke_at = magma_net_now();
+		peer_want(owner);
+	}
 }
 
 void magma_client_unhold(MagmaClient *c, const MagmaFid *fid)

@@ -7,8 +7,8 @@
 #define RETRY_MOST (8 * SECOND)
 /* A session that ends so soon after it began is not begun again at once. */
 #define SHORT_LIFE SECOND
-/* A session over which nothing came for so long while an answer was due. */
-#define STUCK_AFTER (1500 * MS)
+/* A session that acknowledges nothing for so long is suspect: several retransmissions, and well before the 10 s after which it is given up. */
+#define SUSPECT_AFTER (1500 * MS)
 
 Peer *peer_new(MagmaClient *c, const MagmaAddr *addr, guint16 id)
 {
@@ -38,21 +38,21 @@ Peer *peer_of_volcano(MagmaClient *c, const MagmaVolcano *v)
 	return p;
 }
 
+static gboolean usable(const Peer *p)
+{
+	return p->state == PEER_UP && !p->suspect;
+}
+
 Peer *peer_relay(MagmaClient *c, const Peer *not_this)
 {
-	if (c->home && c->home != not_this && c->home->state == PEER_UP)
+	if (c->home && c->home != not_this && usable(c->home))
 		return c->home;
 	for (guint i = 0; i < c->all_peers->len; i++) {
 		Peer *p = c->all_peers->pdata[i];
-		if (p != not_this && p->state == PEER_UP)
+		if (p != not_this && usable(p))
 			return p;
 	}
 	return NULL;
-}
-
-gboolean peer_stuck(const Peer *p, MagmaTime now)
-{
-	return p->conn && now - magma_conn_last_heard(p->conn) >= STUCK_AFTER;
 }
 
 static void peer_failed(Peer *p, MagmaCloseReason why)
@@ -132,7 +132,8 @@ static void peer_up(Peer *p)
 	p->failures = 0;
 	p->since = magma_net_now();
 	p->boot = p->new_boot;
-	if (!c->home || c->home->state != PEER_UP) {
+	p->suspect = FALSE;
+	if (!c->home || !usable(c->home)) {
 		Peer *old = c->home;
 		c->home = p;
 		if (old && old != p)
@@ -311,6 +312,25 @@ void peer_map_changed(MagmaClient *c)
 
 /* Time. */
 
+/* A session that acknowledges nothing: what was sent on it goes another way, if there is one; another host is begun, if there is none. */
+void peer_check(Peer *p, MagmaTime now)
+{
+	MagmaClient *c = p->c;
+
+	p->suspect = p->state == PEER_UP && now - magma_conn_last_heard(p->conn) >= SUSPECT_AFTER && call_undelivered(p, now - SUSPECT_AFTER);
+	if (!p->suspect)
+		return;
+	Peer *relay = peer_relay(c, p);
+	if (relay) {
+		if (c->home == p)
+			c->home = relay;
+		call_session_suspect(c, p);
+		return;
+	}
+	for (guint i = 0; i < c->cfg.nhosts; i++)
+		peer_want(c->hosts[i]);
+}
+
 static gboolean wanted(const Peer *p)
 {
 	const MagmaClient *c = p->c;
@@ -318,7 +338,7 @@ static gboolean wanted(const Peer *p)
 	if (p->waiting.length)
 		return TRUE;
 	/* somebody must be there to ask for the map */
-	if (p->by_host && (!c->home || c->home->state != PEER_UP))
+	if (p->by_host && (!c->home || !usable(c->home)))
 		return c->map && c->all_calls.length;
 	return !c->cfg.proxy && p->id && p->spoke_at && magma_net_now() - p->spoke_at < ACTIVE_FOR;
 }

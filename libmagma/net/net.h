@@ -13,7 +13,7 @@ typedef struct {
 } MagmaNetOps;
 
 /* bind: address and port (port 0: any). xport.recv_window is set from the SO_RCVBUF granted (SO_RCVBUFFORCE as root).
- * Batches: UDP_SEGMENT on send and UDP_GRO on receive where the kernel has them, sendmmsg/recvmmsg elsewhere. DF is set.
+ * Batches: UDP_SEGMENT on send and UDP_GRO on receive where the kernel has them, sendmmsg/recvmmsg elsewhere (or with MAGMA_NET_PLAIN=1 in the environment). DF is set.
  * Outgoing messages leave before the loop sleeps again (flush in the source's prepare), or at magma_net_flush(). */
 MagmaNet *magma_net_new(GMainContext *ctx, const MagmaAddr *bind, const MagmaXportConfig *xport, const MagmaNetOps *ops, void *user, GError **error);
 void magma_net_free(MagmaNet *net);

@@ -195,13 +195,13 @@ enum {
 /* from the coordinator to the source: hand that range over; from is the source */
 #define MAGMA_REQ_move_order(F) F(u64, move) F(u16, to) F(data, map)
 #define MAGMA_REP_move_order(F)
-/* records: as in the journal (magmad/core/store.h); sequence starts at 1 and has no gaps */
+/* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
 #define MAGMA_REQ_move_rows(F) F(u64, move) F(u64, sequence) F(data, records)
 #define MAGMA_REP_move_rows(F) F(u64, sequence)
-#define MAGMA_REQ_move_data(F) F(fid, fid) F(u64, move) F(u64, offset) F(u64, size) F(data, data)
+#define MAGMA_REQ_move_data(F) F(fid, fid) F(u64, move) F(u64, sequence) F(u64, offset) F(u64, size) F(data, data)
 #define MAGMA_REP_move_data(F)
 /* source to target: all is there; target makes it durable before it answers */
-#define MAGMA_REQ_move_ready(F) F(u64, move) F(data, opens)
+#define MAGMA_REQ_move_ready(F) F(u64, move) F(u64, sequence) F(data, opens)
 #define MAGMA_REP_move_ready(F)
 /* source to coordinator: make it true; the answer is the new map */
 #define MAGMA_REQ_move_commit(F) F(u64, move)

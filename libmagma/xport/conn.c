@@ -293,7 +293,7 @@ static void loss_tick(MagmaConn *c, MagmaTime now)
 	loss_timeout(&c->loss, now);
 	if (c->loss.pto_count == before)
 		return;
-	if (!sendq_ready(&c->sendq, FALSE))
+	if (c->loss.ping || !sendq_ready(&c->sendq, FALSE))
 		c->ping_due = TRUE;
 	if (c->loss.pto_count >= BLACK_HOLE_PTOS && now - c->waiting_since >= BLACK_HOLE_AFTER && pmtu_black_hole(&c->pmtu, now))
 		xconn_mtu_changed(c);

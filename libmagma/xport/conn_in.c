@@ -2,7 +2,7 @@
 #include "libmagma/xport/internal.h"
 #include "libmagma/base/wire.h"
 
-#define ACK_SMALL 4096                /* bytes that may wait for company however many datagrams they are in */
+#define ACK_SMALL 2000                /* bytes that may wait for company however many datagrams they are in: less than two full ones */
 
 static void heard(MagmaConn *c, MagmaTime now)
 {
@@ -46,8 +46,10 @@ static gboolean on_msg(MagmaConn *c, MagmaReader *r)
 		c->ep->stats.messages_in++;
 		xep_event(c->ep, EVENT_MESSAGE, c, whole);
 		return TRUE;
-	case RECV_MORE:
 	case RECV_OLD:
+		c->prompt = TRUE;     /* the peer has no acknowledgement of it yet, and begins to doubt */
+		return TRUE;
+	case RECV_MORE:
 		return TRUE;
 	default:
 		return FALSE;
@@ -65,7 +67,7 @@ static gboolean on_frames(MagmaConn *c, MagmaTime now, const guint8 *p, gsize n,
 			r.left = 0;
 			break;
 		case FRAME_PING:
-			*eliciting = TRUE;
+			*eliciting = c->prompt = TRUE;
 			break;
 		case FRAME_ACK:
 			if (!on_ack(c, now, &r)) {
@@ -98,7 +100,7 @@ static void note_received(MagmaConn *c, MagmaTime now, guint64 pn, gsize n, gboo
 {
 	guint64 highest = c->received.n ? c->received.v[c->received.n - 1].hi : 0;
 	if (eliciting && pn != highest && c->received.n)
-		c->out_of_order = TRUE;
+		c->prompt = TRUE;
 	if (pn >= highest)
 		c->largest_time = now;
 	rangeset_add(&c->received, pn, pn + 1);
@@ -162,11 +164,11 @@ void xconn_input(MagmaConn *c, MagmaTime now, const MagmaAddr *from, const guint
 	}
 }
 
-/* Rule A2: at once when something is out of order or much has come; otherwise an answer is likely to take it along. */
+/* Rule A2: at once when something is out of order, repeated or asked, or much has come; otherwise a reply is likely to take it along. */
 void xconn_input_done(MagmaConn *c, MagmaTime now)
 {
 	gsize much = MIN(c->ep->cfg.recv_window / 4, 32768);
-	if (c->unacked && (c->out_of_order || (c->unacked >= 2 && c->unacked_bytes >= ACK_SMALL) || c->unacked_bytes >= much))
+	if (c->unacked && (c->prompt || (c->unacked >= 2 && c->unacked_bytes >= ACK_SMALL) || c->unacked_bytes >= much))
 		c->ack_at = now;
 	else if (c->unacked && c->ack_at == NEVER)
 		c->ack_at = now + LOSS_MAX_ACK_DELAY;

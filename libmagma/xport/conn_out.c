@@ -77,7 +77,7 @@ static void put_ack(Writer *w, MagmaConn *c, MagmaTime now)
 	w->pos = (gsize)(p - w->base);
 	c->unacked = 0;
 	c->unacked_bytes = 0;
-	c->out_of_order = FALSE;
+	c->prompt = FALSE;
 	c->ack_at = NEVER;
 }
 
@@ -139,7 +139,6 @@ static void rekey_if_due(MagmaConn *c)
 
 static void note_sent(MagmaConn *c, MagmaTime now, SentPacket *p, gboolean eliciting)
 {
-	c->last_sent = now;
 	if (!eliciting)
 		return;
 	const Congestion *cc = &c->loss.cc;

@@ -1,4 +1,4 @@
-/* The wire of sessions: datagram types, frame types and their sizes. docs/protocol-sessions.md, D1-D4 and F1-F6. */
+/* The wire of sessions: datagram types, frame types and their sizes. docs/protocol-sessions.md, D1-D4 and F1-F4. */
 #pragma once
 #include <glib.h>
 #include <string.h>

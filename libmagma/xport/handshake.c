@@ -100,7 +100,6 @@ gsize handshake_poll(MagmaConn *c, MagmaTime now, guint8 *out)
 		return WELCOME_LEN;
 	}
 	memcpy(out, hs->hello, HELLO_LEN);
-	hs->sent++;
 	hs->next = now + hs->interval;
 	hs->interval = MIN(2 * hs->interval, RETRY_MAX);
 	xconn_rearm(c);
@@ -189,6 +188,8 @@ static void reject(MagmaEndpoint *ep, MagmaTime now, const MagmaAddr *to, const 
 	ep->reject_time = now;
 	if (ep->reject_tokens < REJECT_COST)
 		return;
+	char text[MAGMA_ADDR_TEXT];
+	MAGMA_TRACE(ep->cfg.trace, 'n', "hello from %s is of another key", magma_addr_format(to, text));
 	ep->reject_tokens -= REJECT_COST;
 	ep->stats.handshake_rejects_sent++;
 	answer(ep, to, DGRAM_REJECT, hello, hash, NULL);

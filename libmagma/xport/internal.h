@@ -37,7 +37,7 @@ typedef struct {
 	guint8 cookie[COOKIE_LEN];
 	gboolean have_cookie, due, refused;
 	MagmaTime open_at;                    /* welcomed, but the session it would replace may yet answer; 0: not so */
-	guint cookies, rejects, sent;
+	guint cookies, rejects;
 } Handshake;
 
 struct MagmaConn {
@@ -65,11 +65,11 @@ struct MagmaConn {
 	MagmaTime largest_time;       /* when the highest of them came */
 	guint unacked;                /* ack-eliciting packets not acknowledged yet */
 	gsize unacked_bytes;
-	gboolean out_of_order;
+	gboolean prompt;              /* the acknowledgement must not wait: something is out of order, repeated, or asks */
 	MagmaTime ack_at;             /* when the acknowledgement leaves at the latest; NEVER: none owed */
 
 	gboolean ping_due;
-	MagmaTime last_heard, last_sent;
+	MagmaTime last_heard;
 	MagmaTime idle_from;          /* last heard, or last asked by a keepalive */
 	MagmaTime waiting_since;      /* something is in flight and nothing was heard since; 0: not so */
 	MagmaConn *parallel;          /* initiator: handshake begun because this session is silent */

@@ -10,6 +10,7 @@
 #define TIME_EIGHTHS_MAX 16
 #define PERSISTENT 3
 #define RING_MIN 64
+#define REPEAT_AT_ONCE 1500       /* datagrams up to that size cost about the same as a PING */
 
 static SentPacket *packet(const Loss *l, guint64 pn)
 {
@@ -212,20 +213,25 @@ MagmaTime loss_deadline(const Loss *l)
 	return l->pto_from + MIN(loss_pto(l) << MIN(l->pto_count, 16), MAX(MAX_PTO, loss_pto(l)));
 }
 
-/* Two packets, because one may be lost again (RFC 9002, 6.2.4). */
+/* Two packets, because one may be lost again (RFC 9002, 6.2.4). Large ones are not repeated on the first suspicion: the peer may only
+ * be busy, and a PING finds out for 30 bytes and a round trip. */
 static void probe(Loss *l, MagmaTime now)
 {
+	guint left = 2;
 	l->pto_count++;
 	l->pto_from = now;
-	l->probes = 2;
-	guint left = 2;
-	for (guint64 pn = l->base; pn < l->next && left; pn++) {
+	l->ping = FALSE;
+	for (guint64 pn = l->base; pn < l->next && left && !l->ping; pn++) {
 		SentPacket *p = packet(l, pn);
-		if (p->state == PKT_FLIGHT && !p->probe) {
+		if (p->state != PKT_FLIGHT || p->probe)
+			continue;
+		if (l->pto_count == 1 && p->size > REPEAT_AT_ONCE && left == 2)
+			l->ping = TRUE;
+		else
 			l->ops->again(l->user, p);
-			left--;
-		}
+		left--;
 	}
+	l->probes = l->ping ? 0 : 2;
 }
 
 void loss_timeout(Loss *l, MagmaTime now)

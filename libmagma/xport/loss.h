@@ -43,6 +43,7 @@ typedef struct {
 	MagmaTime pto_from;           /* the later of that and the last probe timeout */
 	guint pto_count;              /* consecutive probe timeouts */
 	guint probes;                 /* packets that may leave regardless of the window */
+	gboolean ping;                /* the last probe timeout wants a PING and nothing else */
 	guint reorder;                /* packet threshold */
 	guint reorder_time;           /* time threshold, in eighths of the RTT */
 	guint64 lost_packets;

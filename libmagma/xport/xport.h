@@ -1,5 +1,5 @@
 /* Secure reliable message sessions over datagrams, as a state machine: datagrams, messages and the time go in; datagrams and
- * events come out. No socket, clock, thread or allocation of randomness inside. docs/protocol.md, part "Sessions".
+ * events come out. No socket, clock, thread or allocation of randomness inside. docs/protocol-sessions.md.
  * Not thread-safe: one endpoint belongs to one thread. Time is microseconds of a monotonic clock. */
 #pragma once
 #include <glib.h>
@@ -32,7 +32,7 @@ typedef struct {
 	void (*on_message)(void *user, MagmaConn *c, GBytes *msg);
 	/* The session is over; c is freed after this returns. Messages not acknowledged by then may or may not have arrived. */
 	void (*on_close)(void *user, MagmaConn *c, MagmaCloseReason why);
-	/* Optional, NULL: a line of a key log file (docs/protocol.md), for a Wireshark dissector. */
+	/* Optional, NULL: a line of a key log file (K4 of docs/protocol-sessions.md), for a Wireshark dissector. */
 	void (*keylog)(void *user, const char *line);
 } MagmaXportOps;
 
@@ -98,6 +98,6 @@ guint magma_conn_mtu(const MagmaConn *c);
 void magma_conn_set_user(MagmaConn *c, void *user);
 void *magma_conn_user(const MagmaConn *c);
 
-/* The pre-shared key from the secret: scrypt, parameters in docs/protocol.md. Takes tens of milliseconds and 32 MiB: once per
+/* The pre-shared key from the secret: scrypt, parameters in H8 of docs/protocol-sessions.md. Takes tens of milliseconds and 32 MiB: once per
  * process, in the pool where there is a loop. secret: 1..1024 bytes. */
 gboolean magma_psk_derive(const char *secret, gsize len, guint8 out[MAGMA_PSK_LEN]);

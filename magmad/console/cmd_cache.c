@@ -15,7 +15,8 @@ typedef struct {
 	Fetch fetch;
 	guint again;                  /* source: the next batch */
 	gboolean eof;
-	guint64 after, rows;
+	MagmaKey at_key;              /* the last row read */
+	guint64 at_ino, rows;
 	GByteArray *keys;             /* of the batch: each a length byte and its bytes */
 } Load;
 
@@ -110,7 +111,8 @@ static void on_rows(void *user, int error, const StoreRow *rows, guint n, gboole
 		guint8 len = 8;
 		g_byte_array_append(l->keys, &len, 1);
 		g_byte_array_append(l->keys, rows[i].key, 8);
-		l->after = magma_be64_load(rows[i].key);
+		l->at_key = rows[i].rk;
+		l->at_ino = magma_be64_load(rows[i].key);
 		l->rows++;
 	}
 	l->eof = eof || n == 0;
@@ -126,7 +128,7 @@ static void on_rows(void *user, int error, const StoreRow *rows, guint n, gboole
 static void load_next(Load *l)
 {
 	task_ref(&l->task);
-	store_scan_range(l->store, &MAGMA_KEY_MIN, &MAGMA_KEY_MAX, l->after, ROWS_PER_TURN, on_rows, l);
+	store_scan_range(l->store, &l->at_key, &MAGMA_KEY_MAX, l->at_ino, ROWS_PER_TURN, on_rows, l);
 }
 
 static gboolean on_again(gpointer user)
@@ -150,6 +152,7 @@ gboolean cmd_cache_load(ConsoleSession *s, char **args)
 	l->console = s->console;
 	l->keys = g_byte_array_new();
 	l->store = s->console->cfg.store;
+	l->at_key = MAGMA_KEY_MIN;
 	l->limit = s->console->cfg.cache_bytes;
 	s->console->load = &l->task;
 	task_begin(&l->task, s, load_free);

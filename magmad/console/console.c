@@ -55,6 +55,7 @@ static void set_keepalive(int fd)
 	int on = 1, idle = 60, interval = 15, count = 4;
 	unsigned silent = PEER_SILENT_MS;
 
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);      /* telnet's data mark comes as urgent data */
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);

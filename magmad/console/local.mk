@@ -1,5 +1,6 @@
 noinst_LIBRARIES += magmad/libconsole.a
 magmad_libconsole_a_SOURCES = \
+	magmad/console/answer.c \
 	magmad/console/cmd_cache.c \
 	magmad/console/cmd_flare.c \
 	magmad/console/cmd_info.c \
@@ -12,5 +13,6 @@ magmad_libconsole_a_SOURCES = \
 	magmad/console/owner.c \
 	magmad/console/path.c magmad/console/path.h \
 	magmad/console/session.c magmad/console/session.h \
+	magmad/console/task.c \
 	magmad/console/telnet.c magmad/console/telnet.h \
 	magmad/console/text.c magmad/console/text.h

@@ -26,99 +26,11 @@ static gboolean on_pump(gpointer user)
 	return G_SOURCE_REMOVE;
 }
 
-static void pump_later(ConsoleSession *s)
+void session_pump_later(ConsoleSession *s)
 {
 	if (!s->pump_source)
 		s->pump_source = g_idle_add_full(G_PRIORITY_DEFAULT, on_pump, s, NULL);
 }
-
-/* ---- tasks ---- */
-
-void task_begin(Task *t, ConsoleSession *s, void (*free)(Task *t))
-{
-	g_assert(s->task == NULL);
-	t->session = s;
-	t->refs = 1;
-	t->free = free;
-	s->task = t;
-}
-
-void task_ref(Task *t) { t->refs++; }
-
-void task_unref(Task *t)
-{
-	g_assert(t->refs > 0);
-	if (--t->refs)
-		return;
-	Files *files = t->files;
-	t->free(t);
-	if (files)
-		files_leave(files);
-}
-
-static void task_detach(ConsoleSession *s)
-{
-	Task *t = g_steal_pointer(&s->task);
-
-	if (!t)
-		return;
-	t->session = NULL;
-	task_unref(t);
-}
-
-void task_finish(Task *t)
-{
-	ConsoleSession *s = t->session;
-
-	g_assert(s && s->task == t);
-	task_detach(s);
-	s->busy = FALSE;
-	if (s->ending)
-		return;
-	session_prompt(s);
-	pump_later(s);                        /* not from here: one finished task after the other would pile up on the stack */
-}
-
-static void files_entered(void *user, MagmaClient *client, const char *refusal)
-{
-	Task *t = user;
-
-	if (client && t->session) {
-		t->files = t->session->console->files;
-		t->with_files(t, client);
-	} else if (t->session) {
-		session_error(t->session, "files", EIO, refusal);
-		task_finish(t);
-	}
-	task_unref(t);
-}
-
-/* The session may be gone when the answer comes: then the client was entered for nobody. */
-typedef struct { Task *task; Files *files; } Entering;
-
-static void entering_done(void *user, MagmaClient *client, const char *refusal)
-{
-	Entering *e = user;
-	Task *t = e->task;
-
-	if (client && !t->session)
-		files_leave(e->files);
-	g_free(e);
-	files_entered(t, client, refusal);
-}
-
-void task_enter_files(Task *t, void (*go_on)(Task *t, MagmaClient *client))
-{
-	Entering *e = g_new0(Entering, 1);
-
-	t->with_files = go_on;
-	e->task = t;
-	e->files = t->session->console->files;
-	task_ref(t);
-	files_enter(e->files, entering_done, e);
-}
-
-/* ---- output ---- */
 
 void session_stream(ConsoleSession *s, const char *p, gsize n)
 {
@@ -129,93 +41,6 @@ void session_stream(ConsoleSession *s, const char *p, gsize n)
 }
 
 gboolean session_has_room(const ConsoleSession *s) { return backlog(s) < SESSION_OUT_HIGH; }
-
-void session_answer(ConsoleSession *s, const char *text)
-{
-	gsize n = strlen(text);
-
-	session_stream(s, "\n", 1);
-	session_stream(s, text, n);
-	session_stream(s, "\n\n", n && text[n - 1] == '\n' ? 1 : 2);
-}
-
-void session_answerf(ConsoleSession *s, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	g_autofree char *text = g_strdup_vprintf(fmt, ap);
-	va_end(ap);
-	session_answer(s, text);
-}
-
-void json_put_text(JsonBuilder *b, const char *name, const char *p, gsize n)
-{
-	g_autofree char *valid = g_utf8_make_valid(p, n);
-
-	json_builder_set_member_name(b, name);
-	json_builder_add_string_value(b, valid);
-}
-
-void json_put_int(JsonBuilder *b, const char *name, guint64 v)
-{
-	json_builder_set_member_name(b, name);
-	json_builder_add_int_value(b, (gint64)MIN(v, (guint64)G_MAXINT64));
-}
-
-JsonBuilder *session_json_new(void)
-{
-	JsonBuilder *b = json_builder_new();
-
-	json_builder_begin_object(b);
-	json_builder_set_member_name(b, "ok");
-	json_builder_add_boolean_value(b, TRUE);
-	return b;
-}
-
-char *json_take_line(JsonBuilder *b)
-{
-	g_autoptr(JsonGenerator) gen = json_generator_new();
-
-	json_builder_end_object(b);
-	g_autoptr(JsonNode) root = json_builder_get_root(b);
-	json_generator_set_root(gen, root);
-	g_object_unref(b);
-	return json_generator_to_data(gen, NULL);
-}
-
-void session_json(ConsoleSession *s, JsonBuilder *b)
-{
-	g_autofree char *line = json_take_line(b);
-
-	session_answer(s, line);
-}
-
-void session_ok(ConsoleSession *s)
-{
-	if (s->json)
-		session_json(s, session_json_new());
-}
-
-void session_error(ConsoleSession *s, const char *subject, int code, const char *text)
-{
-	g_autofree char *clean = subject ? text_clean(subject, strlen(subject)) : NULL;
-	g_autofree char *line = g_strdup_printf("%s%s%s", clean ? clean : "", clean ? ": " : "", text);
-
-	if (!s->json) {
-		session_answer(s, line);
-		return;
-	}
-	JsonBuilder *b = json_builder_new();
-	json_builder_begin_object(b);
-	json_builder_set_member_name(b, "ok");
-	json_builder_add_boolean_value(b, FALSE);
-	json_put_text(b, "error", line, strlen(line));
-	json_put_int(b, "errno", code);
-	if (subject)
-		json_put_text(b, "path", subject, strlen(subject));
-	session_json(s, b);
-}
 
 void session_prompt(ConsoleSession *s)
 {
@@ -287,10 +112,24 @@ static gboolean run_line(ConsoleSession *s, const char *text)
 	return done;
 }
 
+/* Behind the answer to the timing mark that follows ^C: until then telnet throws away what comes. */
+static void tell_interrupted(ConsoleSession *s)
+{
+	s->interrupted = FALSE;
+	if (s->busy)
+		session_error(s, NULL, EINTR, "interrupted");
+	else
+		session_stream(s, "\n", 1);
+	s->busy = FALSE;
+	session_prompt(s);
+}
+
 void session_pump(ConsoleSession *s)
 {
 	guint n = 0;
 
+	if (s->interrupted && !s->ending)
+		tell_interrupted(s);
 	for (; n < LINES_PER_TURN && !s->busy && !s->ending && s->lines.length && backlog(s) < SESSION_OUT_MAX; n++) {
 		char *text = g_queue_pop_head(&s->lines);
 		s->lines_bytes -= text ? strlen(text) + 1 : 1;
@@ -303,7 +142,7 @@ void session_pump(ConsoleSession *s)
 		magma_secret_free(text);      /* it may have been the secret */
 	}
 	if (n == LINES_PER_TURN && !s->ending)
-		pump_later(s);
+		session_pump_later(s);
 	if (s->eof && !s->busy && !s->lines.length)
 		session_end(s);
 	watch(s);
@@ -371,14 +210,8 @@ static void on_interrupt(void *user)
 		s->asking = FALSE;
 		telnet_hide(&s->telnet, FALSE);
 	}
-	if (s->busy) {
-		task_detach(s);
-		s->busy = FALSE;
-		session_error(s, NULL, EINTR, "interrupted");
-	} else {
-		session_stream(s, "\n", 1);
-	}
-	session_prompt(s);
+	session_drop_task(s);
+	s->interrupted = TRUE;
 }
 
 static void on_eof(void *user)
@@ -488,7 +321,7 @@ void session_end(ConsoleSession *s)
 	if (!s->ending) {
 		s->ending = TRUE;
 		drop_lines(s);
-		task_detach(s);
+		session_drop_task(s);
 		s->busy = FALSE;
 	}
 	watch(s);
@@ -517,7 +350,7 @@ void session_free(ConsoleSession *s)
 	for (guint i = 0; i < G_N_ELEMENTS(sources); i++)
 		if (sources[i])
 			g_source_remove(sources[i]);
-	task_detach(s);
+	session_drop_task(s);
 	drop_lines(s);
 	telnet_clear(&s->telnet);
 	g_string_free(s->out, TRUE);

@@ -39,6 +39,7 @@ struct ConsoleSession {
 	gsize out_at;                 /* sent so far */
 	gboolean logged_in, asking, asking_json, json, busy;
 	gboolean ending;              /* closes when what is queued has been sent */
+	gboolean interrupted;         /* ^C came: to be told when the input it came with has been read */
 	gboolean eof, dead;
 	guint tries;
 	gint64 opened;
@@ -87,8 +88,11 @@ void session_free(ConsoleSession *s);
 /* After the current callbacks: close and free. */
 void session_end(ConsoleSession *s);
 void session_prompt(ConsoleSession *s);
-/* A line was typed, or a task ended: begins the next command. */
+/* A line was typed, or a task ended: begins the next command; now, or in a turn of its own. */
 void session_pump(ConsoleSession *s);
+void session_pump_later(ConsoleSession *s);
+/* Nobody waits for the task any more. */
+void session_drop_task(ConsoleSession *s);
 
 /* login.c: secrets are derived one at a time, in a thread of their own. */
 LoginQueue *login_queue_new(Console *c);

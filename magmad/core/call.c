@@ -18,6 +18,7 @@ struct Call {
 	MagmaTime deadline, repeat_at, pause;
 	Peer *peer;
 	gboolean local;               /* being answered by this volcano itself */
+	gboolean again;               /* answered "not now": it may go out again on the same session */
 	int error;                    /* decided, to be reported from the tick */
 	CallDone done;
 	void *user;
@@ -128,7 +129,7 @@ static void call_transmit(Call *c)
 		if (!to)
 			return;
 		if (to->id == v->id) {
-			if (!c->local && !(c->to == BY_KEY && core_place(v, &c->key) == FROZEN)) {
+			if (!c->local && !(c->to == BY_KEY && move_sealed(v))) {
 				c->local = TRUE;
 				if (c->body) {      /* one piece, as the decoder wants it */
 					gsize a, b;
@@ -147,6 +148,10 @@ static void call_transmit(Call *c)
 		addr = magma_addr_with_port(&to->addr, to->addr.port + 1);
 	}
 	Peer *p = peer_to(v, &addr);
+	/* A session is reliable: once on it, only a new session or an answer is a reason to send again. A second copy could be done after all is settled. */
+	if (p && p == c->peer && !c->again)
+		return;
+	c->again = FALSE;
 	if (p != c->peer) {
 		if (c->peer) {
 			g_ptr_array_remove_fast(c->peer->calls, c);
@@ -234,6 +239,7 @@ static gboolean call_again(Call *c, guint32 error)
 	if (error != MAGMA_ETRYAGAIN && error != MAGMA_ENOTOWNER && error != MAGMA_EMAP)
 		return FALSE;
 	c->pause = 0;
+	c->again = TRUE;
 	c->repeat_at = core_now(c->v) + 20000;
 	return TRUE;
 }

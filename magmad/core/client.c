@@ -105,6 +105,30 @@ void client_load_reply(Volcano *v, const StoreRow *row)
 	remember(c, xid, 0, &row->rk, reply);
 }
 
+void client_forget_range(Volcano *v, const MagmaRange *r)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->opens);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (magma_range_has(r, &((OpenSet *)value)->fid.key))
+			g_hash_table_iter_remove(&it);
+	g_hash_table_iter_init(&it, v->clients);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Client *c = value;
+		for (GList *l = c->order.head; l;) {
+			GList *next = l->next;
+			Stored *s = l->data;
+			if (magma_range_has(r, &s->rk)) {
+				g_queue_delete_link(&c->order, l);
+				g_hash_table_remove(c->replies, &s->xid);
+			}
+			l = next;
+		}
+	}
+}
+
 static void open_set_free(gpointer p)
 {
 	OpenSet *o = p;
@@ -152,6 +176,23 @@ void client_close(Volcano *v, guint64 client, guint64 ino)
 	open_drop(v, client, ino);
 }
 
+void client_close_all(Volcano *v, guint64 ino)
+{
+	OpenSet *o = g_hash_table_lookup(v->opens, &ino);
+	GHashTableIter it;
+	gpointer key;
+
+	if (!o)
+		return;
+	g_hash_table_iter_init(&it, o->clients);
+	while (g_hash_table_iter_next(&it, &key, NULL)) {
+		Client *c = g_hash_table_lookup(v->clients, key);
+		if (c)
+			g_hash_table_remove(c->opens, &ino);
+	}
+	g_hash_table_remove(v->opens, &ino);
+}
+
 gboolean client_is_open(Volcano *v, guint64 ino)
 {
 	return g_hash_table_contains(v->opens, &ino);
@@ -188,9 +229,26 @@ void client_gone(Volcano *v, Client *c, gboolean tombstone)
 
 enum { TOMBSTONE_LIFE = 3600, TICK_CLIENTS_MAX = 256 };   /* a client gives a request up after 60 s; an hour is far beyond; a turn stays short */
 
+/* This process did not run for a while (SIGSTOP, suspend, a disk that hangs): what clients sent meanwhile is still to be read, and their time did not pass here. */
+static void forgive_gap(Volcano *v, MagmaTime gap)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->clients);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		((Client *)value)->heard += gap;
+	v->started += gap;            /* the grace for opens likewise */
+}
+
 void client_tick(Volcano *v)
 {
 	MagmaTime now = core_now(v);
+	MagmaTime gap = v->ticked ? now - v->ticked : 0;
+
+	v->ticked = now;
+	if (gap > 3 * SECOND)
+		forgive_gap(v, gap);
 	g_autoptr(GPtrArray) over = g_ptr_array_new();
 	GHashTableIter it;
 	gpointer value;

@@ -30,7 +30,8 @@ Part *coord_part(Op *op, MarkKind kind, const MagmaFid *target)
 	g_assert(c->n < PARTS_MAX);
 	Part *p = &c->parts[c->n++];
 	*p = (Part){ .kind = kind, .target = *target, .now = op->now, .uid = op->hdr.cred.uid };
-	p->local = core_place(op->v, &target->key) == HERE;
+	/* An operation that runs may still end on a range that is frozen: what it does is followed. */
+	p->local = core_place(op->v, &target->key) != ELSEWHERE;
 	return p;
 }
 
@@ -73,7 +74,7 @@ static void prepared(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		p->dir_mode = magma_get_u32(&more);
 		p->dir_uid = magma_get_u32(&more);
 	}
-	g_free(a);
+	core_ctx_free(v, a);
 	coord_answered(op);
 	core_leave(v);
 }
@@ -97,7 +98,7 @@ static void ask(Op *op, guint index)
 	magma_put_counted(args, p->symlink.data, p->symlink.len);
 	magma_put_counted(args, p->cred.data, p->cred.len);
 	q.args = MAGMA_BYTES(args->data, args->len);
-	Asked *a = g_new0(Asked, 1);
+	Asked *a = CORE_CTX(op->v, Asked, NULL);
 	a->op = op;
 	a->part = index;
 	c->waiting++;
@@ -141,15 +142,14 @@ static void put_settle_mark(GByteArray *out, const guint64 op[2], const MagmaFid
 	magma_put_u8(out, kind);
 }
 
-static void tell(Volcano *v, const guint64 op[2], const Part *p, guint8 outcome)
+static void tell(Volcano *v, const guint64 op[2], const MagmaFid *target, MarkKind kind, guint8 outcome)
 {
-	const MagmaVolcano *to = magma_map_route(v->map, &p->target.key);
 	g_autoptr(GByteArray) marks = g_byte_array_new();
 
-	put_settle_mark(marks, op, &p->target, p->kind);
+	put_settle_mark(marks, op, target, kind);
 	struct magma_req_settle q = { .outcome = outcome, .marks = MAGMA_BYTES(marks->data, marks->len) };
-	if (to)      /* one try each second for a few: a lost one is found by RESOLVE, or by FINAL */
-		call_volcano(v, to->id, MAGMA_OP_settle, &q, NULL, 5 * SECOND, NULL, NULL);
+	/* one try each second for a few: a lost one is found by RESOLVE, or by FINAL */
+	call_key(v, &target->key, MAGMA_OP_settle, &q, NULL, 5 * SECOND, NULL, NULL);
 }
 
 static void coord_end(Op *op)
@@ -183,7 +183,7 @@ void coord_abort(Op *op, int error)
 	g_assert(!c->waiting);
 	for (guint i = 0; i < c->n; i++)
 		if (c->parts[i].called && (c->parts[i].prepared || c->parts[i].error == EIO))
-			tell(v, c->op, &c->parts[i], MAGMA_SETTLE_ABORT);
+			tell(v, c->op, &c->parts[i].target, c->parts[i].kind, MAGMA_SETTLE_ABORT);
 	coord_end(op);
 	if (error == MAGMA_EBACKOFF && core_now(v) - op->started < COORD_LIMIT) {
 		v->io->random(v->iou, &r, sizeof r);
@@ -235,6 +235,17 @@ static Commit *commit_new(Volcano *v, const guint64 op[2], const MagmaKey *rk)
 	return c;
 }
 
+void commit_forget_range(Volcano *v, const MagmaRange *r)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->commits);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (magma_range_has(r, &((Commit *)value)->coord.key))
+			g_hash_table_iter_remove(&it);
+}
+
 void commit_load(Volcano *v, const StoreRow *row)
 {
 	if (row->klen != 16)
@@ -250,6 +261,38 @@ void commit_load(Volcano *v, const StoreRow *row)
 /* These are visible to readers before they are final, or hold readers up: the participant hears of the commit at once. */
 static gboolean needs_commit_word(MarkKind kind) { return kind != MARK_BORN && kind != MARK_RENAME_LOCK; }
 
+/* COMMIT shows the operation's effect to readers elsewhere, so it waits for the journal as replies do (rule 8). */
+typedef struct {
+	guint64 index;
+	guint64 op[2];
+	CommitPart part;
+} Word;
+
+static void words_add(Volcano *v, const Commit *c)
+{
+	for (guint i = 0; i < c->parts->len; i++) {
+		const CommitPart *part = &g_array_index(c->parts, CommitPart, i);
+		if (!needs_commit_word(part->kind))
+			continue;
+		Word *w = g_new(Word, 1);
+		*w = (Word){ c->index, { c->op[0], c->op[1] }, *part };
+		g_queue_push_tail(&v->words, w);
+	}
+}
+
+void coord_acked(Volcano *v, guint64 index)
+{
+	Word *w;
+
+	while ((w = g_queue_peek_head(&v->words)) && w->index <= index) {
+		g_queue_pop_head(&v->words);
+		tell(v, w->op, &w->part.target, w->part.kind, MAGMA_SETTLE_COMMIT);
+		g_free(w);
+	}
+}
+
+void coord_clear(Volcano *v) { g_queue_clear_full(&v->words, g_free); }
+
 void coord_commit(Op *op, Draft *d, const void *fields)
 {
 	Coord *c = op->coord;
@@ -259,7 +302,7 @@ void coord_commit(Op *op, Draft *d, const void *fields)
 	gboolean lock = FALSE;
 
 	for (guint i = 0; i < c->n; i++)
-		if (!c->parts[i].local) {
+		if (!c->parts[i].local && !c->parts[i].gone) {
 			CommitPart part = { c->parts[i].target, c->parts[i].kind };
 			lock |= part.kind == MARK_RENAME_LOCK;
 			g_array_append_val(remote, part);
@@ -276,18 +319,13 @@ void coord_commit(Op *op, Draft *d, const void *fields)
 	for (guint i = 0; i < c->n; i++)
 		if (c->parts[i].local && c->parts[i].kind == MARK_BORN && c->parts[i].client)
 			client_open(v, c->parts[i].client, &c->parts[i].target);
-	guint64 op_id[2] = { c->op[0], c->op[1] };
-	Part parts[PARTS_MAX];
-	guint n = c->n;
-	memcpy(parts, c->parts, sizeof parts);
 	coord_end(op);
 	draft_reply(d, fields);           /* op may be gone now */
 	if (!commit)
 		return;
 	commit->index = v->last_index;
-	for (guint i = 0; i < n; i++)
-		if (!parts[i].local && needs_commit_word(parts[i].kind))
-			tell(v, op_id, &parts[i], MAGMA_SETTLE_COMMIT);
+	words_add(v, commit);
+	coord_acked(v, store_acked(v->store));
 	if (lock)
 		coord_settle_now(v);
 }
@@ -297,6 +335,14 @@ typedef struct {
 	GArray *ops;                  /* guint64 pairs, then matched with parts */
 	GArray *parts;                /* CommitPart */
 } Settling;
+
+static void settling_clear(gpointer p)
+{
+	Settling *s = p;
+
+	g_array_unref(s->ops);
+	g_array_unref(s->parts);
+}
 
 static void commit_part_done(Volcano *v, Commit *c, const CommitPart *part)
 {
@@ -334,9 +380,7 @@ static void settled(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		else
 			commit_part_done(v, c, &g_array_index(s->parts, CommitPart, i));
 	}
-	g_array_unref(s->ops);
-	g_array_unref(s->parts);
-	g_free(s);
+	core_ctx_free(v, s);
 	core_leave(v);
 }
 
@@ -362,7 +406,7 @@ static void settle_durable(Volcano *v)
 	g_hash_table_iter_init(&it, v->commits);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Commit *c = value;
-		if (!c->durable || c->sending)
+		if (!c->durable || c->sending || core_place(v, &c->coord.key) != HERE)
 			continue;
 		c->sending = TRUE;
 		for (guint i = 0; i < c->parts->len; i++) {
@@ -376,7 +420,7 @@ static void settle_durable(Volcano *v)
 				s = NULL;
 			}
 			if (!s) {
-				s = g_new0(Settling, 1);
+				s = CORE_CTX(v, Settling, settling_clear);
 				s->v = v;
 				s->ops = g_array_new(FALSE, FALSE, sizeof(guint64));
 				s->parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
@@ -411,7 +455,7 @@ static void synced(void *user, int error)
 		if (c->index <= s->index)
 			c->durable = TRUE;
 	}
-	g_free(s);
+	core_ctx_free(v, s);
 	if (!error)
 		settle_durable(v);
 	core_leave(v);
@@ -430,7 +474,7 @@ void coord_settle_now(Volcano *v)
 		need = !((Commit *)value)->durable || !((Commit *)value)->sending;
 	if (!need)
 		return;
-	SyncedTo *s = g_new(SyncedTo, 1);
+	SyncedTo *s = CORE_CTX(v, SyncedTo, NULL);
 	*s = (SyncedTo){ v, v->last_index };
 	v->settling = TRUE;
 	store_sync(v->store, synced, s);
@@ -438,6 +482,6 @@ void coord_settle_now(Volcano *v)
 
 void coord_tick(Volcano *v)
 {
-	if (g_hash_table_size(v->commits) && !move_frozen(v, NULL))
+	if (g_hash_table_size(v->commits) && v->serving && !move_sealed(v))
 		coord_settle_now(v);
 }

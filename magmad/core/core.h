@@ -60,11 +60,14 @@ typedef struct {
 	gboolean asking;
 } Mark;
 
+/* A mark that was settled for good. The kind as u64: no padding in a hash key. */
+typedef struct { guint64 op_hi, op_lo, ino, kind; } Settled;
+
 typedef struct {
 	guint64 op[2];                /* op_hi, op_lo: the hash key */
 	MagmaFid coord;
 	GArray *parts;                /* CommitPart, not yet settled */
-	guint64 index;                /* journal index of the commit; 0: from before this start, durable */
+	guint64 index;                /* journal index of the commit; 0: from before this start */
 	gboolean durable, sending;
 } Commit;
 
@@ -85,6 +88,8 @@ typedef struct {
 	MagmaAttr attr;
 	guint32 dir_mode, dir_uid;    /* LEAVE, SWAP: of the directory, for the sticky rule */
 	gboolean local, prepared, called;
+	gboolean marked;              /* made of a mark of this volcano */
+	gboolean gone;                /* it is not there any more, and that is as good */
 	int error;
 } Part;
 #define PARTS_MAX 6
@@ -198,8 +203,11 @@ struct Volcano {
 	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
 	GQueue runq;                  /* Op * to run */
 	GQueue held;                  /* Held *, by index */
+	GQueue words;                 /* Word *, by index: COMMITs that wait for the journal */
 	GHashTable *peers;            /* set of Peer * that live */
 	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts, *calls, *forwards, *node_peers;
+	GHashTable *settled[2];       /* sets of Settled: of late, and before */
+	MagmaTime settled_since;
 	GHashTable *orphans;          /* ino -> MagmaFid */
 	GHashTable *dirty;            /* ino -> Dirty *: content files with a write intent */
 	GHashTable *busy;             /* ino -> Busy *: contents that change their place, or are written right now */
@@ -207,17 +215,24 @@ struct Volcano {
 	gboolean syncing_orphans;
 	guint tick, gc_running;
 	gboolean quick, settling, map_changing;
+	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
+	MagmaTime ticked;             /* last; a gap is a time in which this process did not run */
 	GHashTable *all_ops;          /* set of Op *: volcano_free ends them */
 	guint64 tombstones;
 	VolcanoStats stats;
 	Move *move;                   /* a slice of ours on its way out; NULL: none */
 	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
-	Op *move_in_ready;
+	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
+	guint purging;                /* purges of what lives elsewhere now: nothing may arrive there meanwhile */
 	gboolean planning;
 	gpointer members;
 };
 
 /* volcano.c */
+/* What a call or the store gives back one day: zeroed, freed with the volcano where that day does not come. clear (may be NULL) releases what it holds. */
+gpointer core_ctx_new(Volcano *v, gsize size, GDestroyNotify clear);
+void core_ctx_free(Volcano *v, gpointer ctx);
+#define CORE_CTX(v, Type, clear) ((Type *)core_ctx_new((v), sizeof(Type), (clear)))
 static inline void core_enter(Volcano *v) { v->depth++; }
 void core_leave(Volcano *v);
 void core_tick_soon(Volcano *v);                      /* something with a deadline began */
@@ -258,10 +273,12 @@ void client_prune(Volcano *v, Client *c, Txn *t);
 void client_open(Volcano *v, guint64 client, const MagmaFid *fid);
 void client_close(Volcano *v, guint64 client, guint64 ino);
 gboolean client_is_open(Volcano *v, guint64 ino);
+void client_close_all(Volcano *v, guint64 ino);        /* whoever has it open */
 void client_gone(Volcano *v, Client *c, gboolean tombstone);
 void client_tick(Volcano *v);
 void client_free(gpointer c);
 void client_load_reply(Volcano *v, const StoreRow *row);
+void client_forget_range(Volcano *v, const MagmaRange *r);
 
 /* call.c: requests of this volcano to others */
 typedef void (*CallDone)(void *user, int error, const MagmaAny *rep, GBytes *msg);
@@ -292,6 +309,7 @@ Draft *draft_new(Op *op);
 void draft_free(Draft *d);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Draft, draft_free)
 Txn *draft_txn(Draft *d);
+Volcano *draft_volcano(Draft *d);
 /* The row as this draft leaves it; to be changed in place. 0, ESTALE, EIO, WAIT. */
 int draft_flare(Draft *d, const MagmaFid *fid, FlareRow **row);
 FlareRow *draft_new_flare(Draft *d, const MagmaFid *fid);
@@ -300,8 +318,9 @@ void draft_del_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *e
 void draft_replace_entry(Draft *d, FlareRow *dir, MagmaBytes name, const EntryRow *old, const MagmaFid *child, guint32 type, MagmaTs now);
 /* Without links: gone at once, or an orphan while somebody has it open or there is more than the row. */
 void draft_destroy(Draft *d, FlareRow *row);
-/* Write intent: TAB_DIRTY, and with on FALSE also the inline copy that was kept until the content file was on disk. */
+/* Write intent: TAB_DIRTY. The inline copy that was kept until the content file was on disk goes with draft_drop_inline. */
 void draft_dirty(Draft *d, const MagmaFid *fid, gboolean on);
+void draft_drop_inline(Draft *d, const MagmaFid *fid);
 /* Commits; frees the draft. */
 guint64 draft_commit(Draft *d);
 /* Commits together with the operation's reply and ends the operation. Takes d. */
@@ -334,7 +353,12 @@ void mark_tick(Volcano *v);
 void mark_free(gpointer m);
 guint mark_hash(gconstpointer p);
 gboolean mark_equal(gconstpointer a, gconstpointer b);
+guint settled_hash(gconstpointer p);
+gboolean settled_equal(gconstpointer a, gconstpointer b);
 void mark_forget_range(Volcano *v, const MagmaRange *r);
+void commit_forget_range(Volcano *v, const MagmaRange *r);
+Mark *mark_undecided(Volcano *v, guint64 ino, MarkKind kind);   /* prepared, and its coordinator has not said */
+guint mark_count(Volcano *v, guint64 ino, MarkKind kind);
 
 /* coord.c: the coordinator's side */
 void coord_start(Op *op);                                 /* a new attempt; keeps the age */
@@ -350,6 +374,8 @@ void coord_tick(Volcano *v);
 void commit_load(Volcano *v, const StoreRow *row);
 void commit_free(gpointer c);
 void coord_settle_now(Volcano *v);
+void coord_acked(Volcano *v, guint64 index);
+void coord_clear(Volcano *v);
 
 /* gc.c: orphans, write intents */
 void gc_orphan(Volcano *v, const MagmaFid *fid);
@@ -372,7 +398,8 @@ guint64 content_blocks(guint64 bytes);
 gboolean core_no_room(Volcano *v);
 
 /* members.c */
-void members_reload(Volcano *v, void (*done)(Volcano *v, int error));     /* brings what is kept in memory (marks, commits, replies ...) up to the rows */
+/* Brings what is kept in memory (marks, commits, replies ...) up to the rows: of one range, or everything with only NULL. */
+void members_reload(Volcano *v, const MagmaRange *only, void (*done)(Volcano *v, void *user, int error), void *user);
 void members_learn(Volcano *v, const guint8 *p, gsize n);                 /* an encoded map: used if newer */
 void members_fetch_map(Volcano *v);
 /* The coordinator's only way to a new map: durable first, then told to all, then done. Takes map. */
@@ -383,11 +410,13 @@ void members_clear(Volcano *v);
 /* move_out.c, move_in.c */
 void move_follow(Volcano *v, Txn *t);
 gboolean move_frozen(Volcano *v, const MagmaKey *k);
+gboolean move_sealed(Volcano *v);                     /* frozen, and what is in memory is on its way: nothing may change any more */
 void move_content_changed(Volcano *v, const MagmaFid *fid);
 void move_tick(Volcano *v);
 void move_ignore(void *user, int error);
 gboolean move_is(Volcano *v, const MagmaMove *m);      /* is m the move that is running here? */
 void move_clear(Volcano *v);
+void purge_elsewhere(Volcano *v);                     /* at the start: what a crash left of slices that are others' now */
 void move_map_changed(Volcano *v);                    /* the map may tell this volcano to hand a slice over, or that it is done */
 void move_plan(Volcano *v);                           /* coordinator: a volcano without a slice gets one */
 

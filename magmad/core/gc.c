@@ -8,6 +8,7 @@ enum { REAP_PER_TICK = 256, CLEAN_PER_TICK = 8, LOOK_PER_TICK = 256, RECOVER_AT_
 typedef struct {
 	MagmaFid fid;
 	StoreContentStat stat;
+	guint64 writes;
 	int error;
 	gboolean dropped;
 } Job;
@@ -67,10 +68,17 @@ static void reap_xattrs(void *user, int error, const StoreRow *rows, guint n, gb
 	Volcano *v = op->v;
 
 	core_enter(v);
-	if (error)
+	if (error) {
 		job_end(op);
-	else
+	} else if (eof || !n) {
 		commit_reaped(op, rows, n);
+	} else {                      /* more than one scan brings: piece by piece */
+		Txn *t = txn_new();
+		for (guint i = 0; i < n; i++)
+			txn_del(t, TAB_XATTR, rows[i].key, rows[i].klen, &rows[i].rk);
+		core_commit(v, t);
+		op_run(op);
+	}
 	core_leave(v);
 }
 
@@ -137,7 +145,7 @@ static void orphans_durable(void *user, int error)
 	g_hash_table_iter_init(&it, v->orphans);
 	while (!error && n < REAP_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
 		MagmaFid *fid = value;
-		if (!client_is_open(v, fid->ino) && !g_hash_table_contains(v->busy, &fid->ino) && ++n)
+		if (core_place(v, &fid->key) == HERE && !client_is_open(v, fid->ino) && !g_hash_table_contains(v->busy, &fid->ino) && ++n)
 			g_array_append_val(fids, *fid);
 	}
 	for (guint i = 0; i < fids->len; i++)
@@ -152,6 +160,7 @@ static void clean_commit(Op *op, const MagmaFid *fid)
 	Draft *d = draft_new(op);
 
 	draft_dirty(d, fid, FALSE);
+	draft_drop_inline(d, fid);
 	draft_commit(d);
 }
 
@@ -159,10 +168,14 @@ static void step_clean(Op *op)
 {
 	Job *j = op->data;
 	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &j->fid.ino);
+	FlareRow row;
+	int error = state_flare(op, &j->fid, &row);
 
+	if (error == WAIT)
+		return;
 	if (dirty) {
 		dirty->syncing = FALSE;
-		if (!j->error && !g_hash_table_contains(op->v->busy, &j->fid.ino) && core_now(op->v) - dirty->last >= CLEAN_AFTER && !dirty->truncate_by)
+		if (!j->error && !error && row.content == CONTENT_FILE && dirty->writes == j->writes && !g_hash_table_contains(op->v->busy, &j->fid.ino) && !dirty->truncate_by)
 			clean_commit(op, &j->fid);
 	}
 	job_end(op);
@@ -189,10 +202,11 @@ static void clean_some(Volcano *v)
 	g_hash_table_iter_init(&it, v->dirty);
 	while (looked++ < LOOK_PER_TICK && n < CLEAN_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
 		Dirty *d = value;
-		if (d->syncing || core_now(v) - d->last < CLEAN_AFTER || g_hash_table_contains(v->busy, &d->fid.ino))
+		if (d->syncing || core_place(v, &d->fid.key) != HERE || core_now(v) - d->last < CLEAN_AFTER || g_hash_table_contains(v->busy, &d->fid.ino))
 			continue;
 		d->syncing = TRUE;
-		ops[n++] = job_new(v, &d->fid, step_clean);
+		ops[n] = job_new(v, &d->fid, step_clean);
+		((Job *)ops[n++]->data)->writes = d->writes;
 	}
 	for (guint i = 0; i < n; i++)
 		store_content_sync(v->store, &((Job *)ops[i]->data)->fid, cleaned, ops[i]);
@@ -233,6 +247,8 @@ typedef struct {
 	guint next, running;
 	void (*done)(Volcano *v);
 } Recovery;
+
+static void recovery_clear(gpointer p) { g_array_unref(((Recovery *)p)->fids); }
 
 static void recover_more(Recovery *r);
 
@@ -298,6 +314,18 @@ static void step_recover(Op *op)
 		return;
 	}
 	guint64 size = dirty->truncate_to != G_MAXUINT64 ? dirty->truncate_to : row->attr.size;
+	/* Still inline: the crash came in the middle of a conversion; the file is nobody's. */
+	if (row->content == CONTENT_INLINE) {
+		if (j->stage++ == 0) {
+			store_content_drop(v->store, fid, recover_io, op);
+			return;
+		}
+		MagmaFid f = *fid;
+		draft_dirty(d, &f, FALSE);
+		draft_commit(g_steal_pointer(&d));
+		recover_end(op, j->r);
+		return;
+	}
 	switch (j->stage) {
 	case 0:
 		store_content_stat(v->store, fid, recover_stat, op);
@@ -305,13 +333,15 @@ static void step_recover(Op *op)
 	case 1:
 		if (data == STORE_FOUND && dirty->truncate_to == G_MAXUINT64 && j->job.stat.size < n) {
 			g_autoptr(GBytes) bytes = g_bytes_new(val + j->job.stat.size, n - j->job.stat.size);
-			store_content_write(v->store, fid, j->job.stat.size, bytes, recover_io, op);
+			guint64 at = j->job.stat.size;
+			j->job.stat.size = n;
+			store_content_write(v->store, fid, at, bytes, recover_io, op);
 			return;
 		}
 		j->stage++;
 		/* fall through */
 	case 2:
-		if (j->job.stat.size != size) {
+		if (j->job.stat.size > size) {
 			store_content_truncate(v->store, fid, size, recover_io, op);
 			return;
 		}
@@ -344,15 +374,14 @@ static void recover_more(Recovery *r)
 	if (!r->running) {
 		void (*done)(Volcano *) = r->done;
 		Volcano *v = r->v;
-		g_array_unref(r->fids);
-		g_free(r);
+		core_ctx_free(v, r);
 		done(v);
 	}
 }
 
 void gc_recover(Volcano *v, void (*done)(Volcano *v))
 {
-	Recovery *r = g_new0(Recovery, 1);
+	Recovery *r = CORE_CTX(v, Recovery, recovery_clear);
 	GHashTableIter it;
 	gpointer value;
 

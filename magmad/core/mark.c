@@ -3,6 +3,7 @@
 #include "magmad/core/core.h"
 
 enum { ASK_MAX_PER_TICK = 64 };
+#define SETTLED_KEPT (20 * SECOND)     /* a message lives as long as its session tries: seconds */
 
 guint mark_hash(gconstpointer p)
 {
@@ -25,6 +26,43 @@ Mark *mark_find(Volcano *v, guint64 hi, guint64 lo, guint64 ino, MarkKind kind)
 	Mark probe = { .row = { .op_hi = hi, .op_lo = lo, .target = { .ino = ino }, .kind = kind } };
 
 	return g_hash_table_lookup(v->marks, &probe);
+}
+
+/* --- what is settled for good: a late copy of its PREPARE must not begin it again. In memory, because a restart ends the sessions that could still bring one. --- */
+
+guint settled_hash(gconstpointer p)
+{
+	const Settled *s = p;
+
+	return g_int64_hash(&s->op_lo) ^ g_int64_hash(&s->ino) ^ (guint)s->kind;
+}
+
+gboolean settled_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, sizeof(Settled)) == 0; }
+
+static void settled_remember(Volcano *v, guint64 hi, guint64 lo, guint64 ino, guint8 kind)
+{
+	Settled s = { hi, lo, ino, kind };
+
+	g_hash_table_add(v->settled[0], g_memdup2(&s, sizeof s));
+}
+
+static gboolean settled_already(Volcano *v, const struct magma_req_prepare *q)
+{
+	Settled s = { q->op_hi, q->op_lo, q->target.ino, q->kind };
+
+	return g_hash_table_contains(v->settled[0], &s) || g_hash_table_contains(v->settled[1], &s);
+}
+
+static void settled_tick(Volcano *v)
+{
+	GHashTable *old = v->settled[1];
+
+	if (core_now(v) - v->settled_since < SETTLED_KEPT)
+		return;
+	g_hash_table_remove_all(old);
+	v->settled[1] = v->settled[0];
+	v->settled[0] = old;
+	v->settled_since = core_now(v);
 }
 
 static gboolean on_name(MarkKind kind) { return kind == MARK_LEAVE || kind == MARK_SWAP; }
@@ -75,6 +113,28 @@ void mark_load(Volcano *v, const StoreRow *row)
 		Mark *mark = mark_remember(v, &m);
 		mark->since = core_now(v) - RESOLVE_AFTER;      /* from before this start: ask at once */
 	}
+}
+
+Mark *mark_undecided(Volcano *v, guint64 ino, MarkKind kind)
+{
+	GPtrArray *list = g_hash_table_size(v->marks_by_ino) ? marks_of(v, ino) : NULL;
+
+	for (guint i = 0; list && i < list->len; i++) {
+		Mark *m = list->pdata[i];
+		if (m->row.kind == kind && !m->row.committed)
+			return m;
+	}
+	return NULL;
+}
+
+guint mark_count(Volcano *v, guint64 ino, MarkKind kind)
+{
+	GPtrArray *list = g_hash_table_size(v->marks_by_ino) ? marks_of(v, ino) : NULL;
+	guint n = 0;
+
+	for (guint i = 0; list && i < list->len; i++)
+		n += ((Mark *)list->pdata[i])->row.kind == kind;
+	return n;
 }
 
 void mark_forget_range(Volcano *v, const MagmaRange *r)
@@ -191,6 +251,8 @@ static int check_flare(Op *op, Part *p)
 	case MARK_REF_DROP:
 		if (is_dir(row.attr.mode))
 			return EISDIR;
+		if (row.attr.nlink == 0)
+			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
 		break;
 	case MARK_SEAL:
 		if (!is_dir(row.attr.mode))
@@ -199,6 +261,9 @@ static int check_flare(Op *op, Part *p)
 			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
 		if (row.attr.size)
 			return ENOTEMPTY;
+		break;
+	case MARK_REPARENT:
+		p->entry.child = row.parent;      /* kept in the mark, for undoing */
 		break;
 	default:
 		break;
@@ -284,12 +349,23 @@ static int apply_entry(Draft *d, Part *p, Phase phase)
 	return 0;
 }
 
-/* A commit that the coordinator lost (its disk did): the entry comes back as it was. */
-static int undo_entry(Draft *d, Part *p)
+/* A commit that the coordinator lost (its disk did): the entry comes back as it was; beside it, where its name has been given again. */
+static int undo_entry(Op *op, Draft *d, Part *p)
 {
 	FlareRow *dir;
+	EntryRow now;
+	char other[64];
 	int error = draft_flare(d, &p->target, &dir);
 
+	if (!error) {
+		error = state_entry(op, p->target.ino, p->name, &now);
+		if (!error && p->kind == MARK_LEAVE) {
+			g_snprintf(other, sizeof other, "restored-%016" G_GINT64_MODIFIER "x", p->entry.child.ino);
+			p->name = MAGMA_BYTES_STR(other);
+		}
+		if (error == ENOENT)
+			error = p->kind == MARK_LEAVE ? 0 : ENOENT;
+	}
 	if (error)
 		return error;
 	if (p->kind == MARK_LEAVE)
@@ -303,6 +379,7 @@ static int undo_entry(Draft *d, Part *p)
 
 static int apply_flare(Draft *d, Part *p, Phase phase)
 {
+	Volcano *v = draft_volcano(d);
 	FlareRow *row;
 	int error = draft_flare(d, &p->target, &row);
 
@@ -312,8 +389,8 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 	case MARK_REF_ADD:
 		if (phase == PHASE_PREPARE)
 			row->attr.nlink++;
-		else if (phase == PHASE_ABORT && row->attr.nlink)
-			row->attr.nlink--;
+		else if (phase == PHASE_ABORT && row->attr.nlink && !--row->attr.nlink && !mark_count(v, p->target.ino, MARK_REF_DROP))
+			draft_destroy(d, row);      /* its other names went meanwhile */
 		break;
 	case MARK_REF_DROP:
 		if (phase == PHASE_PREPARE && row->attr.nlink)
@@ -325,6 +402,8 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 		row->sealed = phase != PHASE_ABORT;
 		if (phase == PHASE_COMMIT)
 			row->attr.nlink = 0;
+		else if (phase == PHASE_ABORT)
+			row->attr.nlink = 2;         /* it is empty */
 		break;
 	case MARK_REPARENT:
 		if (phase == PHASE_COMMIT)
@@ -336,7 +415,11 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 	if (phase == (p->kind == MARK_REPARENT ? PHASE_COMMIT : PHASE_PREPARE))
 		row->attr.ctime = p->now;
 	p->attr = row->attr;
-	if (phase == PHASE_FINAL && ((p->kind == MARK_REF_DROP && row->attr.nlink == 0) || p->kind == MARK_SEAL))
+	/* Another removal that is not final may yet give its link back: the last one destroys. (own: this mark itself, where there is one) */
+	guint own = p->marked ? 1 : 0;
+	if (phase == PHASE_FINAL && p->kind == MARK_REF_DROP && row->attr.nlink == 0 && mark_count(v, p->target.ino, MARK_REF_DROP) == own)
+		draft_destroy(d, row);
+	if (phase == PHASE_FINAL && p->kind == MARK_SEAL)
 		draft_destroy(d, row);
 	return 0;
 }
@@ -346,8 +429,10 @@ static int born_abort(Draft *d, Part *p)
 	FlareRow *row;
 	int error = draft_flare(d, &p->target, &row);
 
-	if (!error)
+	if (!error) {
+		client_close_all(draft_volcano(d), p->target.ino);      /* opened by the CREATE that is undone */
 		draft_destroy(d, row);
+	}
 	return error;
 }
 
@@ -459,6 +544,8 @@ static int prepare(Op *op)
 		return EPROTO;
 	if ((m = mark_find(v, q->op_hi, q->op_lo, p.target.ino, p.kind)))
 		return prepare_again(op, &p, m);
+	if (settled_already(v, q))
+		return ECANCELED;
 	if ((error = part_check(op, &p, q->age)))
 		return error;
 	g_autoptr(Draft) d = draft_new(op);
@@ -488,7 +575,7 @@ void handle_prepare(Op *op)
 static Part part_of_mark(Op *op, const Mark *m)
 {
 	return (Part){ .kind = m->row.kind, .target = m->row.target, .other = m->row.other, .entry = m->row.entry, .mode = m->row.type,
-		.name = m->row.name, .now = op->now };
+		.name = m->row.name, .now = op->now, .marked = TRUE };
 }
 
 /* One mark, one outcome. 0, or WAIT. A row that is gone is no reason to keep the mark. */
@@ -501,7 +588,12 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	if (outcome == MAGMA_SETTLE_COMMIT && m->row.committed)
 		return 0;
 	if (outcome == MAGMA_SETTLE_ABORT) {
-		error = m->row.committed && on_name(p.kind) ? undo_entry(d, &p) : part_apply(d, &p, PHASE_ABORT);
+		if (m->row.committed && p.kind == MARK_REPARENT) {
+			p.other = m->row.entry.child;
+			error = part_apply(d, &p, PHASE_COMMIT);
+		} else {
+			error = m->row.committed && on_name(p.kind) ? undo_entry(op, d, &p) : part_apply(d, &p, PHASE_ABORT);
+		}
 	} else {
 		if (!m->row.committed)
 			error = part_apply(d, &p, PHASE_COMMIT);
@@ -527,14 +619,29 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	return 0;
 }
 
-/* list of marks; each is settled in a transaction of its own, so a run that waits for a row goes on where it was */
+static void settle_synced(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+	struct magma_rep_settle rep = { .marks = op->req.req_settle.marks };
+
+	core_enter(v);
+	if (error)
+		op_error(op, error);
+	else
+		op_reply(op, &rep, NULL);
+	core_leave(v);
+}
+
+/* list of marks; each is settled in a transaction of its own, so a run that waits for a row goes on where it was. FINAL is acknowledged when it is on disk: the coordinator forgets the operation
+ * then, and a mark that a power cut brought back would find nobody who knows it. */
 void handle_settle(Op *op)
 {
 	const struct magma_req_settle *q = &op->req.req_settle;
 	MagmaReader r = magma_reader(q->marks.data, q->marks.len);
 	struct magma_rep_settle rep = { .marks = q->marks };
 
-	if (move_frozen(op->v, NULL)) {
+	if (!op->v->serving || move_sealed(op->v)) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
@@ -545,6 +652,8 @@ void handle_settle(Op *op)
 		Mark *m = r.error ? NULL : mark_find(op->v, hi, lo, target.ino, kind);
 		if (m && settle_one(op, m, q->outcome) == WAIT)
 			return;
+		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT)
+			settled_remember(op->v, hi, lo, target.ino, kind);
 		if (!m && core_place(op->v, &target.key) != HERE) {
 			op_error(op, MAGMA_ETRYAGAIN);       /* it may have moved, with its mark */
 			return;
@@ -552,6 +661,8 @@ void handle_settle(Op *op)
 	}
 	if (r.error)
 		op_error(op, EPROTO);
+	else if (q->outcome == MAGMA_SETTLE_FINAL)
+		store_sync(op->v->store, settle_synced, op);
 	else
 		op_reply(op, &rep, NULL);
 }
@@ -570,8 +681,12 @@ static void step_resolved(Op *op)
 	Asking *a = op->data;
 	Mark *m = mark_find(op->v, a->hi, a->lo, a->ino, a->kind);
 
-	if (m && !move_frozen(op->v, NULL) && settle_one(op, m, op->hdr.flags) == WAIT)
-		return;
+	if (m && !move_sealed(op->v)) {
+		if (settle_one(op, m, op->hdr.flags) == WAIT)
+			return;
+		if (op->hdr.flags != MAGMA_SETTLE_COMMIT)
+			settled_remember(op->v, a->hi, a->lo, a->ino, a->kind);
+	}
 	op_drop(op);
 }
 
@@ -586,22 +701,24 @@ static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		m->asking = FALSE;
 		m->since = core_now(v);
 	}
-	if (m && !error && rep->rep_resolve.outcome != MAGMA_SETTLE_PENDING) {
+	/* The rename lock is let go by its coordinator alone, when all else is settled (rule 11), or because nobody knows the operation. */
+	gboolean keep = !error && (rep->rep_resolve.outcome == MAGMA_SETTLE_PENDING || (a->kind == MARK_RENAME_LOCK && rep->rep_resolve.outcome != MAGMA_SETTLE_ABORT));
+	if (m && !error && !keep) {
 		MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_settle, .flags = rep->rep_resolve.outcome };
 		Op *op = op_new(v, &h, NULL, NULL, NULL);
-		op->data = a;
+		op->data = g_memdup2(a, sizeof *a);
 		op->data_free = g_free;
 		op->step = step_resolved;
 		op_run(op);
-	} else {
-		g_free(a);
 	}
+	core_ctx_free(v, a);
 	core_leave(v);
 }
 
 void mark_tick(Volcano *v)
 {
-	if (move_frozen(v, NULL))
+	settled_tick(v);
+	if (move_sealed(v) || !v->serving)
 		return;
 	MagmaTime now = core_now(v);
 	GHashTableIter it;
@@ -611,10 +728,11 @@ void mark_tick(Volcano *v)
 	g_hash_table_iter_init(&it, v->marks);
 	while (asked < ASK_MAX_PER_TICK && g_hash_table_iter_next(&it, &key, NULL)) {
 		Mark *m = key;
-		if (m->asking || now - m->since < RESOLVE_AFTER)
+		/* one that is arriving with a slice is the other volcano's business until the map says otherwise */
+		if (m->asking || now - m->since < RESOLVE_AFTER || core_place(v, &m->row.target.key) != HERE)
 			continue;
 		struct magma_req_resolve q = { .coord = m->row.coord, .op_hi = m->row.op_hi, .op_lo = m->row.op_lo };
-		Asking *a = g_new0(Asking, 1);
+		Asking *a = CORE_CTX(v, Asking, NULL);
 		*a = (Asking){ v, m->row.op_hi, m->row.op_lo, m->row.target.ino, m->row.kind };
 		m->asking = TRUE;
 		asked++;

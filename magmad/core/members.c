@@ -92,7 +92,10 @@ typedef struct {
 	guint table;
 	guint8 from[STORE_KEY_MAX];
 	gsize fromlen;
-	void (*done)(Volcano *v, int error);
+	gboolean ranged;
+	MagmaRange only;
+	void (*done)(Volcano *v, void *user, int error);
+	void *user;
 } Loading;
 
 static void load_more(Loading *l);
@@ -104,10 +107,11 @@ static void load_rows(void *user, int error, const StoreRow *rows, guint n, gboo
 
 	core_enter(v);
 	for (guint i = 0; i < n; i++)
-		load_row(v, &rows[i]);
+		if (!l->ranged || (rows[i].table != TAB_META && rows[i].table != TAB_CLIENT && magma_range_has(&l->only, &rows[i].rk)))
+			load_row(v, &rows[i]);
 	if (error) {
-		l->done(v, error);
-		g_free(l);
+		l->done(v, l->user, error);
+		core_ctx_free(v, l);
 	} else {
 		if (eof || !n) {
 			l->table++;
@@ -124,21 +128,23 @@ static void load_rows(void *user, int error, const StoreRow *rows, guint n, gboo
 static void load_more(Loading *l)
 {
 	if (l->table == G_N_ELEMENTS(loaded)) {
-		void (*done)(Volcano *, int) = l->done;
+		void (*done)(Volcano *, void *, int) = l->done;
 		Volcano *v = l->v;
-		g_free(l);
-		done(v, 0);
+		void *user = l->user;
+		core_ctx_free(v, l);
+		done(v, user, 0);
 		return;
 	}
 	store_scan(l->v->store, loaded[l->table], l->from, l->fromlen, NULL, 0, LOAD_SCAN_ROWS, load_rows, l);
 }
 
-void members_reload(Volcano *v, void (*done)(Volcano *v, int error))
+void members_reload(Volcano *v, const MagmaRange *only, void (*done)(Volcano *v, void *user, int error), void *user)
 {
-	Loading *l = g_new0(Loading, 1);
+	Loading *l = CORE_CTX(v, Loading, NULL);
 
-	l->v = v;
-	l->done = done;
+	*l = (Loading){ .v = v, .ranged = only != NULL, .done = done, .user = user };
+	if (only)
+		l->only = *only;
 	load_more(l);
 }
 
@@ -226,30 +232,30 @@ typedef struct {
 	void *user;
 } Changing;
 
+static void changing_clear(gpointer p) { g_clear_pointer(&((Changing *)p)->map, magma_map_unref); }
+
 static void changed(void *user, int error)
 {
 	Changing *c = user;
 	Volcano *v = c->v;
 
 	core_enter(v);
-	if (error) {
-		magma_map_unref(c->map);
-	} else {
-		core_set_map(v, c->map);
+	if (!error) {
+		core_set_map(v, g_steal_pointer(&c->map));
 		push_map(v);
 		move_map_changed(v);
 		if (c->done)
 			c->done(v, c->user);
 	}
 	v->map_changing = FALSE;
-	g_free(c);
+	core_ctx_free(v, c);
 	core_leave(v);
 }
 
 /* The coordinator's only way to a new map: durable first. Takes map. */
 void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user)
 {
-	Changing *c = g_new0(Changing, 1);
+	Changing *c = CORE_CTX(v, Changing, changing_clear);
 	Txn *t = txn_new();
 	const char *broken;
 
@@ -392,10 +398,11 @@ static void recovered(Volcano *v)
 
 static void begin(Volcano *v)
 {
+	purge_elsewhere(v);
 	gc_recover(v, recovered);
 }
 
-static void loaded_all(Volcano *v, int error)
+static void loaded_all(Volcano *v, void *user, int error)
 {
 	Members *m = members_of(v);
 
@@ -428,7 +435,7 @@ static void loaded_all(Volcano *v, int error)
 void members_start(Volcano *v)
 {
 	v->members = g_new0(Members, 1);
-	members_reload(v, loaded_all);
+	members_reload(v, NULL, loaded_all, NULL);
 }
 
 void members_tick(Volcano *v)
@@ -549,9 +556,10 @@ static gboolean name_ok(const char *name)
 static void join_committed(Volcano *v, void *user)
 {
 	Op *op = user;
+	guint id = GPOINTER_TO_UINT(op->data);
 
-	join_answer(op, GPOINTER_TO_UINT(op->data), "");
-	core_say(v, "volcano %u joined, epoch %" G_GUINT64_FORMAT, GPOINTER_TO_UINT(op->data), v->map->epoch);
+	join_answer(op, id, "");          /* op may be gone now */
+	core_say(v, "volcano %u joined, epoch %" G_GUINT64_FORMAT, id, v->map->epoch);
 	move_plan(v);
 }
 
@@ -614,6 +622,12 @@ void handle_join(Op *op)
 	MagmaMap *map = magma_map_copy(v->map);
 	n.id = map->next_id++;
 	magma_map_add(map, &n);
+	const char *broken = magma_map_seal(map);
+	if (broken) {
+		magma_map_unref(map);
+		join_answer(op, 0, broken);
+		return;
+	}
 	op->data = GUINT_TO_POINTER(n.id);
 	members_change_map(v, map, join_committed, op);
 }
@@ -666,12 +680,12 @@ static void halted(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	if (--h->waiting)
 		return;
 	h->done(h->user);
-	g_free(h);
+	core_ctx_free(h->v, h);
 }
 
 void volcano_halt_network(Volcano *v, void (*done)(void *user), void *user)
 {
-	Halting *h = g_new0(Halting, 1);
+	Halting *h = CORE_CTX(v, Halting, NULL);
 	struct magma_req_halt q = { 0 };
 
 	core_enter(v);
@@ -698,12 +712,12 @@ static void status_answered(void *user, int error, const MagmaAny *rep, GBytes *
 	AskStatus *a = user;
 
 	a->done(a->user, !error, error ? NULL : &rep->rep_status);
-	g_free(a);
+	core_ctx_free(a->v, a);
 }
 
 void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolean alive, const struct magma_rep_status *st), void *user)
 {
-	AskStatus *a = g_new(AskStatus, 1);
+	AskStatus *a = CORE_CTX(v, AskStatus, NULL);
 	struct magma_req_status q = { 0 };
 
 	core_enter(v);

@@ -12,6 +12,10 @@
 
 /* Removes every row and content of the range, piece by piece; done is called from the loop. The range must not be served by this volcano. */
 void purge_range(Volcano *v, const MagmaRange *r, void (*done)(void *user), void *user);
+/* What is kept in memory of it. */
+void forget_range(Volcano *v, const MagmaRange *r);
+/* Both, in the background. */
+void purge_given_away(Volcano *v, const MagmaRange *r);
 void move_out_start(Volcano *v);
 void move_out_done(Volcano *v);
 

@@ -1,6 +1,8 @@
 /* The target of a move, and the coordinator that plans and commits it. */
 #include "magmad/core/move.h"
 
+void move_ignore(void *user, int error) { (void)user; (void)error; }
+
 /* --- target --- */
 
 static gboolean is_ours(Volcano *v, guint64 move)
@@ -33,7 +35,50 @@ static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
 	return TRUE;
 }
 
-void move_ignore(void *user, int error) { (void)user; (void)error; }
+/* What a piece of the stream is to us. Messages may come twice and late: one of an earlier try must change nothing any more. */
+typedef enum { PIECE_FIRST, PIECE_NEXT, PIECE_AGAIN, PIECE_NOT_NOW, PIECE_WRONG } Piece;
+
+static Piece piece_of(Volcano *v, guint64 move, guint64 sequence)
+{
+	gboolean known = v->move_in_id == move;
+
+	if (!is_ours(v, move) || v->move_in_wiping || v->purging)
+		return PIECE_NOT_NOW;
+	if ((guint32)sequence == 1 && (!known || MOVE_TRY_OF(sequence) > MOVE_TRY_OF(v->move_in_sequence)))
+		return v->move_in_busy ? PIECE_NOT_NOW : PIECE_FIRST;
+	if (known && sequence == v->move_in_sequence)
+		return v->move_in_busy ? PIECE_NOT_NOW : PIECE_AGAIN;
+	if (known && sequence == v->move_in_sequence + 1 && !v->move_in_busy)
+		return PIECE_NEXT;
+	return PIECE_WRONG;
+}
+
+/* TRUE: it was dealt with. */
+static gboolean piece_refused(Op *op, Piece piece)
+{
+	if (piece != PIECE_NOT_NOW && piece != PIECE_WRONG)
+		return FALSE;
+	op_error(op, piece == PIECE_WRONG ? EPROTO : MAGMA_ETRYAGAIN);
+	return TRUE;
+}
+
+static void piece_begin(Volcano *v, guint64 sequence)
+{
+	v->move_in_sequence = sequence;
+	v->move_in_busy = TRUE;
+}
+
+static void piece_end(Op *op, int error)
+{
+	Volcano *v = op->v;
+
+	v->move_in_busy = FALSE;
+	if (error)
+		v->move_in_id = 0;            /* only a new try goes on */
+	op_finish(op, error);
+}
+
+/* --- rows --- */
 
 static void apply_rows(Op *op)
 {
@@ -56,37 +101,46 @@ static void apply_rows(Op *op)
 static void wiped(void *user)
 {
 	Op *op = user;
-
 	Volcano *v = op->v;
 
 	core_enter(v);
 	v->move_in_wiping = 0;
-	apply_rows(op);
+	if (is_ours(v, op->req.req_move_rows.move))
+		apply_rows(op);
+	else
+		op_error(op, MAGMA_ETRYAGAIN);
 	core_leave(v);
 }
 
-/* The first piece of a try: whatever an earlier one left goes first. A repeated piece is answered again, one of an earlier try is nobody's. */
+/* Whatever an earlier try left, in rows and in memory, goes before the first piece. */
+static void wipe(Op *op)
+{
+	Volcano *v = op->v;
+	MagmaRange range = v->map->move.range;
+
+	v->move_in_wiping = op->req.req_move_rows.sequence;
+	v->move_in_id = 0;
+	forget_range(v, &range);
+	purge_range(v, &range, wiped, op);
+}
+
 void handle_move_rows(Op *op)
 {
 	const struct magma_req_move_rows *q = &op->req.req_move_rows;
-	Volcano *v = op->v;
 	struct magma_rep_move_rows rep = { .sequence = q->sequence };
-	gboolean first = (guint32)q->sequence == 1;
-	gboolean later = v->move_in_id != q->move || MOVE_TRY_OF(q->sequence) > MOVE_TRY_OF(v->move_in_sequence);
+	Piece piece = piece_of(op->v, q->move, q->sequence);
 
-	if (!is_ours(v, q->move) || v->move_in_wiping) {
-		op_error(op, MAGMA_ETRYAGAIN);
-	} else if (first && later) {
-		v->move_in_wiping = q->sequence;
-		purge_range(v, &v->map->move.range, wiped, op);
-	} else if (v->move_in_id == q->move && q->sequence == v->move_in_sequence) {
+	if (piece_refused(op, piece))
+		return;
+	if (piece == PIECE_FIRST)
+		wipe(op);
+	else if (piece == PIECE_AGAIN)
 		op_reply(op, &rep, NULL);
-	} else if (v->move_in_id != q->move || q->sequence != v->move_in_sequence + 1) {
-		op_error(op, EPROTO);
-	} else {
+	else
 		apply_rows(op);
-	}
 }
+
+/* --- contents --- */
 
 static void data_done(void *user, int error)
 {
@@ -94,7 +148,7 @@ static void data_done(void *user, int error)
 	Volcano *v = op->v;
 
 	core_enter(v);
-	op_finish(op, error);
+	piece_end(op, error);
 	core_leave(v);
 }
 
@@ -112,10 +166,16 @@ void handle_move_data(Op *op)
 {
 	const struct magma_req_move_data *q = &op->req.req_move_data;
 	Volcano *v = op->v;
+	Piece piece = piece_of(v, q->move, q->sequence);
 
-	if (!is_ours(v, q->move) || !magma_range_has(&v->map->move.range, &q->fid.key)) {
-		op_error(op, MAGMA_ETRYAGAIN);
-	} else if (q->size == G_MAXUINT64) {
+	if (piece_refused(op, piece))
+		return;
+	if (piece != PIECE_NEXT || !magma_range_has(&v->map->move.range, &q->fid.key)) {
+		op_finish(op, piece == PIECE_AGAIN ? 0 : EPROTO);
+		return;
+	}
+	piece_begin(v, q->sequence);
+	if (q->size == G_MAXUINT64) {
 		store_content_drop(v->store, &q->fid, data_done, op);
 	} else if (!q->data.len) {
 		store_content_truncate(v->store, &q->fid, q->size, data_sized, op);
@@ -125,20 +185,21 @@ void handle_move_data(Op *op)
 	}
 }
 
-static void ready_loaded(Volcano *v, int error)
+/* --- ready --- */
+
+static void ready_loaded(Volcano *v, void *user, int error)
 {
-	Op *op = v->move_in_ready;
+	Op *op = user;
 	const MagmaBytes opens = op->req.req_move_ready.opens;
 	MagmaReader r = magma_reader(opens.data, opens.len);
 
-	v->move_in_ready = NULL;
 	while (r.left && !r.error) {
 		guint64 client = magma_get_u64(&r);
 		MagmaFid fid = magma_get_fid(&r);
 		if (!r.error)
 			client_open(v, client, &fid);
 	}
-	op_finish(op, error);
+	piece_end(op, error);
 }
 
 static void ready_synced(void *user, int error)
@@ -147,24 +208,26 @@ static void ready_synced(void *user, int error)
 	Volcano *v = op->v;
 
 	core_enter(v);
-	if (error) {
-		v->move_in_ready = NULL;
-		op_error(op, error);
-	} else {
-		members_reload(v, ready_loaded);
-	}
+	if (error)
+		piece_end(op, error);
+	else
+		members_reload(v, &v->map->move.range, ready_loaded, op);
 	core_leave(v);
 }
 
 void handle_move_ready(Op *op)
 {
+	const struct magma_req_move_ready *q = &op->req.req_move_ready;
 	Volcano *v = op->v;
+	Piece piece = piece_of(v, q->move, q->sequence);
 
-	if (!is_ours(v, op->req.req_move_ready.move) || v->move_in_ready) {
-		op_error(op, MAGMA_ETRYAGAIN);
+	if (piece_refused(op, piece))
+		return;
+	if (piece != PIECE_NEXT) {
+		op_finish(op, piece == PIECE_AGAIN ? 0 : EPROTO);
 		return;
 	}
-	v->move_in_ready = op;
+	piece_begin(v, q->sequence);
 	store_sync(v->store, ready_synced, op);
 }
 
@@ -245,7 +308,7 @@ static void plan_now(Planning *p)
 		magma_key_next(&middle, &map->move.range.lo);
 		members_change_map(v, map, NULL, NULL);
 	}
-	g_free(p);
+	core_ctx_free(v, p);
 }
 
 typedef struct {
@@ -267,7 +330,7 @@ static void plan_status(void *user, gboolean alive, const struct magma_rep_statu
 			p->share = share;
 		}
 	}
-	g_free(a);
+	core_ctx_free(p->v, a);
 	if (!--p->waiting)
 		plan_now(p);
 }
@@ -285,13 +348,13 @@ void move_plan(Volcano *v)
 	}
 	if (!wanted)
 		return;
-	Planning *p = g_new0(Planning, 1);
+	Planning *p = CORE_CTX(v, Planning, NULL);
 	p->v = v;
 	v->planning = TRUE;
 	p->waiting = v->map->ring->len;
 	for (guint i = 0; i < v->map->ring->len; i++) {
 		const MagmaVolcano *o = v->map->volcanos->pdata[g_array_index(v->map->ring, guint, i)];
-		PlanAsk *a = g_new(PlanAsk, 1);
+		PlanAsk *a = CORE_CTX(v, PlanAsk, NULL);
 		*a = (PlanAsk){ p, o->id };
 		volcano_ask_status(v, o->id, plan_status, a);
 	}

@@ -18,6 +18,11 @@ typedef struct {
 	MagmaFid fid;
 } Page;
 
+typedef struct {
+	Volcano *v;
+	guint64 generation;
+} Ticket;
+
 struct Move {
 	Volcano *v;
 	MagmaMove what;
@@ -28,6 +33,7 @@ struct Move {
 	MagmaKey at_key;
 	guint64 at_ino;
 	gboolean rows_done;
+	Ticket *ticket;               /* of the call under way */
 	GQueue pages;                 /* Page *: rows of directories and extended attributes still to be read */
 	guint8 page_from[STORE_KEY_MAX];
 	gsize page_fromlen;
@@ -42,11 +48,6 @@ struct Move {
 	guint64 generation;           /* of this try: late answers of an earlier one are nobody's */
 };
 
-typedef struct {
-	Volcano *v;
-	guint64 generation;
-} Ticket;
-
 static void advance(Move *m);
 static void start_over(Move *m, const char *why);
 
@@ -54,7 +55,7 @@ static Move *out_of(Volcano *v) { return v->move; }
 
 static Ticket *ticket(Move *m)
 {
-	Ticket *t = g_new(Ticket, 1);
+	Ticket *t = CORE_CTX(m->v, Ticket, NULL);
 
 	*t = (Ticket){ m->v, m->generation };
 	return t;
@@ -65,7 +66,7 @@ static Move *redeem(Ticket *t)
 {
 	Move *m = t->v->move && t->v->move->generation == t->generation ? t->v->move : NULL;
 
-	g_free(t);
+	core_ctx_free(t->v, t);
 	return m;
 }
 
@@ -108,6 +109,7 @@ void move_follow(Volcano *v, Txn *t)
 gboolean move_is(Volcano *v, const MagmaMove *w) { return v->move && v->move->what.id == w->id; }
 
 gboolean move_frozen(Volcano *v, const MagmaKey *k) { return v->move && v->move->frozen; }
+gboolean move_sealed(Volcano *v) { return v->move && v->move->frozen && v->move->phase > DRAIN; }
 
 static void queue_file(Move *m, const MagmaFid *fid)
 {
@@ -166,13 +168,15 @@ static gboolean send_rows(Move *m)
 {
 	gsize n = 0, one;
 
-	if (m->sending || !m->out->len)
+	/* The first piece goes out even if it is empty: it makes the target begin anew. */
+	if (m->sending || (!m->out->len && (guint32)m->sequence))
 		return m->sending;
 	while (n < m->out->len && row_ends(m->out->data + n, m->out->len - n, &one) && (n == 0 || n + one <= STREAM_PIECE))
 		n += one;
 	struct magma_req_move_rows q = { .move = m->what.id, .sequence = ++m->sequence, .records = MAGMA_BYTES(m->out->data, n) };
 	m->sending = TRUE;
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_rows, &q, NULL, patience(m), sent, ticket(m));
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_rows, &q, NULL, patience(m), sent, m->ticket);
 	g_byte_array_remove_range(m->out, 0, n);
 	return TRUE;
 }
@@ -196,7 +200,7 @@ static void append_row(Move *m, const StoreRow *row)
 }
 
 typedef struct {
-	Move *m;
+	guint64 generation;
 	GArray *inline_fids;
 } Gather;
 
@@ -213,7 +217,7 @@ static void step_gather(Op *op)
 {
 	Gather *g = op->data;
 	Volcano *v = op->v;
-	Move *m = v->move == g->m ? g->m : NULL;
+	Move *m = v->move && v->move->generation == g->generation ? v->move : NULL;
 	gboolean wait = FALSE;
 	const guint8 *val;
 	guint8 k[STORE_KEY_MAX];
@@ -225,6 +229,7 @@ static void step_gather(Op *op)
 	}
 	if (wait)
 		return;
+	/* in the same turn nothing that was found goes away */
 	for (guint i = 0; m && i < g->inline_fids->len; i++) {
 		MagmaFid *fid = &g_array_index(g->inline_fids, MagmaFid, i);
 		StoreRow row = { .table = TAB_DATA, .key = k, .klen = key_ino(k, fid->ino), .rk = fid->key };
@@ -257,7 +262,7 @@ static void chunk_read(void *user, int error, const StoreRow *rows, guint n, gbo
 		return;
 	core_enter(v);
 	Gather *g = g_new0(Gather, 1);
-	g->m = m;
+	g->generation = m->generation;
 	g->inline_fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 	for (guint i = 0; i < n; i++) {
 		append_row(m, &rows[i]);
@@ -342,12 +347,13 @@ static gboolean read_rows(Move *m)
 
 static void send_data(Move *m, guint64 offset, guint64 size, GBytes *data)
 {
-	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .offset = offset, .size = size };
+	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .sequence = ++m->sequence, .offset = offset, .size = size };
 
 	m->sending = TRUE;
 	if (data)
 		q.data.len = g_bytes_get_size(data);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_data, &q, data, patience(m), sent, ticket(m));
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_data, &q, data, patience(m), sent, m->ticket);
 }
 
 static void data_read(void *user, int error, GBytes *data)
@@ -538,9 +544,10 @@ static void send_ready(Move *m)
 			magma_put_fid(opens, &o->fid);
 		}
 	}
-	struct magma_req_move_ready q = { .move = m->what.id, .opens = MAGMA_BYTES(opens->data, opens->len) };
+	struct magma_req_move_ready q = { .move = m->what.id, .sequence = ++m->sequence, .opens = MAGMA_BYTES(opens->data, opens->len) };
 	m->sending = TRUE;
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, ticket(m));
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, m->ticket);
 }
 
 static void committed(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -564,7 +571,8 @@ static void send_commit(Move *m)
 	struct magma_req_move_commit q = { .move = m->what.id };
 
 	/* No limit: from here on only the coordinator knows whose the range is, and it stays frozen until it says so. */
-	m->call = call_volcano(m->v, m->v->map->coordinator, MAGMA_OP_move_commit, &q, NULL, 0, committed, ticket(m));
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->v->map->coordinator, MAGMA_OP_move_commit, &q, NULL, 0, committed, m->ticket);
 }
 
 /* --- the whole --- */
@@ -635,8 +643,10 @@ static void move_reset(Move *m)
 	MagmaFid *f;
 
 	m->generation = ++m->v->move_generations;
-	if (m->call)
+	if (m->call) {
 		call_cancel(m->call);
+		core_ctx_free(m->v, m->ticket);
+	}
 	m->call = NULL;
 	m->gather = NULL;
 	while ((p = g_queue_pop_head(&m->pages)))
@@ -680,30 +690,16 @@ void move_out_start(Volcano *v)
 	advance(m);
 }
 
-static void purged(void *user) { (void)user; }
-
 /* The map says that the range is another's now: nothing of it is kept. */
 void move_out_done(Volcano *v)
 {
 	Move *m = v->move;
 	MagmaRange range = m->what.range;
-	GHashTableIter it;
-	gpointer value;
 
 	MAGMA_TRACE(v->trace, 'v', "move %" G_GUINT64_FORMAT " is done", m->what.id);
 	thaw(m);
 	move_clear(v);
-	mark_forget_range(v, &range);
-	gc_forget_range(v, &range);
-	g_hash_table_iter_init(&it, v->commits);
-	while (g_hash_table_iter_next(&it, NULL, &value))
-		if (magma_range_has(&range, &((Commit *)value)->coord.key))
-			g_hash_table_iter_remove(&it);
-	g_hash_table_iter_init(&it, v->opens);
-	while (g_hash_table_iter_next(&it, NULL, &value))
-		if (magma_range_has(&range, &((OpenSet *)value)->fid.key))
-			g_hash_table_iter_remove(&it);
-	purge_range(v, &range, purged, v);
+	purge_given_away(v, &range);
 }
 
 void move_tick(Volcano *v)

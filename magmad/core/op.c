@@ -56,6 +56,8 @@ static void op_free(Op *op)
 	Volcano *v = op->v;
 
 	g_hash_table_remove(v->all_ops, op);
+	if (op->parked)
+		g_queue_remove(&op->parked->waiters, op);
 	if (op->registered && op->client)
 		g_hash_table_remove(op->client->running, &op->hdr.xid);
 	coord_free(op);
@@ -94,6 +96,24 @@ void waitq_wake(Volcano *v, Waitq *q)
 	}
 }
 
+/* Nobody is woken any more. */
+static void forget_waiters(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer p;
+
+	g_queue_clear(&v->ack_wait.waiters);
+	g_hash_table_iter_init(&it, v->names);
+	while (g_hash_table_iter_next(&it, NULL, &p))
+		g_queue_clear(&((NameLock *)p)->wait.waiters);
+	g_hash_table_iter_init(&it, v->marks);
+	while (g_hash_table_iter_next(&it, &p, NULL))
+		g_queue_clear(&((Mark *)p)->wait.waiters);
+	g_hash_table_iter_init(&it, v->busy);
+	while (g_hash_table_iter_next(&it, NULL, &p))
+		g_queue_clear(&((Busy *)p)->wait.waiters);
+}
+
 /* The end of the volcano: whatever still runs is forgotten, as a kill would. */
 void op_clear(Volcano *v)
 {
@@ -102,6 +122,7 @@ void op_clear(Volcano *v)
 	Held *h;
 
 	v->depth++;
+	forget_waiters(v);
 	while (g_hash_table_iter_init(&it, v->all_ops), g_hash_table_iter_next(&it, &op, NULL)) {
 		if (((Op *)op)->coord)
 			((Op *)op)->coord->waiting = 0;
@@ -199,6 +220,7 @@ void op_acked(Volcano *v, guint64 index)
 			g_bytes_unref(h->body);
 		g_slice_free(Held, h);
 	}
+	coord_acked(v, index);
 	waitq_wake(v, &v->ack_wait);
 	core_leave(v);
 }
@@ -300,6 +322,25 @@ static void step_begin(Op *op)
 	op->step(op);
 }
 
+/* Before marks, commits and replies are in memory only what does not look at them is answered. A SETTLE that finds no mark says "settled", and the coordinator would forget its commit. */
+static gboolean op_needs_no_rows(Volcano *v, gboolean is_node, MagmaOp op)
+{
+	switch (op) {
+	case MAGMA_OP_ping:
+		return TRUE;
+	case MAGMA_OP_map:
+		return is_node && v->map;
+	case MAGMA_OP_node_hello:
+	case MAGMA_OP_join:
+	case MAGMA_OP_new_map:
+	case MAGMA_OP_status:
+	case MAGMA_OP_halt:
+		return is_node;
+	default:
+		return FALSE;
+	}
+}
+
 /* May it be answered here at all? 0, or the error. */
 static int op_admit(Volcano *v, const MagmaOpInfo *info, gboolean is_node, const MagmaHdr *h)
 {
@@ -307,9 +348,7 @@ static int op_admit(Volcano *v, const MagmaOpInfo *info, gboolean is_node, const
 		return MAGMA_ETRYAGAIN;
 	if (is_node ? !(info->flags & (MAGMA_OP_NODE | MAGMA_OP_CLIENT)) : !(info->flags & MAGMA_OP_CLIENT))
 		return EPERM;
-	if (!v->serving && !(is_node && (info->flags & MAGMA_OP_ANYONE)) && h->op != MAGMA_OP_ping)
-		return MAGMA_ETRYAGAIN;
-	return 0;
+	return v->serving || op_needs_no_rows(v, is_node, h->op) ? 0 : MAGMA_ETRYAGAIN;
 }
 
 void op_message(Volcano *v, Peer *peer, GBytes *msg)
@@ -352,12 +391,12 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 			op_error(op, MAGMA_ETRYAGAIN);
 			break;
 		case ELSEWHERE:
-			if (info->flags & MAGMA_OP_CLIENT && h.hops > 0)
-				call_forward(v, peer, &h, msg, &op->route);
-			else
+			if (!(info->flags & MAGMA_OP_CLIENT) || h.hops == 0) {
 				op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
-			if (!op->done)
-				op_drop(op);
+				break;
+			}
+			call_forward(v, peer, &h, msg, &op->route);
+			op_drop(op);
 			break;
 		}
 	} else {

@@ -118,12 +118,12 @@ static void step_converted(Op *op)
 		return;
 	if (!error) {
 		row->content = CONTENT_FILE;
-		draft_dirty(d, &c->fid, TRUE);
 		draft_commit(g_steal_pointer(&d));
 		move_content_changed(v, &c->fid);
 	}
 	content_end(v, c->fid.ino);
 	if (error) {
+		store_content_drop(v->store, &c->fid, move_ignore, NULL);      /* half of it must not be found by the next conversion */
 		op_error(op, error);
 		return;
 	}
@@ -170,6 +170,9 @@ int content_convert(Op *op, const FlareRow *row)
 		op_run(op);
 		return WAIT;
 	}
+	/* The intent first: a restart that finds it on a flare that is still inline removes the half-made file. */
+	if ((error = content_intent(op, row)))
+		return error;
 	b = content_begin(op->v, row->attr.fid.ino, row->attr.size);
 	b->converting = TRUE;
 	if (op->data_free)
@@ -209,7 +212,6 @@ int content_intent(Op *op, const FlareRow *row)
 typedef struct {
 	MagmaFid fid;
 	guint64 offset, end;
-	gboolean synced;
 	int error;
 } Writing;
 
@@ -226,9 +228,21 @@ static void reply_synced(void *user, int error)
 	core_leave(v);
 }
 
-static void finish_write(Op *op, Draft *d, guint64 offset, guint64 size)
+static void content_synced(void *user, int error)
+{
+	Op *op = user;
+
+	if (error)
+		reply_synced(user, error);
+	else
+		store_sync(op->v->store, reply_synced, op);
+}
+
+/* The row is committed in the order in which the content operations ended; only the answer waits for the disk. */
+static void finish_write(Op *op, Draft *d, guint64 offset, guint64 size, gboolean file)
 {
 	struct magma_rep_write rep = { .offset = offset, .size = size };
+	MagmaFid fid = op->req.req_write.fid;
 
 	if (!(op->req.req_write.flags & MAGMA_WRITE_DSYNC)) {
 		draft_reply(d, &rep);
@@ -239,7 +253,10 @@ static void finish_write(Op *op, Draft *d, guint64 offset, guint64 size)
 		op->data_free(op->data);
 	op->data = g_memdup2(&rep, sizeof rep);
 	op->data_free = g_free;
-	store_sync(op->v->store, reply_synced, op);
+	if (file)
+		store_content_sync(op->v->store, &fid, content_synced, op);
+	else
+		content_synced(op, 0);
 }
 
 static int write_inline(Op *op, const FlareRow *have, guint64 offset)
@@ -264,7 +281,7 @@ static int write_inline(Op *op, const FlareRow *have, guint64 offset)
 	if (q->flags & MAGMA_WRITE_KILLPRIV)
 		content_kill_priv(d, row);
 	guint64 size = row->attr.size;
-	finish_write(op, g_steal_pointer(&d), offset, size);
+	finish_write(op, g_steal_pointer(&d), offset, size, FALSE);
 	return 0;
 }
 
@@ -291,7 +308,7 @@ static void step_written(Op *op)
 		content_kill_priv(d, row);
 	move_content_changed(v, &w->fid);
 	guint64 ino = w->fid.ino, size = row->attr.size, offset = w->offset;
-	finish_write(op, g_steal_pointer(&d), offset, size);
+	finish_write(op, g_steal_pointer(&d), offset, size, TRUE);
 	content_end(v, ino);
 }
 
@@ -304,13 +321,8 @@ static void written(void *user, int error)
 
 	core_enter(v);
 	w->error = error;
-	if (!error && op->req.req_write.flags & MAGMA_WRITE_DSYNC && !w->synced) {
-		w->synced = TRUE;
-		store_content_sync(v->store, &w->fid, written, op);
-	} else {
-		op->step = step_written;
-		op_run(op);
-	}
+	op->step = step_written;
+	op_run(op);
 	core_leave(v);
 }
 
@@ -354,7 +366,7 @@ static int write_(Op *op)
 	if (core_no_room(op->v))
 		return ENOSPC;
 	Busy *b = busy_get(op->v, q->fid.ino);
-	guint64 offset = q->flags & MAGMA_WRITE_APPEND ? (b ? MAX(b->eof, row.attr.size) : row.attr.size) : q->offset;
+	guint64 offset = q->flags & MAGMA_WRITE_APPEND ? (b ? b->eof : row.attr.size) : q->offset;
 	if (offset > (guint64)G_MAXINT64 - q->data.len)
 		return EFBIG;
 	if (row.content == CONTENT_FILE)

@@ -60,7 +60,7 @@ static int valid_new(const NewFlare *n)
 }
 
 /* umask, and what a directory with the set-group-id bit passes on (open(2), mkdir(2)). */
-static void inherit(Op *op, const FlareRow *dir, Part *p)
+static int inherit(Op *op, const FlareRow *dir, Part *p)
 {
 	const MagmaCred *c = &op->hdr.cred;
 
@@ -72,19 +72,22 @@ static void inherit(Op *op, const FlareRow *dir, Part *p)
 		p->gid = dir->attr.gid;
 		if (is_dir(p->mode))
 			p->mode |= S_ISGID;
-		else if ((p->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && c->uid && !magma_cred_in_group(c, p->gid))
+		else if ((p->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && c->uid && !magma_cred_in_group(c, p->gid)) {
+			if (!c->has_groups)
+				return MAGMA_ENEEDGROUPS;
 			p->mode &= ~(guint32)S_ISGID;
+		}
 	}
+	return 0;
 }
 
-static Part born_part(Op *op, const NewFlare *n, const FlareRow *dir)
+static int born_part(Op *op, const NewFlare *n, const FlareRow *dir, Part *p)
 {
-	Part p = { .kind = MARK_BORN, .other = n->dir, .mode = n->mode, .rdev = n->rdev, .symlink = n->symlink, .now = op->now };
+	*p = (Part){ .kind = MARK_BORN, .other = n->dir, .mode = n->mode, .rdev = n->rdev, .symlink = n->symlink, .now = op->now };
 
-	inherit(op, dir, &p);
-	p.target.key = n->key;
-	p.client = n->open ? op->hdr.client : 0;
-	return p;
+	p->target.key = n->key;
+	p->client = n->open ? op->hdr.client : 0;
+	return inherit(op, dir, p);
 }
 
 /* All four replies are one attr. */
@@ -93,9 +96,12 @@ G_STATIC_ASSERT(sizeof(struct magma_rep_mkdir) == sizeof(struct magma_rep_create
 static int create_here(Op *op, const NewFlare *n, const FlareRow *dir)
 {
 	g_autoptr(Draft) d = draft_new(op);
-	Part p = born_part(op, n, dir);
+	Part p;
 	FlareRow *row;
-	int error = draft_flare(d, &n->dir, &row);
+	int error = born_part(op, n, dir, &p);
+
+	if (!error)
+		error = draft_flare(d, &n->dir, &row);
 
 	if (error)
 		return error;
@@ -149,9 +155,11 @@ static int create(Op *op)
 	case ELSEWHERE:
 		break;
 	}
+	Part born;
+	if ((error = born_part(op, &n, &dir, &born)))
+		return error;
 	coord_start(op);
 	name_lock(op, n.dir.ino, n.name);
-	Part born = born_part(op, &n, &dir);
 	born.target.ino = state_new_ino(op->v);
 	Part *p = coord_part(op, MARK_BORN, &born.target);
 	born.local = p->local;

@@ -41,6 +41,8 @@ static void allocated(void *user, int error)
 	Volcano *v = op->v;
 
 	core_enter(v);
+	if (op->data_free)
+		op->data_free(op->data);
 	op->data = GINT_TO_POINTER(error);
 	op->data_free = NULL;
 	op->step = step_allocated;
@@ -165,6 +167,7 @@ static void sync_part_done(Op *op, int error)
 	if (s->file && !s->error && dirty && dirty->writes == s->writes && !b) {
 		Draft *d = draft_new(op);
 		draft_dirty(d, fid, FALSE);
+		draft_drop_inline(d, fid);
 		draft_commit(d);
 	}
 	op_finish(op, s->error);

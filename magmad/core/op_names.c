@@ -150,6 +150,11 @@ void handle_parent(Op *op)
 		op_finish(op, error);
 		return;
 	}
+	Mark *m = mark_undecided(op->v, row.attr.fid.ino, MARK_REPARENT);
+	if (m) {
+		op_park(op, &m->wait);
+		return;
+	}
 	rep.parent = row.parent;
 	op_reply(op, &rep, NULL);
 }

@@ -275,8 +275,15 @@ static int draft_rename(Op *op, Draft *d)
 	int error = state_dir(op, &q->to_dir, &check);
 
 	for (guint i = 0; i < c->n && !error; i++)
-		if (c->parts[i].local && !(error = part_check(op, &c->parts[i], op->age)))
-			error = part_apply_all(d, &c->parts[i]);
+		if (c->parts[i].local && !c->parts[i].gone) {
+			error = part_check(op, &c->parts[i], op->age);
+			if (error == ENOENT && (c->parts[i].kind == MARK_SEAL || c->parts[i].kind == MARK_REF_DROP)) {
+				c->parts[i].gone = TRUE;
+				error = 0;
+			} else if (!error) {
+				error = part_apply_all(d, &c->parts[i]);
+			}
+		}
 	if (error || (error = draft_flare(d, &q->to_dir, &dir)))
 		return error;
 	if (c->target.child.ino)
@@ -289,9 +296,15 @@ static int draft_rename(Op *op, Draft *d)
 static void step_commit(Op *op)
 {
 	Coord *c = op->coord;
-	int error = coord_error(op);
 	g_autoptr(Draft) d = draft_new(op);
 
+	/* A name whose flare is gone (a power cut can leave one) is replaced like any other. */
+	for (guint i = 0; i < c->n; i++)
+		if ((c->parts[i].kind == MARK_SEAL || c->parts[i].kind == MARK_REF_DROP) && c->parts[i].error == ENOENT) {
+			c->parts[i].error = 0;
+			c->parts[i].gone = TRUE;
+		}
+	int error = coord_error(op);
 	if (!error)
 		error = draft_rename(op, d);
 	if (error == WAIT)

@@ -212,7 +212,11 @@ static int set(Op *op)
 	g_autoptr(Draft) d = draft_new(op);
 	int error = draft_flare(d, &s->fid, &row);
 
-	if (error || (error = may_set(op, row, s, &mode)))
+	if (error)
+		return error;
+	/* Once its truncation is noted it was allowed; the note stands, so it is carried out. */
+	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &s->fid.ino);
+	if ((error = may_set(op, row, s, &mode)) && !(dirty && dirty->truncate_by == op))
 		return error;
 	if (s->mask & MAGMA_SET_SIZE) {
 		if (content_wait(op, s->fid.ino))
@@ -223,16 +227,23 @@ static int set(Op *op)
 			op->data_free = NULL;
 			return content_convert(op, &have);
 		}
-		if (row->content == CONTENT_FILE) {
+		/* Growing is the row's alone: behind the end of the file there is a hole, however large (2^63-1 is more than most local file systems can say). */
+		if (row->content == CONTENT_FILE && s->size >= row->attr.size) {
+			Busy *b = g_hash_table_lookup(op->v->busy, &s->fid.ino);
+			if (b)
+				b->eof = MAX(b->eof, s->size);
+			row->attr.size = s->size;
+			note_truncated(op, d, &s->fid);      /* others cut it shorter while this one waited */
+		} else if (row->content == CONTENT_FILE) {
 			if ((error = content_intent(op, row)) || (s->size < row->attr.size && (error = note_truncate(op, s))))
 				return error;
 			Busy *b = content_begin(op->v, s->fid.ino, s->size);
 			b->eof = s->size;
 			store_content_truncate(op->v->store, &s->fid, s->size, truncated, op);
 			return WAIT;
-		}
-		if ((error = resize_inline(op, d, row, s->size)))
+		} else if ((error = resize_inline(op, d, row, s->size))) {
 			return error;
+		}
 	}
 	set_row(op, d, row, s, mode);
 	finish(op, g_steal_pointer(&d), row);
@@ -317,7 +328,8 @@ void handle_reopen(Op *op)
 
 	for (guint i = 0; r.left && !r.error && i < REOPEN_MAX; i++) {
 		MagmaFid fid = magma_get_fid(&r);
-		int error = r.error ? EPROTO : state_flare(op, &fid, &row);
+		/* It may have moved since the client looked at its map. */
+		int error = r.error ? EPROTO : core_place(op->v, &fid.key) != HERE ? MAGMA_EMAP : state_flare(op, &fid, &row);
 		wait |= error == WAIT;
 		if (!error)
 			client_open(op->v, op->hdr.client, &fid);

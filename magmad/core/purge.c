@@ -7,15 +7,23 @@ typedef struct {
 	gboolean entries, xattrs, file;
 } Victim;
 
+/* Rows that are not found by their flare; first, so that what comes back after a crash is a flare that nobody refers to. */
+static const StoreTable loose[] = { TAB_MARK, TAB_COMMIT, TAB_REPLY, TAB_ORPHAN, TAB_DIRTY };
+
 typedef struct {
 	Volcano *v;
 	MagmaRange range;
+	guint loose;                  /* index in loose of the table being searched */
+	guint8 from[STORE_KEY_MAX];
+	gsize fromlen;
 	GArray *victims;
 	guint next;
 	StoreTable table;             /* of the victim's rows being removed */
 	void (*done)(void *user);
 	void *user;
 } Purge;
+
+static void purge_clear(gpointer p) { g_array_unref(((Purge *)p)->victims); }
 
 static void purge_flares(Purge *p);
 static void purge_victim(Purge *p);
@@ -97,8 +105,7 @@ static void purge_found(void *user, int error, const StoreRow *rows, guint n, gb
 	} else {
 		void (*done)(void *) = p->done;
 		void *u = p->user;
-		g_array_unref(p->victims);
-		g_free(p);
+		core_ctx_free(v, p);
 		done(u);
 	}
 	core_leave(v);
@@ -109,10 +116,95 @@ static void purge_flares(Purge *p)
 	store_scan_range(p->v->store, &p->range.lo, &p->range.hi, 0, PURGE_FLARES, purge_found, p);
 }
 
+static void purge_loose(Purge *p);
+
+static void loose_found(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	Purge *p = user;
+	Volcano *v = p->v;
+	Txn *t = txn_new();
+
+	core_enter(v);
+	for (guint i = 0; i < n; i++)
+		if (magma_range_has(&p->range, &rows[i].rk))
+			txn_del(t, rows[i].table, rows[i].key, rows[i].klen, &rows[i].rk);
+	core_commit(v, t);
+	if (eof || error || !n) {
+		p->loose++;
+		p->fromlen = 0;
+	} else {
+		p->fromlen = rows[n - 1].klen;
+		memcpy(p->from, rows[n - 1].key, p->fromlen);
+	}
+	purge_loose(p);
+	core_leave(v);
+}
+
+static void purge_loose(Purge *p)
+{
+	if (p->loose < G_N_ELEMENTS(loose))
+		store_scan(p->v->store, loose[p->loose], p->from, p->fromlen, NULL, 0, PURGE_ROWS, loose_found, p);
+	else
+		purge_flares(p);
+}
+
 void purge_range(Volcano *v, const MagmaRange *r, void (*done)(void *user), void *user)
 {
-	Purge *p = g_new0(Purge, 1);
+	Purge *p = CORE_CTX(v, Purge, purge_clear);
 
 	*p = (Purge){ .v = v, .range = *r, .victims = g_array_new(FALSE, FALSE, sizeof(Victim)), .done = done, .user = user };
-	purge_flares(p);
+	purge_loose(p);
+}
+
+/* --- what is others' now --- */
+
+void forget_range(Volcano *v, const MagmaRange *r)
+{
+	mark_forget_range(v, r);
+	commit_forget_range(v, r);
+	gc_forget_range(v, r);
+	client_forget_range(v, r);
+}
+
+static void given_away(void *user) { ((Volcano *)user)->purging--; }
+
+void purge_given_away(Volcano *v, const MagmaRange *r)
+{
+	forget_range(v, r);
+	v->purging++;
+	purge_range(v, r, given_away, v);
+}
+
+/* From `lo` up to just below `hi`, but not what is on its way to this volcano. */
+static void purge_between(Volcano *v, const MagmaKey *lo, const MagmaKey *hi)
+{
+	const MagmaMove *m = &v->map->move;
+	MagmaRange part = { *lo, *hi };
+
+	if (m->id && m->to == v->id && magma_key_cmp(&m->range.lo, hi) <= 0 && magma_key_cmp(&m->range.hi, lo) >= 0) {
+		MagmaKey edge;
+		if (magma_key_cmp(&m->range.lo, lo) > 0 && magma_key_prev(&m->range.lo, &edge))
+			purge_between(v, lo, &edge);
+		if (magma_key_cmp(&m->range.hi, hi) < 0 && magma_key_next(&m->range.hi, &edge))
+			purge_between(v, &edge, hi);
+		return;
+	}
+	purge_given_away(v, &part);
+}
+
+/* A crash in the middle of a purge, or before it, leaves rows of slices that are others' now: they would be ghosts if such a slice came back. What this volcano's newest map may not know yet
+ * is only ever a slice that was on its way to it. */
+void purge_elsewhere(Volcano *v)
+{
+	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+	MagmaKey edge;
+
+	if (!self || self->state != MAGMA_ACTIVE) {
+		purge_between(v, &MAGMA_KEY_MIN, &MAGMA_KEY_MAX);
+		return;
+	}
+	if (magma_key_prev(&self->slice.lo, &edge))
+		purge_between(v, &MAGMA_KEY_MIN, &edge);
+	if (magma_key_next(&self->slice.hi, &edge))
+		purge_between(v, &edge, &MAGMA_KEY_MAX);
 }

@@ -28,7 +28,15 @@ int state_dir(Op *op, const MagmaFid *fid, FlareRow *row)
 		return error;
 	if (!is_dir(row->attr.mode))
 		return ENOTDIR;
-	return row->sealed ? ENOENT : 0;
+	if (!row->sealed)
+		return 0;
+	/* It may yet be given back: wait for the word (rule 11). */
+	Mark *m = mark_undecided(op->v, fid->ino, MARK_SEAL);
+	if (m) {
+		op_park(op, &m->wait);
+		return WAIT;
+	}
+	return ENOENT;
 }
 
 int state_entry(Op *op, guint64 dir, MagmaBytes name, EntryRow *e)
@@ -104,6 +112,7 @@ void draft_free(Draft *d)
 }
 
 Txn *draft_txn(Draft *d) { return d->txn; }
+Volcano *draft_volcano(Draft *d) { return d->op->v; }
 
 int draft_flare(Draft *d, const MagmaFid *fid, FlareRow **row)
 {
@@ -195,7 +204,8 @@ void draft_destroy(Draft *d, FlareRow *row)
 	guint8 k[STORE_KEY_MAX];
 	const MagmaFid fid = row->attr.fid;
 	gsize kl = key_ino(k, fid.ino);
-	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->v, fid.ino);
+	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->v, fid.ino)
+		&& core_now(d->op->v) - d->op->v->started > OPEN_GRACE;      /* who has it open may not have said so yet */
 
 	row->attr.nlink = 0;
 	if (!simple) {
@@ -221,15 +231,20 @@ void draft_dirty(Draft *d, const MagmaFid *fid, gboolean on)
 	gsize kl = key_ino(k, fid->ino);
 	DirtyChange change = { *fid, on };
 
-	if (on) {
+	if (on)
 		txn_put(d->txn, TAB_DIRTY, k, kl, &fid->key, "", 0);
-	} else {
+	else
 		txn_del(d->txn, TAB_DIRTY, k, kl, &fid->key);
-		txn_del(d->txn, TAB_DATA, k, kl, &fid->key);
-	}
 	if (!d->dirty)
 		d->dirty = g_array_new(FALSE, FALSE, sizeof change);
 	g_array_append_val(d->dirty, change);
+}
+
+void draft_drop_inline(Draft *d, const MagmaFid *fid)
+{
+	guint8 k[STORE_KEY_MAX];
+
+	txn_del(d->txn, TAB_DATA, k, key_ino(k, fid->ino), &fid->key);
 }
 
 static void note_dirty(Volcano *v, const DirtyChange *c, guint64 index)

@@ -1,6 +1,34 @@
 /* The volcano: construction, sessions, the clock's tick, what the console asks. */
 #include "magmad/core/core.h"
 
+gpointer core_ctx_new(Volcano *v, gsize size, GDestroyNotify clear)
+{
+	gpointer ctx = g_malloc0(size);
+
+	g_hash_table_insert(v->ctxs, ctx, (gpointer)clear);
+	return ctx;
+}
+
+void core_ctx_free(Volcano *v, gpointer ctx)
+{
+	gpointer clear = NULL;
+
+	g_hash_table_steal_extended(v->ctxs, ctx, NULL, &clear);
+	if (clear)
+		((GDestroyNotify)clear)(ctx);
+	g_free(ctx);
+}
+
+static void ctx_clear_all(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer ctx;
+
+	while (g_hash_table_iter_init(&it, v->ctxs), g_hash_table_iter_next(&it, &ctx, NULL))
+		core_ctx_free(v, ctx);
+	g_hash_table_unref(v->ctxs);
+}
+
 MagmaTime core_now(Volcano *v) { return v->io->now(v->iou); }
 
 void core_say(Volcano *v, const char *fmt, ...)
@@ -92,8 +120,10 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->next_xid = v->boot >> 16;          /* an answer to an earlier life's call is nobody's */
 	g_queue_init(&v->runq);
 	g_queue_init(&v->held);
+	g_queue_init(&v->words);
 	g_queue_init(&v->ack_wait.waiters);
 	v->peers = g_hash_table_new(NULL, NULL);
+	v->ctxs = g_hash_table_new(NULL, NULL);
 	v->all_ops = g_hash_table_new(NULL, NULL);
 	v->clients = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, client_free);
 	v->opens = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, open_set_free);
@@ -101,6 +131,9 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->marks = g_hash_table_new_full(mark_hash, mark_equal, mark_free, NULL);
 	v->marks_by_ino = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
 	v->marks_by_name = g_hash_table_new(name_key_hash, name_key_equal);
+	for (guint i = 0; i < G_N_ELEMENTS(v->settled); i++)
+		v->settled[i] = g_hash_table_new_full(settled_hash, settled_equal, g_free, NULL);
+	v->settled_since = v->started;
 	v->attempts = g_hash_table_new(core_pair_hash, core_pair_equal);
 	v->commits = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, commit_free);
 	v->orphans = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
@@ -121,7 +154,7 @@ static void tick(void *arg)
 	v->tick = 0;
 	v->quick = FALSE;
 	call_tick(v);
-	if (v->map) {
+	if (v->map && v->serving) {
 		coord_tick(v);
 		mark_tick(v);
 		gc_tick(v);
@@ -165,6 +198,7 @@ void volcano_free(Volcano *v)
 	move_clear(v);
 	members_clear(v);
 	op_clear(v);
+	coord_clear(v);
 	call_clear(v);
 	GHashTableIter it;
 	gpointer peer;
@@ -173,6 +207,7 @@ void volcano_free(Volcano *v)
 		peer_unref(peer);
 	g_hash_table_unref(v->peers);
 	g_hash_table_unref(v->all_ops);
+	ctx_clear_all(v);
 	g_hash_table_unref(v->clients);
 	g_hash_table_unref(v->opens);
 	g_hash_table_unref(v->names);
@@ -180,6 +215,8 @@ void volcano_free(Volcano *v)
 	g_hash_table_unref(v->marks_by_ino);
 	g_hash_table_unref(v->marks);
 	g_hash_table_unref(v->attempts);
+	for (guint i = 0; i < G_N_ELEMENTS(v->settled); i++)
+		g_hash_table_unref(v->settled[i]);
 	g_hash_table_unref(v->commits);
 	g_hash_table_unref(v->orphans);
 	g_hash_table_unref(v->dirty);

@@ -6,6 +6,8 @@
 #include <sqlite3.h>
 
 #define BATCH_ROWS 16384              /* large enough that pages of the key index are shared by several rows; about 4 MiB */
+#define MERGE_MIN 65536
+#define MERGE_SHARE 16
 #define RETRY_US G_USEC_PER_SEC
 #define WAL_PAGES 8192                /* 32 MiB: a page changed by many batches is copied to the database once */
 
@@ -87,6 +89,69 @@ static void checkpoint_push(DiskStore *d)
 	pool_push(d->pool, &c->job);
 }
 
+/* --- the index of flares by key --- */
+
+typedef struct {
+	PoolJob job;
+	DiskStore *d;
+	Db *writer;
+	int rc;
+	gint64 us;
+} MergeJob;
+
+static void merge_run(PoolJob *job)
+{
+	MergeJob *m = (MergeJob *)job;
+	gint64 begin = g_get_monotonic_time();
+
+	m->rc = db_merge(m->writer);
+	m->us = g_get_monotonic_time() - begin;
+}
+
+static void merge_done(PoolJob *job)
+{
+	MergeJob *m = (MergeJob *)job;
+	DiskStore *d = m->d;
+
+	d->writer_busy = FALSE;
+	disk_wake(d);
+	if (m->rc == SQLITE_OK) {
+		MAGMA_TRACE(d->trace, 's', "index of flares by key merged: %u entries in %" G_GINT64_FORMAT " us", keys_sealed(d->keys), m->us);
+		keys_merged(d->keys, d->written_keys);
+		db_read_end(d->loop_db);
+		disk_scans_go(d, d->meta.applied, 0);
+		return;
+	}
+	g_autofree char *text = g_strdup_printf("%s: merging the index of flares: %s", d->db_path, sqlite3_errstr(m->rc));
+	if (db_errno(m->rc) != ENOSPC)
+		disk_fail(d, text);
+	d->statvfs_at = 0;
+	d->merge_at = g_get_monotonic_time() + RETRY_US;      /* merge_due looks again then */
+	disk_scans_go(d, 0, db_errno(m->rc));
+}
+
+static void merge_push(DiskStore *d)
+{
+	MergeJob *m = g_new0(MergeJob, 1);
+
+	m->job = (PoolJob){ .run = merge_run, .done = merge_done, .free = job_g_free };
+	m->d = d;
+	m->writer = d->writer;
+	d->merge_at = 0;
+	d->writer_busy = TRUE;
+	pool_push(d->pool, &m->job);
+}
+
+/* When so many wait that each page of the index is changed for several of them; a page has room for about a hundred. */
+static gboolean merge_due(const DiskStore *d, gint64 now)
+{
+	guint many = MAX(MERGE_MIN, d->meta.flares / MERGE_SHARE);
+
+	if (now < d->merge_at || rows_frozen(d->rows))
+		return FALSE;
+	return keys_sealed(d->keys) + db_stale(d->writer) >= many || (disk_scans_want_merge(d) && !disk_index_merged(d));
+}
+
 /* --- batches --- */
 
 typedef struct {
@@ -123,6 +188,7 @@ static void batch_written(DiskStore *d, const BatchJob *b)
 	gint64 used = d->meta.used;     /* has gone on meanwhile */
 	d->meta = b->meta;
 	d->meta.used = used;
+	d->written_keys = d->frozen_keys;
 	db_read_end(d->loop_db);        /* its snapshot is older than what leaves memory now */
 	rows_thaw(d->rows);
 	if (journal_can_trim(d->journal, d->meta.applied) || db_wal_pages(d->writer) >= WAL_PAGES)
@@ -185,9 +251,26 @@ static BatchJob *batch_push(DiskStore *d, const Frozen *f)
 	return b;
 }
 
+/* Is it time to freeze what is open? */
+static gboolean batch_due(DiskStore *d, gboolean force, gint64 now)
+{
+	guint open = rows_stats(d->rows)->open_rows;
+
+	if (!open) {
+		d->batch_at = 0;
+		return FALSE;
+	}
+	if (!d->batch_at)
+		d->batch_at = now + G_USEC_PER_SEC;
+	gboolean scan = d->scans.length && d->scan_index > d->meta.applied;
+	if (!force && !scan && open < BATCH_ROWS && now < d->batch_at)
+		return FALSE;
+	/* Nothing that is not acknowledged may reach sqlite: undoing is cutting the journal's tail. */
+	return d->acked >= journal_index(d->journal);
+}
+
 void disk_batch_check(DiskStore *d, gboolean force)
 {
-	const RowsStats *st = rows_stats(d->rows);
 	gint64 now;
 
 	if (d->writer_busy || d->failed)
@@ -197,24 +280,16 @@ void disk_batch_check(DiskStore *d, gboolean force)
 		/* Only a batch that failed is frozen without a job. */
 		if (force || now >= d->batch_at)
 			batch_push(d, rows_frozen(d->rows));
-		return;
-	}
-	if (!st->open_rows) {
-		/* Rows that only were born and died leave nothing to write, but scans wait for an index. */
+	} else if (batch_due(d, force, now)) {
 		d->batch_at = 0;
-		disk_scans_go(d, d->acked, 0);
-		return;
+		d->frozen_keys = keys_seal(d->keys);
+		batch_push(d, rows_freeze(d->rows, d->acked));
+	} else if (merge_due(d, now)) {
+		merge_push(d);
+	} else if (d->scans.length) {
+		/* Transactions that left nothing to write have an index all the same. */
+		disk_scans_go(d, rows_stats(d->rows)->open_rows ? d->meta.applied : d->acked, 0);
 	}
-	if (!d->batch_at)
-		d->batch_at = now + G_USEC_PER_SEC;
-	gboolean scan = d->scans.length && d->scan_index > d->meta.applied;
-	if (!force && !scan && st->open_rows < BATCH_ROWS && now < d->batch_at)
-		return;
-	/* Nothing that is not acknowledged may reach sqlite: undoing is cutting the journal's tail. */
-	if (d->acked < journal_index(d->journal))
-		return;
-	d->batch_at = 0;
-	batch_push(d, rows_freeze(d->rows, d->acked));
 }
 
 gboolean disk_batch_all(DiskStore *d)

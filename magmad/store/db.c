@@ -1,14 +1,10 @@
-#include "magmad/store/db.h"
-#include "magmad/store/sql.h"
+#include "magmad/store/db_inside.h"
 #include "libmagma/base/err.h"
 #include "libmagma/base/wire.h"
 #include <errno.h>
-#include <sqlite3.h>
 #include <string.h>
 
 #define SCAN_BYTES (256u << 10)       /* the contract's "about 256 KiB" */
-
-enum { ST_GET, ST_PUT, ST_DEL, ST_SCAN, ST_KINDS };
 
 static const char *const statements[ST_KINDS][TAB_COUNT] = {
 	[ST_GET] = { SQL_INO_TABLES(SQL_GET) SQL_KEY_TABLES(SQL_GET) },
@@ -17,26 +13,8 @@ static const char *const statements[ST_KINDS][TAB_COUNT] = {
 	[ST_SCAN] = { SQL_INO_TABLES(SQL_SCAN_INO) SQL_KEY_TABLES(SQL_SCAN_KEY) },
 };
 
-enum { SP_BEGIN, SP_BEGIN_WRITE, SP_COMMIT, SP_ROLLBACK, SP_META_GET, SP_META_PUT, SP_FLARE_UPDATE, SP_RANGE, SP_COUNT };
-
-static const char *const specials[SP_COUNT] = {
-	[SP_BEGIN] = "BEGIN",
-	[SP_BEGIN_WRITE] = "BEGIN IMMEDIATE",
-	[SP_COMMIT] = "COMMIT",
-	[SP_ROLLBACK] = "ROLLBACK",
-	[SP_META_GET] = SQL_META_GET,
-	[SP_META_PUT] = SQL_META_PUT,
-	[SP_FLARE_UPDATE] = SQL_FLARE_UPDATE,
-	[SP_RANGE] = SQL_RANGE,
-};
-
-struct Db {
-	sqlite3 *db;
-	sqlite3_stmt *st[ST_KINDS][TAB_COUNT], *sp[SP_COUNT];
-	GPtrArray *log;
-	gboolean reading;
-	guint wal_pages;
-};
+#define SQL_TEXT(name, statement) [SP_##name] = statement,
+static const char *const others[SP_COUNT] = { SQL_OTHERS(SQL_TEXT) };
 
 int db_errno(int rc)
 {
@@ -53,11 +31,7 @@ int db_errno(int rc)
 
 const char *db_error(Db *d) { return sqlite3_errmsg(d->db); }
 
-static gboolean ino_table(StoreTable t) { return t == TAB_FLARE || t == TAB_DATA || t == TAB_ORPHAN || t == TAB_DIRTY; }
-
-/* Unsigned order in signed integers. */
-static gint64 ino_to_sql(guint64 ino) { return (gint64)(ino ^ G_GUINT64_CONSTANT(0x8000000000000000)); }
-static guint64 ino_from_sql(gint64 k) { return (guint64)k ^ G_GUINT64_CONSTANT(0x8000000000000000); }
+gboolean ino_table(StoreTable t) { return t == TAB_FLARE || t == TAB_DATA || t == TAB_ORPHAN || t == TAB_DIRTY; }
 
 /* --- connections --- */
 
@@ -119,7 +93,7 @@ static int prepare_all(Db *d, gboolean writes)
 			if (writes || (kind != ST_PUT && kind != ST_DEL))
 				rc = sqlite3_prepare_v3(d->db, statements[kind][t], -1, SQLITE_PREPARE_PERSISTENT, &d->st[kind][t], NULL);
 	for (guint i = 0; i < SP_COUNT && rc == SQLITE_OK; i++)
-		rc = sqlite3_prepare_v3(d->db, specials[i], -1, SQLITE_PREPARE_PERSISTENT, &d->sp[i], NULL);
+		rc = sqlite3_prepare_v3(d->db, others[i], -1, SQLITE_PREPARE_PERSISTENT, &d->sp[i], NULL);
 	return rc;
 }
 
@@ -161,7 +135,7 @@ void db_close(Db *d)
 	g_free(d);
 }
 
-static int run_special(Db *d, guint which)
+int db_run(Db *d, guint which)
 {
 	int rc = sqlite3_step(d->sp[which]);
 	sqlite3_reset(d->sp[which]);
@@ -190,17 +164,17 @@ gboolean db_meta(Db *d, DbMeta *out)
 void db_read_begin(Db *d)
 {
 	if (!d->reading)
-		d->reading = run_special(d, SP_BEGIN) == SQLITE_OK;
+		d->reading = db_run(d, SP_BEGIN) == SQLITE_OK;
 }
 
 void db_read_end(Db *d)
 {
 	if (d->reading)
-		run_special(d, SP_COMMIT);
+		db_run(d, SP_COMMIT);
 	d->reading = FALSE;
 }
 
-static void bind_key(sqlite3_stmt *st, StoreTable t, const void *key, gsize klen)
+void db_bind_key(sqlite3_stmt *st, StoreTable t, const void *key, gsize klen)
 {
 	if (ino_table(t))
 		sqlite3_bind_int64(st, 1, ino_to_sql(magma_be64_load(key)));
@@ -208,7 +182,7 @@ static void bind_key(sqlite3_stmt *st, StoreTable t, const void *key, gsize klen
 		sqlite3_bind_blob(st, 1, key, klen, SQLITE_STATIC);
 }
 
-static void column_rk(sqlite3_stmt *st, int col, MagmaKey *rk)
+void db_column_rk(sqlite3_stmt *st, int col, MagmaKey *rk)
 {
 	const void *p = sqlite3_column_blob(st, col);
 
@@ -223,11 +197,11 @@ DbGet db_get(Db *d, StoreTable t, const void *key, gsize klen, RowValue **out)
 	DbGet result;
 
 	*out = NULL;
-	bind_key(st, t, key, klen);
+	db_bind_key(st, t, key, klen);
 	int rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW) {
 		MagmaKey rk;
-		column_rk(st, 0, &rk);
+		db_column_rk(st, 0, &rk);
 		const void *p = sqlite3_column_blob(st, 1);
 		*out = row_value_new(&rk, p, sqlite3_column_bytes(st, 1));
 		result = DB_FOUND;
@@ -238,6 +212,26 @@ DbGet db_get(Db *d, StoreTable t, const void *key, gsize klen, RowValue **out)
 	if (d->reading && sqlite3_get_autocommit(d->db))
 		d->reading = FALSE;     /* an I/O error has rolled the transaction back */
 	return result;
+}
+
+DbGet db_born_at(Db *d, const MagmaKey *rk, GArray *out)
+{
+	sqlite3_stmt *st = d->sp[SP_BORN_AT];
+	guint before = out->len;
+	int rc;
+
+	sqlite3_bind_blob(st, 1, rk->b, MAGMA_KEY_LEN, SQLITE_STATIC);
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		guint64 ino = ino_from_sql(sqlite3_column_int64(st, 0));
+		g_array_append_val(out, ino);
+	}
+	sqlite3_reset(st);
+	if (d->reading && sqlite3_get_autocommit(d->db))
+		d->reading = FALSE;
+	if (rc == SQLITE_DONE)
+		return out->len > before ? DB_FOUND : DB_ABSENT;
+	g_array_set_size(out, before);
+	return (rc & 0xff) == SQLITE_BUSY ? DB_BUSY : DB_FAILED;
 }
 
 void rowset_init(RowSet *s)
@@ -287,7 +281,7 @@ static gboolean collect(sqlite3_stmt *st, StoreTable t, guint max_rows, RowSet *
 			row.key = sqlite3_column_blob(st, 0);
 			row.klen = sqlite3_column_bytes(st, 0);
 		}
-		column_rk(st, 1, &row.rk);
+		db_column_rk(st, 1, &row.rk);
 		row.val = sqlite3_column_blob(st, 2);
 		row.vlen = sqlite3_column_bytes(st, 2);
 		rowset_add(out, &row);
@@ -378,120 +372,4 @@ gboolean db_scan_range(Db *d, const MagmaKey *lo, guint64 after_ino, const Magma
 	sqlite3_bind_blob(st, 3, hi->b, MAGMA_KEY_LEN, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 4, max_rows);
 	return collect(st, TAB_FLARE, max_rows, out);
-}
-
-/* --- writing --- */
-
-static int step_done(sqlite3_stmt *st)
-{
-	int rc = sqlite3_step(st);
-	sqlite3_reset(st);
-	return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-static int write_row(Db *d, sqlite3_stmt *st, const FrozenRow *f)
-{
-	const RowNode *n = f->node;
-
-	bind_key(st, n->table, n->key, n->klen);
-	if (f->val) {
-		sqlite3_bind_blob(st, 2, f->val->rk.b, MAGMA_KEY_LEN, SQLITE_STATIC);
-		sqlite3_bind_blob(st, 3, f->val->len ? (void *)f->val->bytes : "", f->val->len, SQLITE_STATIC);
-	}
-	return step_done(st);
-}
-
-/* Flares are counted, and their index is spared where the row is only changed. */
-static int write_flare(Db *d, const FrozenRow *f, gint64 *flares)
-{
-	int rc = SQLITE_OK;
-
-	if (f->val && f->base != BASE_ABSENT) {
-		rc = write_row(d, d->sp[SP_FLARE_UPDATE], f);
-		if (rc != SQLITE_OK || sqlite3_changes(d->db))
-			return rc;
-	}
-	if (!f->val || f->base != BASE_ABSENT) {
-		FrozenRow gone = { .node = f->node };
-		rc = write_row(d, d->st[ST_DEL][TAB_FLARE], &gone);
-		*flares -= sqlite3_changes(d->db);
-	}
-	if (rc == SQLITE_OK && f->val) {
-		rc = write_row(d, d->st[ST_PUT][TAB_FLARE], f);
-		*flares += 1;
-	}
-	return rc;
-}
-
-/* By table and key: neighbours in the tree are written together. */
-static gint frozen_cmp(gconstpointer a, gconstpointer b)
-{
-	const RowNode *x = ((const FrozenRow *)a)->node, *y = ((const FrozenRow *)b)->node;
-
-	if (x->table != y->table)
-		return x->table < y->table ? -1 : 1;
-	int c = memcmp(x->key, y->key, MIN(x->klen, y->klen));
-	return c ? c : (int)x->klen - (int)y->klen;
-}
-
-static int write_meta(Db *d, const DbMeta *m)
-{
-	sqlite3_stmt *st = d->sp[SP_META_PUT];
-
-	sqlite3_bind_int64(st, 1, m->applied);
-	sqlite3_bind_int64(st, 2, m->durable);
-	sqlite3_bind_int64(st, 3, m->epoch);
-	sqlite3_bind_int64(st, 4, m->flares);
-	sqlite3_bind_int64(st, 5, m->used);
-	return step_done(st);
-}
-
-int db_write(Db *d, const Frozen *f, DbMeta *meta)
-{
-	g_autoptr(GArray) rows = g_array_sized_new(FALSE, FALSE, sizeof(FrozenRow), f->rows->len);
-	gint64 flares = meta->flares;
-	int rc = run_special(d, SP_BEGIN_WRITE);
-
-	g_array_append_vals(rows, f->rows->data, f->rows->len);
-	g_array_sort(rows, frozen_cmp);
-	for (guint i = 0; i < rows->len && rc == SQLITE_OK; i++) {
-		const FrozenRow *row = &g_array_index(rows, FrozenRow, i);
-		StoreTable t = row->node->table;
-		rc = t == TAB_FLARE ? write_flare(d, row, &flares) : write_row(d, d->st[row->val ? ST_PUT : ST_DEL][t], row);
-	}
-	meta->flares = flares;
-	if (rc == SQLITE_OK)
-		rc = write_meta(d, meta);
-	if (rc == SQLITE_OK)
-		rc = run_special(d, SP_COMMIT);
-	if (rc != SQLITE_OK && !sqlite3_get_autocommit(d->db))
-		run_special(d, SP_ROLLBACK);
-	return rc;
-}
-
-static int sync_file(Db *d, int which)
-{
-	sqlite3_file *f = NULL;
-
-	if (sqlite3_file_control(d->db, "main", which, &f) != SQLITE_OK || !f || !f->pMethods)
-		return SQLITE_OK;
-	return f->pMethods->xSync(f, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
-}
-
-int db_sync(Db *d) { return sync_file(d, SQLITE_FCNTL_JOURNAL_POINTER); }
-
-int db_checkpoint(Db *d)
-{
-	int rc = db_sync(d);
-
-	if (rc == SQLITE_OK)
-		rc = sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : rc;
-}
-
-guint db_wal_pages(const Db *d) { return d->wal_pages; }
-
-void db_leave_log(Db *d)
-{
-	sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }

@@ -45,10 +45,20 @@ void rowset_clear(RowSet *s);
 
 /* Rows with key > from (fromlen 0: none) that begin with prefix. FALSE: db_error. */
 gboolean db_scan(Db *d, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows, RowSet *out);
-/* Flare rows with (rk, ino) > (lo, after_ino) and rk <= hi, in that order. */
+/* Appends the inode numbers (guint64) that the merged index has at a key. */
+DbGet db_born_at(Db *d, const MagmaKey *rk, GArray *out);
+/* Flare rows with (rk, ino) > (lo, after_ino) and rk <= hi, in that order, as far as the index is merged. */
 gboolean db_scan_range(Db *d, const MagmaKey *lo, guint64 after_ino, const MagmaKey *hi, guint max_rows, RowSet *out);
 /* Writes a frozen batch and meta (whose flares it corrects to the truth) in one transaction. Returns an SQLITE_ code; all or nothing. */
 int db_write(Db *d, const Frozen *f, DbMeta *meta);
+/* Its rows alone, inside a transaction of the caller's. */
+int db_write_rows(Db *d, const Frozen *f, DbMeta *meta);
+/* Brings the index of flares by key up to date with all batches. SQLITE_ code. */
+int db_merge(Db *d);
+/* Index entries not yet merged. SQLITE_ code. */
+int db_each_fresh(Db *d, void (*fn)(void *user, guint64 ino, const MagmaKey *rk), void *user);
+/* About how many entries wait for their removal from the index. */
+guint db_stale(const Db *d);
 /* Moves the log into the database as far as readers let it; both on disk then. SQLITE_ code. */
 int db_checkpoint(Db *d);
 /* The log on disk: what was written so far survives a power cut. SQLITE_ code. */

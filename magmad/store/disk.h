@@ -4,6 +4,7 @@
 #include "magmad/store/db.h"
 #include "magmad/store/diskstore.h"
 #include "magmad/store/journal.h"
+#include "magmad/store/keys.h"
 #include "magmad/store/pool.h"
 #include "magmad/store/vfs.h"
 
@@ -26,6 +27,8 @@ struct DiskStore {
 	gboolean in_turn, failed;
 
 	Rows *rows;
+	Keys *keys;
+	guint64 frozen_keys, written_keys;    /* keys' numbers of the frozen batch and of the last written one */
 	Journal *journal;
 	guint64 acked, epoch;
 	DbMeta meta;                  /* as sqlite has it */
@@ -39,14 +42,15 @@ struct DiskStore {
 	gboolean batch_failed;        /* the frozen batch waits for its next try */
 	guint64 batches, hits, misses;
 	GPtrArray *cold;              /* RowNode to be read by the pool, at the end of the turn */
-	GQueue scans;                 /* ScanJob that wait for a batch */
+	GQueue scans;                 /* ScanJob that wait for a batch or a merge */
 	guint64 scan_index;           /* highest index they wait for */
+	GQueue answers;               /* ScanJob that were answered from memory: told at the end of the turn */
 
 	GArray *syncs;                /* SyncWaiter, in order */
 	gboolean syncing;
 
 	/* monotonic; 0: nothing to do */
-	gint64 sync_at, batch_at, idle_at, retry_at;
+	gint64 sync_at, batch_at, merge_at, idle_at, retry_at;
 
 	guint64 reserve_bytes;
 	guint64 fs_total, fs_free, fs_avail;
@@ -58,6 +62,8 @@ typedef struct {
 	void *user;
 	guint64 index;
 } SyncWaiter;
+
+#define IDLE_US (2 * G_USEC_PER_SEC)  /* between looks at what could be given back */
 
 #define DISK(s) ((DiskStore *)(s))
 
@@ -82,12 +88,23 @@ void disk_log_lines(DiskStore *d, GPtrArray *lines);
 StoreGet disk_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize klen, const guint8 **val, gsize *vlen);
 void disk_fetch_clear(Store *s, Fetch *f);
 void disk_cold_push(DiskStore *d);
+/* Around reads on the loop's connection: they do not wait for a disk unless they may. */
+void disk_loop_db(DiskStore *d, gboolean may_block);
+void disk_loop_db_done(DiskStore *d, DbGet got);
+/* Reads a row that has no node so. NULL: it would wait, or the store failed. */
+RowNode *disk_get_now(DiskStore *d, StoreTable t, const void *key, gsize klen, gboolean may_block);
+
+/* scan.c */
 void disk_scan(Store *s, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows,
 	void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user);
 void disk_scan_range(Store *s, const MagmaKey *lo, const MagmaKey *hi, guint64 after_ino, guint max_rows,
 	void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user);
 /* Starts the scans that wait for what sqlite has by now, up to index; with error: fails all that wait. */
 void disk_scans_go(DiskStore *d, guint64 index, int error);
+/* Does a scan wait for the index of flares by key to be merged? */
+gboolean disk_scans_want_merge(const DiskStore *d);
+gboolean disk_index_merged(const DiskStore *d);
+void disk_answers_tell(DiskStore *d);
 void disk_scans_free(DiskStore *d);
 /* Any thread. NULL: no connection; text says why (caller frees). */
 Db *readers_take(Readers *r, char **text);

@@ -10,7 +10,7 @@
 #define MIB (1u << 20)
 #define POOL_THREADS 4
 #define CACHE_BYTES (64u * MIB)
-#define OPEN_BATCH_MAX (64u * MIB)    /* beyond it a commit waits for the batch: memory has a bound */
+#define OPEN_BATCH_MAX (24u * MIB)    /* beyond it a commit waits for the batch: memory has a bound */
 #define SEGMENT_MAX (64u * MIB)
 #define SEGMENT_SHARE 64              /* of a small file system a segment takes one part in this many */
 #define RESERVE_BYTES (64u * MIB)
@@ -24,7 +24,14 @@ static gboolean commit_row(void *user, const StoreRow *row, gboolean del)
 {
 	DiskStore *d = user;
 
-	rows_commit(d->rows, row, del ? NULL : row_value_new(&row->rk, row->val, row->vlen));
+	const RowNode *n = rows_commit(d->rows, row, del ? NULL : row_value_new(&row->rk, row->val, row->vlen));
+	if (row->table != TAB_FLARE)
+		return TRUE;
+	/* A deleted flare that sqlite has, or may have, keeps its entry until the next merge: it may come back in the same batch. */
+	if (del && n->base == BASE_ABSENT)
+		keys_remove(d->keys, &row->rk, magma_be64_load(row->key));
+	else if (!del && n->base != BASE_PRESENT)
+		keys_add(d->keys, &row->rk, magma_be64_load(row->key));
 	return TRUE;
 }
 
@@ -44,6 +51,8 @@ static guint64 disk_commit(Store *s, Txn *t)
 		gboolean ok = txn_each(bytes->data, bytes->len, commit_row, d);
 		g_assert(ok);           /* we made it ourselves */
 		journal_append(d->journal, d->epoch, bytes->data, bytes->len);
+		if (!d->idle_at)
+			d->idle_at = g_get_monotonic_time() + IDLE_US;
 		if (rows_stats(d->rows)->open_bytes > OPEN_BATCH_MAX)
 			commit_wait(d);
 		disk_wake(d);
@@ -61,7 +70,7 @@ static Contents *contents(Store *s)
 	DiskStore *d = DISK(s);
 
 	if (!d->idle_at) {
-		d->idle_at = g_get_monotonic_time() + G_USEC_PER_SEC;
+		d->idle_at = g_get_monotonic_time() + IDLE_US;
 		disk_wake(d);
 	}
 	return d->contents;
@@ -133,6 +142,18 @@ static gboolean replay_frame(void *user, const Frame *f)
 	return txn_each(f->payload, f->length, commit_row, user);
 }
 
+static void load_key(void *user, guint64 ino, const MagmaKey *rk) { keys_add(user, rk, ino); }
+
+static gboolean load_keys(DiskStore *d, GError **error)
+{
+	if (db_each_fresh(d->writer, load_key, d->keys) != 0) {
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
+		return FALSE;
+	}
+	d->written_keys = keys_seal(d->keys);
+	return TRUE;
+}
+
 static gboolean load_resident(DiskStore *d, GError **error)
 {
 	for (guint t = TAB_META; t < TAB_COUNT; t++) {
@@ -174,7 +195,7 @@ static gboolean open_db(DiskStore *d, GError **error)
 	if (!d->loop_db)
 		return FALSE;
 	nowait_vfs_enable(d->vfs, TRUE);
-	return load_resident(d, error);
+	return load_resident(d, error) && load_keys(d, error);
 }
 
 /* Sizes that follow from the file system's. */
@@ -220,6 +241,7 @@ static void store_free(DiskStore *d, gboolean leave_log)
 	contents_free(d->contents);
 	journal_close(d->journal);
 	rows_free(d->rows);
+	keys_free(d->keys);
 	if (leave_log && d->writer)
 		db_leave_log(d->writer);
 	if (leave_log && d->loop_db)
@@ -270,9 +292,11 @@ Store *diskstore_open(const DiskStoreConfig *cfg, GError **error)
 	d->lock_fd = -1;
 	d->armed = -1;
 	d->rows = rows_new(cfg->cache_bytes ? cfg->cache_bytes : CACHE_BYTES);
+	d->keys = keys_new();
 	d->cold = g_ptr_array_new();
 	d->syncs = g_array_new(FALSE, FALSE, sizeof(SyncWaiter));
 	g_queue_init(&d->scans);
+	g_queue_init(&d->answers);
 	g_mutex_init(&d->readers.lock);
 	d->readers.idle = g_ptr_array_new();
 	d->readers.path = d->db_path;

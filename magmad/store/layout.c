@@ -131,6 +131,17 @@ static gboolean make_dir(const char *path, GError **error)
 	return g_mkdir(path, 0700) == 0 || errno == EEXIST || fail_errno(error, path);
 }
 
+/* sqlite gives its other files the mode that this one has. */
+static gboolean make_private(const char *path, GError **error)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return fail_errno(error, path);
+	close(fd);
+	return TRUE;
+}
+
 static gboolean sync_path(const char *path, GError **error)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -168,5 +179,5 @@ gboolean diskstore_create(const char *dir, GError **error)
 	if (g_mkdir_with_parents(dir, 0700) != 0)
 		return fail_errno(error, dir);
 	return dir_is_free(dir, error) && remove_old_db(db, error) && make_dir(journal, error) && make_dir(content, error)
-		&& db_create(db, error) && sync_path(db, error) && write_conf(dir, error);
+		&& make_private(db, error) && db_create(db, error) && sync_path(db, error) && write_conf(dir, error);
 }

@@ -1,4 +1,4 @@
-/* Rows: from memory, from sqlite at once, or through the pool. Scans always through the pool, behind the batch that holds what they must see. */
+/* Rows: from memory, from sqlite at once, or through the pool. */
 #include "magmad/store/disk.h"
 #include <errno.h>
 #include <string.h>
@@ -34,12 +34,14 @@ void readers_give(Readers *r, Db *db)
 
 void readers_clear(Readers *r, gboolean leave_log)
 {
+	g_mutex_lock(&r->lock);
 	for (guint i = 0; i < r->idle->len; i++) {
 		if (leave_log)
 			db_leave_log(r->idle->pdata[i]);
 		db_close(r->idle->pdata[i]);
 	}
 	g_ptr_array_set_size(r->idle, 0);
+	g_mutex_unlock(&r->lock);
 }
 
 /* --- point reads --- */
@@ -138,7 +140,7 @@ static void fetch_wait(DiskStore *d, Fetch *f, RowNode *n)
 {
 	if (!f || g_slist_find(n->waiters, f))
 		return;
-	n->waiters = g_slist_prepend(n->waiters, f);
+	n->waiters = g_slist_append(n->waiters, f);      /* first come, first served: writers of one flare stay in order */
 	f->pending++;
 	if (!f->pins)
 		f->pins = g_ptr_array_new();
@@ -146,32 +148,42 @@ static void fetch_wait(DiskStore *d, Fetch *f, RowNode *n)
 	rows_pin(d->rows, n);
 }
 
-/* From sqlite on the loop's connection, without waiting for a disk. NULL: not so. */
-static RowNode *get_now(DiskStore *d, StoreTable t, const void *key, gsize klen, gboolean may_block)
+/* Begins and ends what is done on the loop's connection. */
+void disk_loop_db(DiskStore *d, gboolean may_block)
 {
-	RowValue *v;
-
 	if (may_block)
 		nowait_vfs_enable(d->vfs, FALSE);
-	db_log(d->loop_db, magma_trace_on(d->trace, 's'));
+	if (magma_trace_on(d->trace, 's'))
+		db_log(d->loop_db, TRUE);
 	db_read_begin(d->loop_db);
-	DbGet got = db_get(d->loop_db, t, key, klen, &v);
+	if (!d->idle_at)
+		d->idle_at = g_get_monotonic_time() + IDLE_US;
+}
+
+void disk_loop_db_done(DiskStore *d, DbGet got)
+{
 	if (magma_trace_on(d->trace, 's')) {
 		g_autoptr(GPtrArray) lines = db_log_take(d->loop_db);
 		disk_log_lines(d, lines);
 	}
-	if (may_block)
-		nowait_vfs_enable(d->vfs, TRUE);
-	d->idle_at = d->idle_at ? d->idle_at : g_get_monotonic_time() + G_USEC_PER_SEC;
-	if (got == DB_BUSY) {
-		db_read_end(d->loop_db);
-		return NULL;
-	}
+	nowait_vfs_enable(d->vfs, TRUE);
 	if (got == DB_FAILED) {
 		g_autofree char *text = g_strdup_printf("%s: reading a row: %s", d->db_path, db_error(d->loop_db));
 		disk_fail(d, text);
-		return NULL;
 	}
+	if (got == DB_BUSY)
+		db_read_end(d->loop_db);
+}
+
+RowNode *disk_get_now(DiskStore *d, StoreTable t, const void *key, gsize klen, gboolean may_block)
+{
+	RowValue *v;
+
+	disk_loop_db(d, may_block);
+	DbGet got = db_get(d->loop_db, t, key, klen, &v);
+	disk_loop_db_done(d, got);
+	if (got != DB_FOUND && got != DB_ABSENT)
+		return NULL;
 	return rows_insert_clean(d->rows, t, key, klen, v);
 }
 
@@ -186,7 +198,7 @@ StoreGet disk_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize klen,
 		if (rows_resident(t))
 			return STORE_ABSENT;
 		d->misses++;
-		n = get_now(d, t, key, klen, f == NULL);
+		n = disk_get_now(d, t, key, klen, f == NULL);
 		MAGMA_TRACE(d->trace, 'c', "miss: table %d, %s", t, n ? "read at once" : "to be read by the pool");
 		disk_wake(d);
 		if (!n) {
@@ -219,140 +231,4 @@ void disk_fetch_clear(Store *s, Fetch *f)
 	}
 	g_clear_pointer(&f->pins, g_ptr_array_unref);
 	f->pending = 0;
-}
-
-/* --- scans --- */
-
-typedef struct {
-	PoolJob job;
-	DiskStore *d;
-	Readers *readers;
-	StoreTable table;
-	gboolean range;
-	guint8 *from, *prefix;
-	gsize fromlen, plen;
-	MagmaKey lo, hi;
-	guint64 after_ino;
-	guint max_rows;
-	guint64 index;                /* sees everything up to here */
-	void (*done)(void *, int, const StoreRow *, guint, gboolean);
-	void *user;
-	RowSet set;
-	char *error;
-	gboolean log;
-	GPtrArray *lines;
-} ScanJob;
-
-static void scan_run(PoolJob *job)
-{
-	ScanJob *s = (ScanJob *)job;
-	Db *db = readers_take(s->readers, &s->error);
-
-	if (!db)
-		return;
-	db_log(db, s->log);
-	gboolean ok = s->range ? db_scan_range(db, &s->lo, s->after_ino, &s->hi, s->max_rows, &s->set)
-		: db_scan(db, s->table, s->from, s->fromlen, s->prefix, s->plen, s->max_rows, &s->set);
-	if (!ok)
-		s->error = g_strdup_printf("%s: scanning rows: %s", s->readers->path, db_error(db));
-	s->lines = db_log_take(db);
-	readers_give(s->readers, db);
-}
-
-static void scan_done(PoolJob *job)
-{
-	ScanJob *s = (ScanJob *)job;
-
-	disk_log_lines(s->d, s->lines);
-	if (s->error) {
-		g_warning("%s", s->error);
-		s->done(s->user, EIO, NULL, 0, FALSE);
-		return;
-	}
-	s->done(s->user, 0, (const StoreRow *)(void *)s->set.rows->data, s->set.rows->len, s->set.eof);
-}
-
-static void scan_free(PoolJob *job)
-{
-	ScanJob *s = (ScanJob *)job;
-
-	rowset_clear(&s->set);
-	g_free(s->from);
-	g_free(s->prefix);
-	g_free(s->error);
-	if (s->lines)
-		g_ptr_array_unref(s->lines);
-	g_free(s);
-}
-
-static void scan_submit(DiskStore *d, ScanJob *s)
-{
-	s->job = (PoolJob){ .run = scan_run, .done = scan_done, .free = scan_free };
-	s->d = d;
-	s->readers = &d->readers;
-	s->index = journal_index(d->journal);
-	s->log = magma_trace_on(d->trace, 's');
-	rowset_init(&s->set);
-	if (!rows_touch(d->rows, s->table, s->prefix, s->plen)) {
-		pool_push(d->pool, &s->job);
-		return;
-	}
-	d->scan_index = s->index;
-	g_queue_push_tail(&d->scans, s);
-	disk_wake(d);
-}
-
-void disk_scan(Store *s, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows,
-	void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user)
-{
-	ScanJob *j = g_new0(ScanJob, 1);
-
-	g_assert(t >= TAB_META && t < TAB_COUNT && fromlen <= STORE_KEY_MAX && plen <= STORE_KEY_MAX);
-	j->table = t;
-	j->from = g_memdup2(from, fromlen);
-	j->fromlen = fromlen;
-	j->prefix = g_memdup2(prefix, plen);
-	j->plen = plen;
-	j->max_rows = max_rows;
-	j->done = done;
-	j->user = user;
-	scan_submit(DISK(s), j);
-}
-
-void disk_scan_range(Store *s, const MagmaKey *lo, const MagmaKey *hi, guint64 after_ino, guint max_rows,
-	void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user)
-{
-	ScanJob *j = g_new0(ScanJob, 1);
-
-	j->table = TAB_FLARE;
-	j->range = TRUE;
-	j->lo = *lo;
-	j->hi = *hi;
-	j->after_ino = after_ino;
-	j->max_rows = max_rows;
-	j->done = done;
-	j->user = user;
-	scan_submit(DISK(s), j);
-}
-
-void disk_scans_go(DiskStore *d, guint64 index, int error)
-{
-	while (d->scans.length) {
-		ScanJob *s = d->scans.head->data;
-		if (!error && s->index > index)
-			return;
-		g_queue_pop_head(&d->scans);
-		if (error) {
-			s->done(s->user, error, NULL, 0, FALSE);
-			scan_free(&s->job);
-		} else {
-			pool_push(d->pool, &s->job);
-		}
-	}
-}
-
-void disk_scans_free(DiskStore *d)
-{
-	for (ScanJob *s; (s = g_queue_pop_head(&d->scans)); )
-		scan_free(&s->job);
 }

@@ -15,7 +15,7 @@ struct Rows {
 	RowNode **buckets;
 	guint32 mask;
 	gsize cache_bytes;
-	RowNode ring;                 /* clean nodes; next is looked at first by the clock */
+	RowNode *ring;                /* head of the clean nodes; its next is looked at first by the clock */
 	GArray *dirty;                /* DirtyRow: the open batch */
 	Frozen frozen;
 	gboolean has_frozen;
@@ -78,7 +78,8 @@ Rows *rows_new(gsize cache_bytes)
 	r->mask = BUCKETS_MIN - 1;
 	r->buckets = g_new0(RowNode *, BUCKETS_MIN);
 	r->cache_bytes = cache_bytes;
-	r->ring.prev = r->ring.next = &r->ring;
+	r->ring = g_new0(RowNode, 1);
+	r->ring->prev = r->ring->next = r->ring;
 	r->dirty = g_array_new(FALSE, FALSE, sizeof(DirtyRow));
 	r->frozen.rows = g_array_new(FALSE, FALSE, sizeof(FrozenRow));
 	return r;
@@ -105,6 +106,7 @@ void rows_free(Rows *r)
 	g_array_unref(r->frozen.rows);
 	g_array_unref(r->dirty);
 	g_free(r->buckets);
+	g_free(r->ring);
 	g_free(r);
 }
 
@@ -157,8 +159,8 @@ static RowNode *node_new(Rows *r, guint32 hash, StoreTable t, const void *key, g
 
 static void ring_add(Rows *r, RowNode *n)
 {
-	n->prev = r->ring.prev;
-	n->next = &r->ring;
+	n->prev = r->ring->prev;
+	n->next = r->ring;
 	n->prev->next = n->next->prev = n;
 	r->stats.clean_bytes += node_cost(n);
 }
@@ -239,14 +241,14 @@ static gint8 node_counts(const RowNode *n)
 	return n->val ? n->base != BASE_PRESENT : n->base == BASE_PRESENT ? -1 : 0;
 }
 
-void rows_commit(Rows *r, const StoreRow *row, RowValue *val)
+RowNode *rows_commit(Rows *r, const StoreRow *row, RowValue *val)
 {
 	guint32 hash = key_hash(row->table, row->key, row->klen);
 	RowNode *n = find(r, hash, row->table, row->key, row->klen);
 
 	if (!n) {
 		if (!val && rows_resident(row->table))
-			return;
+			return NULL;
 		n = node_new(r, hash, row->table, row->key, row->klen);
 		n->base = rows_resident(row->table) ? BASE_ABSENT : BASE_UNKNOWN;
 	}
@@ -265,6 +267,7 @@ void rows_commit(Rows *r, const StoreRow *row, RowValue *val)
 		g_array_append_val(r->dirty, d);
 		r->stats.open_rows++;
 	}
+	return n;
 }
 
 void rows_pin(Rows *r, RowNode *n)
@@ -355,7 +358,7 @@ void rows_evict(Rows *r)
 {
 	/* Second chance; a bounded number of steps, so that a turn of the loop is bounded even where everything was used. */
 	for (guint steps = 0; r->stats.clean_bytes > r->cache_bytes && steps < 65536; steps++) {
-		RowNode *n = r->ring.next;
+		RowNode *n = r->ring->next;
 		ring_remove(r, n);
 		if (n->used) {
 			n->used = FALSE;

@@ -57,8 +57,8 @@ RowNode *rows_add_loading(Rows *r, StoreTable t, const void *key, gsize klen);
 void rows_loaded(Rows *r, RowNode *n, RowValue *val);
 /* The same for a row nobody asked for by a node (point reads answered at once, resident tables at open). Takes val. */
 RowNode *rows_insert_clean(Rows *r, StoreTable t, const void *key, gsize klen, RowValue *val);
-/* A committed put (val, taken) or delete (NULL). */
-void rows_commit(Rows *r, const StoreRow *row, RowValue *val);
+/* A committed put (val, taken) or delete (NULL). The row's node, or NULL for a delete of what was not there. */
+RowNode *rows_commit(Rows *r, const StoreRow *row, RowValue *val);
 void rows_pin(Rows *r, RowNode *n);
 void rows_unpin(Rows *r, RowNode *n);
 /* The open batch becomes the frozen one; rows that were born and died in it vanish. There must be no frozen batch. */

@@ -12,7 +12,9 @@
 #define SQL_SCHEMA \
 	"PRAGMA page_size=4096; PRAGMA journal_mode=WAL; BEGIN;" \
 	SQL_INO_TABLES(SQL_SCHEMA_INO) SQL_KEY_TABLES(SQL_SCHEMA_KEY) \
-	"CREATE INDEX flare_rk ON flare(rk);" \
+	"CREATE TABLE born(rk BLOB NOT NULL, k INTEGER NOT NULL, PRIMARY KEY(rk, k)) WITHOUT ROWID;" \
+	"CREATE TABLE fresh(k INTEGER PRIMARY KEY, rk BLOB NOT NULL);" \
+	"CREATE TABLE stale(k INTEGER PRIMARY KEY, rk BLOB NOT NULL);" \
 	"CREATE TABLE store(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;" \
 	"INSERT INTO store VALUES('applied', 0), ('durable', 0), ('epoch', 0), ('flares', 0), ('used', 0);" \
 	"COMMIT;"
@@ -27,9 +29,31 @@
 #define SQL_SCAN_INO(t, n) [t] = "SELECT k, rk, v FROM " n " WHERE k BETWEEN ?1 AND ?2 ORDER BY k LIMIT ?3",
 #define SQL_SCAN_KEY(t, n) [t] = "SELECT k, rk, v FROM " n " WHERE k >= ?1 AND k < ?2 ORDER BY k LIMIT ?3",
 
-/* The flare's key never changes, so an update leaves the index alone. */
-#define SQL_FLARE_UPDATE "UPDATE flare SET v=?3 WHERE k=?1 AND rk=?2"
-#define SQL_RANGE "SELECT k, rk, v FROM flare WHERE (rk, k) > (?1, ?2) AND rk <= ?3 ORDER BY rk, k LIMIT ?4"
-#define SQL_META_GET "SELECT (SELECT value FROM store WHERE name='applied'), (SELECT value FROM store WHERE name='durable')," \
-	" (SELECT value FROM store WHERE name='epoch'), (SELECT value FROM store WHERE name='flares'), (SELECT value FROM store WHERE name='used')"
-#define SQL_META_PUT "REPLACE INTO store VALUES('applied', ?1), ('durable', ?2), ('epoch', ?3), ('flares', ?4), ('used', ?5)"
+/* All others. X(name, statement).
+ * The index of flares by key is `born`. Keys scatter, so it is changed in bulk (MERGE_*): entries to come wait in `fresh`, entries to go in `stale`. RANGE is right where nothing waits. */
+#define SQL_OTHERS(X) \
+	X(BEGIN, "BEGIN") \
+	X(BEGIN_WRITE, "BEGIN IMMEDIATE") \
+	X(COMMIT, "COMMIT") \
+	X(ROLLBACK, "ROLLBACK") \
+	X(META_GET, "SELECT (SELECT value FROM store WHERE name='applied'), (SELECT value FROM store WHERE name='durable'), (SELECT value FROM store WHERE name='epoch')," \
+		" (SELECT value FROM store WHERE name='flares'), (SELECT value FROM store WHERE name='used')") \
+	X(META_PUT, "REPLACE INTO store VALUES('applied', ?1), ('durable', ?2), ('epoch', ?3), ('flares', ?4), ('used', ?5)") \
+	X(FLARE_UPDATE, "UPDATE flare SET v=?3 WHERE k=?1 AND rk=?2") \
+	X(FLARE_DELETE, "DELETE FROM flare WHERE k=?1 RETURNING rk") \
+	X(FRESH_PUT, "REPLACE INTO fresh(k, rk) VALUES(?1, ?2)") \
+	X(FRESH_DEL, "DELETE FROM fresh WHERE k=?1 AND rk=?2") \
+	X(STALE_PUT, "REPLACE INTO stale(k, rk) VALUES(?1, ?2)") \
+	X(STALE_DEL, "DELETE FROM stale WHERE k=?1 AND rk=?2") \
+	X(FRESH_ALL, "SELECT k, rk FROM fresh") \
+	X(STALE_COUNT, "SELECT count(*) FROM stale") \
+	X(MERGE_IN, "INSERT OR IGNORE INTO born(rk, k) SELECT rk, k FROM fresh ORDER BY rk, k") \
+	X(MERGE_OUT, "DELETE FROM born WHERE (rk, k) IN (SELECT rk, k FROM stale)") \
+	X(FRESH_CLEAR, "DELETE FROM fresh") \
+	X(STALE_CLEAR, "DELETE FROM stale") \
+	X(BORN_AT, "SELECT k FROM born WHERE rk=?1") \
+	X(RANGE, "SELECT f.k, f.rk, f.v FROM born b CROSS JOIN flare f ON f.k=b.k WHERE (b.rk, b.k) > (?1, ?2) AND b.rk <= ?3 ORDER BY b.rk, b.k LIMIT ?4")
+
+/* For the check; each row is a problem, but "ok". */
+#define SQL_CHECK_INTEGRITY "PRAGMA integrity_check(100)"
+#define SQL_CHECK_UNINDEXED "SELECT f.k FROM flare f WHERE NOT EXISTS (SELECT 1 FROM born b WHERE b.rk=f.rk AND b.k=f.k) AND NOT EXISTS (SELECT 1 FROM fresh h WHERE h.k=f.k AND h.rk=f.rk) LIMIT 100"

@@ -2,11 +2,12 @@
 #include "magmad/store/disk.h"
 #include "libmagma/base/err.h"
 #include <errno.h>
+#include <malloc.h>
 #include <sys/statvfs.h>
 
 #define SYNC_US (G_USEC_PER_SEC / 2)  /* what nobody syncs is durable after this, so that settles go on */
-#define IDLE_CHECK_US (2 * G_USEC_PER_SEC)
 #define USAGE_US G_USEC_PER_SEC
+#define LATE_US 10000
 
 void disk_fail(DiskStore *d, const char *text)
 {
@@ -17,6 +18,8 @@ void disk_fail(DiskStore *d, const char *text)
 	if (d->base.on_failed)
 		d->base.on_failed(d->base.user, text);
 }
+
+static void job_nothing(PoolJob *job) { }
 
 /* --- syncs --- */
 
@@ -121,7 +124,6 @@ static void spare_run(PoolJob *job)
 	journal_prepare_run(s->dir, s->bytes);        /* without it the next segment is made when needed */
 }
 
-static void spare_done(PoolJob *job) { }
 
 static void spare_free(PoolJob *job)
 {
@@ -134,7 +136,7 @@ static void spare_check(DiskStore *d)
 	if (!journal_take_spare_wanted(d->journal))
 		return;
 	SpareJob *s = g_new0(SpareJob, 1);
-	s->job = (PoolJob){ .run = spare_run, .done = spare_done, .free = spare_free };
+	s->job = (PoolJob){ .run = spare_run, .done = job_nothing, .free = spare_free };
 	s->dir = g_strdup(journal_dir(d->journal));
 	s->bytes = journal_segment_bytes(d->journal);
 	pool_push(d->pool, &s->job);
@@ -170,17 +172,28 @@ void diskstore_flush(Store *s)
 
 /* --- the turn --- */
 
+static void trim_run(PoolJob *job) { malloc_trim(0); }
+static void trim_free(PoolJob *job) { g_free(job); }
+
+/* After a while without work: descriptors, connections and memory go back, and nothing wakes the loop any more. */
 static void idle_check(DiskStore *d, gint64 now)
 {
 	if (now < d->idle_at)
 		return;
 	db_read_end(d->loop_db);        /* nobody reads: let the log begin anew */
-	d->idle_at = contents_close_idle(d->contents, FALSE) ? now + IDLE_CHECK_US : 0;
+	d->idle_at = now + IDLE_US;
+	if (contents_close_idle(d->contents, FALSE) || rows_stats(d->rows)->open_rows || pool_pending(d->pool))
+		return;
+	d->idle_at = 0;
+	readers_clear(&d->readers, FALSE);
+	PoolJob *trim = g_new0(PoolJob, 1);
+	*trim = (PoolJob){ .run = trim_run, .done = job_nothing, .free = trim_free };
+	pool_push(d->pool, trim);
 }
 
 static gint64 next_deadline(const DiskStore *d)
 {
-	const gint64 at[] = { d->sync_at, d->writer_busy ? 0 : d->batch_at, d->idle_at, d->retry_at };
+	const gint64 at[] = { d->sync_at, d->writer_busy ? 0 : d->batch_at, d->writer_busy ? 0 : d->merge_at, d->idle_at, d->retry_at };
 	gint64 next = -1;
 
 	for (guint i = 0; i < G_N_ELEMENTS(at); i++)
@@ -205,7 +218,7 @@ void disk_wake(DiskStore *d)
 
 static gboolean has_work(const DiskStore *d)
 {
-	return !d->failed && !d->retry_at && (d->cold->len || journal_has_unwritten(d->journal));
+	return !d->failed && !d->retry_at && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal));
 }
 
 void disk_turn(DiskStore *d)
@@ -218,6 +231,7 @@ void disk_turn(DiskStore *d)
 		diskstore_flush(&d->base);
 		gint64 now = g_get_monotonic_time();
 		syncs_check(d, now);
+		disk_answers_tell(d);
 		disk_cold_push(d);
 		disk_batch_check(d, FALSE);
 		spare_check(d);
@@ -225,7 +239,11 @@ void disk_turn(DiskStore *d)
 			idle_check(d, now);
 	}
 	d->in_turn = FALSE;
-	arm(d, d->failed ? -1 : has_work(d) ? 0 : next_deadline(d));
+	gint64 next = next_deadline(d);
+	/* A deadline that has passed and was not met (the disk is full) is looked at again, but not at once. */
+	if (next >= 0)
+		next = MAX(next, g_get_monotonic_time() + LATE_US);
+	arm(d, d->failed ? -1 : has_work(d) ? 0 : next);
 }
 
 typedef struct {

@@ -12,7 +12,7 @@ struct NowaitVfs {
 	sqlite3_vfs *real;
 	char name[32];
 	int db_fd;
-	gboolean on, would_block;
+	gboolean on, unsupported;
 };
 
 /* sqlite allocates szOsFile bytes: this, and the real file behind it. */
@@ -52,8 +52,8 @@ static int file_read(sqlite3_file *f, void *buf, int n, sqlite3_int64 off)
 			return SQLITE_OK;
 		if (got < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS)) {
 			self->owner->on = FALSE;
+			self->owner->unsupported = TRUE;
 		} else if (got < 0 ? errno == EAGAIN : !at_end(self->fd, off + got)) {
-			self->owner->would_block = TRUE;
 			return SQLITE_BUSY;
 		}
 	}
@@ -161,11 +161,4 @@ void nowait_vfs_free(NowaitVfs *v)
 }
 
 const char *nowait_vfs_name(const NowaitVfs *v) { return v->name; }
-void nowait_vfs_enable(NowaitVfs *v, gboolean on) { v->on = on && v->db_fd >= 0; }
-
-gboolean nowait_vfs_would_block(NowaitVfs *v)
-{
-	gboolean b = v->would_block;
-	v->would_block = FALSE;
-	return b;
-}
+void nowait_vfs_enable(NowaitVfs *v, gboolean on) { v->on = on && v->db_fd >= 0 && !v->unsupported; }

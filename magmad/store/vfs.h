@@ -12,5 +12,3 @@ void nowait_vfs_free(NowaitVfs *v);
 const char *nowait_vfs_name(const NowaitVfs *v);
 /* Off: reads block as usual (while opening). */
 void nowait_vfs_enable(NowaitVfs *v, gboolean on);
-/* Has a read failed so since the last call? */
-gboolean nowait_vfs_would_block(NowaitVfs *v);

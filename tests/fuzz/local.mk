@@ -25,6 +25,8 @@ tests_fuzz_fuzz_map_SOURCES = tests/fuzz/fuzz_map.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_map_LDADD = $(UNIT_LIBS)
 tests_fuzz_fuzz_map_LDFLAGS = $(FUZZ_LINK)
 
+include tests/fuzz/console.mk
+
 # Makes the seeds of codec and map anew from the table: after a change of the wire, make fuzz-seeds and commit them.
 EXTRA_PROGRAMS += tests/fuzz/seeds
 tests_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/unit/anymsg.c tests/unit/anymsg.h
@@ -34,3 +36,5 @@ CLEANFILES += tests/fuzz/seeds$(EXEEXT)
 fuzz-seeds: tests/fuzz/seeds$(EXEEXT)
 	rm -f $(srcdir)/tests/fuzz/corpus/codec/seed-* $(srcdir)/tests/fuzz/corpus/map/seed-*
 	tests/fuzz/seeds$(EXEEXT) $(srcdir)/tests/fuzz/corpus
+include tests/fuzz/session.mk
+include tests/fuzz/records.mk

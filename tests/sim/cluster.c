@@ -118,7 +118,7 @@ static void node_start(Node *n)
 	MagmaAddr join = magma_addr_with_port(&c->node[0].addr, c->node[0].addr.port + 1);
 	MemStoreConfig store = {
 		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
-		.later = store_later, .user = n,
+		.turn = world_turn(c->world), .later = store_later, .user = n,
 	};
 	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = 1 << 30, .copies_wanted = 1, .trace = &n->trace };
 

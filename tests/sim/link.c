@@ -192,7 +192,7 @@ static void delivered(void *arg)
 		carry(k);             /* it waits for the handshake */
 		return;
 	}
-	if (link_end_alive(l, k->to)) {
+	if (link_end_alive(l, k->to) && (k->to == 0 || l->accepted)) {
 		world_trace_message(l->c->world, end_name(l, !k->to, a), end_name(l, k->to, b), k->msg);
 		if (to->client)
 			sim_client_message(to->client, l, k->msg);

@@ -49,6 +49,8 @@ typedef struct {
 	guint64 acked;
 	gboolean ack_coming, failed, full;
 	GHashTable *hot;              /* RowKey -> a row that was brought, or is being brought */
+	GHashTable *found;            /* RowKey: found in this turn */
+	guint64 found_in;
 	GHashTable *queues;           /* MagmaFid -> GQueue of content operations */
 	guint refs;                   /* one, and one per event that is coming: it may come after the end */
 	gboolean dead;

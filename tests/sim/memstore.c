@@ -37,6 +37,7 @@ static void store_unref(MemStore *m)
 	if (--m->refs)
 		return;
 	g_hash_table_unref(m->hot);
+	g_hash_table_unref(m->found);
 	g_hash_table_unref(m->queues);
 	g_rand_free(m->rnd);
 	g_free(m);
@@ -106,6 +107,18 @@ static void fetch_wait(MemStore *m, Fetch *f, Hot *h)
 
 static gboolean always_in_memory(StoreTable t) { return t == TAB_REPLY || t == TAB_MARK || t == TAB_COMMIT; }
 
+/* Was it found in this turn already? From now on it was. */
+static gboolean found_again(MemStore *m, const RowKey *k)
+{
+	if (!m->cfg.turn)
+		return FALSE;
+	if (m->found_in != *m->cfg.turn) {
+		g_hash_table_remove_all(m->found);
+		m->found_in = *m->cfg.turn;
+	}
+	return g_hash_table_contains(m->found, k);
+}
+
 static StoreGet mem_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize klen, const guint8 **val, gsize *vlen)
 {
 	MemStore *m = MEM(s);
@@ -114,7 +127,7 @@ static StoreGet mem_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize
 
 	*val = NULL;
 	*vlen = 0;
-	if (f && !h && !always_in_memory(t) && mem_chance(m, m->cfg.pending_permille)) {
+	if (f && !h && !always_in_memory(t) && !found_again(m, &k) && mem_chance(m, m->cfg.pending_permille)) {
 		h = g_new0(Hot, 1);
 		h->key = k;
 		h->loading = TRUE;
@@ -127,6 +140,8 @@ static StoreGet mem_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize
 		return STORE_PENDING;
 	}
 	m->hits++;
+	if (f && m->cfg.turn)
+		g_hash_table_add(m->found, g_memdup2(&k, sizeof k));
 	const MemRow *r = g_tree_lookup(m->disk->rows, &k);
 	if (!r)
 		return STORE_ABSENT;
@@ -374,6 +389,7 @@ Store *memstore_open(MemDisk *disk, const MemStoreConfig *cfg)
 	m->rnd = g_rand_new_with_seed(cfg->seed);
 	m->acked = memdisk_index(disk);
 	m->hot = g_hash_table_new_full(hot_hash, hot_equal, NULL, hot_free);
+	m->found = g_hash_table_new_full(hot_hash, hot_equal, g_free, NULL);
 	m->queues = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, memfiles_queue_free);
 	m->refs = 1;
 	return &m->base;

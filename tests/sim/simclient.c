@@ -412,6 +412,16 @@ static void tick(void *arg)
 
 static void ponged(void *user, int error, const MagmaAny *rep) {}
 
+static gboolean owns_a_slice(SimClient *s, guint i)
+{
+	for (guint n = 0; s->map && n < s->map->volcanos->len; n++) {
+		const MagmaVolcano *v = s->map->volcanos->pdata[n];
+		if (v->state == MAGMA_ACTIVE && v->addr.ip[3] == i + 1)
+			return !s->proxy || i == 0;
+	}
+	return FALSE;
+}
+
 static void ping(void *arg)
 {
 	static const struct magma_req_ping q;
@@ -419,8 +429,8 @@ static void ping(void *arg)
 
 	s->ping = world_after(s->c->world, PING_EVERY, FALSE, ping, s);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
-		if (s->peer[i].state != OPEN)
-			continue;
+		if (!owns_a_slice(s, i))
+			continue;      /* one that never met it may have inherited its opens */
 		CallOf *k = call_new(s, MAGMA_OP_ping, &q, ponged, NULL);
 		k->target = i;
 		transmit(s, k);

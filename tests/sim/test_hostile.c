@@ -190,6 +190,26 @@ static void flood_of_handshakes_asks_for_cookies_and_lets_others_in(void)
 	simnet_free(p.net);
 }
 
+static void hello_speaks_for_its_own_connection_id_only(void)
+{
+	Pair p = pair_new();
+	Recorder r;
+	recorder_attach(&r, p.a);
+	p.a->out.cut = TRUE;
+	simnet_connect(p.a, p.b);
+	simnet_run(p.net, MSEC);
+	gsize n;
+	g_autofree guint8 *d = g_memdup2(g_bytes_get_data(r.taken->pdata[0], &n), HELLO_LEN);
+	d[4] ^= 1;
+	simnet_inject(p.net, &p.a->addr, p.b, d, HELLO_LEN);
+	g_assert_cmpuint(p.b->ep->n_half, ==, 0);
+	d[4] ^= 1;
+	simnet_inject(p.net, &p.a->addr, p.b, d, HELLO_LEN);
+	g_assert_cmpuint(p.b->ep->n_half, ==, 1);
+	g_ptr_array_unref(r.taken);
+	simnet_free(p.net);
+}
+
 static guint64 answered;
 
 static gboolean count_answers(SimHost *h, const MagmaAddr *to, const guint8 *p, gsize n)
@@ -441,6 +461,20 @@ static void too_many_unfinished_messages_are_cut_off(void)
 	simnet_free(p.net);
 }
 
+static void repeated_bytes_are_acknowledged_at_once(void)
+{
+	Pair p = pair_new();
+	MagmaConn *c = pair_open(&p);
+	simnet_run(p.net, SEC);
+	Frames f = msg_frame(0, 10, 0, 10, 10);
+	say(&p, c, f.bytes, f.n);
+	g_assert_cmpint(p.b->last->ack_at, ==, simnet_now(p.net) + LOSS_MAX_ACK_DELAY);
+	say(&p, c, f.bytes, f.n);
+	g_assert_cmpint(p.b->last->ack_at, ==, simnet_now(p.net));
+	g_assert_cmpuint(p.b->messages, ==, 1);
+	simnet_free(p.net);
+}
+
 static void changing_the_total_is_cut_off(void)
 {
 	Pair p = pair_new();
@@ -467,11 +501,13 @@ int main(int argc, char **argv)
 	TEST(both_may_start_at_once);
 	TEST(replayed_hello_leaves_nothing_behind);
 	TEST(flood_of_handshakes_asks_for_cookies_and_lets_others_in);
+	TEST(hello_speaks_for_its_own_connection_id_only);
 	TEST(nothing_is_amplified);
 	TEST(rejects_are_rate_limited);
 	TEST(forged_datagrams_disturb_nothing);
 	TEST(peer_that_breaks_the_protocol_is_cut_off);
 	TEST(too_many_unfinished_messages_are_cut_off);
+	TEST(repeated_bytes_are_acknowledged_at_once);
 	TEST(changing_the_total_is_cut_off);
 	return g_test_run();
 }

@@ -68,6 +68,7 @@ void world_free(World *w)
 GRand *world_rand(World *w) { return w->rand; }
 gint64 world_now(World *w) { return w->now; }
 guint64 world_steps(World *w) { return w->steps; }
+const guint64 *world_turn(World *w) { return &w->steps; }
 guint world_pick(World *w, guint n) { return n > 1 ? (guint)g_rand_int_range(w->rand, 0, n) : 0; }
 gboolean world_chance(World *w, guint n, guint of) { return n && world_pick(w, of) < n; }
 

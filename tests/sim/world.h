@@ -27,6 +27,7 @@ void world_cancel(World *w, guint handle);
 /* Runs the next event; FALSE: there is none. */
 gboolean world_step(World *w);
 guint64 world_steps(World *w);
+const guint64 *world_turn(World *w);                   /* the same, to be looked at by others */
 
 void world_trace(World *w, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 void world_trace_message(World *w, const char *from, const char *to, GBytes *msg);

@@ -176,7 +176,7 @@ static guint32 execute(Fake *owner, const MagmaHdr *h, const MagmaAny *req, Magm
 	if (!(magma_op_info(h->op)->flags & MAGMA_OP_MUTATES))
 		return serve(owner, h, req, rep, space);
 	char *id = g_strdup_printf("%016" G_GINT64_MODIFIER "x:%" G_GUINT64_FORMAT, h->client, h->xid);
-	if (!g_hash_table_add(owner->done, id)) {
+	if (!g_hash_table_add(owner->world->done, id)) {
 		if (h->op == MAGMA_OP_mkdir) {
 			rep->rep_mkdir.attr = flare_by_name(owner->world, req->req_mkdir.dir.ino, req->req_mkdir.name.data, req->req_mkdir.name.len)->attr;
 			return 0;
@@ -254,7 +254,6 @@ static Fake *fake_new(World *w, guint16 id)
 	f->id = id;
 	f->boot = 1000u * id;
 	f->opens = g_hash_table_new(NULL, NULL);
-	f->done = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	g_assert_true(magma_addr_parse("127.0.0.1:0", 0, &f->addr));
 	fake_listen(f);
 	return f;
@@ -281,16 +280,24 @@ void world_rotate(World *w)
 	set_slices(w, map, (guint)map->epoch - 1);
 	magma_map_unref(w->map);
 	w->map = map;
+	/* who lost a slice forgets its opens; the heirs wait to be told */
+	for (guint i = 0; i < w->flares->len; i++) {
+		const MagmaFid *fid = &((Flare *)w->flares->pdata[i])->attr.fid;
+		for (guint j = 0; j < w->n; j++)
+			if (w->fakes[j] != world_owner(w, &fid->key))
+				g_hash_table_remove(w->fakes[j]->opens, GSIZE_TO_POINTER(fid->ino));
+	}
 }
 
-World *world_new(guint n)
+static World *world_new_with_psk(guint n, const guint8 *psk)
 {
 	World *w = g_new0(World, 1);
 	guint8 network[16] = "a fake network!";
 
 	w->ctx = g_main_context_new();
-	memset(w->psk, 'k', sizeof w->psk);
+	memcpy(w->psk, psk, sizeof w->psk);
 	w->n = n;
+	w->done = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	w->flares = g_ptr_array_new_with_free_func(flare_free);
 	w->seen = g_array_new(FALSE, TRUE, sizeof(Seen));
 	w->map = magma_map_new(network, 2);
@@ -308,18 +315,33 @@ World *world_new(guint n)
 	return w;
 }
 
+World *world_new(guint n)
+{
+	guint8 psk[MAGMA_PSK_LEN] = "any key will do";
+
+	return world_new_with_psk(n, psk);
+}
+
+World *world_new_with_secret(guint n, const char *secret)
+{
+	guint8 psk[MAGMA_PSK_LEN];
+
+	g_assert_true(magma_psk_derive(secret, strlen(secret), psk));
+	return world_new_with_psk(n, psk);
+}
+
 void world_free(World *w)
 {
 	for (guint i = 0; i < w->n; i++) {
 		Fake *f = w->fakes[i];
 		magma_net_free(f->net);
 		g_hash_table_unref(f->opens);
-		g_hash_table_unref(f->done);
 		g_free(f);
 	}
 	magma_map_unref(w->map);
 	g_ptr_array_unref(w->flares);
 	g_array_unref(w->seen);
+	g_hash_table_unref(w->done);
 	g_main_context_unref(w->ctx);
 	g_free(w);
 }

@@ -26,7 +26,6 @@ struct Fake {
 	guint64 boot;
 	gboolean no_hello;
 	GHashTable *opens;            /* ino: who has it open does not matter here */
-	GHashTable *done;             /* "client:xid" of what was executed */
 	guint reopened, executed;
 };
 
@@ -41,6 +40,7 @@ struct World {
 	Hook hook;
 	void *hook_user;
 	guint64 next_ino;
+	GHashTable *done;             /* "client:xid" of what was executed: as stored replies, it survives restarts and moves with the keys */
 };
 
 typedef struct {
@@ -51,6 +51,7 @@ typedef struct {
 
 /* n volcanos with equal slices on 127.0.0.1. */
 World *world_new(guint n);
+World *world_new_with_secret(guint n, const char *secret);
 void world_free(World *w);
 void fake_stop(Fake *f);
 /* Again at the same address, with another boot and no memory of opens. */

@@ -223,6 +223,27 @@ static void test_unreachable_volcano_is_reached_through_the_first(void)
 	world_free(w);
 }
 
+/* The way to a volcano is cut while a session is open: the others still reach it. */
+static void test_silent_session_does_not_hold_calls_back(void)
+{
+	World *w = world_new(2);
+	Flare *f = make_at(w, w->fakes[1]);
+	MagmaClient *c = world_client(w, FALSE);
+	Result r = { 0 }, cut = { 0 };
+
+	getattr(c, &f->attr.fid, &r);
+	g_assert_true(run_until(w, &r.done, 2000));
+	fake_stop(w->fakes[1]);
+	MagmaTime began = magma_net_now();
+	getattr(c, &f->attr.fid, &cut);
+	g_assert_true(run_until(w, &cut.done, 10000));
+	g_assert_cmpint(cut.error, ==, 0);
+	g_assert_cmpint(magma_net_now() - began, <, 4 * G_USEC_PER_SEC);
+	g_assert_true(world_nth(w, MAGMA_OP_getattr, 1)->forwarded);
+	magma_client_free(c);
+	world_free(w);
+}
+
 static void test_proxy_speaks_to_one_host_only(void)
 {
 	World *w = world_new(3);
@@ -236,6 +257,28 @@ static void test_proxy_speaks_to_one_host_only(void)
 	}
 	for (guint i = 0; i < w->seen->len; i++)
 		g_assert_true(g_array_index(w->seen, Seen, i).at == w->fakes[0]);
+	magma_client_free(c);
+	world_free(w);
+}
+
+static void test_proxy_that_dies_is_replaced_by_the_next_host(void)
+{
+	World *w = world_new(2);
+	MagmaAddr hosts[2] = { w->fakes[0]->addr, w->fakes[1]->addr };
+	MagmaClientConfig cfg = world_config(w, hosts, 2);
+	MagmaFid root = magma_fid_root();
+	Result r = { 0 };
+
+	cfg.proxy = TRUE;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	fake_stop(w->fakes[0]);
+	MagmaTime began = magma_net_now();
+	getattr(c, &root, &r);
+	g_assert_true(run_until(w, &r.done, 10000));
+	g_assert_cmpint(magma_net_now() - began, <, 4 * G_USEC_PER_SEC);
+	g_assert_cmpint(r.error, ==, 0);
+	g_assert_true(world_nth(w, MAGMA_OP_getattr, 0)->at == w->fakes[1]);
 	magma_client_free(c);
 	world_free(w);
 }
@@ -410,6 +453,36 @@ static void test_expired_takes_a_new_id_and_fails_only_what_may_have_happened(vo
 	g_assert_cmpint(unsure.error, ==, EIO);
 	g_assert_cmpuint(world_nth(w, MAGMA_OP_mkdir, 3)->h.client, ==, id);
 	g_assert_cmpuint(magma_client_id(c), ==, newer);
+	magma_client_free(c);
+	world_free(w);
+}
+
+/* Forgotten and restarted: the greeting itself, and the re-assertion, are answered "expired" or "another map" first. */
+static void test_expired_while_greeting_does_not_stand_still(void)
+{
+	World *w = world_new(2);
+	MagmaClient *c = world_client(w, FALSE);
+	Flare *f = make_at(w, w->fakes[0]);
+	Trick expired = { MAGMA_OP_hello, 1, REFUSE, MAGMA_EEXPIRED, NULL }, moved = { MAGMA_OP_reopen, 1, REFUSE, MAGMA_EMAP, NULL };
+	Trick again = { MAGMA_OP_getattr, 1, REFUSE, MAGMA_EEXPIRED, NULL };
+	Result held = { 0 }, use = { 0 }, use2 = { 0 };
+
+	magma_client_hold(c, &f->attr.fid, 0, NULL, on_reply, &held);
+	g_assert_true(run_until(w, &held.done, 2000));
+	play(w, &expired);
+	fake_restart(w->fakes[0]);
+	getattr(c, &f->attr.fid, &use);
+	g_assert_true(run_until(w, &use.done, 6000));
+	g_assert_cmpint(use.error, ==, 0);
+	g_assert_true(g_hash_table_contains(w->fakes[0]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)));
+	play(w, &again);
+	getattr(c, &f->attr.fid, &use2);
+	while (again.times)
+		g_main_context_iteration(w->ctx, TRUE);
+	play(w, &moved);
+	g_assert_true(run_until(w, &use2.done, 3000));
+	g_assert_cmpint(use2.error, ==, 0);
+	g_assert_cmpuint(moved.times, ==, 0);
 	magma_client_free(c);
 	world_free(w);
 }
@@ -830,6 +903,128 @@ static void test_cancel_of_what_was_never_sent(void)
 	world_free(w);
 }
 
+/* Everything at once, by chance; --seed repeats a run. */
+
+typedef struct {
+	guint lose, restarts, rotations;      /* left to do */
+	gboolean calm;
+} Chaos;
+
+static Verdict chaos(void *user, const Seen *s, guint32 *error)
+{
+	Chaos *ch = user;
+	gboolean by_client = s->h.op != MAGMA_OP_hello && s->h.op != MAGMA_OP_map;
+
+	if (ch->calm || !by_client)
+		return SERVE;
+	gint dice = g_test_rand_int_range(0, 100);
+	if (dice < 4 && ch->lose) {
+		ch->lose--;
+		return dice < 2 ? DROP : SERVE_AND_LOSE_REPLY;
+	}
+	*error = dice < 14 ? MAGMA_ETRYAGAIN : MAGMA_EMAP;
+	return dice < 20 ? REFUSE : SERVE;
+}
+
+#define CHAOS_CALLS 400
+#define CHAOS_FLARES 8
+
+static void test_chaos_answers_everything_once(void)
+{
+	World *w = world_new(3);
+	MagmaClient *c = world_client(w, g_test_rand_bit());
+	Chaos ch = { .lose = 6, .restarts = 3, .rotations = 3 };
+	g_autofree Result *r = g_new0(Result, CHAOS_CALLS);
+	Flare *flares[CHAOS_FLARES];
+	guint held[CHAOS_FLARES] = { 0 };
+	guint handles[CHAOS_FLARES] = { 0 };  /* held and answered */
+	gint hold_of[CHAOS_CALLS];
+	guint mkdirs = 0;
+
+	for (guint i = 0; i < CHAOS_FLARES; i++)
+		flares[i] = make_at(w, w->fakes[i % 3]);
+	w->hook = chaos;
+	w->hook_user = &ch;
+	for (guint i = 0; i < CHAOS_CALLS; i++) {
+		guint which = (guint)g_test_rand_int_range(0, CHAOS_FLARES);
+		hold_of[i] = -1;
+		for (guint j = 0; j < i; j++)
+			if (hold_of[j] >= 0 && r[j].done) {
+				handles[hold_of[j]]++;
+				hold_of[j] = -1;
+			}
+		switch (g_test_rand_int_range(0, 4)) {
+		case 0: {
+			g_autofree char *name = g_strdup_printf("chaos%u", i);
+			mkdir_in_root(c, name, &r[i]);
+			mkdirs++;
+			break;
+		}
+		case 1:
+			magma_client_hold(c, &flares[which]->attr.fid, 0, NULL, on_reply, &r[i]);
+			hold_of[i] = (gint)which;
+			held[which]++;
+			break;
+		case 2:
+			/* only what was answered can be given back */
+			if (held[which] && handles[which]) {
+				held[which]--;
+				handles[which]--;
+				magma_client_unhold(c, &flares[which]->attr.fid);
+			}
+			getattr(c, &flares[which]->attr.fid, &r[i]);
+			break;
+		default:
+			getattr(c, &flares[which]->attr.fid, &r[i]);
+		}
+		if (ch.restarts && g_test_rand_int_range(0, 100) == 0) {
+			ch.restarts--;
+			fake_restart(w->fakes[g_test_rand_int_range(0, 3)]);
+		}
+		if (ch.rotations && g_test_rand_int_range(0, 100) == 0) {
+			ch.rotations--;
+			world_rotate(w);
+		}
+		if (g_test_rand_int_range(0, 4) == 0)
+			run_for(w, 1);
+	}
+	ch.calm = TRUE;
+	for (guint i = 0; i < CHAOS_CALLS; i++) {
+		g_assert_true(run_until(w, &r[i].done, 15000));
+		g_assert_cmpint(r[i].error, ==, 0);
+	}
+	/* what is held is open where it is now, and nothing else is */
+	guint open = 0, there = 0;
+	for (guint i = 0; i < CHAOS_FLARES; i++)
+		open += held[i] > 0;
+	/* a restart behind a proxy shows only by the next keepalive */
+	for (guint tries = 0; tries < 800 && there != open; tries++) {
+		run_for(w, 10);
+		there = 0;
+		for (guint i = 0; i < CHAOS_FLARES; i++)
+			there += g_hash_table_contains(world_owner(w, &flares[i]->attr.fid.key)->opens, GSIZE_TO_POINTER(flares[i]->attr.fid.ino));
+	}
+	g_assert_cmpuint(there, ==, open);
+	guint executed = 0;
+	for (guint i = 0; i < w->n; i++)
+		executed += w->fakes[i]->executed;
+	g_assert_cmpuint(executed, ==, mkdirs);
+	for (guint i = 0; i < CHAOS_FLARES; i++)
+		for (; held[i]; held[i]--)
+			magma_client_unhold(c, &flares[i]->attr.fid);
+	for (guint tries = 0; tries < 400 && there; tries++) {
+		run_for(w, 10);
+		there = 0;
+		for (guint i = 0; i < CHAOS_FLARES; i++)
+			there += g_hash_table_contains(world_owner(w, &flares[i]->attr.fid.key)->opens, GSIZE_TO_POINTER(flares[i]->attr.fid.ino));
+	}
+	g_assert_cmpuint(there, ==, 0);
+	for (guint i = 0; i < CHAOS_CALLS; i++)
+		g_assert_cmpuint(r[i].calls, ==, 1);
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -841,7 +1036,9 @@ int main(int argc, char **argv)
 	T(volcano_that_does_not_serve);
 	T(routes_by_key);
 	T(unreachable_volcano_is_reached_through_the_first);
+	T(silent_session_does_not_hold_calls_back);
 	T(proxy_speaks_to_one_host_only);
+	T(proxy_that_dies_is_replaced_by_the_next_host);
 	T(unanswered_is_sent_again_under_the_same_xid);
 	T(restart_repeats_what_was_unanswered);
 	T(emap_fetches_the_map_once_and_resends);
@@ -849,6 +1046,7 @@ int main(int argc, char **argv)
 	T(refresh_flag_brings_the_new_map);
 	T(tryagain_is_repeated_after_a_growing_delay);
 	T(expired_takes_a_new_id_and_fails_only_what_may_have_happened);
+	T(expired_while_greeting_does_not_stand_still);
 	T(watermark_is_the_lowest_unanswered);
 	T(call_timeout_is_eio);
 	T(replies_that_are_none_are_dropped);
@@ -864,5 +1062,6 @@ int main(int argc, char **argv)
 	T(free_cancels_and_says_goodbye);
 	T(free_from_inside_an_answer);
 	T(cancel_of_what_was_never_sent);
+	T(chaos_answers_everything_once);
 	return g_test_run();
 }

@@ -77,6 +77,23 @@ static void probe_timeout_backs_off_and_loses_nothing(void)
 	loss_clear(&l);
 }
 
+static void large_packet_is_not_repeated_on_the_first_suspicion(void)
+{
+	Seen s = { 0 };
+	Loss l;
+	loss_init(&l, &OPS, &s, 1200);
+	loss_sent(&l, 1000, 65000, TRUE);
+	loss_timeout(&l, loss_deadline(&l));
+	g_assert_true(l.ping);
+	g_assert_cmpuint(s.again, ==, 0);
+	g_assert_cmpuint(l.probes, ==, 0);
+	loss_timeout(&l, loss_deadline(&l));
+	g_assert_false(l.ping);
+	g_assert_cmpuint(s.again, ==, 1);
+	g_assert_cmpuint(l.probes, ==, 2);
+	loss_clear(&l);
+}
+
 static void late_packet_takes_the_reduction_back(void)
 {
 	Seen s = { 0 };
@@ -266,6 +283,7 @@ int main(int argc, char **argv)
 	TEST(three_later_packets_make_one_lost);
 	TEST(time_makes_a_tail_lost);
 	TEST(probe_timeout_backs_off_and_loses_nothing);
+	TEST(large_packet_is_not_repeated_on_the_first_suspicion);
 	TEST(late_packet_takes_the_reduction_back);
 	TEST(window_opens_only_when_it_was_the_limit);
 	TEST(one_reduction_per_round_trip);

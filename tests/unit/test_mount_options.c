@@ -158,6 +158,20 @@ static void test_secret_leaves_argv(void)
 	}
 }
 
+/* All else stays as it was typed: it is what ps(1) shows. */
+static void test_argv_stays(void)
+{
+	char *argv[MAX_ARGS + 1], *wrong = NULL;
+	guint argc = split("w:/ /m -o ro,key=s3cr3t,port=4,nosuid --keyfile=/k -v", argv);
+	g_autoptr(MountOptions) o = mount_options_parse((int)argc, argv, FALSE, &wrong);
+	g_autofree char *line = g_strjoinv(" ", argv);
+	g_assert_cmpstr(line, ==, "mount.magma w:/ /m -o ro,key=******,port=4,nosuid --keyfile=/k -v");
+	g_assert_cmpstr(wrong, ==, "key and keyfile are both given; one is enough");
+	g_free(wrong);
+	for (guint a = 0; a < argc; a++)
+		g_free(argv[a]);
+}
+
 static void test_help_and_version(void)
 {
 	static const struct { const char *line; MountAction action; } rows[] = {
@@ -179,6 +193,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/mount/options/every_line_means_what_the_manual_says", test_table);
 	g_test_add_func("/mount/options/a_secret_never_stays_in_the_process_list", test_secret_leaves_argv);
+	g_test_add_func("/mount/options/all_else_stays_there", test_argv_stays);
 	g_test_add_func("/mount/options/help_and_version_need_nothing_else", test_help_and_version);
 	return g_test_run();
 }

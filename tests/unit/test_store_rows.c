@@ -5,7 +5,6 @@
 
 static void rows_survive_close_and_kill(void)
 {
-	g_autofree char *dir = NULL;
 	char *path = kit_dir();
 	Store *s = kit_open(path, 0);
 
@@ -145,6 +144,101 @@ static void range_yields_every_flare_of_it_once(void)
 	kit_remove(path);
 }
 
+/* --- flares by key --- */
+
+static GArray *range_of(Store *s, MagmaKey lo, MagmaKey hi, guint step)
+{
+	Ranging r = { .inos = g_array_new(FALSE, FALSE, sizeof(guint64)), .last_rk = lo };
+
+	for (guint64 after = 0; !r.eof; after = r.inos->len ? g_array_index(r.inos, guint64, r.inos->len - 1) : 0) {
+		r.done = FALSE;
+		store_scan_range(s, &r.last_rk, &hi, after, step, on_range, &r);
+		g_assert_false(r.done);       /* never from inside the call */
+		kit_until(&r.done);
+	}
+	return r.inos;
+}
+
+/* Flares share keys here: 40 keys, up to 120 flares. */
+static MagmaKey shared_key(guint64 ino)
+{
+	guint8 k = ino % 40;
+	return magma_key_of_path((const char *)&k, 1);
+}
+
+static void check_keys(Store *s, const gboolean *model, guint n)
+{
+	g_autoptr(GArray) all = range_of(s, MAGMA_KEY_MIN, MAGMA_KEY_MAX, 9);
+	guint expected = 0;
+
+	for (guint64 ino = 1; ino < n; ino++)
+		expected += model[ino];
+	g_assert_cmpuint(all->len, ==, expected);
+	for (guint i = 0; i < all->len; i++)
+		g_assert_true(model[g_array_index(all, guint64, i)]);
+}
+
+static void check_key(Store *s, const gboolean *model, guint n, guint64 like)
+{
+	MagmaKey k = shared_key(like);
+	g_autoptr(GArray) at = range_of(s, k, k, 64);
+	guint i = 0;
+
+	for (guint64 ino = 1; ino < n; ino++)
+		if (model[ino] && ino % 40 == like % 40)
+			g_assert_cmpuint(g_array_index(at, guint64, i++), ==, ino);
+	g_assert_cmpuint(at->len, ==, i);
+}
+
+static void flares_are_found_by_key_at_any_time(void)
+{
+	g_autoptr(GRand) rnd = g_rand_new_with_seed(kit_seed());
+	gboolean model[120] = { FALSE };
+	char *path = kit_dir();
+	Store *s = kit_open(path, 3000);
+
+	for (guint i = 0; i < 1500; i++) {
+		guint64 ino = g_rand_int_range(rnd, 1, G_N_ELEMENTS(model));
+		MagmaKey rk = shared_key(ino);
+		guint8 k[8];
+		Txn *t = txn_new();
+		magma_be64_store(k, ino);
+		model[ino] = g_rand_int_range(rnd, 0, 3) > 0;
+		if (model[ino])
+			txn_put(t, TAB_FLARE, k, 8, &rk, "flare", 5);
+		else
+			txn_del(t, TAB_FLARE, k, 8, &rk);
+		store_commit(s, t);
+		check_key(s, model, G_N_ELEMENTS(model), g_rand_int_range(rnd, 1, G_N_ELEMENTS(model)));
+		switch (g_rand_int_range(rnd, 0, 60)) {
+		case 0:
+			check_keys(s, model, G_N_ELEMENTS(model));
+			break;
+		case 1:
+			g_free(kit_scan(s, TAB_FLARE, "", 1000));       /* a batch, but no merge */
+			break;
+		case 2:
+			diskstore_flush(s);
+			diskstore_abandon(s);
+			s = kit_open(path, 3000);
+			break;
+		case 3:
+			diskstore_close(s);
+			s = kit_open(path, 3000);
+			break;
+		}
+	}
+	StoreUsage u;
+	check_keys(s, model, G_N_ELEMENTS(model));
+	s->vt->usage(s, &u);
+	guint expected = 0;
+	for (guint64 ino = 1; ino < G_N_ELEMENTS(model); ino++)
+		expected += model[ino];
+	g_assert_cmpuint(u.flares, ==, expected);
+	diskstore_close(s);
+	kit_remove(path);
+}
+
 static void sync_makes_durable_and_shares(void)
 {
 	char *path = kit_dir();
@@ -224,6 +318,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/rows/scan_sees_all_commits_in_order", scan_sees_all_commits_in_order);
 	g_test_add_func("/store/rows/scan_after_rows_were_born_and_died", scan_after_rows_were_born_and_died);
 	g_test_add_func("/store/rows/range_yields_every_flare_of_it_once", range_yields_every_flare_of_it_once);
+	g_test_add_func("/store/rows/flares_are_found_by_key_at_any_time", flares_are_found_by_key_at_any_time);
 	g_test_add_func("/store/rows/sync_makes_durable_and_shares", sync_makes_durable_and_shares);
 	g_test_add_func("/store/rows/random_model_survives_kills", random_model_survives_kills);
 	return g_test_run();

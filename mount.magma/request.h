@@ -17,18 +17,18 @@ void handle_unref(Mount *m, Handle *h);
 static inline Handle *handle_of(const struct fuse_file_info *fi) { return (Handle *)(gsize)fi->fh; }
 
 /* error: 0 or what the volcano or the client said. Answers the kernel with one of the reply functions below and nothing else; after that the
- * call is freed; or sends it again. */
-typedef void (*CallDone)(Call *k, int error, const MagmaAny *rep, GBytes *msg);
-typedef void (*CallSend)(Call *k);
+ * request is freed; or sends it again. */
+typedef void (*RequestDone)(Request *k, int error, const MagmaAny *rep, GBytes *msg);
+typedef void (*RequestSend)(Request *k);
 
-struct Call {
+struct Request {
 	Mount *m;
 	fuse_req_t req;               /* NULL: answered */
-	CallSend send;
-	CallDone done;
+	RequestSend send;
+	RequestDone done;
 	guint64 xid;
 	MagmaOp op;
-	gboolean waiting;             /* in m->calls */
+	gboolean waiting;             /* in m->requests */
 	gboolean inflight;            /* the client owes an answer */
 	guint stack;                  /* functions on the stack that still use it: an answer may come from inside send() */
 	gboolean can_leave;           /* on a signal the process may go before the answer is here: nothing is changed, nothing held */
@@ -51,48 +51,48 @@ struct Call {
 	char name[MAGMA_NAME_MAX + 1], name2[MAGMA_NAME_MAX + 1];
 };
 
-/* A call of op for req, with its caller's uid, gid and umask. */
-Call *call_new(fuse_req_t req, MagmaOp op, CallDone done);
+/* op for req, with its caller's uid, gid and umask. */
+Request *request_new(fuse_req_t req, MagmaOp op, RequestDone done);
 /* Sends fields (and body) to the owner of their routing key. */
-void call_send(Call *k);
-/* Sends by another way: fn calls the client once, which answers through call_answered(). fields.req_<op> must hold what routes it. */
-void call_send_by(Call *k, CallSend fn);
-void call_answered(Call *k, int error, const MagmaAny *rep, GBytes *msg);
-void call_answered_cb(void *user, int error, const MagmaAny *rep, GBytes *msg);
+void request_send(Request *k);
+/* Sends by another way: fn calls the client once, which answers through request_answered(). fields.req_<op> must hold what routes it. */
+void request_send_by(Request *k, RequestSend fn);
+void request_answered(Request *k, int error, const MagmaAny *rep, GBytes *msg);
+void request_answered_cb(void *user, int error, const MagmaAny *rep, GBytes *msg);
 
-/* The call waits for something else than an answer to itself. */
-void call_part_start(Call *k);
-void call_part_done(Call *k);
+/* The request waits for something else than an answer to itself. */
+void request_part_start(Request *k);
+void request_part_done(Request *k);
 
-/* Copies a name into the call; FALSE: too long (answered with ENAMETOOLONG, the call is gone). */
-gboolean call_set_name(Call *k, const char *name);
-gboolean call_set_name2(Call *k, const char *name);
-static inline MagmaBytes call_name(const Call *k) { return MAGMA_BYTES_STR(k->name); }
-static inline MagmaBytes call_name2(const Call *k) { return MAGMA_BYTES_STR(k->name2); }
-static inline void call_set_dir(Call *k, Inode *i) { k->dir = inode_ref(i); }
-static inline void call_set_inode(Call *k, Inode *i) { k->inode = inode_ref(i); }
-static inline void call_set_handle(Call *k, Handle *h) { h->refs++; k->handle = h; }
+/* Copies a name into the request; FALSE: too long (answered with ENAMETOOLONG, the request is gone). */
+gboolean request_set_name(Request *k, const char *name);
+gboolean request_set_name2(Request *k, const char *name);
+static inline MagmaBytes request_name(const Request *k) { return MAGMA_BYTES_STR(k->name); }
+static inline MagmaBytes request_name2(const Request *k) { return MAGMA_BYTES_STR(k->name2); }
+static inline void request_set_dir(Request *k, Inode *i) { k->dir = inode_ref(i); }
+static inline void request_set_inode(Request *k, Inode *i) { k->inode = inode_ref(i); }
+static inline void request_set_handle(Request *k, Handle *h) { h->refs++; k->handle = h; }
 
 /* ---- answers ---- */
 /* The errno the kernel may see for what the client said. */
 int kernel_errno(int error);
-void call_reply_err(Call *k, int error);
-void call_reply_attr(Call *k, const MagmaAttr *a);
+void request_reply_err(Request *k, int error);
+void request_reply_attr(Request *k, const MagmaAttr *a);
 /* The flare is name in dir from now on: counts the lookup. */
-void call_reply_entry(Call *k, Inode *dir, const char *name, const MagmaAttr *a);
+void request_reply_entry(Request *k, Inode *dir, const char *name, const MagmaAttr *a);
 /* Opened: the open counted by the client goes into a handle, or back if the process is gone. i is only read. */
-void call_reply_open(Call *k, Inode *i);
+void request_reply_open(Request *k, Inode *i);
 /* Created and opened. */
-void call_reply_create(Call *k, const MagmaAttr *a);
-void call_reply_buf(Call *k, const void *p, gsize n);
-/* For operations whose answer is only an error: a CallDone. */
-void call_done_err(Call *k, int error, const MagmaAny *rep, GBytes *msg);
+void request_reply_create(Request *k, const MagmaAttr *a);
+void request_reply_buf(Request *k, const void *p, gsize n);
+/* For operations whose answer is only an error: a RequestDone. */
+void request_done_err(Request *k, int error, const MagmaAny *rep, GBytes *msg);
 
 void attr_to_stat(const MagmaAttr *a, struct stat *st);
 void entry_fill(const Mount *m, const Inode *i, const MagmaAttr *a, struct fuse_entry_param *e);
 
 /* Nothing is waiting any more. */
-gboolean calls_idle(const Mount *m);
-/* With no call left: frees what is kept, and handles that were never released. */
-void calls_clear(Mount *m);
+gboolean requests_idle(const Mount *m);
+/* With no request left: frees what is kept, and handles that were never released. */
+void requests_clear(Mount *m);
 static inline Mount *mount_of(fuse_req_t req) { return fuse_req_userdata(req); }

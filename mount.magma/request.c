@@ -1,8 +1,9 @@
-#include "mount.magma/call.h"
+#include "mount.magma/request.h"
 #include <errno.h>
+#include "mount.magma/fresh.h"
 #include "mount.magma/log.h"
 
-#define MAX_FREE_CALLS 256
+#define MAX_FREE_REQUESTS 256
 #define WATCH_MS 500
 #define LEAVE_AFTER_US (G_USEC_PER_SEC)        /* a signal (Go sends them by the thousand) is no reason for EINTR while answers come */
 #define STALLED_AFTER_US (5 * G_USEC_PER_SEC)  /* longer than a lost volcano's pause (4 s) */
@@ -34,7 +35,7 @@ static void watch_start(Mount *m);
 
 static void interrupted(fuse_req_t req, void *data)
 {
-	Call *k = data;
+	Request *k = data;
 	if (k->signalled)
 		return;
 	k->signalled = g_get_monotonic_time();
@@ -42,18 +43,19 @@ static void interrupted(fuse_req_t req, void *data)
 	watch_start(k->m);
 }
 
-Call *call_new(fuse_req_t req, MagmaOp op, CallDone done)
+Request *request_new(fuse_req_t req, MagmaOp op, RequestDone done)
 {
 	Mount *m = mount_of(req);
-	Call *k = m->free_calls;
+	Request *k = m->free_requests;
 	if (k) {
-		m->free_calls = k->link.data;
-		m->nfree_calls--;
+		m->free_requests = k->link.data;
+		m->nfree_requests--;
 	} else {
-		k = g_new(Call, 1);
+		k = g_new(Request, 1);
 	}
-	memset(k, 0, offsetof(Call, name));
+	memset(k, 0, offsetof(Request, name));
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	fresh_drop(m, ctx->pid);
 	k->m = m;
 	k->req = req;
 	k->op = op;
@@ -65,11 +67,11 @@ Call *call_new(fuse_req_t req, MagmaOp op, CallDone done)
 	return k;
 }
 
-static void call_free(Call *k)
+static void request_free(Request *k)
 {
 	Mount *m = k->m;
 	if (k->waiting)
-		g_queue_unlink(&m->calls, &k->link);
+		g_queue_unlink(&m->requests, &k->link);
 	if (k->signalled)
 		g_queue_unlink(&m->interrupted, &k->signal_link);
 	handle_unref(m, k->handle);
@@ -80,25 +82,25 @@ static void call_free(Call *k)
 	g_clear_pointer(&k->body, g_bytes_unref);
 	g_free(k->copy);
 	g_free(k->groups);
-	if (m->nfree_calls >= MAX_FREE_CALLS) {
+	if (m->nfree_requests >= MAX_FREE_REQUESTS) {
 		g_free(k);
 		return;
 	}
-	k->link.data = m->free_calls;
-	m->free_calls = k;
-	m->nfree_calls++;
+	k->link.data = m->free_requests;
+	m->free_requests = k;
+	m->nfree_requests++;
 }
 
-/* The end of every step: the call goes when the kernel has its answer, the client owes none, and nobody on the stack still uses it. */
-static void call_settle(Call *k)
+/* The end of every step: the request goes when the kernel has its answer, the client owes none, and nobody on the stack still uses it. */
+static void request_settle(Request *k)
 {
 	if (!k->req && !k->inflight && !k->stack)
-		call_free(k);
+		request_free(k);
 }
 
-gboolean calls_idle(const Mount *m) { return m->calls.length == 0; }
+gboolean requests_idle(const Mount *m) { return m->requests.length == 0; }
 
-void calls_clear(Mount *m)
+void requests_clear(Mount *m)
 {
 	if (m->watch)
 		g_source_remove(m->watch);
@@ -108,47 +110,47 @@ void calls_clear(Mount *m)
 		h->refs = 1;
 		handle_unref(m, h);
 	}
-	for (Call *k = m->free_calls, *next; k; k = next) {
+	for (Request *k = m->free_requests, *next; k; k = next) {
 		next = k->link.data;
 		g_free(k);
 	}
-	m->free_calls = NULL;
+	m->free_requests = NULL;
 }
 
 /* ---- sending ---- */
 
-static void send_generic(Call *k)
+static void send_generic(Request *k)
 {
-	k->xid = magma_client_call(k->m->client, k->op, &k->cred, &k->fields, k->body, call_answered_cb, k);
+	k->xid = magma_client_call(k->m->client, k->op, &k->cred, &k->fields, k->body, request_answered_cb, k);
 }
 
-static void send_now(Call *k)
+static void send_now(Request *k)
 {
 	k->stack++;
 	k->inflight = TRUE;
 	k->send(k);
 	k->stack--;
-	call_settle(k);
+	request_settle(k);
 }
 
-void call_send_by(Call *k, CallSend fn)
+void request_send_by(Request *k, RequestSend fn)
 {
 	Mount *m = k->m;
 	k->send = fn;
 	if (!k->waiting) {
 		k->waiting = TRUE;
 		k->since = g_get_monotonic_time();
-		g_queue_push_tail_link(&m->calls, &k->link);
+		g_queue_push_tail_link(&m->requests, &k->link);
 		watch_start(m);
 		fuse_req_interrupt_func(k->req, interrupted, k);
 	}
 	send_now(k);
 }
 
-void call_send(Call *k) { call_send_by(k, send_generic); }
+void request_send(Request *k) { request_send_by(k, send_generic); }
 
 /* The caller's supplementary groups out of /proc: 17-30 us, so only when a volcano says that they decide. */
-static void fetch_groups(Call *k)
+static void fetch_groups(Request *k)
 {
 	gid_t few[64];
 	g_autofree gid_t *many = NULL;
@@ -168,7 +170,7 @@ static void fetch_groups(Call *k)
 	k->cred.groups_be = k->groups;
 }
 
-void call_answered(Call *k, int error, const MagmaAny *rep, GBytes *msg)
+void request_answered(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	k->stack++;
 	k->inflight = FALSE;
@@ -182,37 +184,37 @@ void call_answered(Call *k, int error, const MagmaAny *rep, GBytes *msg)
 		k->done(k, error, rep, msg);
 	}
 	k->stack--;
-	call_settle(k);
+	request_settle(k);
 }
 
-void call_answered_cb(void *user, int error, const MagmaAny *rep, GBytes *msg) { call_answered(user, error, rep, msg); }
+void request_answered_cb(void *user, int error, const MagmaAny *rep, GBytes *msg) { request_answered(user, error, rep, msg); }
 
-void call_part_start(Call *k) { k->stack++; }
+void request_part_start(Request *k) { k->stack++; }
 
-void call_part_done(Call *k)
+void request_part_done(Request *k)
 {
 	k->stack--;
-	call_settle(k);
+	request_settle(k);
 }
 
-static gboolean set_name(Call *k, char *to, const char *name)
+static gboolean set_name(Request *k, char *to, const char *name)
 {
 	gsize len = strlen(name);
 	if (len > MAGMA_NAME_MAX) {
-		call_reply_err(k, ENAMETOOLONG);
-		call_settle(k);
+		request_reply_err(k, ENAMETOOLONG);
+		request_settle(k);
 		return FALSE;
 	}
 	memcpy(to, name, len + 1);
 	return TRUE;
 }
 
-gboolean call_set_name(Call *k, const char *name) { return set_name(k, k->name, name); }
-gboolean call_set_name2(Call *k, const char *name) { return set_name(k, k->name2, name); }
+gboolean request_set_name(Request *k, const char *name) { return set_name(k, k->name, name); }
+gboolean request_set_name2(Request *k, const char *name) { return set_name(k, k->name2, name); }
 
 /* ---- what waits too long ---- */
 
-static void say_stalled(Mount *m, const Call *k)
+static void say_stalled(Mount *m, const Request *k)
 {
 	MagmaKey key;
 	const MagmaMap *map = magma_client_map(m->client);
@@ -228,20 +230,20 @@ static gboolean watch_tick(gpointer data)
 {
 	Mount *m = data;
 	gint64 now = g_get_monotonic_time();
-	Call *oldest = m->calls.head ? m->calls.head->data : NULL;
+	Request *oldest = m->requests.head ? m->requests.head->data : NULL;
 	if (oldest && now - oldest->since > STALLED_AFTER_US)
 		say_stalled(m, oldest);
 	for (GList *l = m->interrupted.head, *next; l; l = next) {
-		Call *k = l->data;
+		Request *k = l->data;
 		next = l->next;
 		if (now - k->signalled < LEAVE_AFTER_US || !k->req)
 			continue;
 		if (k->can_leave)
-			call_reply_err(k, EINTR);
+			request_reply_err(k, EINTR);
 		else if (k->xid)
 			magma_client_cancel(m->client, k->xid);
 	}
-	if (m->calls.length)
+	if (m->requests.length)
 		return G_SOURCE_CONTINUE;
 	m->watch = 0;
 	return G_SOURCE_REMOVE;

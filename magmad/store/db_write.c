@@ -1,0 +1,200 @@
+/* Batches, the index of flares by key, the log. */
+#include "magmad/store/db_inside.h"
+#include "libmagma/base/wire.h"
+#include <string.h>
+
+static int step_done(sqlite3_stmt *st)
+{
+	int rc = sqlite3_step(st);
+	sqlite3_reset(st);
+	return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int write_row(Db *d, sqlite3_stmt *st, const FrozenRow *f)
+{
+	const RowNode *n = f->node;
+
+	db_bind_key(st, n->table, n->key, n->klen);
+	if (f->val) {
+		sqlite3_bind_blob(st, 2, f->val->rk.b, MAGMA_KEY_LEN, SQLITE_STATIC);
+		sqlite3_bind_blob(st, 3, f->val->len ? (void *)f->val->bytes : "", f->val->len, SQLITE_STATIC);
+	}
+	return step_done(st);
+}
+
+static int born_change(Db *d, guint which, gint64 k, const MagmaKey *rk)
+{
+	sqlite3_stmt *st = d->sp[which];
+
+	sqlite3_bind_int64(st, 1, k);
+	sqlite3_bind_blob(st, 2, rk->b, MAGMA_KEY_LEN, SQLITE_STATIC);
+	return step_done(st);
+}
+
+/* Takes a flare's row and its place in the index away, where there is one. */
+static int flare_delete(Db *d, gint64 k, gint64 *flares)
+{
+	sqlite3_stmt *st = d->sp[SP_FLARE_DELETE];
+	MagmaKey rk;
+
+	sqlite3_bind_int64(st, 1, k);
+	int rc = sqlite3_step(st);
+	gboolean was = rc == SQLITE_ROW;
+	if (was) {
+		db_column_rk(st, 0, &rk);
+		rc = sqlite3_step(st);
+	}
+	sqlite3_reset(st);
+	if (rc != SQLITE_DONE)
+		return rc;
+	if (!was)
+		return SQLITE_OK;
+	--*flares;
+	rc = born_change(d, SP_FRESH_DEL, k, &rk);
+	if (rc != SQLITE_OK || sqlite3_changes(d->db))
+		return rc;
+	d->stale++;
+	return born_change(d, SP_STALE_PUT, k, &rk);
+}
+
+/* Flares are counted, and their index is kept. */
+static int write_flare(Db *d, const FrozenRow *f, DbMeta *meta)
+{
+	gint64 k = ino_to_sql(magma_be64_load(f->node->key));
+	int rc = SQLITE_OK;
+
+	if (f->val && f->base != BASE_ABSENT) {
+		rc = write_row(d, d->sp[SP_FLARE_UPDATE], f);
+		if (rc != SQLITE_OK || sqlite3_changes(d->db))
+			return rc;
+	}
+	if (!f->val || f->base != BASE_ABSENT)
+		rc = flare_delete(d, k, &meta->flares);
+	if (rc != SQLITE_OK || !f->val)
+		return rc;
+	++meta->flares;
+	rc = write_row(d, d->st[ST_PUT][TAB_FLARE], f);
+	if (rc == SQLITE_OK)
+		rc = born_change(d, SP_STALE_DEL, k, &f->val->rk);      /* came back before its old entry went: that is good again */
+	return rc == SQLITE_OK && !sqlite3_changes(d->db) ? born_change(d, SP_FRESH_PUT, k, &f->val->rk) : rc;
+}
+
+/* By table and key: neighbours in the tree are written together. */
+static gint frozen_cmp(gconstpointer a, gconstpointer b)
+{
+	const RowNode *x = ((const FrozenRow *)a)->node, *y = ((const FrozenRow *)b)->node;
+
+	if (x->table != y->table)
+		return x->table < y->table ? -1 : 1;
+	int c = memcmp(x->key, y->key, MIN(x->klen, y->klen));
+	return c ? c : (int)x->klen - (int)y->klen;
+}
+
+static int write_meta(Db *d, const DbMeta *m)
+{
+	sqlite3_stmt *st = d->sp[SP_META_PUT];
+
+	sqlite3_bind_int64(st, 1, m->applied);
+	sqlite3_bind_int64(st, 2, m->durable);
+	sqlite3_bind_int64(st, 3, m->epoch);
+	sqlite3_bind_int64(st, 4, m->flares);
+	sqlite3_bind_int64(st, 5, m->used);
+	return step_done(st);
+}
+
+int db_write_rows(Db *d, const Frozen *f, DbMeta *meta)
+{
+	g_autoptr(GArray) rows = g_array_sized_new(FALSE, FALSE, sizeof(FrozenRow), f->rows->len);
+	int rc = SQLITE_OK;
+
+	if (f->rows->len)
+		g_array_append_vals(rows, f->rows->data, f->rows->len);
+	g_array_sort(rows, frozen_cmp);
+	for (guint i = 0; i < rows->len && rc == SQLITE_OK; i++) {
+		const FrozenRow *row = &g_array_index(rows, FrozenRow, i);
+		StoreTable t = row->node->table;
+		rc = t == TAB_FLARE ? write_flare(d, row, meta) : write_row(d, d->st[row->val ? ST_PUT : ST_DEL][t], row);
+	}
+	return rc;
+}
+
+int db_write(Db *d, const Frozen *f, DbMeta *meta)
+{
+	DbMeta after = *meta;
+	int rc = db_run(d, SP_BEGIN_WRITE);
+
+	if (rc == SQLITE_OK)
+		rc = db_write_rows(d, f, &after);
+	if (rc == SQLITE_OK)
+		rc = write_meta(d, &after);
+	if (rc == SQLITE_OK)
+		rc = db_run(d, SP_COMMIT);
+	if (rc == SQLITE_OK)
+		*meta = after;
+	else if (!sqlite3_get_autocommit(d->db))
+		db_run(d, SP_ROLLBACK);
+	return rc;
+}
+
+int db_merge(Db *d)
+{
+	static const guint steps[] = { SP_BEGIN_WRITE, SP_MERGE_OUT, SP_MERGE_IN, SP_FRESH_CLEAR, SP_STALE_CLEAR, SP_COMMIT };
+	int rc = SQLITE_OK;
+
+	for (guint i = 0; i < G_N_ELEMENTS(steps) && rc == SQLITE_OK; i++)
+		rc = db_run(d, steps[i]);
+	if (rc == SQLITE_OK)
+		d->stale = 0;
+	else if (!sqlite3_get_autocommit(d->db))
+		db_run(d, SP_ROLLBACK);
+	return rc;
+}
+
+guint db_stale(const Db *d) { return d->stale; }
+
+int db_each_fresh(Db *d, void (*fn)(void *user, guint64 ino, const MagmaKey *rk), void *user)
+{
+	sqlite3_stmt *st = d->sp[SP_FRESH_ALL];
+	int rc;
+
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		MagmaKey rk;
+		db_column_rk(st, 1, &rk);
+		fn(user, ino_from_sql(sqlite3_column_int64(st, 0)), &rk);
+	}
+	sqlite3_reset(st);
+	if (rc != SQLITE_DONE)
+		return rc;
+	st = d->sp[SP_STALE_COUNT];
+	rc = sqlite3_step(st);
+	d->stale = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : 0;
+	sqlite3_reset(st);
+	return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+static int sync_file(Db *d, int which)
+{
+	sqlite3_file *f = NULL;
+
+	if (sqlite3_file_control(d->db, "main", which, &f) != SQLITE_OK || !f || !f->pMethods)
+		return SQLITE_OK;
+	return f->pMethods->xSync(f, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+}
+
+int db_sync(Db *d) { return sync_file(d, SQLITE_FCNTL_JOURNAL_POINTER); }
+
+int db_checkpoint(Db *d)
+{
+	int rc = db_sync(d);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : rc;
+}
+
+guint db_wal_pages(const Db *d) { return d->wal_pages; }
+
+void db_leave_log(Db *d)
+{
+	sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}

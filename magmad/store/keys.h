@@ -1,0 +1,18 @@
+/* Which flares were born at a key: the part of that index that is not yet in sqlite's table `born`. Keys are hashes, so each new entry would touch a page of its own there; collected here and in
+ * the table `fresh` (by inode number, which grows), they are merged thousands at a time. Candidates only: the flare's row says whether it is still there. Loop thread only. */
+#pragma once
+#include "libmagma/key/key.h"
+
+typedef struct Keys Keys;
+Keys *keys_new(void);
+void keys_free(Keys *k);
+/* Into the open batch; an entry of an earlier one moves there. */
+void keys_add(Keys *k, const MagmaKey *rk, guint64 ino);
+void keys_remove(Keys *k, const MagmaKey *rk, guint64 ino);
+/* Appends inode numbers (guint64) to out. */
+void keys_find(const Keys *k, const MagmaKey *rk, GArray *out);
+/* The open batch is frozen; its number, for keys_merged once it was written and merged. */
+guint64 keys_seal(Keys *k);
+void keys_merged(Keys *k, guint64 batch);
+/* Entries of sealed batches. */
+guint keys_sealed(const Keys *k);
