@@ -395,6 +395,8 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 				op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
 				break;
 			}
+			if (h.op == MAGMA_OP_reopen)
+				op_reopen_passes(v, &h, &any.req_reopen);
 			call_forward(v, peer, &h, msg, &op->route);
 			op_drop(op);
 			break;

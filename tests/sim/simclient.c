@@ -254,7 +254,7 @@ static void reopened(void *user, int error, const MagmaAny *rep)
 	MagmaReader r = magma_reader(rep->rep_reopen.errors.data, rep->rep_reopen.errors.len);
 	while (r.left) {
 		guint32 e = magma_get_u32(&r);
-		if (e)
+		if (e && e != MAGMA_EMAP)      /* it has moved, with its open */
 			world_fail(g->s->c->world, "an open flare is gone after a restart: %s", magma_strerror(e));
 	}
 	greeted(g->s, g->volcano);
