@@ -309,6 +309,16 @@ static void step_recover(Op *op)
 	StoreGet data = store_get(v->store, &op->fetch, TAB_DATA, k, key_ino(k, fid->ino), &val, &n);
 	if (data == STORE_PENDING)
 		return;
+	if (error == ESTALE && dirty && !j->job.error) {      /* its flare is gone; the file may not be */
+		if (j->stage++ == 0) {
+			store_content_drop(v->store, fid, recover_io, op);
+			return;
+		}
+		draft_dirty(d, &j->job.fid, FALSE);
+		draft_commit(g_steal_pointer(&d));
+		recover_end(op, j->r);
+		return;
+	}
 	if (error || j->job.error || !dirty) {
 		recover_end(op, j->r);
 		return;
