@@ -15,7 +15,7 @@ static const GOptionEntry entries[] = {
 };
 
 static const ToolSpec spec = {
-	.name = "magma-ping", .args = "HOST[:PORT]", .min_args = 1, .entries = entries, .network = TRUE,
+	.name = "magma-ping", .args = "HOST[:PORT]", .min_args = 1, .entries = entries, .network = TRUE, .says_why = TRUE,
 	.summary = "Opens a session to a volcano and pings it. Ends with 0 when it answers, 3 when it does not know our secret key,\n"
 		"4 when nobody is there, 1 when something else is wrong, 2 on wrong usage.",
 };

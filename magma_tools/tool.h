@@ -12,6 +12,7 @@ typedef struct {
 	const char *summary;
 	const GOptionEntry *entries;  /* its own options, or NULL */
 	gboolean network;             /* has -k, -K and -p */
+	gboolean says_why;            /* its exit code tells a wrong key and nobody there from other failures (magma-ping) */
 	guint min_args;
 } ToolSpec;
 

@@ -276,8 +276,27 @@ OptionsResult options_parse(Options *o, char **args, char **help, GError **error
 	return OPTIONS_RUN;
 }
 
+/* HOST, HOST:PORT, [IPV6]:PORT or a bare IPv6 address, as far as the form goes. */
+static gboolean host_form_ok(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	guint64 port;
+
+	if (*text == '[') {
+		const char *end = strchr(text, ']');
+		if (!end || (end[1] && end[1] != ':'))
+			return FALSE;
+		colon = end[1] ? end + 1 : NULL;
+	} else if (colon && strchr(text, ':') != colon) {
+		return TRUE;
+	}
+	return !colon || (colon != text && g_ascii_string_to_unsigned(colon + 1, 10, 1, 65533, &port, NULL));
+}
+
 gboolean options_check(const Options *o, GError **error)
 {
+	if (options_text(o, OPT_JOIN) && !host_form_ok(options_text(o, OPT_JOIN)))
+		return wrong(error, "-j %s: not HOST, HOST:PORT or [IPV6]:PORT with a port from 1 to 65533", options_text(o, OPT_JOIN));
 	OptionSource boot = o->v[OPT_BOOTSTRAP].number ? o->v[OPT_BOOTSTRAP].from : OPTION_DEFAULT, join = o->v[OPT_JOIN].from;
 
 	if (boot != OPTION_DEFAULT && boot == join)

@@ -256,7 +256,7 @@ static gboolean check_first(const Options *o, Identity *id, const char *dir, GEr
 	if (options_number(o, OPT_BOOTSTRAP) && o->v[OPT_BOOTSTRAP].from == OPTION_LINE)
 		return refuse(error, EEXIST, "-b: %s already holds the volcano %s: leave -b away to restart it", dir, id->name);
 	if (o->v[OPT_JOIN].from == OPTION_LINE)
-		log_say("-j %s is not needed: %s holds the volcano %s, which is in its network already", options_text(o, OPT_JOIN), dir, id->name);
+		return refuse(error, EEXIST, "-j: %s already holds the volcano %s, which is in a network: leave -j away to restart it", dir, id->name);
 	return TRUE;
 }
 

@@ -411,10 +411,7 @@ static void loaded_all(Volcano *v, void *user, int error)
 		return;
 	}
 	if (v->map && v->id) {
-		if (v->cfg.bootstrap || v->cfg.join) {
-			core_ready(v, "the storage folder holds a volcano already");
-			return;
-		}
+		/* Also with -b or -j: a first start that was killed after it was committed is gone on with; the daemon has refused the rest. */
 		if (v->map->move.id && v->map->move.from == v->id && !is_coordinator(v)) {
 			m->must_ask = TRUE;
 			g_strlcpy(v->note, "waits for the coordinator: a slice was on its way", sizeof v->note);

@@ -39,6 +39,8 @@ void handle_getattrs(Op *op)
 	for (guint n = 0; r.left && !r.error && n < GETATTRS_MAX; n++) {
 		MagmaFid fid = magma_get_fid(&r);
 		int error = r.error ? EPROTO : state_flare(op, &fid, &row);
+		if (!error && !wait && mark_blocks_flare(op, fid.ino))
+			return;
 		wait |= error == WAIT;
 		if (!error && mark_undecided_any(op->v, fid.ino))
 			marked = fid.ino;

@@ -56,9 +56,15 @@ static void peeked(void *user, int error, const StoreRow *rows, guint n, gboolea
 	FlareRow row;
 
 	core_enter(v);
-	for (guint i = 0; i < n; i++)
-		if (flare_row_decode(rows[i].val, rows[i].vlen, &row) && row.attr.nlink)
-			magma_put_attr(attrs, &row.attr);
+	for (guint i = 0; i < n; i++) {
+		if (!flare_row_decode(rows[i].val, rows[i].vlen, &row) || !row.attr.nlink)
+			continue;
+		if (mark_blocks_flare(op, row.attr.fid.ino)) {      /* looked at again when it is decided */
+			core_leave(v);
+			return;
+		}
+		magma_put_attr(attrs, &row.attr);
+	}
 	struct magma_rep_peek rep = { .attrs = MAGMA_BYTES(attrs->data, attrs->len) };
 	if (error)
 		op_error(op, error);

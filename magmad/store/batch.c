@@ -61,7 +61,8 @@ static void checkpoint_done(PoolJob *job)
 
 	d->writer_busy = FALSE;
 	if (c->rc != SQLITE_OK) {
-		d->statvfs_at = 0;
+		if (db_errno(c->rc) == ENOSPC)
+			disk_full(d);
 		g_warning("%s: checkpoint: %s", d->db_path, sqlite3_errstr(c->rc));
 		return;
 	}
@@ -125,7 +126,8 @@ static void merge_done(PoolJob *job)
 	g_autofree char *text = g_strdup_printf("%s: merging the index of flares: %s", d->db_path, sqlite3_errstr(m->rc));
 	if (db_errno(m->rc) != ENOSPC)
 		disk_fail(d, text);
-	d->statvfs_at = 0;
+	else
+		disk_full(d);
 	d->merge_at = g_get_monotonic_time() + RETRY_US;      /* merge_due looks again then */
 	disk_scans_go(d, 0, db_errno(m->rc));
 }
@@ -149,7 +151,7 @@ static gboolean merge_due(const DiskStore *d, gint64 now)
 
 	if (now < d->merge_at || rows_frozen(d->rows))
 		return FALSE;
-	return keys_sealed(d->keys) + db_stale(d->writer) >= many || (disk_scans_want_merge(d) && !disk_index_merged(d));
+	return keys_sealed(d->keys) + db_stale(d->writer) >= many || (d->scans.length && !disk_index_merged(d));
 }
 
 /* --- batches --- */
@@ -209,7 +211,6 @@ static void batch_done(PoolJob *job)
 		return;
 	}
 	g_autofree char *text = g_strdup_printf("%s: writing a batch of rows: %s", d->db_path, b->error);
-	d->statvfs_at = 0;
 	if (db_errno(b->rc) != ENOSPC) {
 		disk_fail(d, text);
 		return;
@@ -217,6 +218,10 @@ static void batch_done(PoolJob *job)
 	if (!d->batch_failed)
 		g_warning("%s; trying again", text);
 	d->batch_failed = TRUE;
+	if (disk_full(d)) {
+		d->batch_at = 0;
+		return;
+	}
 	d->batch_at = g_get_monotonic_time() + RETRY_US;
 	disk_scans_go(d, 0, ENOSPC);
 }

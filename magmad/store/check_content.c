@@ -36,9 +36,9 @@ void check_content_of(Check *c, const FlareRow *row)
 	if (lstat(path, &st) != 0) {
 		if (errno != ENOENT)
 			check_problem(c, "%s: %s", path, g_strerror(errno));
-		else if (row->attr.size && !under_way)
-			check_problem(c, "flare " INO " has a size of %" G_GUINT64_FORMAT ", but no content file", row->attr.fid.ino, row->attr.size);
-	} else if ((guint64)st.st_size != row->attr.size && !under_way) {
+		else if (row->attr.blocks && !under_way)
+			check_problem(c, "flare " INO " has written contents, but no content file", row->attr.fid.ino);
+	} else if ((guint64)st.st_size > row->attr.size && !under_way) {      /* shorter: a hole at its end */
 		check_problem(c, "flare " INO " has a size of %" G_GUINT64_FORMAT ", its content file %" G_GUINT64_FORMAT, row->attr.fid.ino, row->attr.size, (guint64)st.st_size);
 	}
 }

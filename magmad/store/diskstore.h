@@ -30,5 +30,7 @@ void diskstore_close(Store *s);
 void diskstore_abandon(Store *s);
 /* Writes what was committed in this turn to the journal and calls on_acked. The loop source of the store does that before it sleeps; call it to be earlier. */
 void diskstore_flush(Store *s);
+/* Everything acknowledged into sqlite, now; blocks. FALSE: it could not be written (yet). For tests and tools. */
+gboolean diskstore_write_out(Store *s);
 /* The lock of a folder, taken before anything is read. NULL and an error that names the pid of the holder. */
 int diskstore_lock(const char *dir, GError **error);

@@ -109,6 +109,7 @@ static void born_and_died_never_reach_sqlite(void)
 	kit_put(s, TAB_XATTR, "y", "there");
 	g_autofree char *all = kit_scan(s, TAB_XATTR, "", 10);
 	g_assert_cmpstr(all, ==, "y=there,");
+	g_assert_true(diskstore_write_out(s));
 	g_assert_null(strstr(log->str, "INTO reply"));
 	g_assert_null(strstr(log->str, "FROM reply WHERE k="));
 	g_assert_null(strstr(log->str, "VALUES(x'78'"));
@@ -120,6 +121,7 @@ static void born_and_died_never_reach_sqlite(void)
 	kit_del(s, TAB_XATTR, "y");
 	g_autofree char *none = kit_scan(s, TAB_XATTR, "", 10);
 	g_assert_cmpstr(none, ==, "");
+	g_assert_true(diskstore_write_out(s));
 	g_assert_nonnull(strstr(log->str, "DELETE FROM xattr WHERE k=x'79'"));
 	diskstore_close(s);
 	kit_remove(path);
