@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #define USAGE_US G_USEC_PER_SEC
-#define BALLAST_US (5 * G_USEC_PER_SEC)
+#define BALLAST_US (2 * G_USEC_PER_SEC)
 
 static void look(DiskStore *d, gint64 now)
 {

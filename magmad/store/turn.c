@@ -151,9 +151,11 @@ void diskstore_flush(Store *s)
 	if (d->retry_at > g_get_monotonic_time())
 		return;
 	if (!journal_write(d->journal, &error)) {
-		if (error->code != ENOSPC && error->code != EDQUOT)
+		if (error->code != ENOSPC && error->code != EDQUOT) {
 			disk_fail(d, error->message);
-		else if (!d->retry_at)
+			return;
+		}
+		if (!d->retry_at)
 			g_warning("%s; trying again", error->message);
 		gboolean room = disk_full(d);
 		d->retry_at = g_get_monotonic_time() + (room ? 0 : RETRY_US);
