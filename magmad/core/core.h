@@ -395,6 +395,8 @@ void content_end(Volcano *v, guint64 ino);
 gboolean content_wait(Op *op, guint64 ino);                     /* parked while the content moves from inline to a file */
 int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n);
 void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n);
+/* The inline copy that a converted flare keeps until its file is on disk: it is cut with the file. 0, WAIT. */
+int content_cut_inline(Op *op, Draft *d, const MagmaFid *fid, guint64 size);
 int content_convert(Op *op, const FlareRow *row);               /* to a file; always WAIT or an error: the operation is run again */
 int content_intent(Op *op, const FlareRow *row);                /* the write intent is in the journal: 0, WAIT */
 void content_kill_priv(Draft *d, FlareRow *row);

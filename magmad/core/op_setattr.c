@@ -147,7 +147,6 @@ static void note_truncated(Op *op, Draft *d, const MagmaFid *fid)
 		return;
 	dirty->truncate_by = NULL;
 	txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
-	txn_del(draft_txn(d), TAB_DATA, k, key_ino(k, fid->ino), &fid->key);      /* the copy from before the conversion is of the uncut file */
 }
 
 /* The content file has its new size; now the row. */
@@ -159,6 +158,8 @@ static void step_truncated(Op *op)
 	g_autoptr(Draft) d = draft_new(op);
 	int error = s->error ? s->error : draft_flare(d, &s->fid, &row);
 
+	if (!error)
+		error = content_cut_inline(op, d, &s->fid, s->size);
 	if (error == WAIT)
 		return;
 	content_end(op->v, s->fid.ino);
