@@ -70,7 +70,7 @@ void workload_settle(Cluster *c, const Workload *w)
 		for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 			cluster_kill(c, i, 1000 + world_pick(cluster_world(c), 2000000), TRUE);
 	wait_settled(c, w);
-	g_autoptr(Fsck) f = fsck_run(c);
+	G_GNUC_UNUSED g_autoptr(Fsck) f = fsck_run(c);
 }
 
 /* --- runs --- */
