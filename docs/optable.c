@@ -97,7 +97,7 @@ static char *operations_lua(void)
 /* Replaces what is between the lines "OPEN NAME: begin CLOSE" and "OPEN NAME: end CLOSE"; takes text. */
 static char *replace_part(char *text, const char *open, const char *name, const char *close, const char *by)
 {
-	g_autofree char *owned = text;
+	G_GNUC_UNUSED g_autofree char *owned = text;
 	g_autofree char *begin = g_strdup_printf("%s %s: begin%s\n", open, name, close), *end = g_strdup_printf("%s %s: end%s\n", open, name, close);
 	const char *from = text ? strstr(text, begin) : NULL;
 	const char *to = from ? strstr(from, end) : NULL;

@@ -174,7 +174,7 @@ static Volcano *make_volcano(Shell *shell, const Identity *id, const MagmaTrace 
 	MagmaAddr join = magma_addr_with_port(&id->join, id->join.port + 1);
 	VolcanoConfig cfg = {
 		.name = id->name, .fqdn = id->fqdn, .software = PACKAGE_VERSION, .addr = id->addr, .bandwidth = id->bandwidth, .offered = id->offered,
-		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = id->pending && !id->bootstrap ? &join : NULL, .trace = trace,
+		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = (id->pending && !id->bootstrap) || id->again ? &join : NULL, .trace = trace,
 	};
 
 	return volcano_new(&cfg, shell->store, &IO, shell);
@@ -200,7 +200,9 @@ Volcano *shell_volcano(Shell *s) { return s->volcano; }
 
 void shell_goodbye(Shell *s)
 {
-	diskstore_flush(s->store);
+	/* what runs in the pool would come back to operations that are gone */
+	volcano_stop(s->volcano);
+	diskstore_quiesce(s->store);
 	magma_net_goodbye(s->flare.net);
 	magma_net_goodbye(s->node.net);
 }

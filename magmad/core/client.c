@@ -241,13 +241,21 @@ static void forgive_gap(Volcano *v, MagmaTime gap)
 	v->started += gap;            /* the grace for opens likewise */
 }
 
+/* Clients come with a slice that is arriving here; they do not know of this volcano before the map says so, and nobody is heard before it serves. */
+static gboolean nobody_can_be_heard(Volcano *v)
+{
+	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+
+	return !v->serving || !self || self->state != MAGMA_ACTIVE || v->map->move.to == v->id;
+}
+
 void client_tick(Volcano *v)
 {
 	MagmaTime now = core_now(v);
 	MagmaTime gap = v->ticked ? now - v->ticked : 0;
 
 	v->ticked = now;
-	if (gap > 3 * SECOND)
+	if (gap > 3 * SECOND || nobody_can_be_heard(v))
 		forgive_gap(v, gap);
 	g_autoptr(GPtrArray) over = g_ptr_array_new();
 	GHashTableIter it;

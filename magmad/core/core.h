@@ -198,6 +198,7 @@ struct Volcano {
 	void *ready_user;
 
 	guint64 next_ino, ino_limit;
+	guint64 ino_index;            /* journal index that has the limit */
 	guint64 last_index;           /* of the last commit */
 	guint64 next_xid, next_op;
 	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
@@ -260,6 +261,8 @@ void op_acked(Volcano *v, guint64 index);
 GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split);
 void op_message(Volcano *v, Peer *peer, GBytes *msg);
 void op_clear(Volcano *v);
+/* A REOPEN on its way to another volcano, gathered by an older map: what is here is asserted here. */
+void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reopen *q);
 void op_local(Volcano *v, Call *call, GBytes *msg);   /* a call of this volcano to itself */
 Peer *peer_ref(Peer *p);
 void peer_unref(Peer *p);
@@ -304,7 +307,7 @@ int state_flare(Op *op, const MagmaFid *fid, FlareRow *row);          /* 0, ESTA
 int state_dir(Op *op, const MagmaFid *fid, FlareRow *row);            /* + ENOTDIR; ENOENT for a sealed one */
 int state_entry(Op *op, guint64 dir, MagmaBytes name, EntryRow *e);   /* 0, ENOENT, EIO, WAIT */
 int state_perm(Op *op, const FlareRow *row, guint32 want);
-guint64 state_new_ino(Volcano *v);
+int state_new_ino(Op *op, guint64 *ino);                              /* 0, WAIT */
 Draft *draft_new(Op *op);
 void draft_free(Draft *d);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Draft, draft_free)
@@ -347,6 +350,7 @@ int part_apply(Draft *d, Part *p, Phase phase);
 /* All three at once, for a participant on the coordinator's own volcano. */
 int part_apply_all(Draft *d, Part *p);
 gboolean mark_blocks_flare(Op *op, guint64 ino);          /* parked if a prepared mark may change what is read */
+Mark *mark_undecided_any(Volcano *v, guint64 ino);        /* such a mark, or NULL */
 Mark *mark_find(Volcano *v, guint64 hi, guint64 lo, guint64 ino, MarkKind kind);
 void mark_load(Volcano *v, const StoreRow *row);
 void mark_tick(Volcano *v);
@@ -391,6 +395,8 @@ void content_end(Volcano *v, guint64 ino);
 gboolean content_wait(Op *op, guint64 ino);                     /* parked while the content moves from inline to a file */
 int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n);
 void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n);
+/* The inline copy that a converted flare keeps until its file is on disk: it is cut with the file. 0, WAIT. */
+int content_cut_inline(Op *op, Draft *d, const MagmaFid *fid, guint64 size);
 int content_convert(Op *op, const FlareRow *row);               /* to a file; always WAIT or an error: the operation is run again */
 int content_intent(Op *op, const FlareRow *row);                /* the write intent is in the journal: 0, WAIT */
 void content_kill_priv(Draft *d, FlareRow *row);

@@ -290,7 +290,7 @@ static void recover_stat(void *user, int error, const StoreContentStat *st)
 }
 
 /* The row has every acknowledged write's size; a file beyond it holds a write nobody was told of. A noted truncation is completed. An inline copy that is longer than the file comes from
- * before a power cut that ate the file's end; a truncation drops that copy (op_setattr.c), so what is longer was never cut. */
+ * before a power cut that ate the file's end; a truncation cuts that copy too (op_setattr.c), so what is longer was never cut. */
 static void step_recover(Op *op)
 {
 	RecoverJob *j = op->data;
@@ -309,6 +309,16 @@ static void step_recover(Op *op)
 	StoreGet data = store_get(v->store, &op->fetch, TAB_DATA, k, key_ino(k, fid->ino), &val, &n);
 	if (data == STORE_PENDING)
 		return;
+	if (error == ESTALE && dirty && !j->job.error) {      /* its flare is gone; the file may not be */
+		if (j->stage++ == 0) {
+			store_content_drop(v->store, fid, recover_io, op);
+			return;
+		}
+		draft_dirty(d, &j->job.fid, FALSE);
+		draft_commit(g_steal_pointer(&d));
+		recover_end(op, j->r);
+		return;
+	}
 	if (error || j->job.error || !dirty) {
 		recover_end(op, j->r);
 		return;
@@ -331,7 +341,8 @@ static void step_recover(Op *op)
 		store_content_stat(v->store, fid, recover_stat, op);
 		return;
 	case 1:
-		if (data == STORE_FOUND && dirty->truncate_to == G_MAXUINT64 && j->job.stat.size < n) {
+		n = data == STORE_FOUND ? MIN(n, size) : 0;
+		if (j->job.stat.size < n) {
 			g_autoptr(GBytes) bytes = g_bytes_new(val + j->job.stat.size, n - j->job.stat.size);
 			guint64 at = j->job.stat.size;
 			j->job.stat.size = n;
@@ -348,11 +359,12 @@ static void step_recover(Op *op)
 		break;
 	}
 	if (dirty->truncate_to != G_MAXUINT64) {
+		if (content_cut_inline(op, d, fid, size) == WAIT)
+			return;
 		row->attr.size = size;
 		row->attr.mtime = row->attr.ctime = op->now;
 		row->attr.blocks = MIN(row->attr.blocks, content_blocks(size));
 		dirty->truncate_to = G_MAXUINT64;
-		txn_del(draft_txn(d), TAB_DATA, k, key_ino(k, fid->ino), &fid->key);
 		txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
 		draft_commit(g_steal_pointer(&d));
 	}

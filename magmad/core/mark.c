@@ -151,20 +151,32 @@ void mark_forget_range(Volcano *v, const MagmaRange *r)
 		mark_forget(v, out->pdata[i]);
 }
 
-/* The outcome of a prepared change is not known here yet. What is read now might still vanish, or is what somebody was already told is past: the coordinator answers its client before its word
- * reaches us. */
-gboolean mark_blocks_flare(Op *op, guint64 ino)
+/* Links, size and entries of a flare hang on it. The coordinator may have committed, and answered, already. */
+static gboolean shows(MarkKind kind)
 {
-	GPtrArray *list = g_hash_table_size(op->v->marks_by_ino) ? marks_of(op->v, ino) : NULL;
+	return kind == MARK_REF_ADD || kind == MARK_REF_DROP || kind == MARK_SEAL || kind == MARK_LEAVE || kind == MARK_SWAP;
+}
+
+Mark *mark_undecided_any(Volcano *v, guint64 ino)
+{
+	GPtrArray *list = g_hash_table_size(v->marks_by_ino) ? marks_of(v, ino) : NULL;
 
 	for (guint i = 0; list && i < list->len; i++) {
 		Mark *m = list->pdata[i];
-		if (!m->row.committed && m->row.kind != MARK_BORN && m->row.kind != MARK_RENAME_LOCK) {
-			op_park(op, &m->wait);
-			return TRUE;
-		}
+		if (!m->row.committed && shows(m->row.kind))
+			return m;
 	}
-	return FALSE;
+	return NULL;
+}
+
+/* The outcome of something prepared is not known yet: what is read now might still vanish, or be gone already. */
+gboolean mark_blocks_flare(Op *op, guint64 ino)
+{
+	Mark *m = mark_undecided_any(op->v, ino);
+
+	if (m)
+		op_park(op, &m->wait);
+	return m != NULL;
 }
 
 void core_put_cred(GByteArray *out, const MagmaCred *c)
@@ -233,6 +245,21 @@ static int check_entry(Op *op, Part *p, guint64 age)
 	return 0;
 }
 
+/* Is something prepared there by another operation than the one that asks? (A rename of a/b over a has its own mark in a.) */
+static gboolean others_undecided(Op *op, guint64 ino)
+{
+	GPtrArray *list = marks_of(op->v, ino);
+	const struct magma_req_prepare *q = &op->req.req_prepare;
+	guint64 hi = op->coord ? op->coord->op[0] : q->op_hi, lo = op->coord ? op->coord->op[1] : q->op_lo;
+
+	for (guint i = 0; list && i < list->len; i++) {
+		const MarkRow *m = &((Mark *)list->pdata[i])->row;
+		if (!m->committed && shows(m->kind) && (m->op_hi != hi || m->op_lo != lo))
+			return TRUE;
+	}
+	return FALSE;
+}
+
 static int check_flare(Op *op, Part *p)
 {
 	FlareRow row;
@@ -244,6 +271,9 @@ static int check_flare(Op *op, Part *p)
 	p->attr = row.attr;
 	switch (p->kind) {
 	case MARK_REF_ADD:
+		/* the answer says how many links there are */
+		if (others_undecided(op, p->target.ino))
+			return MAGMA_EBACKOFF;
 		if (row.attr.nlink == 0)
 			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
 		if (row.attr.nlink >= 65000)
@@ -260,8 +290,8 @@ static int check_flare(Op *op, Part *p)
 			return ENOTDIR;
 		if (row.sealed)
 			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
-		if (row.attr.size)      /* an entry may be leaving, with its rename acknowledged already */
-			return mark_undecided(op->v, p->target.ino, MARK_LEAVE) ? MAGMA_EBACKOFF : ENOTEMPTY;
+		if (row.attr.size)        /* an entry may be gone already, or come back */
+			return others_undecided(op, p->target.ino) ? MAGMA_EBACKOFF : ENOTEMPTY;
 		break;
 	case MARK_REPARENT:
 		p->entry.child = row.parent;      /* kept in the mark, for undoing */

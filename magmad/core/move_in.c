@@ -15,7 +15,7 @@ static gboolean is_ours(Volcano *v, guint64 move)
 typedef struct {
 	Volcano *v;
 	Txn *txn;
-	gboolean bad;
+	GArray *gone;                 /* MagmaFid: flares that were removed meanwhile */
 } Applying;
 
 static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
@@ -28,11 +28,41 @@ static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
 		txn_del(a->txn, row->table, row->key, row->klen, &row->rk);
 	else
 		txn_put(a->txn, row->table, row->key, row->klen, &row->rk, row->val, row->vlen);
-	if (del && row->table == TAB_FLARE && row->klen == 8) {
+	if (del && row->table == TAB_FLARE) {
 		MagmaFid fid = { row->rk, magma_be64_load(row->key) };
-		store_content_drop(a->v->store, &fid, move_ignore, NULL);
+		txn_put(a->txn, TAB_DIRTY, row->key, row->klen, &row->rk, "", 0);      /* leads to the content until that is gone too */
+		g_array_append_val(a->gone, fid);
 	}
 	return TRUE;
+}
+
+typedef struct {
+	Volcano *v;
+	MagmaFid fid;
+} Dropping;
+
+static void gone_dropped(void *user, int error)
+{
+	Dropping *d = user;
+	Volcano *v = d->v;
+	guint8 k[STORE_KEY_MAX];
+	Txn *t = txn_new();
+
+	core_enter(v);
+	if (!error)
+		txn_del(t, TAB_DIRTY, k, key_ino(k, d->fid.ino), &d->fid.key);
+	core_commit(v, t);
+	core_ctx_free(v, d);
+	core_leave(v);
+}
+
+static void drop_gone(Volcano *v, const GArray *fids)
+{
+	for (guint i = 0; i < fids->len; i++) {
+		Dropping *d = CORE_CTX(v, Dropping, NULL);
+		*d = (Dropping){ v, g_array_index(fids, MagmaFid, i) };
+		store_content_drop(v->store, &d->fid, gone_dropped, d);
+	}
 }
 
 /* What a piece of the stream is to us. Messages may come twice and late: one of an earlier try must change nothing any more. */
@@ -84,7 +114,8 @@ static void apply_rows(Op *op)
 {
 	const struct magma_req_move_rows *q = &op->req.req_move_rows;
 	Volcano *v = op->v;
-	Applying a = { v, txn_new(), FALSE };
+	g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+	Applying a = { v, txn_new(), gone };
 	struct magma_rep_move_rows rep = { .sequence = q->sequence };
 
 	if (!txn_each(q->records.data, q->records.len, apply_record, &a)) {
@@ -95,6 +126,7 @@ static void apply_rows(Op *op)
 	v->move_in_id = q->move;
 	v->move_in_sequence = q->sequence;
 	core_commit(v, a.txn);
+	drop_gone(v, gone);
 	op_reply(op, &rep, NULL);
 }
 

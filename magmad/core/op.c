@@ -283,8 +283,7 @@ static gboolean op_is_repeat(Volcano *v, Client *c, Peer *peer, const MagmaHdr *
 		op_send_held(v, s->index, peer, NULL, s->reply, NULL);
 		return TRUE;
 	}
-	/* Below the client's own watermark it has every answer: an old copy on the wire. */
-	return h->xid < c->watermark;
+	return FALSE;
 }
 
 static gboolean op_is_new(Op *op)
@@ -299,6 +298,11 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	}
 	client_heard(op->v, op->client, &op->hdr);
+	/* Below the client's own watermark it has every answer: an old copy on the wire (a RELEASE could close a later open). */
+	if (op->hdr.xid < op->client->watermark) {
+		op_drop(op);
+		return FALSE;
+	}
 	/* An open that truncates is done once as well. */
 	if (!(info->flags & MAGMA_OP_MUTATES) && !(op->hdr.op == MAGMA_OP_open && op->req.req_open.flags & O_TRUNC))
 		return TRUE;
@@ -395,6 +399,8 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 				op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
 				break;
 			}
+			if (h.op == MAGMA_OP_reopen)
+				op_reopen_passes(v, &h, &any.req_reopen);
 			call_forward(v, peer, &h, msg, &op->route);
 			op_drop(op);
 			break;

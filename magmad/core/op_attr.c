@@ -33,6 +33,7 @@ void handle_getattrs(Op *op)
 	MagmaReader r = magma_reader(fids.data, fids.len);
 	g_autoptr(GByteArray) out = g_byte_array_new();
 	gboolean wait = FALSE;
+	guint64 marked = 0;
 	FlareRow row;
 
 	for (guint n = 0; r.left && !r.error && n < GETATTRS_MAX; n++) {
@@ -41,11 +42,13 @@ void handle_getattrs(Op *op)
 		if (!error && !wait && mark_blocks_flare(op, fid.ino))
 			return;
 		wait |= error == WAIT;
+		if (!error && mark_undecided_any(op->v, fid.ino))
+			marked = fid.ino;
 		magma_put_u32(out, error);
 		if (!error)
 			magma_put_attr(out, &row.attr);
 	}
-	if (wait)
+	if (wait || (marked && mark_blocks_flare(op, marked)))
 		return;
 	struct magma_rep_getattrs rep = { .attrs = MAGMA_BYTES(out->data, out->len) };
 	if (r.error || r.left || out->len > MAGMA_DATA_MAX)

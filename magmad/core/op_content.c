@@ -98,6 +98,24 @@ void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n)
 	row->attr.blocks = content_blocks(n);
 }
 
+int content_cut_inline(Op *op, Draft *d, const MagmaFid *fid, guint64 size)
+{
+	guint8 k[STORE_KEY_MAX];
+	gsize kl = key_ino(k, fid->ino), n;
+	const guint8 *val;
+
+	switch (store_get(op->v->store, &op->fetch, TAB_DATA, k, kl, &val, &n)) {
+	case STORE_PENDING: return WAIT;
+	case STORE_ABSENT: return 0;
+	case STORE_FOUND: break;
+	}
+	if (!size)
+		txn_del(draft_txn(d), TAB_DATA, k, kl, &fid->key);
+	else if (size < n)
+		txn_put(draft_txn(d), TAB_DATA, k, kl, &fid->key, val, size);
+	return 0;
+}
+
 /* --- from inline to a file --- */
 
 typedef struct {

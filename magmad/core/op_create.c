@@ -103,9 +103,8 @@ static int create_here(Op *op, const NewFlare *n, const FlareRow *dir)
 	if (!error)
 		error = draft_flare(d, &n->dir, &row);
 
-	if (error)
+	if (error || (error = state_new_ino(op, &p.target.ino)))
 		return error;
-	p.target.ino = state_new_ino(op->v);
 	part_apply_all(d, &p);
 	draft_add_entry(d, row, n->name, &p.target, p.mode & S_IFMT, op->now);
 	struct magma_rep_create rep = { .attr = p.attr };
@@ -156,11 +155,10 @@ static int create(Op *op)
 		break;
 	}
 	Part born;
-	if ((error = born_part(op, &n, &dir, &born)))
+	if ((error = born_part(op, &n, &dir, &born)) || (error = state_new_ino(op, &born.target.ino)))
 		return error;
 	coord_start(op);
 	name_lock(op, n.dir.ino, n.name);
-	born.target.ino = state_new_ino(op->v);
 	Part *p = coord_part(op, MARK_BORN, &born.target);
 	born.local = p->local;
 	*p = born;

@@ -147,7 +147,6 @@ static void note_truncated(Op *op, Draft *d, const MagmaFid *fid)
 		return;
 	dirty->truncate_by = NULL;
 	txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
-	txn_del(draft_txn(d), TAB_DATA, k, key_ino(k, fid->ino), &fid->key);      /* the copy from before the conversion is of the uncut file */
 }
 
 /* The content file has its new size; now the row. */
@@ -159,6 +158,8 @@ static void step_truncated(Op *op)
 	g_autoptr(Draft) d = draft_new(op);
 	int error = s->error ? s->error : draft_flare(d, &s->fid, &row);
 
+	if (!error)
+		error = content_cut_inline(op, d, &s->fid, s->size);
 	if (error == WAIT)
 		return;
 	content_end(op->v, s->fid.ino);
@@ -216,7 +217,10 @@ static int set(Op *op)
 		return error;
 	/* Once its truncation is noted it was allowed; the note stands, so it is carried out. */
 	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &s->fid.ino);
-	if ((error = may_set(op, row, s, &mode)) && !(dirty && dirty->truncate_by == op))
+	gboolean noted = dirty && dirty->truncate_by == op;
+	if (!noted && mark_blocks_flare(op, s->fid.ino))
+		return WAIT;
+	if ((error = may_set(op, row, s, &mode)) && !noted)
 		return error;
 	if (s->mask & MAGMA_SET_SIZE) {
 		if (content_wait(op, s->fid.ino))
@@ -305,6 +309,8 @@ void handle_open(Op *op)
 		step_set(op);
 		return;
 	}
+	if (mark_blocks_flare(op, q->fid.ino))
+		return;
 	struct magma_rep_open rep = { .attr = row.attr };
 	client_open(op->v, op->hdr.client, &q->fid);
 	op_reply(op, &rep, NULL);
@@ -317,6 +323,19 @@ void handle_release(Op *op)
 }
 
 enum { REOPEN_MAX = 16384 };
+
+void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reopen *q)
+{
+	MagmaReader r = magma_reader(q->fids.data, q->fids.len);
+
+	if (!h->client)
+		return;
+	for (guint i = 0; r.left && i < REOPEN_MAX; i++) {
+		MagmaFid fid = magma_get_fid(&r);
+		if (!r.error && core_place(v, &fid.key) == HERE)
+			client_open(v, h->client, &fid);
+	}
+}
 
 void handle_reopen(Op *op)
 {

@@ -10,7 +10,8 @@ typedef struct {
 /* Rows that are not found by their flare; first, so that what comes back after a crash is a flare that nobody refers to. */
 static const StoreTable loose[] = { TAB_MARK, TAB_COMMIT, TAB_REPLY, TAB_ORPHAN, TAB_DIRTY };
 
-typedef struct {
+typedef struct Purge Purge;
+struct Purge {
 	Volcano *v;
 	MagmaRange range;
 	guint loose;                  /* index in loose of the table being searched */
@@ -19,11 +20,20 @@ typedef struct {
 	GArray *victims;
 	guint next;
 	StoreTable table;             /* of the victim's rows being removed */
+	guint dropping;               /* contents on their way out, before the rows of txn, which lead to them */
+	Txn *txn;
+	void (*then)(Purge *p);
 	void (*done)(void *user);
 	void *user;
-} Purge;
+};
 
-static void purge_clear(gpointer p) { g_array_unref(((Purge *)p)->victims); }
+static void purge_clear(gpointer ctx)
+{
+	Purge *p = ctx;
+
+	g_array_unref(p->victims);
+	txn_free(p->txn);
+}
 
 static void purge_flares(Purge *p);
 static void purge_victim(Purge *p);
@@ -44,7 +54,41 @@ static void purge_rows(void *user, int error, const StoreRow *rows, guint n, gbo
 	core_leave(v);
 }
 
-static void content_gone(void *user, int error) { (void)user; (void)error; }
+static void rows_go(Purge *p)
+{
+	core_commit(p->v, g_steal_pointer(&p->txn));
+	p->then(p);
+}
+
+static void content_gone(void *user, int error)
+{
+	Purge *p = user;
+	Volcano *v = p->v;
+
+	core_enter(v);
+	if (!--p->dropping)
+		rows_go(p);
+	core_leave(v);
+}
+
+/* The rows of t go, and then things go on with `then`; contents first: a crash in between leaves rows that lead to them, and this is done again. Takes t. */
+static void contents_then_rows(Purge *p, const MagmaFid *fids, guint n, Txn *t, void (*then)(Purge *p))
+{
+	p->txn = t;
+	p->then = then;
+	p->dropping = n + 1;
+	for (guint i = 0; i < n; i++)
+		store_content_drop(p->v->store, &fids[i], content_gone, p);
+	if (!--p->dropping)
+		rows_go(p);
+}
+
+static void victim_gone(Purge *p)
+{
+	p->table = TAB_ENTRY;
+	p->next++;
+	purge_victim(p);
+}
 
 static void purge_flare_row(Purge *p, const Victim *victim)
 {
@@ -55,14 +99,13 @@ static void purge_flare_row(Purge *p, const Victim *victim)
 
 	for (guint i = 0; i < G_N_ELEMENTS(by_ino); i++)
 		txn_del(t, by_ino[i], k, kl, &victim->fid.key);
-	core_commit(p->v, t);
-	if (victim->file)
-		store_content_drop(p->v->store, &victim->fid, content_gone, NULL);
+	const MagmaFid fid = victim->fid;
+	contents_then_rows(p, &fid, victim->file ? 1 : 0, t, victim_gone);
 }
 
 static void purge_victim(Purge *p)
 {
-	while (p->next < p->victims->len) {
+	if (p->next < p->victims->len) {
 		Victim *victim = &g_array_index(p->victims, Victim, p->next);
 		guint8 prefix[8];
 		if (p->table == TAB_ENTRY && !victim->entries)
@@ -72,11 +115,10 @@ static void purge_victim(Purge *p)
 		if (p->table != TAB_COUNT) {
 			key_ino(prefix, victim->fid.ino);
 			store_scan(p->v->store, p->table, NULL, 0, prefix, sizeof prefix, PURGE_ROWS, purge_rows, p);
-			return;
+		} else {
+			purge_flare_row(p, victim);
 		}
-		purge_flare_row(p, victim);
-		p->table = TAB_ENTRY;
-		p->next++;
+		return;
 	}
 	purge_flares(p);
 }
@@ -118,17 +160,24 @@ static void purge_flares(Purge *p)
 
 static void purge_loose(Purge *p);
 
+/* A write intent leads to a content also where its flare is gone. */
 static void loose_found(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Purge *p = user;
 	Volcano *v = p->v;
 	Txn *t = txn_new();
+	g_autoptr(GArray) fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 
 	core_enter(v);
-	for (guint i = 0; i < n; i++)
-		if (magma_range_has(&p->range, &rows[i].rk))
-			txn_del(t, rows[i].table, rows[i].key, rows[i].klen, &rows[i].rk);
-	core_commit(v, t);
+	for (guint i = 0; i < n; i++) {
+		if (!magma_range_has(&p->range, &rows[i].rk))
+			continue;
+		txn_del(t, rows[i].table, rows[i].key, rows[i].klen, &rows[i].rk);
+		if (rows[i].table == TAB_DIRTY && rows[i].klen == 8) {
+			MagmaFid fid = { rows[i].rk, magma_be64_load(rows[i].key) };
+			g_array_append_val(fids, fid);
+		}
+	}
 	if (eof || error || !n) {
 		p->loose++;
 		p->fromlen = 0;
@@ -136,7 +185,7 @@ static void loose_found(void *user, int error, const StoreRow *rows, guint n, gb
 		p->fromlen = rows[n - 1].klen;
 		memcpy(p->from, rows[n - 1].key, p->fromlen);
 	}
-	purge_loose(p);
+	contents_then_rows(p, (MagmaFid *)fids->data, fids->len, t, purge_loose);
 	core_leave(v);
 }
 

@@ -61,18 +61,25 @@ int state_perm(Op *op, const FlareRow *row, guint32 want)
 	return magma_perm_check(&op->hdr.cred, row->attr.mode, row->attr.uid, row->attr.gid, want);
 }
 
-/* The block is reserved before any of it is used, so a crash skips numbers and never repeats one. */
-guint64 state_new_ino(Volcano *v)
+/* The block is in the journal before any of it is used, so a crash skips numbers and never repeats one; another volcano may know a number before this one's journal has what it is for. */
+int state_new_ino(Op *op, guint64 *ino)
 {
+	Volcano *v = op->v;
+
 	if (v->next_ino == v->ino_limit) {
 		Txn *t = txn_new();
 		guint8 val[8];
 		v->ino_limit += INO_BLOCK;
 		magma_be64_store(val, v->ino_limit);
 		txn_put(t, TAB_META, "ino_limit", 9, NULL, val, sizeof val);
-		core_commit(v, t);
+		v->ino_index = core_commit(v, t);
 	}
-	return (guint64)v->id << 48 | v->next_ino++;
+	if (v->ino_index > store_acked(v->store)) {
+		op_park(op, &v->ack_wait);
+		return WAIT;
+	}
+	*ino = (guint64)v->id << 48 | v->next_ino++;
+	return 0;
 }
 
 typedef struct {

@@ -59,9 +59,10 @@ static void checkpoint_done(PoolJob *job)
 	CheckpointJob *c = (CheckpointJob *)job;
 	DiskStore *d = c->d;
 
-	d->writer_busy = FALSE;
+	d->writer_job = NULL;
 	if (c->rc != SQLITE_OK) {
-		d->statvfs_at = 0;
+		if (db_errno(c->rc) == ENOSPC)
+			disk_full(d);
 		g_warning("%s: checkpoint: %s", d->db_path, sqlite3_errstr(c->rc));
 		return;
 	}
@@ -85,7 +86,7 @@ static void checkpoint_push(DiskStore *d)
 	c->d = d;
 	c->writer = d->writer;
 	c->applied = d->meta.applied;
-	d->writer_busy = TRUE;
+	d->writer_job = &c->job;
 	pool_push(d->pool, &c->job);
 }
 
@@ -113,7 +114,7 @@ static void merge_done(PoolJob *job)
 	MergeJob *m = (MergeJob *)job;
 	DiskStore *d = m->d;
 
-	d->writer_busy = FALSE;
+	d->writer_job = NULL;
 	disk_wake(d);
 	if (m->rc == SQLITE_OK) {
 		MAGMA_TRACE(d->trace, 's', "index of flares by key merged: %u entries in %" G_GINT64_FORMAT " us", keys_sealed(d->keys), m->us);
@@ -125,7 +126,8 @@ static void merge_done(PoolJob *job)
 	g_autofree char *text = g_strdup_printf("%s: merging the index of flares: %s", d->db_path, sqlite3_errstr(m->rc));
 	if (db_errno(m->rc) != ENOSPC)
 		disk_fail(d, text);
-	d->statvfs_at = 0;
+	else
+		disk_full(d);
 	d->merge_at = g_get_monotonic_time() + RETRY_US;      /* merge_due looks again then */
 	disk_scans_go(d, 0, db_errno(m->rc));
 }
@@ -138,7 +140,7 @@ static void merge_push(DiskStore *d)
 	m->d = d;
 	m->writer = d->writer;
 	d->merge_at = 0;
-	d->writer_busy = TRUE;
+	d->writer_job = &m->job;
 	pool_push(d->pool, &m->job);
 }
 
@@ -149,7 +151,7 @@ static gboolean merge_due(const DiskStore *d, gint64 now)
 
 	if (now < d->merge_at || rows_frozen(d->rows))
 		return FALSE;
-	return keys_sealed(d->keys) + db_stale(d->writer) >= many || (disk_scans_want_merge(d) && !disk_index_merged(d));
+	return keys_sealed(d->keys) + db_stale(d->writer) >= many || (d->scans.length && !disk_index_merged(d));
 }
 
 /* --- batches --- */
@@ -201,7 +203,7 @@ static void batch_done(PoolJob *job)
 	BatchJob *b = (BatchJob *)job;
 	DiskStore *d = b->d;
 
-	d->writer_busy = FALSE;
+	d->writer_job = NULL;
 	disk_log_lines(d, b->lines);
 	disk_wake(d);
 	if (b->rc == SQLITE_OK) {
@@ -209,7 +211,6 @@ static void batch_done(PoolJob *job)
 		return;
 	}
 	g_autofree char *text = g_strdup_printf("%s: writing a batch of rows: %s", d->db_path, b->error);
-	d->statvfs_at = 0;
 	if (db_errno(b->rc) != ENOSPC) {
 		disk_fail(d, text);
 		return;
@@ -217,6 +218,10 @@ static void batch_done(PoolJob *job)
 	if (!d->batch_failed)
 		g_warning("%s; trying again", text);
 	d->batch_failed = TRUE;
+	if (disk_full(d)) {
+		d->batch_at = 0;
+		return;
+	}
 	d->batch_at = g_get_monotonic_time() + RETRY_US;
 	disk_scans_go(d, 0, ENOSPC);
 }
@@ -246,7 +251,7 @@ static BatchJob *batch_push(DiskStore *d, const Frozen *f)
 	b->meta.used += contents_used_delta(d->contents);
 	d->meta.used = b->meta.used;
 	b->log = magma_trace_on(d->trace, 's');
-	d->writer_busy = TRUE;
+	d->writer_job = &b->job;
 	pool_push(d->pool, &b->job);
 	return b;
 }
@@ -273,7 +278,7 @@ void disk_batch_check(DiskStore *d, gboolean force)
 {
 	gint64 now;
 
-	if (d->writer_busy || d->failed)
+	if (d->writer_job || d->failed)
 		return;
 	now = g_get_monotonic_time();
 	if (rows_frozen(d->rows)) {

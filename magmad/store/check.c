@@ -67,7 +67,7 @@ void check_each(Check *c, StoreTable t, void (*fn)(Check *c, const StoreRow *row
 	while (!eof) {
 		RowSet set;
 		rowset_init(&set);
-		if (!db_scan(c->db, t, from, fromlen, NULL, 0, PAGE_ROWS, &set)) {
+		if (!db_scan(c->db, t, from, fromlen, NULL, 0, PAGE_ROWS, NULL, &set)) {
 			check_problem(c, "state.db: reading the rows of %s: %s", store_table_name(t), db_error(c->db));
 			set.eof = TRUE;
 		}

@@ -48,6 +48,7 @@ struct Contents {
 	GQueue idle;                  /* File: least recently used first */
 	guint open, busy;
 	gint64 used_delta;
+	guint64 asked, pending;       /* bytes of writes */
 	gboolean enospc;
 	guint8 parents_durable[65536 / 8];
 };
@@ -109,6 +110,9 @@ gint64 contents_used_delta(Contents *c)
 	c->used_delta = 0;
 	return d;
 }
+
+guint64 contents_asked(const Contents *c) { return c->asked; }
+guint64 contents_pending(const Contents *c) { return c->pending; }
 
 gboolean contents_take_enospc(Contents *c)
 {
@@ -324,6 +328,8 @@ static void op_finish(Op *op)
 		g_queue_unlink(&f->ops, &op->link);
 	op->queued = FALSE;
 	c->busy--;
+	if (op->io.kind == CONTENT_WRITE)
+		c->pending -= op->io.len;
 	if (f->ops.length)
 		file_start(c, f);
 	else
@@ -431,6 +437,10 @@ static void submit(Contents *c, const MagmaFid *fid, ContentKind kind, guint64 o
 	}
 	op->file = file_get(c, fid);
 	c->busy++;
+	if (kind == CONTENT_WRITE) {
+		c->asked += len;
+		c->pending += len;
+	}
 	if (op_try_now(op)) {
 		op_finish(op);
 		op_free(op);

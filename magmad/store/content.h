@@ -14,6 +14,9 @@ gboolean contents_busy(const Contents *c);
 gboolean contents_close_idle(Contents *c, gboolean everything);
 /* What contents came to use since the last call, in bytes; negative when freed. */
 gint64 contents_used_delta(Contents *c);
+/* Bytes of all writes so far, and of those not done yet. */
+guint64 contents_asked(const Contents *c);
+guint64 contents_pending(const Contents *c);
 /* Was ENOSPC seen since the last call? */
 gboolean contents_take_enospc(Contents *c);
 

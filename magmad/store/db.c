@@ -266,29 +266,55 @@ void rowset_clear(RowSet *s)
 	g_clear_pointer(&s->bytes, g_byte_array_unref);
 }
 
-static gboolean collect(sqlite3_stmt *st, StoreTable t, guint max_rows, RowSet *out)
+/* The row that the statement stands on; an inode number's bytes go to ino. */
+static void row_here(sqlite3_stmt *st, StoreTable t, guint8 *ino, StoreRow *row)
 {
-	guint8 ino[8];
-	int rc;
-
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-		StoreRow row = { .table = t };
-		if (ino_table(t)) {
-			magma_be64_store(ino, ino_from_sql(sqlite3_column_int64(st, 0)));
-			row.key = ino;
-			row.klen = sizeof ino;
-		} else {
-			row.key = sqlite3_column_blob(st, 0);
-			row.klen = sqlite3_column_bytes(st, 0);
-		}
-		db_column_rk(st, 1, &row.rk);
-		row.val = sqlite3_column_blob(st, 2);
-		row.vlen = sqlite3_column_bytes(st, 2);
-		rowset_add(out, &row);
-		if (out->bytes->len >= SCAN_BYTES)
-			break;
+	*row = (StoreRow){ .table = t };
+	if (ino_table(t)) {
+		magma_be64_store(ino, ino_from_sql(sqlite3_column_int64(st, 0)));
+		row->key = ino;
+		row->klen = 8;
+	} else {
+		row->key = sqlite3_column_blob(st, 0);
+		row->klen = sqlite3_column_bytes(st, 0);
 	}
-	out->eof = rc == SQLITE_DONE && out->rows->len < max_rows;
+	db_column_rk(st, 1, &row->rk);
+	row->val = sqlite3_column_blob(st, 2);
+	row->vlen = sqlite3_column_bytes(st, 2);
+}
+
+static void add_overlay(RowSet *out, StoreTable t, const OverlayRow *o)
+{
+	if (!o->val)
+		return;
+	StoreRow row = { .table = t, .key = o->node->key, .klen = o->node->klen, .rk = o->val->rk, .val = o->val->bytes, .vlen = o->val->len };
+	rowset_add(out, &row);
+}
+
+/* Merges two ordered streams; where both have a key, the overlay's counts. st NULL: nothing in sqlite. */
+static gboolean collect(sqlite3_stmt *st, StoreTable t, guint max_rows, const GArray *overlay, RowSet *out)
+{
+	guint i = 0, n = overlay ? overlay->len : 0;
+	int rc = st ? sqlite3_step(st) : SQLITE_DONE;
+
+	while (out->rows->len < max_rows && out->bytes->len < SCAN_BYTES && (rc == SQLITE_ROW || (rc == SQLITE_DONE && i < n))) {
+		const OverlayRow *o = i < n ? &g_array_index(overlay, OverlayRow, i) : NULL;
+		guint8 ino[8];
+		StoreRow row;
+		int c = 1;
+		if (rc == SQLITE_ROW) {
+			row_here(st, t, ino, &row);
+			c = o ? row_key_cmp(row.key, row.klen, o->node->key, o->node->klen) : -1;
+		}
+		if (c < 0)
+			rowset_add(out, &row);
+		else
+			add_overlay(out, t, o);
+		i += c >= 0;
+		if (c <= 0)
+			rc = sqlite3_step(st);
+	}
+	out->eof = rc == SQLITE_DONE && i == n && out->rows->len < max_rows;
 	sqlite3_reset(st);
 	rowset_finish(out);
 	return rc == SQLITE_DONE || rc == SQLITE_ROW;
@@ -347,20 +373,17 @@ static gboolean bind_scan_ino(sqlite3_stmt *st, const void *from, gsize fromlen,
 	return first <= last;
 }
 
-gboolean db_scan(Db *d, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows, RowSet *out)
+gboolean db_scan(Db *d, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows, const GArray *overlay, RowSet *out)
 {
 	sqlite3_stmt *st = d->st[ST_SCAN][t];
 
 	if (ino_table(t)) {
-		if (!bind_scan_ino(st, from, fromlen, prefix, plen)) {
-			out->eof = TRUE;
-			return TRUE;
-		}
+		if (!bind_scan_ino(st, from, fromlen, prefix, plen))
+			st = NULL;
 	} else {
 		bind_scan_bytes(st, from, fromlen, prefix, plen);
 	}
-	sqlite3_bind_int64(st, 3, max_rows);
-	return collect(st, t, max_rows, out);
+	return collect(st, t, max_rows, overlay, out);
 }
 
 gboolean db_scan_range(Db *d, const MagmaKey *lo, guint64 after_ino, const MagmaKey *hi, guint max_rows, RowSet *out)
@@ -371,5 +394,5 @@ gboolean db_scan_range(Db *d, const MagmaKey *lo, guint64 after_ino, const Magma
 	sqlite3_bind_int64(st, 2, ino_to_sql(after_ino));
 	sqlite3_bind_blob(st, 3, hi->b, MAGMA_KEY_LEN, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 4, max_rows);
-	return collect(st, TAB_FLARE, max_rows, out);
+	return collect(st, TAB_FLARE, max_rows, NULL, out);
 }

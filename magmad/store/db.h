@@ -43,8 +43,8 @@ void rowset_add(RowSet *s, const StoreRow *row);
 void rowset_finish(RowSet *s);
 void rowset_clear(RowSet *s);
 
-/* Rows with key > from (fromlen 0: none) that begin with prefix. FALSE: db_error. */
-gboolean db_scan(Db *d, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows, RowSet *out);
+/* Rows with key > from (fromlen 0: none) that begin with prefix, with those of overlay (OverlayRow in order, or NULL) put over them. FALSE: db_error. */
+gboolean db_scan(Db *d, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows, const GArray *overlay, RowSet *out);
 /* Appends the inode numbers (guint64) that the merged index has at a key. */
 DbGet db_born_at(Db *d, const MagmaKey *rk, GArray *out);
 /* Flare rows with (rk, ino) > (lo, after_ino) and rk <= hi, in that order, as far as the index is merged. */

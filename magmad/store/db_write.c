@@ -1,6 +1,7 @@
 /* Batches, the index of flares by key, the log. */
 #include "magmad/store/db_inside.h"
 #include "libmagma/base/wire.h"
+#include <errno.h>
 #include <string.h>
 
 static int step_done(sqlite3_stmt *st)
@@ -118,6 +119,19 @@ int db_write_rows(Db *d, const Frozen *f, DbMeta *meta)
 	return rc;
 }
 
+/* Some of sqlite's I/O errors are a full disk. */
+static int full_or(Db *d, int rc)
+{
+	return (rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(d->db) == ENOSPC ? SQLITE_FULL : rc;
+}
+
+/* What failed left a transaction open or not. */
+static void roll_back(Db *d)
+{
+	if (!sqlite3_get_autocommit(d->db))
+		db_run(d, SP_ROLLBACK);
+}
+
 int db_write(Db *d, const Frozen *f, DbMeta *meta)
 {
 	DbMeta after = *meta;
@@ -129,10 +143,11 @@ int db_write(Db *d, const Frozen *f, DbMeta *meta)
 		rc = write_meta(d, &after);
 	if (rc == SQLITE_OK)
 		rc = db_run(d, SP_COMMIT);
+	rc = full_or(d, rc);
 	if (rc == SQLITE_OK)
 		*meta = after;
-	else if (!sqlite3_get_autocommit(d->db))
-		db_run(d, SP_ROLLBACK);
+	else
+		roll_back(d);
 	return rc;
 }
 
@@ -143,10 +158,11 @@ int db_merge(Db *d)
 
 	for (guint i = 0; i < G_N_ELEMENTS(steps) && rc == SQLITE_OK; i++)
 		rc = db_run(d, steps[i]);
+	rc = full_or(d, rc);
 	if (rc == SQLITE_OK)
 		d->stale = 0;
-	else if (!sqlite3_get_autocommit(d->db))
-		db_run(d, SP_ROLLBACK);
+	else
+		roll_back(d);
 	return rc;
 }
 
@@ -189,7 +205,7 @@ int db_checkpoint(Db *d)
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : rc;
+	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : full_or(d, rc);
 }
 
 guint db_wal_pages(const Db *d) { return d->wal_pages; }

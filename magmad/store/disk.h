@@ -31,6 +31,7 @@ struct DiskStore {
 	guint64 frozen_keys, written_keys;    /* keys' numbers of the frozen batch and of the last written one */
 	Journal *journal;
 	guint64 acked, epoch;
+	guint64 told;                 /* the acked that on_acked knows */
 	DbMeta meta;                  /* as sqlite has it */
 	NowaitVfs *vfs;
 	Db *loop_db, *writer;
@@ -38,11 +39,11 @@ struct DiskStore {
 	Pool *pool;
 	Contents *contents;
 
-	gboolean writer_busy;         /* a batch or a checkpoint is in the pool */
+	PoolJob *writer_job;          /* a batch, merge or checkpoint in the pool: one at a time */
 	gboolean batch_failed;        /* the frozen batch waits for its next try */
 	guint64 batches, hits, misses;
 	GPtrArray *cold;              /* RowNode to be read by the pool, at the end of the turn */
-	GQueue scans;                 /* ScanJob that wait for a batch or a merge */
+	GQueue scans;                 /* ScanJob of ranges that wait for a batch and a merge */
 	guint64 scan_index;           /* highest index they wait for */
 	GQueue answers;               /* ScanJob that were answered from memory: told at the end of the turn */
 
@@ -50,11 +51,14 @@ struct DiskStore {
 	gboolean syncing;
 
 	/* monotonic; 0: nothing to do */
-	gint64 sync_at, batch_at, merge_at, idle_at, retry_at;
+	gint64 sync_at, batch_at, merge_at, idle_at, retry_at, ballast_at;
 
 	guint64 reserve_bytes;
 	guint64 fs_total, fs_free, fs_avail;
 	gint64 statvfs_at;            /* of the last look; 0: look again */
+	guint64 looked_at_bytes;      /* what had been asked for by then */
+	guint64 ballast_bytes;
+	gboolean ballast;             /* is in place */
 };
 
 typedef struct {
@@ -72,10 +76,19 @@ GSource *disk_source_new(DiskStore *d, GMainContext *context);
 /* Something was committed or asked for: the turn's end has work. */
 void disk_wake(DiskStore *d);
 void disk_fail(DiskStore *d, const char *text);
+/* Writes the journal without calling anybody: for the middle of a commit. */
+void disk_journal_out(DiskStore *d);
 void disk_sync(Store *s, void (*done)(void *, int), void *user);
-void disk_usage(Store *s, StoreUsage *out);
 /* One turn's end: journal, syncs, cold reads, batches. */
 void disk_turn(DiskStore *d);
+
+/* space.c */
+void disk_usage(Store *s, StoreUsage *out);
+/* Before sqlite is opened: gives the ballast up where the disk is full, else takes it. */
+void disk_ballast_open(DiskStore *d);
+/* ENOSPC was met: gives the ballast up. TRUE: that made room, try again at once. */
+gboolean disk_full(DiskStore *d);
+void disk_ballast_check(DiskStore *d, gint64 now);
 
 /* batch.c */
 /* Freezes and writes when it is time, when forced, or when a scan waits. */
@@ -101,8 +114,7 @@ void disk_scan_range(Store *s, const MagmaKey *lo, const MagmaKey *hi, guint64 a
 	void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user);
 /* Starts the scans that wait for what sqlite has by now, up to index; with error: fails all that wait. */
 void disk_scans_go(DiskStore *d, guint64 index, int error);
-/* Does a scan wait for the index of flares by key to be merged? */
-gboolean disk_scans_want_merge(const DiskStore *d);
+/* Is the index of flares by key what the written batches say? */
 gboolean disk_index_merged(const DiskStore *d);
 void disk_answers_tell(DiskStore *d);
 void disk_scans_free(DiskStore *d);

@@ -15,6 +15,8 @@
 #define SEGMENT_SHARE 64              /* of a small file system a segment takes one part in this many */
 #define RESERVE_BYTES (64u * MIB)
 #define RESERVE_SHARE 50              /* 2% */
+#define RESERVE_MIN (4u * MIB)        /* a batch and its checkpoint */
+#define BALLAST_BYTES (16u * MIB)
 #define WRITER_CACHE_KIB (16 * 1024)  /* inner pages of every tree of a large store, and a batch's leaves */
 #define LOOP_CACHE_KIB 2048
 
@@ -35,11 +37,15 @@ static gboolean commit_row(void *user, const StoreRow *row, gboolean del)
 	return TRUE;
 }
 
+/* Rows come faster than sqlite takes them: wait for the batch that is being written, then give it what is open. Nobody else is called from here. */
 static void commit_wait(DiskStore *d)
 {
-	diskstore_flush(&d->base);
-	if (!d->batch_failed)
-		disk_batch_all(d);
+	if (d->batch_failed || d->failed)
+		return;
+	if (d->writer_job)
+		pool_wait(d->pool, d->writer_job);
+	disk_journal_out(d);
+	disk_batch_check(d, TRUE);
 }
 
 static guint64 disk_commit(Store *s, Txn *t)
@@ -163,7 +169,7 @@ static gboolean load_resident(DiskStore *d, GError **error)
 		while (!eof) {
 			RowSet set;
 			rowset_init(&set);
-			if (!db_scan(d->writer, t, from, fromlen, NULL, 0, 4096, &set)) {
+			if (!db_scan(d->writer, t, from, fromlen, NULL, 0, 4096, NULL, &set)) {
 				g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
 				rowset_clear(&set);
 				return FALSE;
@@ -204,10 +210,10 @@ static guint64 sizes(DiskStore *d, const DiskStoreConfig *cfg)
 	struct statvfs vfs;
 	guint64 total = statvfs(d->dir, &vfs) == 0 ? (guint64)vfs.f_blocks * vfs.f_frsize : G_MAXUINT64;
 
-	d->reserve_bytes = cfg->reserve_bytes ? cfg->reserve_bytes : MIN(RESERVE_BYTES, total / RESERVE_SHARE);
-	if (cfg->segment_bytes)
-		return cfg->segment_bytes;
-	return CLAMP(total / SEGMENT_SHARE, MIB, SEGMENT_MAX) & ~(guint64)(MIB - 1);
+	d->reserve_bytes = cfg->reserve_bytes ? cfg->reserve_bytes : CLAMP(total / RESERVE_SHARE, RESERVE_MIN, RESERVE_BYTES);
+	guint64 segment_bytes = cfg->segment_bytes ? cfg->segment_bytes : CLAMP(total / SEGMENT_SHARE, MIB, SEGMENT_MAX) & ~(guint64)(MIB - 1);
+	d->ballast_bytes = MIN(segment_bytes, BALLAST_BYTES);
+	return segment_bytes;
 }
 
 static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error)
@@ -224,7 +230,7 @@ static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error
 	d->journal = journal_open(dir, segment_bytes, d->meta.applied, &scan, error);
 	if (!d->journal)
 		return FALSE;
-	d->acked = journal_index(d->journal);
+	d->acked = d->told = journal_index(d->journal);
 	d->epoch = MAX(scan.epoch, d->meta.epoch);
 	MAGMA_TRACE(d->trace, 'J', "replayed from index %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, d->meta.applied, d->acked);
 	return TRUE;
@@ -270,6 +276,7 @@ static gboolean store_open(DiskStore *d, const DiskStoreConfig *cfg, GError **er
 	if (cfg->lock_fd <= 0 && (d->lock_fd = diskstore_lock(d->dir, error)) < 0)
 		return FALSE;
 	guint64 segment_bytes = sizes(d, cfg);
+	disk_ballast_open(d);
 	if (!open_db(d, error) || !open_journal(d, segment_bytes, error))
 		return FALSE;
 	g_autofree char *content = layout_content(d->dir);
@@ -312,17 +319,30 @@ Store *diskstore_open(const DiskStoreConfig *cfg, GError **error)
 
 /* --- closing --- */
 
+gboolean diskstore_write_out(Store *s)
+{
+	diskstore_flush(s);
+	return disk_batch_all(DISK(s));
+}
+
+void diskstore_quiesce(Store *s)
+{
+	DiskStore *d = DISK(s);
+
+	do {
+		disk_turn(d);
+		pool_drain(d->pool);
+	} while (contents_busy(d->contents) || pool_pending(d->pool));
+	diskstore_flush(s);
+}
+
 void diskstore_close(Store *s)
 {
 	DiskStore *d = DISK(s);
 
 	if (!d)
 		return;
-	do {
-		disk_turn(d);
-		pool_drain(d->pool);
-	} while (contents_busy(d->contents));
-	diskstore_flush(s);
+	diskstore_quiesce(s);
 	contents_close_idle(d->contents, TRUE);
 	if (d->acked == journal_index(d->journal))
 		disk_batch_all(d);

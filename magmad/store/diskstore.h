@@ -24,11 +24,15 @@ typedef struct {
 Store *diskstore_open(const DiskStoreConfig *cfg, GError **error);
 /* Makes the layout in an empty or missing folder. */
 gboolean diskstore_create(const char *dir, GError **error);
+/* Blocks until everything asked for so far is done and its callbacks have run: before whoever asked goes away. */
+void diskstore_quiesce(Store *s);
 /* Writes everything to sqlite, syncs, ends the pool. Blocks. */
 void diskstore_close(Store *s);
 /* Ends without flushing, as kill -9 would: for tests. */
 void diskstore_abandon(Store *s);
 /* Writes what was committed in this turn to the journal and calls on_acked. The loop source of the store does that before it sleeps; call it to be earlier. */
 void diskstore_flush(Store *s);
+/* Everything acknowledged into sqlite, now; blocks. FALSE: it could not be written (yet). For tests and tools. */
+gboolean diskstore_write_out(Store *s);
 /* The lock of a folder, taken before anything is read. NULL and an error that names the pid of the holder. */
 int diskstore_lock(const char *dir, GError **error);

@@ -14,5 +14,6 @@ magmad_libstore_a_SOURCES = \
 	magmad/store/read.c \
 	magmad/store/rows.c magmad/store/rows.h \
 	magmad/store/scan.c \
+	magmad/store/space.c \
 	magmad/store/turn.c \
 	magmad/store/vfs.c magmad/store/vfs.h

@@ -2,13 +2,13 @@
 #include <string.h>
 
 #define BUCKETS_MIN 1024
+#define EVICT_PER_TURN 4096           /* under a millisecond */
 #define NODE_COST (sizeof(RowNode) + sizeof(RowValue) + 32)    /* with the allocator's own */
 
-/* A dirty row by what a scan asks for, so that rows_touch needs no node. */
+/* A dirty row by what a scan asks for, so that looking for those of one directory needs no node. */
 typedef struct {
 	RowNode *node;
 	guint64 begin;                /* first eight bytes of the key, zero-filled */
-	guint8 table;
 } DirtyRow;
 
 struct Rows {
@@ -16,7 +16,7 @@ struct Rows {
 	guint32 mask;
 	gsize cache_bytes;
 	RowNode *ring;                /* head of the clean nodes; its next is looked at first by the clock */
-	GArray *dirty;                /* DirtyRow: the open batch */
+	GArray *dirty[TAB_COUNT];     /* DirtyRow: the open batch */
 	Frozen frozen;
 	gboolean has_frozen;
 	RowsStats stats;
@@ -80,7 +80,8 @@ Rows *rows_new(gsize cache_bytes)
 	r->cache_bytes = cache_bytes;
 	r->ring = g_new0(RowNode, 1);
 	r->ring->prev = r->ring->next = r->ring;
-	r->dirty = g_array_new(FALSE, FALSE, sizeof(DirtyRow));
+	for (guint t = 0; t < TAB_COUNT; t++)
+		r->dirty[t] = g_array_new(FALSE, FALSE, sizeof(DirtyRow));
 	r->frozen.rows = g_array_new(FALSE, FALSE, sizeof(FrozenRow));
 	return r;
 }
@@ -104,7 +105,8 @@ void rows_free(Rows *r)
 			node_free(n);
 		}
 	g_array_unref(r->frozen.rows);
-	g_array_unref(r->dirty);
+	for (guint t = 0; t < TAB_COUNT; t++)
+		g_array_unref(r->dirty[t]);
 	g_free(r->buckets);
 	g_free(r->ring);
 	g_free(r);
@@ -263,8 +265,8 @@ RowNode *rows_commit(Rows *r, const StoreRow *row, RowValue *val)
 	r->stats.flares += n->counted;
 	if (!n->open) {
 		n->open = TRUE;
-		DirtyRow d = { n, key_begin(n->key, n->klen), n->table };
-		g_array_append_val(r->dirty, d);
+		DirtyRow d = { n, key_begin(n->key, n->klen) };
+		g_array_append_val(r->dirty[n->table], d);
 		r->stats.open_rows++;
 	}
 	return n;
@@ -284,6 +286,26 @@ void rows_unpin(Rows *r, RowNode *n)
 	node_settle(r, n);
 }
 
+static void freeze_row(Rows *r, const DirtyRow *d)
+{
+	RowNode *n = d->node;
+
+	n->open = FALSE;
+	r->frozen.flares += n->counted;
+	n->counted = 0;
+	if (!n->val && n->base == BASE_ABSENT) {
+		r->stats.born_and_died++;
+		node_settle(r, n);
+		return;
+	}
+	FrozenRow f = { n, n->val, n->base, d->begin };
+	if (n->val)
+		n->val->refs++;
+	n->frozen = TRUE;
+	n->base = n->val ? BASE_PRESENT : BASE_ABSENT;
+	g_array_append_val(r->frozen.rows, f);
+}
+
 Frozen *rows_freeze(Rows *r, guint64 index)
 {
 	g_assert(!r->has_frozen);
@@ -291,24 +313,13 @@ Frozen *rows_freeze(Rows *r, guint64 index)
 	r->frozen.index = index;
 	r->frozen.flares = 0;
 	r->frozen.bytes = r->stats.open_bytes;
-	for (guint i = 0; i < r->dirty->len; i++) {
-		RowNode *n = g_array_index(r->dirty, DirtyRow, i).node;
-		n->open = FALSE;
-		r->frozen.flares += n->counted;
-		n->counted = 0;
-		if (!n->val && n->base == BASE_ABSENT) {
-			r->stats.born_and_died++;
-			node_settle(r, n);
-			continue;
-		}
-		FrozenRow f = { n, n->val, n->base };
-		if (n->val)
-			n->val->refs++;
-		n->frozen = TRUE;
-		n->base = n->val ? BASE_PRESENT : BASE_ABSENT;
-		g_array_append_val(r->frozen.rows, f);
+	for (guint t = 0; t < TAB_COUNT; t++) {
+		r->frozen.first[t] = r->frozen.rows->len;
+		for (guint i = 0; i < r->dirty[t]->len; i++)
+			freeze_row(r, &g_array_index(r->dirty[t], DirtyRow, i));
+		g_array_set_size(r->dirty[t], 0);
 	}
-	g_array_set_size(r->dirty, 0);
+	r->frozen.first[TAB_COUNT] = r->frozen.rows->len;
 	r->stats.open_rows = 0;
 	r->stats.open_bytes = 0;
 	return &r->frozen;
@@ -328,45 +339,104 @@ void rows_thaw(Rows *r)
 		node_settle(r, f->node);
 	}
 	g_array_set_size(r->frozen.rows, 0);
-	rows_evict(r);
 }
 
-/* May a key beginning so have the prefix? Equal in the first eight bytes, or as many as the prefix has. */
-static gboolean may_have_prefix(guint64 begin, guint64 prefix, gsize plen)
+gboolean rows_touch(const Rows *r, StoreTable t)
 {
-	return plen >= 8 ? begin == prefix : plen == 0 || begin >> (64 - 8 * plen) == prefix >> (64 - 8 * plen);
+	return r->dirty[t]->len || (r->has_frozen && r->frozen.first[t] < r->frozen.first[t + 1]);
 }
 
-gboolean rows_touch(const Rows *r, StoreTable t, const void *prefix, gsize plen)
-{
-	guint64 begin = key_begin(prefix, plen);
+/* --- what scans see --- */
 
-	for (guint i = 0; i < r->dirty->len; i++) {
-		const DirtyRow *d = &g_array_index(r->dirty, DirtyRow, i);
-		if (d->table == t && may_have_prefix(d->begin, begin, plen))
-			return TRUE;
+int row_key_cmp(const guint8 *a, gsize alen, const guint8 *b, gsize blen)
+{
+	int c = memcmp(a, b, MIN(alen, blen));
+	return c ? c : (alen > blen) - (alen < blen);
+}
+
+typedef struct {
+	const guint8 *from, *prefix;
+	gsize fromlen, plen;
+	guint64 begin, mask;          /* of the prefix: most rows are told apart by this alone */
+} Wanted;
+
+static gboolean is_wanted(const Wanted *w, const RowNode *n)
+{
+	return n->klen >= w->plen && !memcmp(n->key, w->prefix, w->plen) && (!w->fromlen || row_key_cmp(n->key, n->klen, w->from, w->fromlen) > 0);
+}
+
+static void overlay_add(Rows *r, GArray *out, RowNode *n)
+{
+	OverlayRow o = { n, n->val };
+
+	rows_pin(r, n);
+	if (n->val)
+		n->val->refs++;
+	g_array_append_val(out, o);
+}
+
+static gint overlay_cmp(gconstpointer a, gconstpointer b)
+{
+	const RowNode *x = ((const OverlayRow *)a)->node, *y = ((const OverlayRow *)b)->node;
+	return row_key_cmp(x->key, x->klen, y->key, y->klen);
+}
+
+static void overlay_drop(Rows *r, GArray *overlay, guint keep)
+{
+	for (guint i = keep; i < overlay->len; i++) {
+		OverlayRow *o = &g_array_index(overlay, OverlayRow, i);
+		value_unref(o->val);
+		rows_unpin(r, (RowNode *)o->node);
 	}
-	for (guint i = 0; r->has_frozen && i < r->frozen.rows->len; i++) {
-		const RowNode *n = g_array_index(r->frozen.rows, FrozenRow, i).node;
-		if (n->table == t && may_have_prefix(key_begin(n->key, n->klen), begin, plen))
-			return TRUE;
-	}
-	return FALSE;
+	g_array_set_size(overlay, keep);
 }
 
-void rows_evict(Rows *r)
+GArray *rows_overlay(Rows *r, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_puts)
 {
-	/* Second chance; a bounded number of steps, so that a turn of the loop is bounded even where everything was used. */
-	for (guint steps = 0; r->stats.clean_bytes > r->cache_bytes && steps < 65536; steps++) {
+	GArray *out = g_array_new(FALSE, FALSE, sizeof(OverlayRow));
+	Wanted w = { from, prefix ? prefix : "", fromlen, plen, key_begin(prefix, plen), plen >= 8 ? G_MAXUINT64 : plen ? ~(G_MAXUINT64 >> (8 * plen)) : 0 };
+	guint puts = 0, keep;
+
+	for (guint i = 0; i < r->dirty[t]->len; i++) {
+		const DirtyRow *d = &g_array_index(r->dirty[t], DirtyRow, i);
+		if ((d->begin & w.mask) == w.begin && is_wanted(&w, d->node))
+			overlay_add(r, out, d->node);
+	}
+	for (guint i = r->has_frozen ? r->frozen.first[t] : 0; r->has_frozen && i < r->frozen.first[t + 1]; i++) {
+		const FrozenRow *f = &g_array_index(r->frozen.rows, FrozenRow, i);
+		if ((f->begin & w.mask) == w.begin && !f->node->open && is_wanted(&w, f->node))
+			overlay_add(r, out, f->node);
+	}
+	g_array_sort(out, overlay_cmp);
+	for (keep = 0; keep < out->len && puts < max_puts; keep++)
+		puts += g_array_index(out, OverlayRow, keep).val != NULL;
+	overlay_drop(r, out, keep);
+	if (!out->len)
+		g_clear_pointer(&out, g_array_unref);
+	return out;
+}
+
+void rows_overlay_free(Rows *r, GArray *overlay)
+{
+	if (!overlay)
+		return;
+	overlay_drop(r, overlay, 0);
+	g_array_unref(overlay);
+}
+
+gboolean rows_evict(Rows *r)
+{
+	for (guint steps = 0; r->stats.clean_bytes > r->cache_bytes && steps < EVICT_PER_TURN; steps++) {
 		RowNode *n = r->ring->next;
 		ring_remove(r, n);
 		if (n->used) {
-			n->used = FALSE;
+			n->used = FALSE;        /* a second chance */
 			ring_add(r, n);
 		} else {
 			node_drop(r, n);
 		}
 	}
+	return r->stats.clean_bytes > r->cache_bytes;
 }
 
 const RowsStats *rows_stats(const Rows *r) { return &r->stats; }

@@ -37,10 +37,12 @@ typedef struct {
 	RowNode *node;
 	RowValue *val;
 	RowBase base;
+	guint64 begin;                /* of the key: first eight bytes, zero-filled */
 } FrozenRow;
 
 typedef struct {
-	GArray *rows;                 /* FrozenRow */
+	GArray *rows;                 /* FrozenRow, by table */
+	guint first[TAB_COUNT + 1];   /* where each table begins */
 	guint64 index;                /* the journal index that sqlite has with them */
 	gint64 flares;                /* what these rows were guessed to add to the number of flares */
 	gsize bytes;
@@ -66,9 +68,20 @@ Frozen *rows_freeze(Rows *r, guint64 index);
 const Frozen *rows_frozen(const Rows *r);
 /* The frozen batch is in sqlite: its rows are clean. */
 void rows_thaw(Rows *r);
-/* Does a batch hold a row of the table whose key may begin with prefix? */
-gboolean rows_touch(const Rows *r, StoreTable t, const void *prefix, gsize plen);
-void rows_evict(Rows *r);
+/* Has a batch rows of the table? */
+gboolean rows_touch(const Rows *r, StoreTable t);
+
+/* What scans must see of the batches, lent to a pool job: rows as they are now, in the order of their keys. val NULL: deleted. */
+typedef struct {
+	const RowNode *node;
+	RowValue *val;
+} OverlayRow;
+/* Rows with key > from that begin with prefix, up to the max_puts-th that is not deleted. NULL when there are none. To be given back. */
+GArray *rows_overlay(Rows *r, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_puts);
+void rows_overlay_free(Rows *r, GArray *overlay);
+int row_key_cmp(const guint8 *a, gsize alen, const guint8 *b, gsize blen);
+/* Forgets clean rows beyond the cache's size, a bounded number at a time. TRUE: there are more. */
+gboolean rows_evict(Rows *r);
 
 typedef struct {
 	guint64 nodes, bytes;         /* all in memory */

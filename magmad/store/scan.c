@@ -1,4 +1,5 @@
-/* Scans: through the pool, behind the batch that holds what they must see; ranges of keys also behind a merged index. The flares of one key, which lookups ask for, are mostly answered at once. */
+/* Scans: through the pool, with what the batches hold put over what sqlite has. Ranges of keys wait for a batch and a merged index. The flares of one key, which lookups ask for, are mostly
+ * answered at once. */
 #include "magmad/store/disk.h"
 #include "libmagma/base/wire.h"
 #include <errno.h>
@@ -20,10 +21,12 @@ typedef struct {
 	MagmaKey lo, hi;
 	guint64 after_ino;
 	guint max_rows;
-	guint64 index;                /* sees everything up to here */
+	GArray *overlay;              /* OverlayRow, lent by rows; not of ranges */
+	guint64 index;                /* of a range: waits until sqlite has everything up to here */
 	void (*done)(void *, int, const StoreRow *, guint, gboolean);
 	void *user;
 	RowSet set;
+	int failed;
 	char *error;
 	gboolean log;
 	GPtrArray *lines;
@@ -53,7 +56,7 @@ static void scan_run(PoolJob *job)
 		return;
 	db_log(db, s->log);
 	gboolean ok = s->peek ? peek_bring(s, db) : s->range ? db_scan_range(db, &s->lo, s->after_ino, &s->hi, s->max_rows, &s->set)
-		: db_scan(db, s->table, s->from, s->fromlen, s->prefix, s->plen, s->max_rows, &s->set);
+		: db_scan(db, s->table, s->from, s->fromlen, s->prefix, s->plen, s->max_rows, s->overlay, &s->set);
 	if (!ok)
 		s->error = g_strdup_printf("%s: scanning rows: %s", s->readers->path, db_error(db));
 	s->lines = db_log_take(db);
@@ -98,6 +101,7 @@ static void scan_free(PoolJob *job)
 	ScanJob *s = (ScanJob *)job;
 
 	rowset_clear(&s->set);
+	rows_overlay_free(s->d->rows, s->overlay);
 	if (s->inos)
 		g_array_unref(s->inos);
 	g_free(s->from);
@@ -125,16 +129,16 @@ static ScanJob *scan_new(DiskStore *d, void (*done)(void *, int, const StoreRow 
 
 gboolean disk_index_merged(const DiskStore *d) { return !keys_sealed(d->keys) && !db_stale(d->writer); }
 
-static gboolean scan_may_go(const DiskStore *d, const ScanJob *s, guint64 index)
+static gboolean range_may_go(const DiskStore *d, const ScanJob *s, guint64 index)
 {
-	return s->index <= index && (!s->range || (!d->writer_busy && disk_index_merged(d)));
+	return s->index <= index && !d->writer_job && disk_index_merged(d);
 }
 
-static void scan_submit(DiskStore *d, ScanJob *s)
+static void range_submit(DiskStore *d, ScanJob *s)
 {
-	if (rows_touch(d->rows, s->table, s->prefix, s->plen))
+	if (rows_touch(d->rows, TAB_FLARE))
 		s->index = journal_index(d->journal);
-	if (scan_may_go(d, s, d->meta.applied)) {
+	if (range_may_go(d, s, d->meta.applied)) {
 		pool_push(d->pool, &s->job);
 		return;
 	}
@@ -154,7 +158,8 @@ void disk_scan(Store *s, StoreTable t, const void *from, gsize fromlen, const vo
 	j->fromlen = fromlen;
 	j->prefix = g_memdup2(prefix, plen);
 	j->plen = plen;
-	scan_submit(DISK(s), j);
+	j->overlay = rows_overlay(DISK(s)->rows, t, from, fromlen, prefix, plen, max_rows);
+	pool_push(DISK(s)->pool, &j->job);
 }
 
 /* --- the flares of one key --- */
@@ -227,7 +232,10 @@ void disk_answers_tell(DiskStore *d)
 {
 	for (guint n = d->answers.length; n; n--) {
 		ScanJob *s = g_queue_pop_head(&d->answers);
-		s->done(s->user, 0, (const StoreRow *)(void *)s->set.rows->data, s->set.rows->len, s->set.eof);
+		if (s->failed)
+			s->done(s->user, s->failed, NULL, 0, FALSE);
+		else
+			s->done(s->user, 0, (const StoreRow *)(void *)s->set.rows->data, s->set.rows->len, s->set.eof);
 		scan_free(&s->job);
 	}
 }
@@ -248,31 +256,23 @@ void disk_scan_range(Store *s, const MagmaKey *lo, const MagmaKey *hi, guint64 a
 		peek_go(DISK(s), j);
 	} else {
 		j->range = TRUE;
-		scan_submit(DISK(s), j);
+		range_submit(DISK(s), j);
 	}
 }
 
-/* --- those that wait --- */
-
-gboolean disk_scans_want_merge(const DiskStore *d)
-{
-	for (GList *l = d->scans.head; l; l = l->next)
-		if (((ScanJob *)l->data)->range)
-			return TRUE;
-	return FALSE;
-}
+/* --- ranges that wait --- */
 
 void disk_scans_go(DiskStore *d, guint64 index, int error)
 {
 	GQueue waiting = d->scans;
 	ScanJob *s;
 
-	g_queue_init(&d->scans);        /* done may ask for more */
+	g_queue_init(&d->scans);
 	while ((s = g_queue_pop_head(&waiting))) {
 		if (error) {
-			s->done(s->user, error, NULL, 0, FALSE);
-			scan_free(&s->job);
-		} else if (scan_may_go(d, s, index)) {
+			s->failed = error;      /* told at the end of the turn: this may be the middle of a commit */
+			g_queue_push_tail(&d->answers, s);
+		} else if (range_may_go(d, s, index)) {
 			pool_push(d->pool, &s->job);
 		} else {
 			g_queue_push_tail(&d->scans, s);

@@ -26,8 +26,8 @@
 #define SQL_GET(t, n) [t] = "SELECT rk, v FROM " n " WHERE k=?1",
 #define SQL_PUT(t, n) [t] = "REPLACE INTO " n "(k, rk, v) VALUES(?1, ?2, ?3)",
 #define SQL_DEL(t, n) [t] = "DELETE FROM " n " WHERE k=?1",
-#define SQL_SCAN_INO(t, n) [t] = "SELECT k, rk, v FROM " n " WHERE k BETWEEN ?1 AND ?2 ORDER BY k LIMIT ?3",
-#define SQL_SCAN_KEY(t, n) [t] = "SELECT k, rk, v FROM " n " WHERE k >= ?1 AND k < ?2 ORDER BY k LIMIT ?3",
+#define SQL_SCAN_INO(t, n) [t] = "SELECT k, rk, v FROM " n " WHERE k BETWEEN ?1 AND ?2 ORDER BY k",
+#define SQL_SCAN_KEY(t, n) [t] = "SELECT k, rk, v FROM " n " WHERE k >= ?1 AND k < ?2 ORDER BY k",
 
 /* All others. X(name, statement).
  * The index of flares by key is `born`. Keys scatter, so it is changed in bulk (MERGE_*): entries to come wait in `fresh`, entries to go in `stale`. RANGE is right where nothing waits. */

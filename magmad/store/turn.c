@@ -3,11 +3,10 @@
 #include "libmagma/base/err.h"
 #include <errno.h>
 #include <malloc.h>
-#include <sys/statvfs.h>
 
 #define SYNC_US (G_USEC_PER_SEC / 2)  /* what nobody syncs is durable after this, so that settles go on */
-#define USAGE_US G_USEC_PER_SEC
 #define LATE_US 10000
+#define RETRY_US (G_USEC_PER_SEC / 4)
 
 void disk_fail(DiskStore *d, const char *text)
 {
@@ -142,32 +141,38 @@ static void spare_check(DiskStore *d)
 	pool_push(d->pool, &s->job);
 }
 
+void disk_journal_out(DiskStore *d)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (d->failed || !journal_has_unwritten(d->journal) || d->retry_at > g_get_monotonic_time())
+		return;
+	if (journal_write(d->journal, &error)) {
+		d->retry_at = 0;
+		d->acked = journal_written(d->journal);
+		MAGMA_TRACE(d->trace, 'J', "written up to index %" G_GUINT64_FORMAT, d->acked);
+		return;
+	}
+	if (error->code != ENOSPC && error->code != EDQUOT) {
+		disk_fail(d, error->message);
+		return;
+	}
+	if (!d->retry_at)
+		g_warning("%s; trying again", error->message);
+	gboolean room = disk_full(d);
+	d->retry_at = g_get_monotonic_time() + (room ? 0 : RETRY_US);
+}
+
 void diskstore_flush(Store *s)
 {
 	DiskStore *d = DISK(s);
-	g_autoptr(GError) error = NULL;
 
-	if (d->failed || !journal_has_unwritten(d->journal))
+	disk_journal_out(d);
+	if (d->told == d->acked)
 		return;
-	if (d->retry_at && g_get_monotonic_time() < d->retry_at)
-		return;
-	if (!journal_write(d->journal, &error)) {
-		d->statvfs_at = 0;
-		if (error->code != ENOSPC && error->code != EDQUOT)
-			disk_fail(d, error->message);
-		else if (!d->retry_at)
-			g_warning("%s; trying again", error->message);
-		d->retry_at = g_get_monotonic_time() + G_USEC_PER_SEC / 4;
-		return;
-	}
-	d->retry_at = 0;
-	guint64 index = journal_written(d->journal);
-	if (index <= d->acked)
-		return;
-	MAGMA_TRACE(d->trace, 'J', "written up to index %" G_GUINT64_FORMAT, index);
-	d->acked = index;
-	if (d->base.on_acked)
-		d->base.on_acked(d->base.user, index);
+	d->told = d->acked;
+	if (s->on_acked)
+		s->on_acked(s->user, d->acked);
 }
 
 /* --- the turn --- */
@@ -193,7 +198,7 @@ static void idle_check(DiskStore *d, gint64 now)
 
 static gint64 next_deadline(const DiskStore *d)
 {
-	const gint64 at[] = { d->sync_at, d->writer_busy ? 0 : d->batch_at, d->writer_busy ? 0 : d->merge_at, d->idle_at, d->retry_at };
+	const gint64 at[] = { d->sync_at, d->writer_job ? 0 : d->batch_at, d->writer_job ? 0 : d->merge_at, d->idle_at, d->retry_at, d->ballast_at };
 	gint64 next = -1;
 
 	for (guint i = 0; i < G_N_ELEMENTS(at); i++)
@@ -218,7 +223,7 @@ void disk_wake(DiskStore *d)
 
 static gboolean has_work(const DiskStore *d)
 {
-	return !d->failed && !d->retry_at && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal));
+	return !d->failed && !d->retry_at && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal) || d->told < d->acked);
 }
 
 void disk_turn(DiskStore *d)
@@ -235,15 +240,17 @@ void disk_turn(DiskStore *d)
 		disk_cold_push(d);
 		disk_batch_check(d, FALSE);
 		spare_check(d);
+		disk_ballast_check(d, now);
 		if (d->idle_at)
 			idle_check(d, now);
 	}
+	gboolean again = rows_evict(d->rows) || has_work(d);
 	d->in_turn = FALSE;
 	gint64 next = next_deadline(d);
 	/* A deadline that has passed and was not met (the disk is full) is looked at again, but not at once. */
 	if (next >= 0)
 		next = MAX(next, g_get_monotonic_time() + LATE_US);
-	arm(d, d->failed ? -1 : has_work(d) ? 0 : next);
+	arm(d, d->failed ? -1 : again ? 0 : next);
 }
 
 typedef struct {
@@ -280,41 +287,4 @@ GSource *disk_source_new(DiskStore *d, GMainContext *context)
 	g_source_set_name(source, "magma store");
 	g_source_attach(source, context);
 	return source;
-}
-
-/* --- room --- */
-
-void disk_usage(Store *s, StoreUsage *out)
-{
-	DiskStore *d = DISK(s);
-	const RowsStats *st = rows_stats(d->rows);
-	gint64 now = g_get_monotonic_time();
-	struct statvfs vfs;
-
-	if (contents_take_enospc(d->contents))
-		d->statvfs_at = 0;
-	if ((!d->statvfs_at || now - d->statvfs_at >= USAGE_US) && statvfs(d->dir, &vfs) == 0) {
-		d->fs_total = (guint64)vfs.f_blocks * vfs.f_frsize;
-		d->fs_free = (guint64)vfs.f_bfree * vfs.f_frsize;
-		d->fs_avail = (guint64)vfs.f_bavail * vfs.f_frsize;
-		d->statvfs_at = now;
-	}
-	d->meta.used += contents_used_delta(d->contents);
-	*out = (StoreUsage){
-		.total = d->fs_total,
-		.free = d->fs_free,
-		.avail = d->fs_avail,
-		.used = MAX(d->meta.used, 0) + journal_bytes(d->journal),
-		.flares = MAX(d->meta.flares + st->flares, 0),
-		.low = d->fs_avail < d->reserve_bytes || d->batch_failed || d->retry_at,
-		.cache_rows = st->nodes,
-		.cache_bytes = st->bytes,
-		.cache_hits = d->hits,
-		.cache_misses = d->misses,
-		.open_batch_rows = st->open_rows,
-		.batches = d->batches,
-		.journal_bytes = journal_bytes(d->journal),
-		.journal_index = journal_index(d->journal),
-		.durable_index = journal_durable(d->journal),
-	};
 }

@@ -169,6 +169,9 @@ static void sweep_links(Cluster *c)
 	}
 }
 
+#define POWER_CUT G_MAXUINT64
+
+/* keep: the last journal index that survives, or POWER_CUT. */
 static void node_die(Node *n, guint64 keep)
 {
 	Volcano *v = g_steal_pointer(&n->volcano);
@@ -177,7 +180,10 @@ static void node_die(Node *n, guint64 keep)
 
 	links_died(n);
 	volcano_free(v);
-	memstore_crash(g_steal_pointer(&n->store), keep);
+	if (keep == POWER_CUT)
+		memstore_power_cut(g_steal_pointer(&n->store));
+	else
+		memstore_crash(g_steal_pointer(&n->store), keep);
 	g_hash_table_iter_init(&it, n->timers);
 	while (g_hash_table_iter_next(&it, &handle, NULL))
 		world_cancel(n->c->world, GPOINTER_TO_UINT(handle));
@@ -200,6 +206,17 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 	c->kills++;
 	node_die(n, keep);
 	world_after(c->world, restart_after, FALSE, restart, n);
+}
+
+void cluster_power_cut(Cluster *c)
+{
+	world_trace(c->world, "== power cut");
+	c->kills++;
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (c->node[i].volcano) {
+			node_die(&c->node[i], POWER_CUT);
+			world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
+		}
 }
 
 Cluster *cluster_new(const ClusterConfig *cfg)

@@ -30,6 +30,8 @@ gboolean cluster_serves(Cluster *c, guint i);         /* ready, with a slice */
 void cluster_trouble(Cluster *c, gboolean on);
 /* kill -9, and a restart after delay. all_lost: nothing behind what was acknowledged survives; else it is left to chance. */
 void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost);
+/* Every volcano loses its power at once: what was not synced is gone. They come back one after the other. */
+void cluster_power_cut(Cluster *c);
 /* One event, and what trouble makes of it. */
 void cluster_step(Cluster *c);
 /* Steps until fn(user) or limit microseconds have passed; FALSE: they have. */

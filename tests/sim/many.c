@@ -1,5 +1,7 @@
 /* Several clients on a small namespace. What was acknowledged must add up in the end: every link of every flare and every entry of every directory is the sum of the acknowledged changes, so
- * one that is lost or done twice shows. Appends carry unique tokens; each client's own file agrees with its own model; names that nobody touches are in every listing exactly once. */
+ * one that is lost or done twice shows. Appends carry unique tokens; each client's own file agrees with its own model; names that nobody touches are in every listing exactly once.
+ * And one truth: each client has a flare of its own with names in several directories; what anybody else reads of it, or of its own file, while nothing is asked about it, is what
+ * its last answer said. */
 #include <linux/fs.h>
 #include "tests/sim/fsck.h"
 #include "tests/sim/workload.h"
@@ -10,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOGS = 3, STABLE = 12, OWN_MAX = 12000 };
+enum { LOGS = 3, STABLE = 12, OWN_MAX = 12000, PLACES = 4 };
 
 typedef struct {
 	guint64 ino;                  /* the hash key */
@@ -33,6 +35,14 @@ typedef struct {
 	guint64 want_offset, want_size;
 	GHashTable *open;             /* MagmaFid set */
 	guint listed, stable_seen;
+	/* its truth: a flare with a name in some of the places; odd version: a change was asked for */
+	MagmaFid truth;
+	gboolean at[PLACES];
+	guint truth_version, own_version;
+	gboolean *changes;            /* what the question under way is about: NULL, or one of at */
+	/* as an observer */
+	gpointer of;                  /* whom; NULL: its question is no observation */
+	guint of_version, of_place;
 } Actor;
 
 struct Many {
@@ -42,7 +52,7 @@ struct Many {
 	GHashTable *tally;            /* ino -> Tally */
 	GPtrArray *dirs, *files;      /* Tally *: for picking; may be gone meanwhile */
 	Actor *actor;
-	MagmaFid logs[LOGS];
+	MagmaFid logs[LOGS], places[PLACES];
 	GHashTable *tokens;           /* acknowledged: token -> number of the log + 1 */
 	guint64 next_token;
 	guint next_own;
@@ -139,16 +149,97 @@ static void renamed(Actor *a, const MagmaAny *rep)
 	}
 }
 
-static void own_read(Actor *a, const MagmaAny *rep)
+/* of: whose file; reader: who read it. */
+static void own_read(Actor *of, Actor *reader, const MagmaAny *rep)
 {
 	const MagmaBytes d = rep->rep_read.data;
 
-	if (d.len != a->model->len || (d.len && memcmp(d.data, a->model->data, d.len) != 0)) {
+	if (d.len != of->model->len || (d.len && memcmp(d.data, of->model->data, d.len) != 0)) {
 		guint at = 0;
-		while (at < d.len && at < a->model->len && d.data[at] == a->model->data[at])
+		while (at < d.len && at < of->model->len && d.data[at] == of->model->data[at])
 			at++;
-		world_fail(a->m->w, "client-%u's own file %" G_GUINT64_FORMAT ": %u bytes, should be %u; differs at %u", a->index, a->own.ino, d.len, a->model->len, at);
+		world_fail(of->m->w, "client-%u reads client-%u's own file %" G_GUINT64_FORMAT ": %u bytes, should be %u; differs at %u", reader->index, of->index, of->own.ino, d.len,
+			of->model->len, at);
 	}
+}
+
+/* --- one truth --- */
+
+static guint names_of(const Actor *a)
+{
+	guint n = 0;
+
+	for (guint i = 0; i < PLACES; i++)
+		n += a->at[i];
+	return n;
+}
+
+static void observed(Actor *a, int error, const MagmaAny *rep)
+{
+	Actor *of = a->of;
+	Many *m = a->m;
+
+	a->of = NULL;
+	if (a->op == MAGMA_OP_read) {
+		if (a->of_version == of->own_version && !error)
+			own_read(of, a, rep);
+		return;
+	}
+	if (a->of_version != of->truth_version)
+		return;                       /* it changed meanwhile: both are true */
+	if (a->op == MAGMA_OP_getattr) {
+		if (names_of(of) && (error || rep->rep_getattr.attr.nlink != names_of(of)))
+			world_fail(m->w, "client-%u sees %u links of client-%u's flare %" G_GUINT64_FORMAT " (%s), it has %u", a->index, error ? 0 : rep->rep_getattr.attr.nlink, of->index,
+				of->truth.ino, magma_strerror(error), names_of(of));
+		return;
+	}
+	gboolean seen = !error && rep->rep_lookup.child.ino == of->truth.ino;
+	if (seen != of->at[a->of_place] || (error && error != ENOENT))
+		world_fail(m->w, "client-%u looks client-%u's name up in place %u: %s; it is %sthere", a->index, of->index, a->of_place, magma_strerror(error), of->at[a->of_place] ? "" : "not ");
+}
+
+/* What the last answer says of the truth. */
+static void truth_told(Actor *a, int error, const MagmaAny *rep)
+{
+	Many *m = a->m;
+	guint to = a->q.flags, from = a->q.type;
+	const char *what = magma_op_info(a->op)->name;
+
+	a->changes = NULL;
+	a->truth_version++;
+	if (error)
+		world_fail(m->w, "client-%u's own %s: %s", a->index, what, magma_strerror(error));
+	switch (a->op) {
+	case MAGMA_OP_mknod: {
+		a->truth = rep->rep_mknod.attr.fid;
+		Tally *t = tally(m, &a->truth, 0);
+		t->type = S_IFREG;            /* counted, not picked by others */
+		t->names++;
+		a->at[to] = TRUE;
+		break;
+	}
+	case MAGMA_OP_link:
+		count(m, &a->truth, 1, 0);
+		a->at[to] = TRUE;
+		if (rep->rep_link.attr.nlink != names_of(a))
+			world_fail(m->w, "client-%u's own link: %u links, it has %u", a->index, rep->rep_link.attr.nlink, names_of(a));
+		break;
+	case MAGMA_OP_unlink:
+		count(m, &a->truth, -1, 0);
+		a->at[to] = FALSE;
+		count(m, &m->places[to], 0, -1);
+		return;
+	case MAGMA_OP_rename:
+		if (a->at[to])
+			return;               /* two names of one flare: nothing happened */
+		a->at[to] = TRUE;
+		a->at[from] = FALSE;
+		count(m, &m->places[from], 0, -1);
+		break;
+	default:
+		g_assert_not_reached();
+	}
+	count(m, &m->places[to], 0, 1);
 }
 
 static void list_more(Actor *a, const MagmaAny *rep);
@@ -160,6 +251,16 @@ static void answered(void *user, int error, const MagmaAny *rep)
 	gboolean own = a->op == MAGMA_OP_write || a->op == MAGMA_OP_setattr || a->op == MAGMA_OP_read || a->op == MAGMA_OP_fsync || a->op == MAGMA_OP_release;
 
 	a->busy = FALSE;
+	if (a->of) {
+		observed(a, error, rep);
+		return;
+	}
+	if (a->changes) {
+		truth_told(a, error, rep);
+		return;
+	}
+	if (own && a->own_version & 1)
+		a->own_version++;
 	if (error && (own || !allowed(error)) && !(a->op == MAGMA_OP_link && error == EPERM))
 		world_fail(m->w, "client-%u: %s: %s after %" G_GINT64_FORMAT " us", a->index, magma_op_info(a->op)->name, magma_strerror(error), world_now(m->w) - a->q.asked);
 	if (error)
@@ -186,7 +287,7 @@ static void answered(void *user, int error, const MagmaAny *rep)
 			world_fail(m->w, "client-%u's own write went to %" G_GUINT64_FORMAT ", size %" G_GUINT64_FORMAT, a->index, rep->rep_write.offset, rep->rep_write.size);
 		break;
 	case MAGMA_OP_read:
-		own_read(a, rep);
+		own_read(a, a, rep);
 		break;
 	case MAGMA_OP_readdir:
 		list_more(a, rep);
@@ -296,6 +397,7 @@ static void ask_own(Actor *a)
 	guint8 bytes[4000];
 
 	a->q.token = 0;
+	a->own_version++;
 	switch (world_pick(m->w, 5)) {
 	case 0: {
 		struct magma_req_read q = { .fid = a->own, .size = MAGMA_DATA_MAX };
@@ -328,6 +430,70 @@ static void ask_own(Actor *a)
 		a->want_offset = q.offset;
 		a->want_size = a->model->len;
 		ask(a, MAGMA_OP_write, &q);
+	}
+	}
+}
+
+static const char *truth_name(const Actor *a)
+{
+	static char name[16];
+
+	g_snprintf(name, sizeof name, "truth%u", a->index);
+	return name;
+}
+
+static void ask_truth(Actor *a)
+{
+	Many *m = a->m;
+	guint to = world_pick(m->w, PLACES), from = world_pick(m->w, PLACES);
+	const MagmaBytes name = MAGMA_BYTES_STR(truth_name(a));
+
+	a->q.flags = to;
+	a->q.type = from;
+	a->changes = &a->at[to];
+	a->truth_version++;
+	if (!names_of(a)) {
+		struct magma_req_mknod q = { .dir = m->places[to], .key = pick_key(m), .mode = S_IFREG | 0644, .name = name };
+		ask(a, MAGMA_OP_mknod, &q);
+	} else if (a->at[from] && from != to && world_chance(m->w, 2, 3)) {
+		struct magma_req_rename q = { .to_dir = m->places[to], .from_dir = m->places[from], .from_name = name, .to_name = name };
+		ask(a, MAGMA_OP_rename, &q);
+	} else if (a->at[to]) {
+		struct magma_req_unlink q = { .dir = m->places[to], .name = name };
+		ask(a, MAGMA_OP_unlink, &q);
+	} else {
+		struct magma_req_link q = { .dir = m->places[to], .flare = a->truth, .name = name };
+		ask(a, MAGMA_OP_link, &q);
+	}
+}
+
+static void ask_observe(Actor *a)
+{
+	Many *m = a->m;
+	Actor *of = &m->actor[world_pick(m->w, m->load->clients)];
+
+	if (of == a || of->truth_version & 1 || of->own_version & 1)
+		return;
+	a->of = of;
+	a->of_version = of->truth_version;
+	a->of_place = world_pick(m->w, PLACES);
+	switch (world_pick(m->w, 4)) {
+	case 0: {
+		struct magma_req_read q = { .fid = of->own, .size = MAGMA_DATA_MAX };
+		a->of_version = of->own_version;
+		ask(a, MAGMA_OP_read, &q);
+		break;
+	}
+	case 1:
+		if (names_of(of)) {
+			struct magma_req_getattr q = { .fid = of->truth };
+			ask(a, MAGMA_OP_getattr, &q);
+			break;
+		}
+		/* fall through */
+	default: {
+		struct magma_req_lookup q = { .dir = m->places[a->of_place], .name = MAGMA_BYTES_STR(truth_name(of)) };
+		ask(a, MAGMA_OP_lookup, &q);
 	}
 	}
 }
@@ -389,6 +555,7 @@ static void ask_lookup(Actor *a)
 static const struct { void (*ask)(Actor *a); guint weight, rename_weight; } kinds[] = {
 	{ ask_make, 25, 20 }, { ask_link, 8, 6 }, { ask_remove, 18, 15 }, { ask_rename, 20, 50 }, { ask_append, 12, 2 }, { ask_own, 12, 2 },
 	{ ask_list, 3, 3 }, { ask_release, 5, 5 }, { ask_lookup, 6, 10 },
+	{ ask_truth, 12, 12 }, { ask_observe, 20, 20 },
 };
 
 static void next_question(Actor *a)
@@ -406,25 +573,25 @@ static void next_question(Actor *a)
 
 /* --- the whole --- */
 
-static MagmaFid make_file(Many *m, const char *name)
+/* Counted, but never picked. */
+static MagmaFid make(Many *m, const char *name, guint32 mode)
 {
-	struct magma_req_mknod q = { .dir = magma_fid_root(), .key = pick_key(m), .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR(name) };
+	struct magma_req_mknod f = { .dir = magma_fid_root(), .key = pick_key(m), .mode = mode, .name = MAGMA_BYTES_STR(name) };
+	struct magma_req_mkdir d = { .dir = f.dir, .key = f.key, .mode = mode, .name = f.name };
 	MagmaAny rep;
-	int error = sim_call_wait(m->actor[0].client, MAGMA_OP_mknod, &q, &rep);
+	int error = S_ISDIR(mode) ? sim_call_wait(m->actor[0].client, MAGMA_OP_mkdir, &d, &rep) : sim_call_wait(m->actor[0].client, MAGMA_OP_mknod, &f, &rep);
 
 	if (error)
 		world_fail(m->w, "cannot make %s: %s", name, magma_strerror(error));
 	MagmaFid fid = rep.rep_mknod.attr.fid;
-	Tally *t = g_new0(Tally, 1);      /* counted, but never picked */
-	t->ino = fid.ino;
-	t->fid = fid;
-	t->type = S_IFREG;
+	Tally *t = tally(m, &fid, 0);
+	t->type = mode & S_IFMT;
 	t->names = 1;
-	g_hash_table_insert(m->tally, &t->ino, t);
-	MagmaFid root = magma_fid_root();
-	count(m, &root, 0, 1);
+	count(m, &f.dir, 0, 1);
 	return fid;
 }
+
+static MagmaFid make_file(Many *m, const char *name) { return make(m, name, S_IFREG | 0644); }
 
 static void set_up(Many *m)
 {
@@ -439,6 +606,10 @@ static void set_up(Many *m)
 	for (guint i = 0; i < STABLE; i++) {
 		g_snprintf(name, sizeof name, "stable%u", i);
 		make_file(m, name);
+	}
+	for (guint i = 0; i < PLACES; i++) {
+		g_snprintf(name, sizeof name, "place%u", i);
+		m->places[i] = make(m, name, S_IFDIR | 0755);
 	}
 	for (guint i = 0; i < m->load->clients; i++) {
 		g_snprintf(name, sizeof name, "own%u", i);
@@ -565,7 +736,7 @@ void many_run(Cluster *c, const Workload *load)
 	m.tokens = g_hash_table_new(NULL, NULL);
 	m.actor = g_new0(Actor, load->clients);
 	for (guint i = 0; i < load->clients; i++) {
-		m.actor[i] = (Actor){ .m = &m, .index = i, .client = sim_client_new(c, FALSE), .model = g_byte_array_new() };
+		m.actor[i] = (Actor){ .m = &m, .index = i, .client = sim_client_new(c, i && load->seed % 3 == 0 && world_chance(m.w, 1, 2)), .model = g_byte_array_new() };
 		m.actor[i].open = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
 	}
 	set_up(&m);

@@ -1,5 +1,5 @@
-/* The two workloads: one client against an exact model, and several whose acknowledged changes must add up. Both run on a cluster with trouble, and end with a quiet one that is
- * looked at row by row. */
+/* The workloads: one client against an exact model, and several whose acknowledged changes must add up, both on a cluster with trouble, which then falls
+ * quiet and is looked at row by row; and one that loses its power. */
 #pragma once
 #include "tests/sim/cluster.h"
 
@@ -13,8 +13,12 @@ typedef struct {
 
 void alone_run(Cluster *c, const Workload *w);
 void many_run(Cluster *c, const Workload *w);
+/* What fsync promised survives the loss of power everywhere. */
+void power_run(Cluster *c, const Workload *w);
 
 /* test_volcano.c: volcano i of the workload joins when its time has come (op of ops). */
 void workload_join(Cluster *c, const Workload *w, guint op);
 /* Trouble ends, all volcanos serve, nothing is left of operations: within bounded time, or the world fails. */
+/* All volcanos of the workload serve and no slice is on its way. */
+void workload_all_serve(Cluster *c, const Workload *w);
 void workload_settle(Cluster *c, const Workload *w);

@@ -38,5 +38,5 @@ for i in 1 2; do
 	out=$(tool store "$T/v$i" 2>&1); rc=$?
 	check_eq "magma-store finds volcano $i's folder in order" $rc 0 || diag "$out"
 done
-check_match "magma-store lists the flares" "$(tool store "$T/v1"; tool store "$T/v2")" "$ino"
+check_match "magma-store --list lists the flares" "$(tool store --list "$T/v1"; tool store --list "$T/v2")" "$ino"
 finish

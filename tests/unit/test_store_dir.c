@@ -109,6 +109,7 @@ static void born_and_died_never_reach_sqlite(void)
 	kit_put(s, TAB_XATTR, "y", "there");
 	g_autofree char *all = kit_scan(s, TAB_XATTR, "", 10);
 	g_assert_cmpstr(all, ==, "y=there,");
+	g_assert_true(diskstore_write_out(s));
 	g_assert_null(strstr(log->str, "INTO reply"));
 	g_assert_null(strstr(log->str, "FROM reply WHERE k="));
 	g_assert_null(strstr(log->str, "VALUES(x'78'"));
@@ -120,6 +121,7 @@ static void born_and_died_never_reach_sqlite(void)
 	kit_del(s, TAB_XATTR, "y");
 	g_autofree char *none = kit_scan(s, TAB_XATTR, "", 10);
 	g_assert_cmpstr(none, ==, "");
+	g_assert_true(diskstore_write_out(s));
 	g_assert_nonnull(strstr(log->str, "DELETE FROM xattr WHERE k=x'79'"));
 	diskstore_close(s);
 	kit_remove(path);
@@ -188,14 +190,23 @@ static void cold_rows_come_through_the_pool(void)
 		}
 	}
 	store_fetch_clear(s, &c.fetch);
-	/* An operation that goes away while it waits. */
-	Counting gone = { .fetch = { .ready = on_ready } };
+	/* An operation that goes away while it waits for what another waits for too. */
+	diskstore_close(s);
+	drop_page_cache(path, "state.db");
+	s = kit_open(path, 0);
+	drop_page_cache(path, "state.db");
+	Counting gone = { .fetch = { .ready = on_ready } }, stays = { .fetch = { .ready = on_ready } };
 	const guint8 *val;
 	gsize n;
-	store_get(s, &gone.fetch, TAB_XATTR, "1050", 4, &val, &n);
+	StoreGet got = store_get(s, &gone.fetch, TAB_XATTR, "2050", 4, &val, &n);
+	g_assert_cmpint(store_get(s, &stays.fetch, TAB_XATTR, "2050", 4, &val, &n), ==, got);
 	store_fetch_clear(s, &gone.fetch);
-	diskstore_close(s);
+	gone.fetch.pending = 1;       /* as if it waited for something else by now */
+	while (got == STORE_PENDING && !stays.readies)
+		g_main_context_iteration(NULL, TRUE);
 	g_assert_cmpuint(gone.readies, ==, 0);
+	store_fetch_clear(s, &stays.fetch);
+	diskstore_close(s);
 	g_free(text);
 	kit_remove(path);
 }
@@ -260,6 +271,57 @@ static void fill_small_disk(const char *dir)
 	diskstore_close(s);
 }
 
+static gboolean fill_with(const char *path)
+{
+	g_autofree char *chunk = g_malloc0(1 << 20);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	gsize part = 1 << 20;
+
+	while (part >= 4096)
+		if (write(fd, chunk, part) != (ssize_t)part)
+			part /= 2;
+	return fd >= 0 && close(fd) == 0;
+}
+
+static gboolean wait_low(Store *s, gboolean low)
+{
+	gint64 until = g_get_monotonic_time() + 6 * G_USEC_PER_SEC;
+	StoreUsage u;
+
+	do {
+		g_main_context_iteration(NULL, FALSE);
+		s->vt->usage(s, &u);
+		g_usleep(5000);
+	} while (u.low != low && g_get_monotonic_time() < until);
+	return u.low == low;
+}
+
+/* Somebody else takes the last byte. */
+static void fill_by_others(const char *dir)
+{
+	Store *s = kit_open(dir, 0);
+	g_autofree char *other = g_build_filename(dir, "other", NULL), *text = g_strnfill(100, 'x');
+	StoreUsage u;
+
+	CHECK(fill_with(other));
+	s->vt->usage(s, &u);
+	guint64 before = u.batches;
+	for (guint i = 0; i < 500; i++) {
+		g_autofree char *key = g_strdup_printf("%u", i);
+		kit_put(s, TAB_XATTR, key, text);
+	}
+	CHECK(!diskstore_write_out(s));               /* not at first, */
+	CHECK(wait_low(s, TRUE));
+	CHECK(diskstore_write_out(s));                /* but in the reserve */
+	s->vt->usage(s, &u);
+	CHECK(u.batches == before + 1);
+	g_autofree char *some = kit_scan(s, TAB_XATTR, "49", 1000);
+	CHECK(strlen(some) > 11 * 100);
+	g_unlink(other);
+	CHECK(wait_low(s, FALSE));
+	diskstore_close(s);
+}
+
 static void full_disk_still_frees_space(void)
 {
 	if (getuid() != 0) {
@@ -273,6 +335,7 @@ static void full_disk_still_frees_space(void)
 		if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("tmpfs", path, "tmpfs", 0, "size=64m") != 0)
 			_exit(77);
 		fill_small_disk(path);
+		fill_by_others(path);
 		_exit(0);
 	}
 	int status;

@@ -1,0 +1,275 @@
+/* One client writes and syncs; then the power goes everywhere. What was synced is there; what was written later may be there or not, but took nothing synced with it. */
+#include "tests/sim/workload.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+#include <string.h>
+
+enum { DIRS = 4, SIZE_MAX_ = 14000, ROUNDS = 3 };
+
+typedef struct {
+	MagmaFid fid;
+	guint dir;
+	char name[16];
+	gboolean synced;              /* its name and content have been */
+	gboolean removed, removed_synced;
+	GByteArray *data;
+	GByteArray *sure;             /* per byte of data at the last sync: 1: nothing was written over it since */
+	GByteArray *was;              /* data at the last sync */
+} File;
+
+typedef struct {
+	Cluster *c;
+	World *w;
+	SimClient *client;
+	MagmaFid dirs[DIRS];
+	GPtrArray *files;
+	guint next_name;
+} Power;
+
+static void must(Power *p, MagmaOp op, const void *req, MagmaAny *rep)
+{
+	MagmaAny own;
+	int error = sim_call_wait(p->client, op, req, rep ? rep : &own);
+
+	if (error)
+		world_fail(p->w, "%s: %s", magma_op_info(op)->name, magma_strerror(error));
+}
+
+static MagmaKey pick_key(Power *p)
+{
+	char path[32];
+
+	return magma_key_of_path(path, g_snprintf(path, sizeof path, "/%u", world_pick(p->w, 100000)));
+}
+
+static void file_free(gpointer ptr)
+{
+	File *f = ptr;
+
+	g_byte_array_unref(f->data);
+	g_byte_array_unref(f->sure);
+	g_byte_array_unref(f->was);
+	g_free(f);
+}
+
+static File *pick(Power *p)
+{
+	for (guint i = 0; p->files->len && i < 10; i++) {
+		File *f = p->files->pdata[world_pick(p->w, p->files->len)];
+		if (!f->removed)
+			return f;
+	}
+	return NULL;
+}
+
+static void make(Power *p)
+{
+	File *f = g_new0(File, 1);
+	MagmaAny rep;
+
+	f->dir = world_pick(p->w, DIRS);
+	g_snprintf(f->name, sizeof f->name, "f%u", p->next_name++);
+	struct magma_req_mknod q = { .dir = p->dirs[f->dir], .key = pick_key(p), .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR(f->name) };
+	must(p, MAGMA_OP_mknod, &q, &rep);
+	f->fid = rep.rep_mknod.attr.fid;
+	f->data = g_byte_array_new();
+	f->sure = g_byte_array_new();
+	f->was = g_byte_array_new();
+	g_ptr_array_add(p->files, f);
+}
+
+static void resize(GByteArray *d, guint n)
+{
+	guint was = d->len;
+
+	g_byte_array_set_size(d, n);
+	if (n > was)
+		memset(d->data + was, 0, n - was);
+}
+
+static void unsure(File *f, guint64 from, guint64 to)
+{
+	for (guint64 i = from; i < to && i < f->sure->len; i++)
+		f->sure->data[i] = 0;
+}
+
+static void is_synced(File *f)
+{
+	f->synced = TRUE;
+	g_byte_array_set_size(f->was, 0);
+	g_byte_array_append(f->was, f->data->data, f->data->len);
+	g_byte_array_set_size(f->sure, f->data->len);
+	if (f->sure->len)
+		memset(f->sure->data, 1, f->sure->len);
+}
+
+static void write_some(Power *p, File *f)
+{
+	guint8 bytes[6000];
+	guint n = 1 + world_pick(p->w, world_chance(p->w, 1, 2) ? sizeof bytes - 1 : 50);
+	gboolean dsync = world_chance(p->w, 1, 4), whole = TRUE;
+	struct magma_req_write q = { .fid = f->fid, .offset = world_pick(p->w, SIZE_MAX_), .flags = dsync ? MAGMA_WRITE_DSYNC : 0, .data = { bytes, n } };
+
+	if (world_chance(p->w, 1, 2)) {
+		q.flags |= MAGMA_WRITE_APPEND;
+		q.offset = f->data->len;
+	}
+	for (guint i = 0; i < n; i++)
+		bytes[i] = world_pick(p->w, 256);
+	must(p, MAGMA_OP_write, &q, NULL);
+	resize(f->data, MAX(f->data->len, q.offset + n));
+	memcpy(f->data->data + q.offset, bytes, n);
+	for (guint i = 0; i < f->sure->len; i++)
+		whole &= f->sure->data[i];
+	/* O_DSYNC: this write is durable; it is easily said only where nothing else waits to be */
+	if (dsync && f->synced && whole && f->sure->len >= MIN(q.offset, f->data->len - n))
+		is_synced(f);
+	else
+		unsure(f, q.offset, q.offset + n);
+}
+
+static void truncate_some(Power *p, File *f)
+{
+	struct magma_req_setattr q = { .fid = f->fid, .mask = MAGMA_SET_SIZE, .size = world_pick(p->w, SIZE_MAX_) };
+
+	must(p, MAGMA_OP_setattr, &q, NULL);
+	resize(f->data, q.size);
+	unsure(f, q.size, G_MAXUINT64);
+}
+
+static void sync_file(Power *p, File *f)
+{
+	struct magma_req_fsync q = { .fid = f->fid };
+
+	must(p, MAGMA_OP_fsync, &q, NULL);
+	is_synced(f);
+}
+
+static void sync_dir(Power *p)
+{
+	guint d = world_pick(p->w, DIRS);
+	struct magma_req_fsync q = { .fid = p->dirs[d] };
+
+	must(p, MAGMA_OP_fsync, &q, NULL);
+	for (guint i = 0; i < p->files->len; i++) {
+		File *f = p->files->pdata[i];
+		if (f->dir == d && f->removed)
+			f->removed_synced = TRUE;
+	}
+}
+
+static void remove_one(Power *p, File *f)
+{
+	struct magma_req_unlink q = { .dir = p->dirs[f->dir], .name = MAGMA_BYTES_STR(f->name) };
+
+	must(p, MAGMA_OP_unlink, &q, NULL);
+	f->removed = TRUE;
+}
+
+static void one_op(Power *p)
+{
+	File *f = pick(p);
+	guint what = world_pick(p->w, 20);
+
+	if (!f || what < 3)
+		make(p);
+	else if (what < 11)
+		write_some(p, f);
+	else if (what < 13)
+		truncate_some(p, f);
+	else if (what < 17)
+		sync_file(p, f);
+	else if (what == 17)
+		sync_dir(p);
+	else if (what == 18)
+		remove_one(p, f);
+	else
+		cluster_run(p->c, world_pick(p->w, world_chance(p->w, 1, 6) ? 8000000 : 300000));
+}
+
+/* --- after the cut --- */
+
+static void check_content(Power *p, File *f)
+{
+	struct magma_req_read q = { .fid = f->fid, .size = MAGMA_DATA_MAX };
+	MagmaAny rep;
+	guint sure_to = 0;
+
+	must(p, MAGMA_OP_read, &q, &rep);
+	const MagmaBytes got = rep.rep_read.data;
+	for (guint i = 0; i < f->sure->len; i++) {
+		if (!f->sure->data[i])
+			continue;
+		sure_to = i + 1;
+		if (i < got.len && got.data[i] != f->was->data[i])
+			world_fail(p->w, "synced byte %u of %s (%" G_GUINT64_FORMAT ") is %02x, not %02x", i, f->name, f->fid.ino, got.data[i], f->was->data[i]);
+	}
+	if (got.len < sure_to)
+		world_fail(p->w, "%s (%" G_GUINT64_FORMAT ") is %u bytes long; %u were synced", f->name, f->fid.ino, got.len, sure_to);
+	resize(f->data, 0);
+	g_byte_array_append(f->data, got.data, got.len);
+}
+
+/* Forgets what the cut may have taken. FALSE: the file is not known any more. */
+static gboolean check_file(Power *p, File *f)
+{
+	struct magma_req_lookup q = { .dir = p->dirs[f->dir], .name = MAGMA_BYTES_STR(f->name) };
+	MagmaAny rep;
+	int error = sim_call_wait(p->client, MAGMA_OP_lookup, &q, &rep);
+
+	if (error && error != ENOENT)
+		world_fail(p->w, "lookup of %s: %s", f->name, magma_strerror(error));
+	if (f->removed) {
+		if (f->removed_synced && !error)
+			world_fail(p->w, "%s was removed, its directory synced, and it is back", f->name);
+		return FALSE;
+	}
+	if (!f->synced)
+		return FALSE;
+	if (error || rep.rep_lookup.child.ino != f->fid.ino)
+		world_fail(p->w, "%s was synced and is gone", f->name);
+	check_content(p, f);
+	return TRUE;
+}
+
+static void check_all(Power *p)
+{
+	for (guint i = 0; i < p->files->len;)
+		if (check_file(p, p->files->pdata[i]))
+			i++;
+		else
+			g_ptr_array_remove_index_fast(p->files, i);
+}
+
+void power_run(Cluster *c, const Workload *load)
+{
+	Power p = { .c = c, .w = cluster_world(c), .files = g_ptr_array_new_with_free_func(file_free) };
+	MagmaAny rep;
+
+	for (guint i = 1; i < load->volcanos; i++)
+		cluster_start(c, i);
+	workload_all_serve(c, load);
+	p.client = sim_client_new(c, FALSE);
+	for (guint i = 0; i < DIRS; i++) {
+		char name[8];
+		g_snprintf(name, sizeof name, "d%u", i);
+		struct magma_req_mkdir q = { .dir = magma_fid_root(), .key = pick_key(&p), .mode = 0755, .name = MAGMA_BYTES_STR(name) };
+		must(&p, MAGMA_OP_mkdir, &q, &rep);
+		p.dirs[i] = rep.rep_mkdir.attr.fid;
+		struct magma_req_fsync s = { .fid = p.dirs[i] };
+		must(&p, MAGMA_OP_fsync, &s, NULL);
+	}
+	for (guint round = 0; round < ROUNDS; round++) {
+		cluster_trouble(c, load->seed % 2);
+		for (guint i = 0; i < load->ops / 2; i++)
+			one_op(&p);
+		cluster_trouble(c, FALSE);
+		cluster_power_cut(c);
+		check_all(&p);
+		/* what came back by luck counts only once it is synced again */
+		for (guint i = 0; i < p.files->len; i++)
+			sync_file(&p, p.files->pdata[i]);
+	}
+	sim_client_free(p.client);
+	g_ptr_array_unref(p.files);
+}
