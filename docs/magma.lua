@@ -305,12 +305,14 @@ end
 
 ---------------------------------------------------------------- frames
 
+local VARINT_SIZES = { [0] = 1, 2, 4, 8 }
+
 local function varint(s, i)             -- value, next place; nil: cut short
 	local first = s:byte(i)
 	if not first then
 		return nil
 	end
-	local n = 2 ^ rshift(first, 6)
+	local n = VARINT_SIZES[rshift(first, 6)]
 	if i + n - 1 > #s then
 		return nil
 	end
@@ -784,8 +786,18 @@ local function add_address(c, tree)
 	end
 end
 
-local function add_volcano(c, tree)
-	local item = tree:add(F["element"], c.tvb:range(c.at, 0 + math.min(1, c.ends - c.at)))
+-- An element of a list, as long as what add(c, item) reads; add returns what to call it.
+local function add_element(c, tree, add)
+	local at = c.at
+	if at == c.ends then
+		error(CUT)
+	end
+	local item = tree:add(F["element"], c.tvb:range(at, 1))
+	item:set_text(add(c, item))
+	item:set_len(c.at - at)
+end
+
+local function add_volcano(c, item)
 	add_integer(c, item, "map.id", 2)
 	local state = add_integer(c, item, "map.state", 1)
 	local name = add_string(c, item, "map.name", take(c, 1):uint())
@@ -797,7 +809,7 @@ local function add_volcano(c, tree)
 	end
 	add_integer(c, item, "map.bandwidth", 4)
 	add_integer(c, item, "map.offered", 8)
-	item:set_text("volcano " .. name)
+	return "volcano " .. name
 end
 
 local function add_map(c, tree)
@@ -814,7 +826,7 @@ local function add_map(c, tree)
 		add_bytes(c, tree, "map.first", 20)
 		add_bytes(c, tree, "map.last", 20)
 	end
-	for _ = 1, (add_integer(c, tree, "map.volcanos", 2)) do add_volcano(c, tree) end
+	for _ = 1, (add_integer(c, tree, "map.volcanos", 2)) do add_element(c, tree, add_volcano) end
 end
 
 local function list_of(add)
@@ -823,12 +835,11 @@ local function list_of(add)
 	end
 end
 
-local function add_dirent(c, tree)
-	local item = tree:add(F["element"], c.tvb:range(c.at, 1))
+local function add_dirent(c, item)
 	add_integer(c, item, "element.cookie", 8)
 	add_fid(c, item, "element")
 	add_integer(c, item, "element.type", 4)
-	item:set_text("entry " .. add_string(c, item, "element.name", take(c, 2):uint()))
+	return "entry " .. add_string(c, item, "element.name", take(c, 2):uint())
 end
 
 local function add_error_attr(c, tree)
@@ -837,14 +848,13 @@ local function add_error_attr(c, tree)
 	end
 end
 
-local function add_mark(c, tree)
-	local item = tree:add(F["element"], c.tvb:range(c.at, 1))
-	local range = c.ends - c.at >= 16 and c.tvb:range(c.at, 16)
+local function add_mark(c, item)
+	local at = c.at
 	add_integer(c, item, "element.op_hi", 8)
 	add_integer(c, item, "element.op_lo", 8)
 	add_fid(c, item, "element")
 	add_integer(c, item, "element.kind", 1)
-	item:set_text("mark of operation " .. range:bytes():tohex():lower())
+	return "mark of operation " .. c.tvb:range(at, 16):bytes():tohex():lower()
 end
 
 local function add_open(c, tree)
@@ -866,12 +876,12 @@ local LISTS = {
 	["reopen fids"] = add_fids,
 	["reopen errors"] = list_of(function(c, tree) add_integer(c, tree, "element.error", 4) end),
 	["peek attrs"] = list_of(function(c, tree) add_attr(c, tree, "attr") end),
-	["readdir entries"] = list_of(add_dirent),
+	["readdir entries"] = list_of(function(c, tree) add_element(c, tree, add_dirent) end),
 	["getattrs fids"] = add_fids,
 	["getattrs attrs"] = list_of(add_error_attr),
 	["listxattr names"] = list_of(add_nul_name),
 	["join addr"] = add_address,
-	["settle marks"] = list_of(add_mark),
+	["settle marks"] = list_of(function(c, tree) add_element(c, tree, add_mark) end),
 	["move_ready opens"] = list_of(add_open),
 }
 
