@@ -12,6 +12,7 @@ typedef struct {
 	guint16 copies;               /* wanted, where it begins the network */
 	gboolean bootstrap;           /* it began the network, or is to */
 	MagmaAddr join;               /* flare address of the volcano to join; family 0: none */
+	gboolean again;               /* -j was given to a volcano that is in a network: join must be in it too */
 	gboolean pending;             /* the first start has not been completed: bootstrap or join is still to do */
 	char network[33];             /* hex; "" while unknown */
 	guint8 psk[MAGMA_PSK_LEN];

@@ -83,7 +83,7 @@ static void on_ready(void *user, const char *refusal)
 
 	if (refusal) {
 		gboolean auth = g_str_has_prefix(refusal, shell_close_text(MAGMA_CLOSE_AUTH));
-		g_autofree char *text = g_strconcat(refusal, auth ? ": the network has another secret key (-k, -K)" : NULL, NULL);
+		g_autofree char *text = g_strconcat(d->id->again ? d->dir : "", d->id->again ? ": " : "", refusal, auth ? ": the network has another secret key (-k, -K)" : NULL, NULL);
 		fail(d, text);
 		return;
 	}

@@ -248,6 +248,17 @@ static gboolean resume_first(const Options *o, Identity *id, const char *dir, GE
 	return id->bootstrap || !join->text || choose_network(o, id, error);
 }
 
+/* -j on a volcano that is in a network: a restart, if HOST is in that network too. The core compares it with its lava map. */
+static gboolean same_network(const Options *o, Identity *id, GError **error)
+{
+	gboolean began = id->bootstrap;
+	gboolean ok = choose_network(o, id, error);
+
+	id->bootstrap = began;
+	id->again = TRUE;
+	return ok;
+}
+
 static gboolean check_first(const Options *o, Identity *id, const char *dir, GError **error)
 {
 	if (id->pending)
@@ -256,7 +267,7 @@ static gboolean check_first(const Options *o, Identity *id, const char *dir, GEr
 	if (options_number(o, OPT_BOOTSTRAP) && o->v[OPT_BOOTSTRAP].from == OPTION_LINE)
 		return refuse(error, EEXIST, "-b: %s already holds the volcano %s: leave -b away to restart it", dir, id->name);
 	if (o->v[OPT_JOIN].from == OPTION_LINE)
-		return refuse(error, EEXIST, "-j: %s already holds the volcano %s, which is in a network: leave -j away to restart it", dir, id->name);
+		return same_network(o, id, error);
 	return TRUE;
 }
 

@@ -174,7 +174,7 @@ static Volcano *make_volcano(Shell *shell, const Identity *id, const MagmaTrace 
 	MagmaAddr join = magma_addr_with_port(&id->join, id->join.port + 1);
 	VolcanoConfig cfg = {
 		.name = id->name, .fqdn = id->fqdn, .software = PACKAGE_VERSION, .addr = id->addr, .bandwidth = id->bandwidth, .offered = id->offered,
-		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = id->pending && !id->bootstrap ? &join : NULL, .trace = trace,
+		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = (id->pending && !id->bootstrap) || id->again ? &join : NULL, .trace = trace,
 	};
 
 	return volcano_new(&cfg, shell->store, &IO, shell);

@@ -402,6 +402,17 @@ static void begin(Volcano *v)
 	gc_recover(v, recovered);
 }
 
+/* The address to join is a volcano's of our own map, or we would leave one network for another. */
+static gboolean in_our_network(Volcano *v)
+{
+	MagmaAddr flare = magma_addr_with_port(&v->join_addr, v->join_addr.port - 1);
+
+	for (guint i = 0; i < v->map->volcanos->len; i++)
+		if (magma_addr_equal(&((MagmaVolcano *)v->map->volcanos->pdata[i])->addr, &flare))
+			return TRUE;
+	return FALSE;
+}
+
 static void loaded_all(Volcano *v, void *user, int error)
 {
 	Members *m = members_of(v);
@@ -411,7 +422,11 @@ static void loaded_all(Volcano *v, void *user, int error)
 		return;
 	}
 	if (v->map && v->id) {
-		/* Also with -b or -j: a first start that was killed after it was committed is gone on with; the daemon has refused the rest. */
+		/* Also with -b or -j: a first start that was killed after it was committed is gone on with. But the volcano stays in its network. */
+		if (v->cfg.join && !in_our_network(v)) {
+			core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
+			return;
+		}
 		if (v->map->move.id && v->map->move.from == v->id && !is_coordinator(v)) {
 			m->must_ask = TRUE;
 			g_strlcpy(v->note, "waits for the coordinator: a slice was on its way", sizeof v->note);

@@ -59,7 +59,7 @@ static void checkpoint_done(PoolJob *job)
 	CheckpointJob *c = (CheckpointJob *)job;
 	DiskStore *d = c->d;
 
-	d->writer_busy = FALSE;
+	d->writer_job = NULL;
 	if (c->rc != SQLITE_OK) {
 		if (db_errno(c->rc) == ENOSPC)
 			disk_full(d);
@@ -86,7 +86,7 @@ static void checkpoint_push(DiskStore *d)
 	c->d = d;
 	c->writer = d->writer;
 	c->applied = d->meta.applied;
-	d->writer_busy = TRUE;
+	d->writer_job = &c->job;
 	pool_push(d->pool, &c->job);
 }
 
@@ -114,7 +114,7 @@ static void merge_done(PoolJob *job)
 	MergeJob *m = (MergeJob *)job;
 	DiskStore *d = m->d;
 
-	d->writer_busy = FALSE;
+	d->writer_job = NULL;
 	disk_wake(d);
 	if (m->rc == SQLITE_OK) {
 		MAGMA_TRACE(d->trace, 's', "index of flares by key merged: %u entries in %" G_GINT64_FORMAT " us", keys_sealed(d->keys), m->us);
@@ -140,7 +140,7 @@ static void merge_push(DiskStore *d)
 	m->d = d;
 	m->writer = d->writer;
 	d->merge_at = 0;
-	d->writer_busy = TRUE;
+	d->writer_job = &m->job;
 	pool_push(d->pool, &m->job);
 }
 
@@ -203,7 +203,7 @@ static void batch_done(PoolJob *job)
 	BatchJob *b = (BatchJob *)job;
 	DiskStore *d = b->d;
 
-	d->writer_busy = FALSE;
+	d->writer_job = NULL;
 	disk_log_lines(d, b->lines);
 	disk_wake(d);
 	if (b->rc == SQLITE_OK) {
@@ -251,7 +251,7 @@ static BatchJob *batch_push(DiskStore *d, const Frozen *f)
 	b->meta.used += contents_used_delta(d->contents);
 	d->meta.used = b->meta.used;
 	b->log = magma_trace_on(d->trace, 's');
-	d->writer_busy = TRUE;
+	d->writer_job = &b->job;
 	pool_push(d->pool, &b->job);
 	return b;
 }
@@ -278,7 +278,7 @@ void disk_batch_check(DiskStore *d, gboolean force)
 {
 	gint64 now;
 
-	if (d->writer_busy || d->failed)
+	if (d->writer_job || d->failed)
 		return;
 	now = g_get_monotonic_time();
 	if (rows_frozen(d->rows)) {

@@ -31,6 +31,7 @@ struct DiskStore {
 	guint64 frozen_keys, written_keys;    /* keys' numbers of the frozen batch and of the last written one */
 	Journal *journal;
 	guint64 acked, epoch;
+	guint64 told;                 /* the acked that on_acked knows */
 	DbMeta meta;                  /* as sqlite has it */
 	NowaitVfs *vfs;
 	Db *loop_db, *writer;
@@ -38,7 +39,7 @@ struct DiskStore {
 	Pool *pool;
 	Contents *contents;
 
-	gboolean writer_busy;         /* a batch or a checkpoint is in the pool */
+	PoolJob *writer_job;          /* a batch, merge or checkpoint in the pool: one at a time */
 	gboolean batch_failed;        /* the frozen batch waits for its next try */
 	guint64 batches, hits, misses;
 	GPtrArray *cold;              /* RowNode to be read by the pool, at the end of the turn */
@@ -75,6 +76,8 @@ GSource *disk_source_new(DiskStore *d, GMainContext *context);
 /* Something was committed or asked for: the turn's end has work. */
 void disk_wake(DiskStore *d);
 void disk_fail(DiskStore *d, const char *text);
+/* Writes the journal without calling anybody: for the middle of a commit. */
+void disk_journal_out(DiskStore *d);
 void disk_sync(Store *s, void (*done)(void *, int), void *user);
 /* One turn's end: journal, syncs, cold reads, batches. */
 void disk_turn(DiskStore *d);

@@ -37,11 +37,15 @@ static gboolean commit_row(void *user, const StoreRow *row, gboolean del)
 	return TRUE;
 }
 
+/* Rows come faster than sqlite takes them: wait for the batch that is being written, then give it what is open. Nobody else is called from here. */
 static void commit_wait(DiskStore *d)
 {
-	diskstore_flush(&d->base);
-	if (!d->batch_failed)
-		disk_batch_all(d);
+	if (d->batch_failed || d->failed)
+		return;
+	if (d->writer_job)
+		pool_wait(d->pool, d->writer_job);
+	disk_journal_out(d);
+	disk_batch_check(d, TRUE);
 }
 
 static guint64 disk_commit(Store *s, Txn *t)
@@ -226,7 +230,7 @@ static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error
 	d->journal = journal_open(dir, segment_bytes, d->meta.applied, &scan, error);
 	if (!d->journal)
 		return FALSE;
-	d->acked = journal_index(d->journal);
+	d->acked = d->told = journal_index(d->journal);
 	d->epoch = MAX(scan.epoch, d->meta.epoch);
 	MAGMA_TRACE(d->trace, 'J', "replayed from index %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, d->meta.applied, d->acked);
 	return TRUE;

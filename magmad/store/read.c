@@ -99,7 +99,6 @@ static void cold_done(PoolJob *job)
 		}
 		rows_unpin(d->rows, n);
 	}
-	rows_evict(d->rows);
 }
 
 static void cold_free(PoolJob *job)

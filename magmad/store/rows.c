@@ -2,6 +2,7 @@
 #include <string.h>
 
 #define BUCKETS_MIN 1024
+#define EVICT_PER_TURN 4096           /* under a millisecond */
 #define NODE_COST (sizeof(RowNode) + sizeof(RowValue) + 32)    /* with the allocator's own */
 
 /* A dirty row by what a scan asks for, so that looking for those of one directory needs no node. */
@@ -338,7 +339,6 @@ void rows_thaw(Rows *r)
 		node_settle(r, f->node);
 	}
 	g_array_set_size(r->frozen.rows, 0);
-	rows_evict(r);
 }
 
 gboolean rows_touch(const Rows *r, StoreTable t)
@@ -424,19 +424,19 @@ void rows_overlay_free(Rows *r, GArray *overlay)
 	g_array_unref(overlay);
 }
 
-void rows_evict(Rows *r)
+gboolean rows_evict(Rows *r)
 {
-	/* Second chance; a bounded number of steps, so that a turn of the loop is bounded even where everything was used. */
-	for (guint steps = 0; r->stats.clean_bytes > r->cache_bytes && steps < 65536; steps++) {
+	for (guint steps = 0; r->stats.clean_bytes > r->cache_bytes && steps < EVICT_PER_TURN; steps++) {
 		RowNode *n = r->ring->next;
 		ring_remove(r, n);
 		if (n->used) {
-			n->used = FALSE;
+			n->used = FALSE;        /* a second chance */
 			ring_add(r, n);
 		} else {
 			node_drop(r, n);
 		}
 	}
+	return r->stats.clean_bytes > r->cache_bytes;
 }
 
 const RowsStats *rows_stats(const Rows *r) { return &r->stats; }

@@ -80,7 +80,8 @@ typedef struct {
 GArray *rows_overlay(Rows *r, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_puts);
 void rows_overlay_free(Rows *r, GArray *overlay);
 int row_key_cmp(const guint8 *a, gsize alen, const guint8 *b, gsize blen);
-void rows_evict(Rows *r);
+/* Forgets clean rows beyond the cache's size, a bounded number at a time. TRUE: there are more. */
+gboolean rows_evict(Rows *r);
 
 typedef struct {
 	guint64 nodes, bytes;         /* all in memory */

@@ -26,6 +26,7 @@ typedef struct {
 	void (*done)(void *, int, const StoreRow *, guint, gboolean);
 	void *user;
 	RowSet set;
+	int failed;
 	char *error;
 	gboolean log;
 	GPtrArray *lines;
@@ -130,7 +131,7 @@ gboolean disk_index_merged(const DiskStore *d) { return !keys_sealed(d->keys) &&
 
 static gboolean range_may_go(const DiskStore *d, const ScanJob *s, guint64 index)
 {
-	return s->index <= index && !d->writer_busy && disk_index_merged(d);
+	return s->index <= index && !d->writer_job && disk_index_merged(d);
 }
 
 static void range_submit(DiskStore *d, ScanJob *s)
@@ -231,7 +232,10 @@ void disk_answers_tell(DiskStore *d)
 {
 	for (guint n = d->answers.length; n; n--) {
 		ScanJob *s = g_queue_pop_head(&d->answers);
-		s->done(s->user, 0, (const StoreRow *)(void *)s->set.rows->data, s->set.rows->len, s->set.eof);
+		if (s->failed)
+			s->done(s->user, s->failed, NULL, 0, FALSE);
+		else
+			s->done(s->user, 0, (const StoreRow *)(void *)s->set.rows->data, s->set.rows->len, s->set.eof);
 		scan_free(&s->job);
 	}
 }
@@ -263,11 +267,11 @@ void disk_scans_go(DiskStore *d, guint64 index, int error)
 	GQueue waiting = d->scans;
 	ScanJob *s;
 
-	g_queue_init(&d->scans);        /* done may ask for more */
+	g_queue_init(&d->scans);
 	while ((s = g_queue_pop_head(&waiting))) {
 		if (error) {
-			s->done(s->user, error, NULL, 0, FALSE);
-			scan_free(&s->job);
+			s->failed = error;      /* told at the end of the turn: this may be the middle of a commit */
+			g_queue_push_tail(&d->answers, s);
 		} else if (range_may_go(d, s, index)) {
 			pool_push(d->pool, &s->job);
 		} else {

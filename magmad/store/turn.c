@@ -141,34 +141,38 @@ static void spare_check(DiskStore *d)
 	pool_push(d->pool, &s->job);
 }
 
+void disk_journal_out(DiskStore *d)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (d->failed || !journal_has_unwritten(d->journal) || d->retry_at > g_get_monotonic_time())
+		return;
+	if (journal_write(d->journal, &error)) {
+		d->retry_at = 0;
+		d->acked = journal_written(d->journal);
+		MAGMA_TRACE(d->trace, 'J', "written up to index %" G_GUINT64_FORMAT, d->acked);
+		return;
+	}
+	if (error->code != ENOSPC && error->code != EDQUOT) {
+		disk_fail(d, error->message);
+		return;
+	}
+	if (!d->retry_at)
+		g_warning("%s; trying again", error->message);
+	gboolean room = disk_full(d);
+	d->retry_at = g_get_monotonic_time() + (room ? 0 : RETRY_US);
+}
+
 void diskstore_flush(Store *s)
 {
 	DiskStore *d = DISK(s);
-	g_autoptr(GError) error = NULL;
 
-	if (d->failed || !journal_has_unwritten(d->journal))
+	disk_journal_out(d);
+	if (d->told == d->acked)
 		return;
-	if (d->retry_at > g_get_monotonic_time())
-		return;
-	if (!journal_write(d->journal, &error)) {
-		if (error->code != ENOSPC && error->code != EDQUOT) {
-			disk_fail(d, error->message);
-			return;
-		}
-		if (!d->retry_at)
-			g_warning("%s; trying again", error->message);
-		gboolean room = disk_full(d);
-		d->retry_at = g_get_monotonic_time() + (room ? 0 : RETRY_US);
-		return;
-	}
-	d->retry_at = 0;
-	guint64 index = journal_written(d->journal);
-	if (index <= d->acked)
-		return;
-	MAGMA_TRACE(d->trace, 'J', "written up to index %" G_GUINT64_FORMAT, index);
-	d->acked = index;
-	if (d->base.on_acked)
-		d->base.on_acked(d->base.user, index);
+	d->told = d->acked;
+	if (s->on_acked)
+		s->on_acked(s->user, d->acked);
 }
 
 /* --- the turn --- */
@@ -194,7 +198,7 @@ static void idle_check(DiskStore *d, gint64 now)
 
 static gint64 next_deadline(const DiskStore *d)
 {
-	const gint64 at[] = { d->sync_at, d->writer_busy ? 0 : d->batch_at, d->writer_busy ? 0 : d->merge_at, d->idle_at, d->retry_at, d->ballast_at };
+	const gint64 at[] = { d->sync_at, d->writer_job ? 0 : d->batch_at, d->writer_job ? 0 : d->merge_at, d->idle_at, d->retry_at, d->ballast_at };
 	gint64 next = -1;
 
 	for (guint i = 0; i < G_N_ELEMENTS(at); i++)
@@ -219,7 +223,7 @@ void disk_wake(DiskStore *d)
 
 static gboolean has_work(const DiskStore *d)
 {
-	return !d->failed && !d->retry_at && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal));
+	return !d->failed && !d->retry_at && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal) || d->told < d->acked);
 }
 
 void disk_turn(DiskStore *d)
@@ -240,12 +244,13 @@ void disk_turn(DiskStore *d)
 		if (d->idle_at)
 			idle_check(d, now);
 	}
+	gboolean again = rows_evict(d->rows) || has_work(d);
 	d->in_turn = FALSE;
 	gint64 next = next_deadline(d);
 	/* A deadline that has passed and was not met (the disk is full) is looked at again, but not at once. */
 	if (next >= 0)
 		next = MAX(next, g_get_monotonic_time() + LATE_US);
-	arm(d, d->failed ? -1 : has_work(d) ? 0 : next);
+	arm(d, d->failed ? -1 : again ? 0 : next);
 }
 
 typedef struct {

@@ -217,6 +217,12 @@ int main(int argc, char **argv)
 	if (n)
 		syncs(s, 2 + have + n, 50);
 	begin = now();
+	while (now() - begin < 8) {
+		g_main_context_iteration(NULL, FALSE);
+		g_usleep(20000);
+	}
+	printf("%-28s RssAnon %ld MiB\n", "after 8 s of nothing", rss_anon_kib() / 1024);
+	begin = now();
 	diskstore_close(s);
 	printf("%-28s %8.1f ms\n", "close", (now() - begin) * 1e3);
 	return 0;

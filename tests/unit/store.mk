@@ -20,3 +20,8 @@ check_PROGRAMS += tests/unit/test_memstore
 TESTS += tests/unit/test_memstore
 tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c $(MEMSTORE)
 tests_unit_test_memstore_LDADD = magmad/libcore.a $(UNIT_LIBS)
+# make tests/bench/bench_store
+EXTRA_PROGRAMS += tests/bench/bench_store
+CLEANFILES += tests/bench/bench_store$(EXEEXT)
+tests_bench_bench_store_SOURCES = tests/bench/bench_store.c
+tests_bench_bench_store_LDADD = $(STORE_LIBS)
