@@ -70,7 +70,7 @@ void workload_settle(Cluster *c, const Workload *w)
 		for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 			cluster_kill(c, i, 1000 + world_pick(cluster_world(c), 2000000), TRUE);
 	wait_settled(c, w);
-	g_autoptr(Fsck) f = fsck_run(c);
+	fsck_free(fsck_run(c));
 }
 
 /* --- runs --- */
@@ -111,7 +111,7 @@ static void run_seeds(Run run, guint32 from, guint32 to)
 		run_seed(seed, run);
 }
 
-enum { DEFAULT_SEEDS = 250 };
+enum { DEFAULT_SEEDS = 200 };
 
 static guint32 first_seed;
 
