@@ -87,7 +87,7 @@ static void run_seed(guint32 seed, Run run)
 	ClusterConfig cfg = {
 		.seed = seed, .verbose = verbose, .channels = channels,
 		.late_permille = g_rand_int_range(r, 0, 3) ? 0 : g_rand_int_range(r, 1, 100),
-		.kill_ppm = trouble ? g_rand_int_range(r, 100, 4000) : 0,
+		.kill_ppm = !trouble ? 0 : g_rand_int_range(r, 0, 5) ? g_rand_int_range(r, 100, 4000) : g_rand_int_range(r, 4000, 15000),
 		.cut_ppm = trouble && g_rand_boolean(r) ? g_rand_int_range(r, 100, 4000) : 0,
 		.pending_permille = g_rand_int_range(r, 0, 400),
 		.disk_delay = g_rand_int_range(r, 0, 4) ? g_rand_int_range(r, 100, 4000) : g_rand_int_range(r, 10000, 200000),
