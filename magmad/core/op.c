@@ -302,7 +302,17 @@ static void repeat_synced(void *user, int error)
 	core_leave(v);
 }
 
-/* The stored reply of a write with O_DSYNC from before this start: the journal may have had it, and the disk not. TRUE: the answer comes after a sync. */
+static void repeat_content_synced(void *user, int error)
+{
+	Op *op = user;
+
+	if (error && error != ENOENT)        /* none: it is inline */
+		repeat_synced(user, error);
+	else
+		store_sync(op->v->store, repeat_synced, op);
+}
+
+/* The stored reply of a write with O_DSYNC from before this start: journal and file may have had it, and the disk not. TRUE: the answer comes after a sync of both. */
 static gboolean op_repeats_unsynced(Op *op)
 {
 	Stored *s = g_hash_table_lookup(op->client->replies, &op->hdr.xid);
@@ -311,7 +321,7 @@ static gboolean op_repeats_unsynced(Op *op)
 		return FALSE;
 	op->data = g_bytes_ref(s->reply);
 	op->data_free = (GDestroyNotify)g_bytes_unref;
-	store_sync(op->v->store, repeat_synced, op);
+	store_content_sync(op->v->store, &op->req.req_write.fid, repeat_content_synced, op);
 	return TRUE;
 }
 
@@ -327,6 +337,11 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	}
 	client_heard(op->v, op->client, &op->hdr);
+	/* A late copy of an OPEN must not come after the RELEASE, nor one of a RELEASE after the next OPEN: below its own watermark the client has the answer. */
+	if ((op->hdr.op == MAGMA_OP_open || op->hdr.op == MAGMA_OP_release || op->hdr.op == MAGMA_OP_reopen) && op->hdr.xid < op->client->watermark) {
+		op_drop(op);
+		return FALSE;
+	}
 	/* An open that truncates is done once as well. */
 	if (!(info->flags & MAGMA_OP_MUTATES) && !(op->hdr.op == MAGMA_OP_open && op->req.req_open.flags & O_TRUNC))
 		return TRUE;
