@@ -71,7 +71,7 @@ static char *operations_table(void)
 /* Replaces what is between "<!-- NAME: begin -->\n" and "<!-- NAME: end -->"; takes text. */
 static char *replace_part(char *text, const char *name, const char *by)
 {
-	g_autofree char *owned = text;
+	G_GNUC_UNUSED g_autofree char *owned = text;
 	g_autofree char *begin = g_strdup_printf("<!-- %s: begin -->\n", name), *end = g_strdup_printf("<!-- %s: end -->\n", name);
 	const char *from = text ? strstr(text, begin) : NULL;
 	const char *to = from ? strstr(from, end) : NULL;

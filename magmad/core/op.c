@@ -283,8 +283,7 @@ static gboolean op_is_repeat(Volcano *v, Client *c, Peer *peer, const MagmaHdr *
 		op_send_held(v, s->index, peer, NULL, s->reply, NULL);
 		return TRUE;
 	}
-	/* Below the client's own watermark it has every answer: an old copy on the wire. */
-	return h->xid < c->watermark;
+	return FALSE;
 }
 
 static void repeat_synced(void *user, int error)
@@ -337,8 +336,8 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	}
 	client_heard(op->v, op->client, &op->hdr);
-	/* A late copy of an OPEN must not come after the RELEASE, nor one of a RELEASE after the next OPEN: below its own watermark the client has the answer. */
-	if ((op->hdr.op == MAGMA_OP_open || op->hdr.op == MAGMA_OP_release || op->hdr.op == MAGMA_OP_reopen) && op->hdr.xid < op->client->watermark) {
+	/* Below the client's own watermark it has every answer: an old copy on the wire (a RELEASE could close a later open). */
+	if (op->hdr.xid < op->client->watermark) {
 		op_drop(op);
 		return FALSE;
 	}
