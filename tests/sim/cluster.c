@@ -278,7 +278,7 @@ void cluster_start(Cluster *c, guint i)
 	node_start(&c->node[i]);
 }
 
-enum { KILLS_MAX = 80 };
+enum { KILLS_MAX = 30 };
 
 static void make_trouble(Cluster *c)
 {
