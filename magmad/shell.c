@@ -200,7 +200,9 @@ Volcano *shell_volcano(Shell *s) { return s->volcano; }
 
 void shell_goodbye(Shell *s)
 {
-	diskstore_flush(s->store);
+	/* what runs in the pool would come back to operations that are gone */
+	volcano_stop(s->volcano);
+	diskstore_quiesce(s->store);
 	magma_net_goodbye(s->flare.net);
 	magma_net_goodbye(s->node.net);
 }

@@ -154,6 +154,10 @@ static void tick(void *arg)
 	core_enter(v);
 	v->tick = 0;
 	v->quick = FALSE;
+	if (v->stopping) {
+		core_leave(v);
+		return;
+	}
 	call_tick(v);
 	if (v->map && v->serving) {
 		coord_tick(v);
@@ -189,6 +193,8 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 	members_start(v);
 	core_leave(v);
 }
+
+void volcano_stop(Volcano *v) { v->stopping = TRUE; }
 
 void volcano_free(Volcano *v)
 {

@@ -42,6 +42,8 @@ typedef struct {
 /* Neither restart (store has a volcano), bootstrap nor join: error. ready is called once: with NULL when it serves, or with the reason why it never will (join refused, ...). */
 Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io, void *io_user);
 void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), void *user);
+/* Takes no new requests any more; what runs may end. */
+void volcano_stop(Volcano *v);
 void volcano_free(Volcano *v);
 
 /* The shell's side of sessions. is_node: on the node port. */

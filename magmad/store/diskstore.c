@@ -325,17 +325,24 @@ gboolean diskstore_write_out(Store *s)
 	return disk_batch_all(DISK(s));
 }
 
+void diskstore_quiesce(Store *s)
+{
+	DiskStore *d = DISK(s);
+
+	do {
+		disk_turn(d);
+		pool_drain(d->pool);
+	} while (contents_busy(d->contents) || pool_pending(d->pool));
+	diskstore_flush(s);
+}
+
 void diskstore_close(Store *s)
 {
 	DiskStore *d = DISK(s);
 
 	if (!d)
 		return;
-	do {
-		disk_turn(d);
-		pool_drain(d->pool);
-	} while (contents_busy(d->contents));
-	diskstore_flush(s);
+	diskstore_quiesce(s);
 	contents_close_idle(d->contents, TRUE);
 	if (d->acked == journal_index(d->journal))
 		disk_batch_all(d);

@@ -24,6 +24,8 @@ typedef struct {
 Store *diskstore_open(const DiskStoreConfig *cfg, GError **error);
 /* Makes the layout in an empty or missing folder. */
 gboolean diskstore_create(const char *dir, GError **error);
+/* Blocks until everything asked for so far is done and its callbacks have run: before whoever asked goes away. */
+void diskstore_quiesce(Store *s);
 /* Writes everything to sqlite, syncs, ends the pool. Blocks. */
 void diskstore_close(Store *s);
 /* Ends without flushing, as kill -9 would: for tests. */
