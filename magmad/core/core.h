@@ -167,6 +167,7 @@ typedef struct {
 	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size */
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
+	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
 	MagmaTime last;
 } Dirty;
 
@@ -190,6 +191,7 @@ struct Volcano {
 	guint16 id;
 	guint64 boot;
 	MagmaTime started;
+	gint64 started_real;          /* seconds since 1970 */
 	MagmaMap *map;
 	gboolean serving, stopping;
 	const char *state;

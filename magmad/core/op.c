@@ -286,6 +286,44 @@ static gboolean op_is_repeat(Volcano *v, Client *c, Peer *peer, const MagmaHdr *
 	return FALSE;
 }
 
+static void repeat_synced(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	if (error) {
+		op_error(op, error);
+	} else {
+		op_send_held(v, v->last_index, op->peer, NULL, op->data, NULL);
+		op_drop(op);
+	}
+	core_leave(v);
+}
+
+static void repeat_content_synced(void *user, int error)
+{
+	Op *op = user;
+
+	if (error && error != ENOENT)        /* none: it is inline */
+		repeat_synced(user, error);
+	else
+		store_sync(op->v->store, repeat_synced, op);
+}
+
+/* The stored reply of a write with O_DSYNC from before this start: journal and file may have had it, and the disk not. TRUE: the answer comes after a sync of both. */
+static gboolean op_repeats_unsynced(Op *op)
+{
+	Stored *s = g_hash_table_lookup(op->client->replies, &op->hdr.xid);
+
+	if (!s || s->index || op->hdr.op != MAGMA_OP_write || !(op->req.req_write.flags & MAGMA_WRITE_DSYNC))
+		return FALSE;
+	op->data = g_bytes_ref(s->reply);
+	op->data_free = (GDestroyNotify)g_bytes_unref;
+	store_content_sync(op->v->store, &op->req.req_write.fid, repeat_content_synced, op);
+	return TRUE;
+}
+
 static gboolean op_is_new(Op *op)
 {
 	const MagmaOpInfo *info = magma_op_info(op->hdr.op);
@@ -306,6 +344,8 @@ static gboolean op_is_new(Op *op)
 	/* An open that truncates is done once as well. */
 	if (!(info->flags & MAGMA_OP_MUTATES) && !(op->hdr.op == MAGMA_OP_open && op->req.req_open.flags & O_TRUNC))
 		return TRUE;
+	if (op_repeats_unsynced(op))
+		return FALSE;
 	if (op_is_repeat(op->v, op->client, op->peer, &op->hdr)) {
 		op_drop(op);
 		return FALSE;

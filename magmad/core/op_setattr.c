@@ -233,6 +233,8 @@ static int set(Op *op)
 		}
 		/* Growing is the row's alone: behind the end of the file there is a hole, however large (2^63-1 is more than most local file systems can say). */
 		if (row->content == CONTENT_FILE && s->size >= row->attr.size) {
+			if ((error = content_intent(op, row)))
+				return error;
 			Busy *b = g_hash_table_lookup(op->v->busy, &s->fid.ino);
 			if (b)
 				b->eof = MAX(b->eof, s->size);

@@ -116,6 +116,7 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->store = store;
 	v->state = "starting";
 	v->started = core_now(v);
+	v->started_real = io->real(io_user).sec;
 	io->random(io_user, &v->boot, sizeof v->boot);
 	v->next_xid = v->boot >> 16;          /* an answer to an earlier life's call is nobody's */
 	g_queue_init(&v->runq);

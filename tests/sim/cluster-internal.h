@@ -18,6 +18,7 @@ typedef struct {
 	Session *session;
 	SimClient *client;
 	guint peer;                   /* client: which volcano */
+	char name[20];                /* for the trace; the client may be gone */
 	gboolean closed;
 } End;
 

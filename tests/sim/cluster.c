@@ -278,9 +278,12 @@ void cluster_start(Cluster *c, guint i)
 	node_start(&c->node[i]);
 }
 
+enum { KILLS_MAX = 30 };
+
 static void make_trouble(Cluster *c)
 {
-	if (world_chance(c->world, c->cfg.kill_ppm, 1000000)) {
+	/* a network that dies all the time gets nothing done, and that breaks no promise */
+	if (c->kills < KILLS_MAX && world_chance(c->world, c->cfg.kill_ppm, 1000000)) {
 		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
 		if (c->node[i].volcano)
 			cluster_kill(c, i, 1000 + world_pick(c->world, world_chance(c->world, 1, 4) ? 6000000 : 300000), world_chance(c->world, 1, 3));

@@ -29,15 +29,7 @@ gboolean link_end_alive(const Link *l, guint side)
 	return !e->closed && (e->client || node_alive(e->node, e->life));
 }
 
-static const char *end_name(const Link *l, guint side, char *buf)
-{
-	const End *e = &l->end[side];
-
-	if (e->node)
-		return e->node->name;
-	g_snprintf(buf, 32, "client-%x", (guint)(sim_client_id(e->client) & 0xfff));
-	return buf;
-}
+static const char *end_name(const Link *l, guint side) { return l->end[side].node ? l->end[side].node->name : l->end[side].name; }
 
 /* The end hears that the session is over, and forgets it. */
 static void end_close(Link *l, guint side, const char *why)
@@ -79,9 +71,7 @@ static void close_later(Link *l, guint side, gint64 delay, const char *why)
 
 void link_cut(Link *l)
 {
-	char a[32], b[32];
-
-	world_trace(l->c->world, "-- session %s-%s lost", end_name(l, 0, a), end_name(l, 1, b));
+	world_trace(l->c->world, "-- session %s-%s lost", end_name(l, 0), end_name(l, 1));
 	close_later(l, 0, world_pick(l->c->world, 300000), "fell silent");
 	close_later(l, 1, world_pick(l->c->world, 300000), "fell silent");
 }
@@ -176,6 +166,7 @@ Link *link_from_client(SimClient *s, guint volcano)
 	l = link_new(c, FALSE, &c->node[volcano]);
 	l->end[0].client = s;
 	l->end[0].peer = volcano;
+	g_snprintf(l->end[0].name, sizeof l->end[0].name, "client-%x", (guint)(sim_client_id(s) & 0xfff));
 	return l;
 }
 
@@ -186,14 +177,13 @@ static void delivered(void *arg)
 	Carried *k = arg;
 	Link *l = k->link;
 	End *to = &l->end[k->to];
-	char a[32], b[32];
 
 	if (k->to == 1 && !l->accepted && !to->closed && link_end_alive(l, 0)) {
 		carry(k);             /* it waits for the handshake */
 		return;
 	}
 	if (link_end_alive(l, k->to) && (k->to == 0 || l->accepted)) {
-		world_trace_message(l->c->world, end_name(l, !k->to, a), end_name(l, k->to, b), k->msg);
+		world_trace_message(l->c->world, end_name(l, !k->to), end_name(l, k->to), k->msg);
 		if (to->client)
 			sim_client_message(to->client, l, k->msg);
 		else

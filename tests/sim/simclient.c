@@ -80,8 +80,11 @@ void sim_client_free(SimClient *s)
 		if (l->end[0].client == s && !l->end[0].closed)
 			link_end_died(l, 0);
 	}
-	while ((k = g_queue_pop_head(&s->calls)))
+	while ((k = g_queue_pop_head(&s->calls))) {
+		if (k->greeting)
+			g_free(k->user);
 		call_free(k);
+	}
 	world_cancel(s->c->world, s->tick);
 	world_cancel(s->c->world, s->ping);
 	g_ptr_array_remove(s->c->clients, s);
