@@ -83,7 +83,8 @@ static SendErr send_error(int err, guint *pending)
 	case EAGAIN:
 		return SEND_WAIT;
 	case EMSGSIZE:
-		return SEND_TOO_BIG;
+		/* an ICMP for an earlier datagram, perhaps to somebody else, says it too: only one that is refused twice is itself too big */
+		return (*pending)++ < 1 ? SEND_AGAIN : SEND_TOO_BIG;
 	case EINTR:
 		return SEND_AGAIN;
 	case ECONNREFUSED: case EHOSTUNREACH: case ENETUNREACH: case EPROTO: case ENOPROTOOPT: case EHOSTDOWN: case EOPNOTSUPP: case EACCES:
@@ -128,6 +129,7 @@ static SockSent send_plain(Sock *s, Send *t, gsize *done, gsize end)
 			continue;
 		if (e == SEND_TOO_BIG)
 			t->too_big(t->user, &t->b->to, iov[0].iov_len);
+		pending = 0;
 		*done += iov[0].iov_len;
 	}
 	return SOCK_SENT;
@@ -184,6 +186,7 @@ SockSent sock_send(Sock *s, const MagmaBurst *b, gsize *done, SockTooBigFn too_b
 			continue;
 		if (e == SEND_TOO_BIG)
 			too_big(user, &b->to, n);
+		pending = 0;
 		*done += n;
 	}
 	return SOCK_SENT;

@@ -307,8 +307,9 @@ void magma_net_goodbye(MagmaNet *net)
 	for (GList *l = conns; l; l = l->next)
 		if (g_hash_table_contains(net->conns, l->data))
 			magma_conn_close(l->data, now);
-	if (!net->dead)
+	do
 		flush(net, now);
+	while (net->more && !net->blocked && !net->dead);
 	leave(net);
 }
 

@@ -306,6 +306,9 @@ void xconn_tick(MagmaConn *c, MagmaTime now)
 	} else if (c->state == XC_OPEN) {
 		if (loss_deadline(&c->loss) <= now)
 			loss_tick(c, now);
+		/* the last in flight may have left it with nothing to repeat (a lost probe): then nothing is waited for */
+		if (!c->loss.flying && !c->parallel)
+			c->waiting_since = 0;
 		if (idle_deadline(c) <= now)
 			idle_tick(c, now);
 		xconn_ready(c);

@@ -264,12 +264,19 @@ static gboolean poll_closing(MagmaConn *c, MagmaTime now, MagmaBurst *out)
 	return out->len > 0;
 }
 
+enum { UNACKED_MAX = 1 << 18 };      /* datagrams: far above a window of the smallest ones */
+
 gboolean xconn_poll(MagmaConn *c, MagmaTime now, MagmaBurst *out)
 {
 	out->to = c->peer;
 	out->len = 0;
 	out->segment = 0;
 	out->probe = FALSE;
+	/* A peer that makes us answer and acknowledges nothing: what we remember of sent datagrams would grow for ever. */
+	if (c->state == XC_OPEN && c->loss.next - c->loss.base > UNACKED_MAX) {
+		xconn_die(c, MAGMA_CLOSE_SILENT);
+		return FALSE;
+	}
 	if (c->state == XC_OPEN)
 		return poll_open(c, now, out);
 	return c->state == XC_CLOSING ? poll_closing(c, now, out) : poll_handshake(c, now, out);

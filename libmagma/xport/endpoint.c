@@ -228,6 +228,9 @@ gboolean magma_endpoint_poll(MagmaEndpoint *ep, MagmaTime now, MagmaBurst *out)
 
 void magma_endpoint_too_big(MagmaEndpoint *ep, const MagmaAddr *to, gsize size)
 {
+	/* Nothing smaller is sent (M1), so it helps nobody to know; and an ICMP that says so may be forged: it must not make a session resend what is in flight. What really does not fit is lost. */
+	if (size <= PMTU_BASE)
+		return;
 	for (GList *l = ep->all.head; l; l = l->next) {
 		MagmaConn *c = l->data;
 		if (c->state != XC_OPEN || !magma_addr_equal(&c->peer, to))
@@ -235,6 +238,8 @@ void magma_endpoint_too_big(MagmaEndpoint *ep, const MagmaAddr *to, gsize size)
 		if (pmtu_too_big(&c->pmtu, ep->now, (guint)MIN(size, G_MAXUINT16)))
 			xconn_mtu_changed(c);
 		loss_refused(&c->loss, ep->now, (guint)MIN(size, G_MAXUINT16));
+		if (!c->loss.flying)
+			c->waiting_since = 0;
 		xconn_ready(c);
 		xconn_rearm(c);
 	}

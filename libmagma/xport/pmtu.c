@@ -44,10 +44,10 @@ gboolean pmtu_acked(Pmtu *p, guint size, gboolean probe)
 		p->big_lost = 0;
 	if (!probe)
 		return FALSE;
-	if (size == p->probing) {
-		p->probing = 0;
-		p->tries = 0;
-	}
+	if (size != p->probing)      /* of another path, before a move */
+		return FALSE;
+	p->probing = 0;
+	p->tries = 0;
 	p->fallen_from = 0;
 	if (size <= p->mtu || !allowed(p, size))
 		return FALSE;

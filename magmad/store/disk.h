@@ -23,7 +23,8 @@ struct DiskStore {
 	const MagmaTrace *trace;
 	int lock_fd;
 	GSource *source;
-	gint64 armed;                 /* the source's ready time */
+	gint64 armed;                 /* when the source wants its turn: monotonic microseconds, 0: at once, -1: not */
+	gboolean sleeping;            /* between our source's prepare and its check */
 	gboolean in_turn, failed;
 
 	Rows *rows;

@@ -207,12 +207,13 @@ static gint64 next_deadline(const DiskStore *d)
 	return next;
 }
 
+/* Not g_source_set_ready_time(): it writes to the loop's eventfd each time, which costs a loop that is awake four system calls. Only between this source's prepare and the poll (a later
+ * source's prepare committed something) must the loop be told. */
 static void arm(DiskStore *d, gint64 at)
 {
-	if (d->armed == at)
-		return;
+	if (at == 0 && d->armed != 0 && d->sleeping)
+		g_main_context_wakeup(g_source_get_context(d->source));
 	d->armed = at;
-	g_source_set_ready_time(d->source, at);
 }
 
 void disk_wake(DiskStore *d)
@@ -263,10 +264,22 @@ static gboolean turn_prepare(GSource *source, gint *timeout)
 {
 	DiskStore *d = ((TurnSource *)source)->d;
 
-	*timeout = -1;
+	d->sleeping = FALSE;
 	if (d->armed == 0)
 		disk_turn(d);
+	*timeout = -1;
+	if (d->armed >= 0)
+		*timeout = (gint)CLAMP((d->armed - g_get_monotonic_time() + 999) / 1000, 0, G_MAXINT);
+	d->sleeping = TRUE;
 	return FALSE;
+}
+
+static gboolean turn_check(GSource *source)
+{
+	DiskStore *d = ((TurnSource *)source)->d;
+
+	d->sleeping = FALSE;
+	return d->armed >= 0 && d->armed <= g_get_monotonic_time();
 }
 
 static gboolean turn_dispatch(GSource *source, GSourceFunc fn, gpointer user)
@@ -275,7 +288,7 @@ static gboolean turn_dispatch(GSource *source, GSourceFunc fn, gpointer user)
 	return G_SOURCE_CONTINUE;
 }
 
-static GSourceFuncs turn_funcs = { .prepare = turn_prepare, .dispatch = turn_dispatch };
+static GSourceFuncs turn_funcs = { .prepare = turn_prepare, .check = turn_check, .dispatch = turn_dispatch };
 
 GSource *disk_source_new(DiskStore *d, GMainContext *context)
 {
