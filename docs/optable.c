@@ -68,11 +68,37 @@ static char *operations_table(void)
 	return g_string_free(s, FALSE);
 }
 
-/* Replaces what is between "<!-- NAME: begin -->\n" and "<!-- NAME: end -->"; takes text. */
-static char *replace_part(char *text, const char *name, const char *by)
+static void append_lua_fields(GString *s, const char *key, const MagmaField *f, guint n)
+{
+	g_string_append_printf(s, ", %s = {", key);
+	for (guint i = 0; i < n; i++)
+		g_string_append_printf(s, "%s { \"%s\", \"%s\" }", i ? "," : "", magma_field_type_name(f[i].type), f[i].name);
+	g_string_append(s, n ? " }" : "}");
+}
+
+/* A Lua table by number: { name, request = { { type, name }, ... }, reply = { ... } }. */
+static char *operations_lua(void)
+{
+	GString *s = g_string_new("local OPERATIONS = {\n");
+
+	for (guint number = 0; number < MAGMA_OP_LIMIT; number++) {
+		const MagmaOpInfo *o = magma_op_info(number);
+		if (!o)
+			continue;
+		g_string_append_printf(s, "\t[%u] = { name = \"%s\"", number, o->name);
+		append_lua_fields(s, "request", o->req, o->nreq);
+		append_lua_fields(s, "reply", o->rep, o->nrep);
+		g_string_append(s, " },\n");
+	}
+	g_string_append(s, "}\n");
+	return g_string_free(s, FALSE);
+}
+
+/* Replaces what is between the lines "OPEN NAME: begin CLOSE" and "OPEN NAME: end CLOSE"; takes text. */
+static char *replace_part(char *text, const char *open, const char *name, const char *close, const char *by)
 {
 	G_GNUC_UNUSED g_autofree char *owned = text;
-	g_autofree char *begin = g_strdup_printf("<!-- %s: begin -->\n", name), *end = g_strdup_printf("<!-- %s: end -->\n", name);
+	g_autofree char *begin = g_strdup_printf("%s %s: begin%s\n", open, name, close), *end = g_strdup_printf("%s %s: end%s\n", open, name, close);
 	const char *from = text ? strstr(text, begin) : NULL;
 	const char *to = from ? strstr(from, end) : NULL;
 
@@ -86,5 +112,12 @@ char *optable_update(const char *text)
 {
 	g_autofree char *types = types_table(), *operations = operations_table();
 
-	return replace_part(replace_part(g_strdup(text), "types", types), "operations", operations);
+	return replace_part(replace_part(g_strdup(text), "<!--", "types", " -->", types), "<!--", "operations", " -->", operations);
+}
+
+char *optable_update_lua(const char *text)
+{
+	g_autofree char *operations = operations_lua();
+
+	return replace_part(g_strdup(text), "--", "operations", "", operations);
 }

@@ -1,6 +1,7 @@
 /* One socket, one endpoint, one GSource. A turn of the loop costs poll, recvmmsg and sendmsg; nothing else is asked of the kernel: the endpoint's
  * deadline is the timeout of the poll (g_source_set_ready_time() would wake its own loop through an eventfd each time). */
 #include "libmagma/net/net.h"
+#include "libmagma/net/keylog.h"
 #include "libmagma/net/sock.h"
 #include <string.h>
 #include <sys/random.h>
@@ -107,6 +108,14 @@ static void ep_close(void *user, MagmaConn *c, MagmaCloseReason why)
 }
 
 static const MagmaXportOps net_xport_ops = { .random = ep_random, .on_open = ep_open, .on_message = ep_message, .on_close = ep_close };
+
+/* MAGMA_NET_CHACHA=1 has sessions take ChaCha20-Poly1305 whatever the CPU can, for tests and comparisons. */
+static gboolean no_aes_wanted(void)
+{
+	const char *chacha = g_getenv("MAGMA_NET_CHACHA");
+
+	return chacha && *chacha && strcmp(chacha, "0") != 0;
+}
 
 /* Socket to endpoint. */
 
@@ -261,7 +270,11 @@ MagmaNet *magma_net_new(GMainContext *ctx, const MagmaAddr *bind, const MagmaXpo
 
 	MagmaXportConfig cfg = *xport;
 	cfg.recv_window = sock_recv_window(sock);
-	net->ep = magma_endpoint_new(&cfg, &net_xport_ops, net);
+	cfg.slow_aes |= no_aes_wanted();
+	MagmaXportOps xops = net_xport_ops;
+	if (keylog_wanted())
+		xops.keylog = keylog_line;
+	net->ep = magma_endpoint_new(&cfg, &xops, net);
 	explicit_bzero(cfg.psk, sizeof cfg.psk);
 
 	net->source = (NetSource *)g_source_new(&net_source_funcs, sizeof(NetSource));

@@ -14,6 +14,7 @@ typedef struct {
 
 /* bind: address and port (port 0: any). xport.recv_window is set from the SO_RCVBUF granted (SO_RCVBUFFORCE as root).
  * Batches: UDP_SEGMENT on send and UDP_GRO on receive where the kernel has them, sendmmsg/recvmmsg elsewhere (or with MAGMA_NET_PLAIN=1 in the environment). DF is set.
+ * MAGMA_NET_CHACHA=1 takes ChaCha20-Poly1305 on any CPU. MAGMA_KEYLOG=FILE appends the keys of all sessions of the process to FILE (rule K4).
  * Outgoing messages leave before the loop sleeps again (flush in the source's prepare), or at magma_net_flush(). */
 MagmaNet *magma_net_new(GMainContext *ctx, const MagmaAddr *bind, const MagmaXportConfig *xport, const MagmaNetOps *ops, void *user, GError **error);
 void magma_net_free(MagmaNet *net);

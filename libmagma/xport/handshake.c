@@ -20,13 +20,18 @@
 
 #define NOISE_AT (DGRAM_PREFIX + 1)   /* in the hello, behind the version */
 
+static gboolean aes_is_fast(const MagmaEndpoint *ep)
+{
+	return !ep->cfg.slow_aes && seal_prefers_aes();
+}
+
 static void make_hello(MagmaConn *c)
 {
 	MagmaEndpoint *ep = c->ep;
 	Handshake *hs = c->hs;
 	guint8 payload[HELLO_PAYLOAD] = { 0 }, e[32], *p = payload;
 	p = put_be(p, c->cid, 8);
-	*p++ = seal_prefers_aes() ? SUITE_AES_FAST : 0;
+	*p++ = aes_is_fast(ep) ? SUITE_AES_FAST : 0;
 	p = put_be(p, ep->cfg.recv_window, 8);
 	*p++ = hs->have_cookie;
 	memcpy(p, hs->cookie, COOKIE_LEN);
@@ -251,7 +256,7 @@ static void accept(MagmaEndpoint *ep, MagmaTime now, const MagmaAddr *from, Nois
 		xconn_die(ep->half[0], MAGMA_CLOSE_SILENT);
 	MagmaConn *c = xconn_new(ep, from, FALSE);
 	Handshake *hs = c->hs;
-	SealSuite suite = (hello_payload[8] & SUITE_AES_FAST) && seal_prefers_aes() ? SEAL_AES256GCM : SEAL_CHACHA20POLY1305;
+	SealSuite suite = (hello_payload[8] & SUITE_AES_FAST) && aes_is_fast(ep) ? SEAL_AES256GCM : SEAL_CHACHA20POLY1305;
 	c->peer_cid = get_be(hello_payload, 8);
 	hs->started = now;
 	memcpy(hs->hello_hash, hash, 32);

@@ -42,6 +42,7 @@ typedef struct {
 	gboolean accept;              /* FALSE: only an initiator; unsolicited handshakes are dropped */
 	guint handshake_timeout_ms;   /* default 4000 when 0 */
 	guint64 recv_window;          /* bytes that may be in flight towards us, from the SO_RCVBUF really granted; 0: 128 KiB */
+	gboolean slow_aes;            /* takes ChaCha20-Poly1305 also where the CPU has AES */
 	const MagmaTrace *trace;      /* channel n; may be NULL */
 } MagmaXportConfig;
 

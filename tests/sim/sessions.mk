@@ -1,4 +1,4 @@
-SESSION_TESTS = tests/sim/test_sessions tests/sim/test_hostile
+SESSION_TESTS = tests/sim/test_sessions tests/sim/test_hostile tests/sim/test_dissector
 SESSION_NET = tests/sim/simnet.c tests/sim/simnet.h tests/sim/pair.c tests/sim/pair.h
 check_PROGRAMS += $(SESSION_TESTS)
 TESTS += $(SESSION_TESTS)
@@ -6,3 +6,5 @@ tests_sim_test_sessions_SOURCES = tests/sim/test_sessions.c $(SESSION_NET)
 tests_sim_test_sessions_LDADD = $(UNIT_LIBS)
 tests_sim_test_hostile_SOURCES = tests/sim/test_hostile.c $(SESSION_NET)
 tests_sim_test_hostile_LDADD = $(UNIT_LIBS)
+tests_sim_test_dissector_SOURCES = tests/sim/test_dissector.c tests/unit/anymsg.c tests/unit/anymsg.h $(SESSION_NET)
+tests_sim_test_dissector_LDADD = $(UNIT_LIBS)

@@ -7,7 +7,7 @@ D=$T/dest
 check "make install" make -s -C "$B" install DESTDIR="$D"
 prefix=$(sed -n 's/^prefix = //p' "$B/Makefile")
 P=$D$prefix
-for f in sbin/magmad bin/magma-hash bin/magma-locate bin/magma-ping bin/magma-store include/magma/magma.h lib/pkgconfig/libmagma.pc; do
+for f in sbin/magmad bin/magma-hash bin/magma-locate bin/magma-ping bin/magma-store include/magma/magma.h lib/pkgconfig/libmagma.pc share/magma/magma.lua; do
 	[ -e "$P/$f" ] && ok "$f is installed" || not_ok "$f is installed"
 done
 helper=$D$(sed -n 's/^mounthelperdir = //p' "$B/Makefile" | sed "s,\${sbindir},$prefix/sbin,")/mount.magma

@@ -28,6 +28,7 @@ system_tests = \
 	tests/system/23-noise.sh \
 	tests/system/24-console-noise.sh \
 	tests/system/25-console.sh \
+	tests/system/26-dissector.sh \
 	tests/system/30-kill.sh \
 	tests/system/31-join.sh \
 	tests/system/32-restart.sh \

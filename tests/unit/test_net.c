@@ -1,7 +1,13 @@
 /* Sockets under sessions: messages of all sizes both ways, with the kernel's batches and without. */
 #include "libmagma/net/net.h"
+#include "libmagma/net/keylog.h"
 #include "libmagma/base/err.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct {
 	MagmaNet *net;
@@ -284,6 +290,100 @@ static void test_resolve(void)
 	}
 }
 
+/* Runs this test's other half in a process of its own: a key log is opened once per process. */
+static void in_own_process(const char *keylog, const char *chacha)
+{
+	g_setenv("MAGMA_KEYLOG", keylog, TRUE);
+	g_setenv("MAGMA_NET_CHACHA", chacha, TRUE);
+	g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_DEFAULT);
+	g_unsetenv("MAGMA_KEYLOG");
+	g_unsetenv("MAGMA_NET_CHACHA");
+}
+
+static void keylog_agrees(const char *chacha, const char *cipher)
+{
+	if (g_test_subprocess()) {
+		exchange("127.0.0.1:0");
+		return;
+	}
+	g_autofree char *dir = g_dir_make_tmp("magma-keylog-XXXXXX", NULL), *path = g_build_filename(dir, "keys", NULL), *text = NULL;
+	struct stat st;
+
+	in_own_process(path, chacha);
+	g_test_trap_assert_passed();
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	g_assert_cmpint(g_stat(path, &st), ==, 0);
+	g_assert_cmpuint(st.st_mode & 07777, ==, 0600);
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+	/* one of each end, the same */
+	g_assert_cmpuint(g_strv_length(lines), ==, 3);
+	g_assert_cmpstr(lines[0], ==, lines[1]);
+	g_assert_cmpstr(lines[2], ==, "");
+	g_auto(GStrv) words = g_strsplit(lines[0], " ", -1);
+	g_assert_cmpuint(g_strv_length(words), ==, 10);
+	g_assert_cmpstr(words[0], ==, "MAGMA_TRAFFIC");
+	if (cipher)
+		g_assert_cmpstr(words[7], ==, cipher);
+	g_unlink(path);
+	g_rmdir(dir);
+}
+
+static void test_keylog_has_each_session_from_both_ends(void) { keylog_agrees("", NULL); }
+static void test_chacha_can_be_asked_for(void) { keylog_agrees("1", "chacha20poly1305"); }
+
+static void test_a_keylog_others_can_read_stays_empty(void)
+{
+	if (g_test_subprocess()) {
+		g_test_expect_message("magma", G_LOG_LEVEL_WARNING, "*others may read or write it*not logged*");
+		exchange("127.0.0.1:0");
+		g_test_assert_expected_messages();
+		return;
+	}
+	g_autofree char *dir = g_dir_make_tmp("magma-keylog-XXXXXX", NULL), *path = g_build_filename(dir, "keys", NULL), *text = NULL;
+
+	g_assert_true(g_file_set_contents(path, "", 0, NULL));
+	g_assert_cmpint(g_chmod(path, 0640), ==, 0);
+	in_own_process(path, "");
+	g_test_trap_assert_passed();
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	g_assert_cmpstr(text, ==, "");
+	g_unlink(path);
+	g_rmdir(dir);
+}
+
+static void keylog_refused(const char *path, int code)
+{
+	g_autoptr(GError) error = NULL;
+
+	g_assert_cmpint(keylog_open(path, &error), ==, -1);
+	g_assert_error(error, MAGMA_ERROR, code);
+	g_assert_nonnull(strstr(error->message, path));
+}
+
+static void test_a_keylog_is_a_plain_private_file(void)
+{
+	g_autofree char *dir = g_dir_make_tmp("magma-keylog-XXXXXX", NULL), *path = g_build_filename(dir, "keys", NULL), *link = g_build_filename(dir, "link", NULL);
+	g_autofree char *fifo = g_build_filename(dir, "fifo", NULL);
+
+	keylog_refused(dir, EISDIR);
+	keylog_refused("/dev/null", EINVAL);
+	g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
+	keylog_refused(fifo, ENXIO);
+	int fd = keylog_open(path, NULL);
+	g_assert_cmpint(fd, >=, 0);
+	g_assert_cmpint(fcntl(fd, F_GETFL) & O_APPEND, !=, 0);
+	g_assert_cmpint(fcntl(fd, F_GETFD) & FD_CLOEXEC, !=, 0);
+	close(fd);
+	g_assert_cmpint(symlink(path, link), ==, 0);
+	keylog_refused(link, ELOOP);
+	g_assert_cmpint(g_chmod(path, 0604), ==, 0);
+	keylog_refused(path, EACCES);
+	g_unlink(link);
+	g_unlink(fifo);
+	g_unlink(path);
+	g_rmdir(dir);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -297,5 +397,9 @@ int main(int argc, char **argv)
 	T(free_from_inside_a_message);
 	T(port_in_use_names_the_address);
 	T(resolve);
+	T(keylog_has_each_session_from_both_ends);
+	T(chacha_can_be_asked_for);
+	T(a_keylog_others_can_read_stays_empty);
+	T(a_keylog_is_a_plain_private_file);
 	return g_test_run();
 }

@@ -420,9 +420,9 @@ static char *source_file(const char *a, const char *b)
 	return g_build_filename(src ? src : ".", a, b, NULL);
 }
 
-static void the_document_has_the_table_as_it_is(void)
+static void has_the_table_as_it_is(const char *name, char *(*update)(const char *text))
 {
-	g_autofree char *path = source_file("docs", "protocol.md"), *text = NULL, *want = NULL;
+	g_autofree char *path = source_file("docs", name), *text = NULL, *want = NULL;
 	g_autoptr(GError) e = NULL;
 
 	if (!g_getenv("srcdir") && !g_file_test(path, G_FILE_TEST_EXISTS)) {
@@ -431,12 +431,15 @@ static void the_document_has_the_table_as_it_is(void)
 	}
 	g_file_get_contents(path, &text, NULL, &e);
 	g_assert_no_error(e);
-	want = optable_update(text);
+	want = update(text);
 	g_assert_nonnull(want);
 	if (strcmp(text, want) != 0)
-		g_test_message("docs/protocol.md is older than the table of operations: make protocol-doc");
+		g_test_message("docs/%s is older than the table of operations: make protocol-doc", name);
 	g_assert_true(strcmp(text, want) == 0);
 }
+
+static void the_document_has_the_table_as_it_is(void) { has_the_table_as_it_is("protocol.md", optable_update); }
+static void the_dissector_has_the_table_as_it_is(void) { has_the_table_as_it_is("magma.lua", optable_update_lua); }
 
 static void fuzz_seeds_are_still_messages(void)
 {
@@ -508,6 +511,7 @@ int main(int argc, char **argv)
 	ADD(dump_is_one_short_line);
 	ADD(any_message_has_a_dump_within_a_log_line);
 	ADD(the_document_has_the_table_as_it_is);
+	ADD(the_dissector_has_the_table_as_it_is);
 	ADD(fuzz_seeds_are_still_messages);
 	return g_test_run();
 }
