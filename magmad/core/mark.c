@@ -78,7 +78,9 @@ static Mark *mark_remember(Volcano *v, const MarkRow *row)
 	g_queue_init(&m->wait.waiters);
 	if (on_name(row->kind)) {
 		m->name = name_key(row->target.ino, row->name);
-		g_hash_table_insert(v->marks_by_name, &m->name, m);
+		/* a committed one holds its name no more, and another may hold it by now (both come back with a start) */
+		if (!row->committed)
+			g_hash_table_replace(v->marks_by_name, &m->name, m);
 	}
 	m->row.name = MAGMA_BYTES(m->name.name, m->name.len);
 	g_hash_table_add(v->marks, m);

@@ -41,7 +41,8 @@ static void check_xattrs(Alone *a, const MNode *n)
 		GBytes *want = g_hash_table_lookup(n->xattrs, name);
 		struct magma_req_getxattr g = { .fid = n->fid, .name = MAGMA_BYTES_STR(name) };
 		alone_ask(a, MAGMA_OP_getxattr, &g, &rep, NULL);
-		if (!want || g_bytes_get_size(want) != rep.rep_getxattr.value.len || memcmp(g_bytes_get_data(want, NULL), rep.rep_getxattr.value.data, rep.rep_getxattr.value.len) != 0)
+		g_autoptr(GBytes) got = g_bytes_new(rep.rep_getxattr.value.data, rep.rep_getxattr.value.len);
+		if (!want || !g_bytes_equal(want, got))
 			world_fail(a->w, "flare %" G_GUINT64_FORMAT ": extended attribute %s differs", n->fid.ino, name);
 	}
 	if (count != (n->xattrs ? g_hash_table_size(n->xattrs) : 0))

@@ -171,8 +171,11 @@ static void one_op(Power *p)
 	File *f = pick(p);
 	guint what = world_pick(p->w, 20);
 
-	if (!f || what < 3)
+	if (!f || what < 3) {
 		make(p);
+		if (world_chance(p->w, 1, 2))      /* before its marks are settled */
+			sync_file(p, p->files->pdata[p->files->len - 1]);
+	}
 	else if (what < 11)
 		write_some(p, f);
 	else if (what < 13)
@@ -185,6 +188,17 @@ static void one_op(Power *p)
 		remove_one(p, f);
 	else
 		cluster_run(p->c, world_pick(p->w, world_chance(p->w, 1, 6) ? 8000000 : 300000));
+}
+
+/* A file is made and synced and its marks are settled; what is made afterwards brings the journals of some volcanos to disk, not of all. */
+static void settle_beside(Power *p)
+{
+	make(p);
+	sync_file(p, p->files->pdata[p->files->len - 1]);
+	cluster_run(p->c, world_pick(p->w, 600000));
+	make(p);
+	make(p);
+	cluster_run(p->c, world_pick(p->w, 600000));
 }
 
 /* --- after the cut --- */
@@ -264,6 +278,7 @@ void power_run(Cluster *c, const Workload *load)
 		for (guint i = 0; i < load->ops / 2; i++)
 			one_op(&p);
 		cluster_trouble(c, FALSE);
+		settle_beside(&p);
 		cluster_power_cut(c);
 		check_all(&p);
 		/* what came back by luck counts only once it is synced again */
