@@ -97,7 +97,7 @@ static gboolean handle_one(Device *d)
 		fuse_session_process_buf(se, &b->fuse);
 		return TRUE;
 	}
-	init_answer(se, &b->fuse);
+	init_answer(d->m, &b->fuse);
 	/* INIT settled how large requests may be: its buffer may be too small for them */
 	d->ready = TRUE;
 	buffer_free(g_steal_pointer(&d->current));

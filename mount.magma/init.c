@@ -28,8 +28,9 @@ static void add_flags(guint8 *answer, gsize n, guint32 flags)
 }
 
 /* libfuse writes its answer into a pipe that stands in for /dev/fuse meanwhile. */
-void init_answer(struct fuse_session *se, const struct fuse_buf *request)
+void init_answer(Mount *m, const struct fuse_buf *request)
 {
+	struct fuse_session *se = m->se;
 	_Alignas(8) guint8 answer[ANSWER_MAX];
 	int fd = fuse_session_fd(se), fds[2];
 	guint32 flags = flags_to_add(request);
@@ -52,4 +53,6 @@ void init_answer(struct fuse_session *se, const struct fuse_buf *request)
 	add_flags(answer, (gsize)n, flags);
 	if (write(fd, answer, (gsize)n) != n)
 		log_say("/dev/fuse: %s", g_strerror(errno));
+	else
+		m->killpriv_v2 = (flags & FUSE_HANDLE_KILLPRIV_V2) != 0;
 }

@@ -21,6 +21,7 @@ struct Mount {
 	struct fuse_session *se;
 	Device *device;
 	Inodes inodes;
+	gboolean killpriv_v2;         /* the kernel does not ask for security.capability before a write */
 	gboolean ending;              /* the kernel's connection is over or a signal came */
 
 	/* request.c */
@@ -32,9 +33,11 @@ struct Mount {
 	guint watch;                  /* timer over both, 0 while there is nothing to watch */
 
 	/* fresh.c */
+	guint64 changes;              /* answers so far to what may change attributes */
 	struct {
 		pid_t tid;            /* thread whose last request was a lookup */
 		gint64 answered;      /* monotonic */
+		guint64 changes;      /* when the question was asked */
 		MagmaAttr attr;       /* of what it found */
 	} fresh[64];                  /* by tid: a power of two; a collision only costs a question */
 

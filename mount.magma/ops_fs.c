@@ -5,6 +5,7 @@
 
 #define MAX_BACKGROUND 64             /* reads ahead under way at once: 64 MiB, more than any path here holds */
 #define STATFS_FRESH_US G_USEC_PER_SEC
+#define STATFS_WAIT_MS 5000             /* longer than a lost volcano's pause (4 s) */
 #define STATFS_BLOCK 4096u
 
 static void want(struct fuse_conn_info *conn, unsigned cap) { conn->want |= conn->capable & cap; }
@@ -55,19 +56,25 @@ struct StatfsGather {
 	int error;                    /* the last one */
 	guint64 total, free, avail, flares;
 	gint64 done;                  /* monotonic; 0: not yet */
+	GSource *timer;
+	gboolean late;                /* the first answer will do */
 	GPtrArray *requests;          /* fuse_req_t that wait for it */
 };
 
 static void gather_free(StatfsGather *g)
 {
+	g_source_destroy(g->timer);
+	g_source_unref(g->timer);
 	g_ptr_array_unref(g->requests);
 	g_free(g);
 }
 
+/* One that still waits for answers goes with the last of them. */
 void statfs_clear(Mount *m)
 {
-	if (m->statfs && !m->statfs->waiting)
-		g_clear_pointer(&m->statfs, gather_free);
+	StatfsGather *g = g_steal_pointer(&m->statfs);
+	if (g && !g->waiting)
+		gather_free(g);
 }
 
 static void gather_reply(const StatfsGather *g, fuse_req_t req)
@@ -94,10 +101,25 @@ static void gather_done(StatfsGather *g)
 	for (guint i = 0; i < g->requests->len; i++)
 		gather_reply(g, g->requests->pdata[i]);
 	g_ptr_array_set_size(g->requests, 0);
-	if (!g->answered || g->m->ending) {
+	if (!g->answered || g->m->ending)
 		g->m->statfs = NULL;
+}
+
+static void gather_settle(StatfsGather *g)
+{
+	if (!g->done && (!g->waiting || (g->late && g->answered)))
+		gather_done(g);
+	if (!g->waiting && g->m->statfs != g)
 		gather_free(g);
-	}
+}
+
+/* A volcano is dead: what the others said has to do. */
+static gboolean gather_overdue(gpointer user)
+{
+	StatfsGather *g = user;
+	g->late = TRUE;
+	gather_settle(g);
+	return G_SOURCE_REMOVE;
 }
 
 static void gather_answered(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -113,8 +135,8 @@ static void gather_answered(void *user, int error, const MagmaAny *rep, GBytes *
 		g->avail += r->avail;
 		g->flares += r->flares;
 	}
-	if (--g->waiting == 0)
-		gather_done(g);
+	g->waiting--;
+	gather_settle(g);
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -133,6 +155,9 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	g->m = m;
 	g->requests = g_ptr_array_new();
 	g_ptr_array_add(g->requests, req);
+	g->timer = g_timeout_source_new(STATFS_WAIT_MS);
+	g_source_set_callback(g->timer, gather_overdue, g, NULL);
+	g_source_attach(g->timer, m->ctx);
 	g->waiting = 1;               /* ours, while the questions go out */
 	const MagmaMap *map = magma_client_map(m->client);
 	guint n = map && map->ring ? map->ring->len : 0;
@@ -144,8 +169,8 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		g->waiting++;
 		magma_client_call(m->client, MAGMA_OP_statfs, NULL, &r, NULL, gather_answered, g);
 	}
-	if (--g->waiting == 0)
-		gather_done(g);
+	g->waiting--;
+	gather_settle(g);
 }
 
 /* Not here: flush (nothing is buffered: the first ENOSYS ends the questions), getlk, setlk and flock (the kernel keeps locks within the mount),

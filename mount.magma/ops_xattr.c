@@ -5,6 +5,7 @@
 #include "mount.magma/ops.h"
 
 #define LOCATE "magma.locate"         /* never listed */
+#define CAPABILITY "security.capability"
 
 /* 0, or why the volcanos are not asked for that name. */
 static int refuse_name(const char *name)
@@ -62,8 +63,8 @@ static void getxattr_done(Request *k, int error, const MagmaAny *rep, GBytes *ms
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	Inode *i = inode_of(&mount_of(req)->inodes, ino);
-	/* the kernel asks before every write(2) */
-	if (!(i->flags & MAGMA_ATTR_HAS_CAPABILITY) && g_str_equal(name, "security.capability")) {
+	/* a kernel without KILLPRIV_V2 asks before every write(2) */
+	if (!mount_of(req)->killpriv_v2 && !(i->flags & MAGMA_ATTR_HAS_CAPABILITY) && g_str_equal(name, CAPABILITY)) {
 		fuse_reply_err(req, ENODATA);
 		return;
 	}
@@ -87,7 +88,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 static void setxattr_done(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	if (!error)
-		k->inode->flags |= MAGMA_ATTR_HAS_XATTR | (g_str_equal(k->name, "security.capability") ? MAGMA_ATTR_HAS_CAPABILITY : 0);
+		k->inode->flags |= MAGMA_ATTR_HAS_XATTR | (g_str_equal(k->name, CAPABILITY) ? MAGMA_ATTR_HAS_CAPABILITY : 0);
 	request_reply_err(k, error);
 }
 
@@ -125,6 +126,8 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	request_send(k);
 }
 
+static void remove_capability_done(Request *k, int error, const MagmaAny *rep, GBytes *msg) { request_reply_err(k, error == ENODATA ? 0 : error); }
+
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	int refused = refuse_name(name);
@@ -132,9 +135,13 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 		fuse_reply_err(req, refused);
 		return;
 	}
-	Request *k = xattr_call(req, MAGMA_OP_removexattr, ino, name, request_done_err);
+	gboolean capability = g_str_equal(name, CAPABILITY);
+	Request *k = xattr_call(req, MAGMA_OP_removexattr, ino, name, capability ? remove_capability_done : request_done_err);
 	if (!k)
 		return;
+	/* a write, truncate or chown takes it away, whoever does it: the kernel asks for that in the name of the writer, and has decided that he may */
+	if (capability)
+		k->cred = (MagmaCred){ 0 };
 	k->fields.req_removexattr = (struct magma_req_removexattr){ .fid = k->inode->fid, .name = request_name(k) };
 	request_send(k);
 }

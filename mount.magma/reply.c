@@ -62,7 +62,7 @@ void request_reply_entry(Request *k, Inode *dir, const char *name, const MagmaAt
 	Inode *i = inodes_enter(&m->inodes, dir, name, a);
 	entry_fill(m, i, a, &e);
 	if (k->op == MAGMA_OP_lookup)
-		fresh_note(m, fuse_req_ctx(k->req)->pid, a);
+		fresh_note(m, fuse_req_ctx(k->req)->pid, k->changes, a);
 	if (fuse_reply_entry(g_steal_pointer(&k->req), &e) < 0)
 		inodes_forget(&m->inodes, i, 1);
 }

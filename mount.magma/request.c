@@ -1,12 +1,13 @@
 #include "mount.magma/request.h"
 #include <errno.h>
+#include <fcntl.h>
 #include "mount.magma/fresh.h"
 #include "mount.magma/log.h"
 
 #define MAX_FREE_REQUESTS 256
 #define WATCH_MS 500
-#define LEAVE_AFTER_US (G_USEC_PER_SEC)        /* a signal (Go sends them by the thousand) is no reason for EINTR while answers come */
 #define STALLED_AFTER_US (5 * G_USEC_PER_SEC)  /* longer than a lost volcano's pause (4 s) */
+#define LEAVE_AFTER_US STALLED_AFTER_US        /* a signal (Go sends them by the thousand) is no reason for EINTR while answers will come */
 
 /* ---- handles ---- */
 
@@ -62,8 +63,10 @@ Request *request_new(fuse_req_t req, MagmaOp op, RequestDone done)
 	k->done = done;
 	k->cred = (MagmaCred){ .uid = ctx->uid, .gid = ctx->gid, .umask = (guint16)(ctx->umask & 07777) };
 	k->link.data = k->signal_link.data = k;
+	k->changes = m->changes;
 	const MagmaOpInfo *info = magma_op_info(op);
-	k->can_leave = !(info->flags & MAGMA_OP_MUTATES) && op != MAGMA_OP_open;
+	/* programs take any error of fsync(2) for data that is lost */
+	k->can_leave = !(info->flags & MAGMA_OP_MUTATES) && op != MAGMA_OP_open && op != MAGMA_OP_fsync;
 	return k;
 }
 
@@ -170,11 +173,18 @@ static void fetch_groups(Request *k)
 	k->cred.groups_be = k->groups;
 }
 
+static gboolean may_change_attributes(const Request *k)
+{
+	return magma_op_info(k->op)->flags & MAGMA_OP_MUTATES || (k->op == MAGMA_OP_open && k->fields.req_open.flags & O_TRUNC);
+}
+
 void request_answered(Request *k, int error, const MagmaAny *rep, GBytes *msg)
 {
 	k->stack++;
 	k->inflight = FALSE;
 	k->xid = 0;
+	if (may_change_attributes(k))
+		k->m->changes++;
 	if (!k->req) {
 		/* the process left */
 	} else if (error == MAGMA_ENEEDGROUPS && !k->cred.has_groups) {
@@ -236,11 +246,11 @@ static gboolean watch_tick(gpointer data)
 	for (GList *l = m->interrupted.head, *next; l; l = next) {
 		Request *k = l->data;
 		next = l->next;
-		if (now - k->signalled < LEAVE_AFTER_US || !k->req)
+		if (now - k->signalled <= LEAVE_AFTER_US || !k->req)
 			continue;
 		if (k->can_leave)
 			request_reply_err(k, EINTR);
-		else if (k->xid)
+		else if (k->xid && k->op != MAGMA_OP_fsync)
 			magma_client_cancel(m->client, k->xid);
 	}
 	if (m->requests.length)

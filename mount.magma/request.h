@@ -33,6 +33,7 @@ struct Request {
 	guint stack;                  /* functions on the stack that still use it: an answer may come from inside send() */
 	gboolean can_leave;           /* on a signal the process may go before the answer is here: nothing is changed, nothing held */
 	gint64 since;                 /* monotonic; coarse: when it was first sent */
+	guint64 changes;              /* the mount's, when it was made */
 	gint64 signalled;             /* 0: no signal yet */
 	MagmaCred cred;
 	MagmaAny fields;              /* struct magma_req_<op> */

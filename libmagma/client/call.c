@@ -162,6 +162,14 @@ void call_queue_route(MagmaClient *c, GQueue *q)
 		call_route(c, q->head->data);
 }
 
+void call_tick_want(MagmaClient *c)
+{
+	if (c->tick_at != NEVER)
+		return;
+	c->tick_at = magma_net_now() + TICK_BUSY;
+	client_alarm_reset(c);
+}
+
 /* As volcanos see it: stored replies are for these. */
 static gboolean is_done_once(MagmaOp op, const void *req)
 {
@@ -195,10 +203,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 		if (op != MAGMA_OP_reopen)
 			c->last_call = call->born;
 	}
-	if (c->tick_at == NEVER) {
-		c->tick_at = call->born + TICK_BUSY;
-		client_alarm_reset(c);
-	}
+	call_tick_want(c);
 	call_route(c, call);
 	return xid;
 }
@@ -209,6 +214,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 static void renew_id(MagmaClient *c)
 {
 	c->id = client_random_id();
+	c->renewed_at = magma_net_now();
 	MAGMA_TRACE(c->cfg.trace, 'F', "client forgotten: new id %016" G_GINT64_MODIFIER "x", c->id);
 	open_moved(c, NULL);
 }
@@ -266,7 +272,8 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 			reply_later(c, call);
 		return;
 	case MAGMA_EEXPIRED:
-		if (current)
+		/* an answer to an earlier try says nothing about the id the last one went out under */
+		if (current && h.client == call->client)
 			reply_expired(c, call);
 		return;
 	default:

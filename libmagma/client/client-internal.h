@@ -42,7 +42,7 @@ typedef struct {
 	Peer *peer;                   /* TO_VOLCANO, TO_SESSION */
 	MagmaConn *conn;              /* that it was last sent on; TO_SESSION: must go on. Compared only, never followed. */
 	Peer *via;                    /* whose conn that was */
-	guint64 client;               /* id it went out under */
+	guint64 client;               /* id it went out under last */
 	GBytes *head, *body;
 	MagmaReplyFn done;
 	void *user;
@@ -86,6 +86,7 @@ struct MagmaClient {
 	GSource *alarm;
 	MagmaTime tick_at;
 	guint64 id;
+	MagmaTime renewed_at;         /* id; 0: never */
 	MagmaMap *map;
 	Peer **hosts;                 /* cfg.nhosts of them */
 	GHashTable *peers;            /* id -> Peer; proxy: targets only, never connected */
@@ -138,6 +139,8 @@ extern const MagmaNetOps peer_net_ops;
 
 /* call.c */
 guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaCred *cred, const void *req, GBytes *body, MagmaReplyFn done, void *user);
+/* The clock of retries and keepalives runs. */
+void call_tick_want(MagmaClient *c);
 void call_route(MagmaClient *c, Call *call);
 void call_queue_route(MagmaClient *c, GQueue *q);
 void call_unpark(MagmaClient *c, gboolean map_is_new);

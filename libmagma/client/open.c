@@ -22,6 +22,7 @@ typedef struct {
 	MagmaCred cred;
 	guint8 *groups;
 	guint64 epoch;                /* of the map it was sent under */
+	guint64 client;               /* and the id */
 	MagmaReplyFn done;
 	void *user;
 } Ask;
@@ -84,6 +85,9 @@ void open_table_clear(MagmaClient *c, int error)
 static void open_settle(Open *o);
 static void reopen_one(Open *o);
 
+/* Unlike EIO that a volcano said, which comes with its message. */
+static gboolean timed_out(int error, const GBytes *msg) { return error == EIO && !msg; }
+
 static void on_open(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Ask *a = user;
@@ -93,9 +97,11 @@ static void on_open(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	if (!error) {
 		o->count++;
 		o->there = TRUE;
-		/* the map changed under way: whoever was re-asserted then, this one was not among them */
-		if (o->c->map && o->c->map->epoch != a->epoch)
+		/* the map or our id changed under way: whoever was re-asserted then, this one was not among them */
+		if (o->c->id != a->client || (o->c->map && o->c->map->epoch != a->epoch))
 			reopen_one(o);
+	} else if (timed_out(error, msg)) {
+		o->there = TRUE;      /* for all we know: a RELEASE follows */
 	}
 	open_settle(o);
 	a->done(a->user, error, rep, msg);
@@ -106,6 +112,7 @@ static void ask_send(Ask *a)
 {
 	a->open->asking++;
 	a->epoch = a->open->c->map ? a->open->c->map->epoch : 0;
+	a->client = a->open->c->id;
 	call_new(a->open->c, TO_KEY, NULL, MAGMA_OP_open, &a->cred, &a->req, NULL, on_open, a);
 }
 
@@ -114,8 +121,9 @@ static void on_release(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	Open *o = user;
 	Ask *a;
 
-	/* an error too means that nothing of ours is left to wait for */
-	o->releasing = o->there = FALSE;
+	/* an error too means that nothing of ours is left to wait for; no answer at all does not: it is said again, which takes as long as the last time */
+	o->releasing = FALSE;
+	o->there = timed_out(error, msg);
 	if (o->c->closing)
 		return;
 	if (o->count > 0)
@@ -171,15 +179,22 @@ void magma_client_held(MagmaClient *c, const MagmaFid *fid)
 	if (c->closing)
 		return;
 	Open *o = open_get(c, fid);
+	client_enter(c);
 	o->count++;
 	o->there = TRUE;
+	/* The CREATE may have been granted to the id we had then. It was answered within this time, and a renewal is rare: no need to know exactly. */
+	if (c->renewed_at && magma_net_now() - c->renewed_at < c->cfg.call_timeout_ms * MS)
+		reopen_one(o);
 	/* The owner of the new flare noted the open though the CREATE went elsewhere: it must hear of us, or it will think us gone. */
 	const MagmaVolcano *v = c->map ? magma_map_route(c->map, &fid->key) : NULL;
-	Peer *owner = v && !c->cfg.proxy ? peer_of_volcano(c, v) : NULL;
-	if (owner) {
+	if (v) {
+		Peer *owner = peer_of_volcano(c, v);
 		owner->spoke_at = magma_net_now();
-		peer_want(owner);
+		if (!c->cfg.proxy)
+			peer_want(owner);
 	}
+	call_tick_want(c);
+	client_leave(c);
 }
 
 void magma_client_unhold(MagmaClient *c, const MagmaFid *fid)

@@ -372,10 +372,11 @@ void peer_keepalive(Peer *p, MagmaTime now)
 
 	if (!p->spoke_at || now - p->spoke_at < KEEPALIVE_AFTER)
 		return;
-	if (p->state == PEER_UP) {
+	if (usable(p)) {
 		p->spoke_at = now;
 		call_new(c, TO_SESSION, p, MAGMA_OP_ping, NULL, &req, NULL, on_ping, NULL);
-	} else if (v && v->state == MAGMA_ACTIVE && (c->cfg.proxy || p->failures)) {
+	} else if (v && v->state == MAGMA_ACTIVE) {
+		/* by whatever way it is reached now */
 		p->spoke_at = now;
 		open_keepalive_by_key(c, v);
 	} else if (!v) {

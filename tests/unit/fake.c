@@ -160,7 +160,7 @@ static guint32 serve(Fake *owner, const MagmaHdr *h, const MagmaAny *req, MagmaA
 
 static void answer(Fake *f, MagmaConn *conn, const MagmaHdr *req, guint32 error, const MagmaAny *rep)
 {
-	MagmaHdr h = { .kind = MAGMA_REPLY, .op = req->op, .xid = req->xid, .epoch = f->world->map->epoch, .error = error };
+	MagmaHdr h = { .kind = MAGMA_REPLY, .op = req->op, .xid = req->xid, .client = req->client, .epoch = f->world->map->epoch, .error = error };
 	GByteArray *out = g_byte_array_new();
 
 	if (req->epoch < f->world->map->epoch)

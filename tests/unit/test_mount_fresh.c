@@ -20,7 +20,7 @@ static gboolean taken_at_once(pid_t noted, pid_t asked, guint flare, gboolean dr
 {
 	for (guint tries = 0; tries < 1000; tries++) {
 		gint64 t = g_get_monotonic_time();
-		fresh_note(&m, noted, &attrs[0]);
+		fresh_note(&m, noted, m.changes, &attrs[0]);
 		if (drop)
 			fresh_drop(&m, asked);
 		const MagmaAttr *a = fresh_take(&m, asked, &attrs[flare].fid);
@@ -52,9 +52,25 @@ static void test_only_there(void)
 static void test_not_late(void)
 {
 	setup();
-	fresh_note(&m, T1, &attrs[0]);
+	fresh_note(&m, T1, m.changes, &attrs[0]);
 	m.fresh[T1 % G_N_ELEMENTS(m.fresh)].answered -= 1000;
 	g_assert_null(fresh_take(&m, T1, &attrs[0].fid));
+}
+
+/* Also one that was acknowledged while the lookup was under way. */
+static void test_not_after_a_change(void)
+{
+	setup();
+	fresh_note(&m, T1, m.changes, &attrs[0]);
+	m.fresh[T1 % G_N_ELEMENTS(m.fresh)].answered += G_USEC_PER_SEC;
+	m.changes++;
+	g_assert_null(fresh_take(&m, T1, &attrs[0].fid));
+	fresh_note(&m, T1, m.changes - 1, &attrs[0]);
+	m.fresh[T1 % G_N_ELEMENTS(m.fresh)].answered += G_USEC_PER_SEC;
+	g_assert_null(fresh_take(&m, T1, &attrs[0].fid));
+	fresh_note(&m, T1, m.changes, &attrs[0]);
+	m.fresh[T1 % G_N_ELEMENTS(m.fresh)].answered += G_USEC_PER_SEC;
+	g_assert_nonnull(fresh_take(&m, T1, &attrs[0].fid));
 }
 
 static void test_errors(void)
@@ -74,6 +90,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mount/fresh/attributes_of_a_lookup_are_good_once", test_good_once);
 	g_test_add_func("/mount/fresh/not_for_another_thread_or_flare_or_after_another_question", test_only_there);
 	g_test_add_func("/mount/fresh/not_after_a_while", test_not_late);
+	g_test_add_func("/mount/fresh/not_after_a_change_by_this_mount", test_not_after_a_change);
 	g_test_add_func("/mount/reply/no_code_of_ours_reaches_the_kernel", test_errors);
 	return g_test_run();
 }

@@ -2,6 +2,7 @@
 #include "tests/system/helpers/tap.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -201,6 +202,31 @@ static void killpriv(void)
 	as_user(U, G, 0, NULL, write_priv);
 }
 
+/* A file's capabilities go with whoever may write, shorten or chgrp it: he need not be allowed to remove the attribute by himself. */
+static void write_cap(void)
+{
+	int fd = open("cap1", O_WRONLY);
+	MUST(fd >= 0 && write(fd, "x", 1) == 1 && write(fd, "y", 1) == 1 && close(fd) == 0);
+	MUST(truncate("cap2", 0) == 0);
+	MUST(chown("cap3", -1, H) == 0);
+	fd = open("cap4", O_WRONLY | O_TRUNC);
+	MUST(fd >= 0 && close(fd) == 0);
+}
+static void kill_capabilities(void)
+{
+	static const char *const names[] = { "cap1", "cap2", "cap3", "cap4" };
+	const struct vfs_cap_data cap = { .magic_etc = VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE, .data[0].permitted = 1 << CAP_NET_RAW };
+	char b[64];
+	for (int i = 0; i < 4; i++) {
+		put_text(names[i], "text");
+		MUST(chown(names[i], U, G) == 0 && setxattr(names[i], "security.capability", &cap, XATTR_CAPS_SZ_2, 0) == 0);
+		MUST(getxattr(names[i], "security.capability", b, sizeof b) > 0);
+	}
+	as_user(U, G, 3, in_h, write_cap);
+	for (int i = 0; i < 4; i++)
+		FAILS(ENODATA, getxattr(names[i], "security.capability", b, sizeof b));
+}
+
 static int held = -1;
 static void use_handle(void)
 {
@@ -289,6 +315,7 @@ const TapCheck perm_checks[] = {
 	{ "only the owner changes mode and group, only root the owner", changing_owner },
 	{ "times and size need ownership or write permission", changing_times },
 	{ "setuid and setgid go with a write, truncate or chown", killpriv },
+	{ "capabilities go with a write, truncate or chgrp", kill_capabilities },
 	{ "what was opened stays usable whatever the mode becomes", handles },
 	{ "new things belong to their maker", new_things },
 	{ "extended attributes obey permissions", xattr_permissions },
