@@ -61,9 +61,15 @@ static void checkpoint_done(PoolJob *job)
 
 	d->writer_job = NULL;
 	if (c->rc != SQLITE_OK) {
-		if (db_errno(c->rc) == ENOSPC)
-			disk_full(d);
-		g_warning("%s: checkpoint: %s", d->db_path, sqlite3_errstr(c->rc));
+		g_autofree char *text = g_strdup_printf("%s: checkpoint: %s", d->db_path, sqlite3_errstr(c->rc));
+		/* After a failed sync nobody knows what is on disk, and the next one would say that all is: then segments would go that are needed. */
+		if (db_errno(c->rc) != ENOSPC) {
+			disk_fail(d, text);
+			disk_wake(d);
+			return;
+		}
+		disk_full(d);
+		g_warning("%s", text);
 		return;
 	}
 	/* The loop's snapshot must not keep the log from beginning anew. */

@@ -22,6 +22,7 @@ typedef struct {
 	gboolean planned_known;
 	guint64 blocks;               /* as last counted in used */
 	gboolean name_durable;
+	int sync_error;               /* of the first sync that failed: what it lost no later one can bring, and the kernel tells it only once; until a drop */
 	gboolean opening;             /* one operation is opening it: nothing else may start */
 	guint running;
 	GQueue ops;                   /* Op, in the order of the calls, until done */
@@ -76,12 +77,19 @@ static void op_free(Op *op)
 	g_free(op);
 }
 
-static void file_free(Contents *c, File *f)
+static void file_close(Contents *c, File *f)
 {
 	if (f->fd >= 0) {
 		close(f->fd);
 		c->open--;
 	}
+	f->fd = -1;
+	f->state = FILE_UNKNOWN;
+}
+
+static void file_free(Contents *c, File *f)
+{
+	file_close(c, f);
 	for (GList *l; (l = g_queue_pop_head_link(&f->ops)); )
 		op_free(l->data);
 	g_free(f);
@@ -133,7 +141,7 @@ static File *file_get(Contents *c, const MagmaFid *fid)
 		f->fd = -1;
 		f->lru.data = f;
 		g_hash_table_insert(c->files, &f->fid, f);
-	} else if (!f->ops.length) {
+	} else if (!f->ops.length && !f->sync_error) {
 		g_queue_unlink(&c->idle, &f->lru);
 	}
 	return f;
@@ -157,6 +165,10 @@ static void file_rest(Contents *c, File *f)
 {
 	if (f->ops.length)
 		return;
+	if (f->sync_error) {
+		file_close(c, f);       /* stays to tell, outside of idle */
+		return;
+	}
 	f->idle_since = g_get_monotonic_time();
 	g_queue_push_tail_link(&c->idle, &f->lru);
 	if (f->state != FILE_OPEN)
@@ -188,7 +200,7 @@ static gboolean must_follow(const Op *op, const Op *earlier)
 	ContentKind k = op->io.kind, e = earlier->io.kind;
 
 	if (e == CONTENT_SYNC)
-		return k == CONTENT_DROP;
+		return k == CONTENT_DROP || k == CONTENT_SYNC;      /* of two at once the kernel tells only one that it failed */
 	if (k == CONTENT_SYNC)
 		return !only_looks(e);
 	if (is_barrier(k) || is_barrier(e))
@@ -294,8 +306,11 @@ static void file_learn(Contents *c, File *f, const Op *op)
 	if (io->missing) {
 		if (io->kind == CONTENT_DROP)
 			c->used_delta -= (gint64)(was_open ? f->blocks : io->blocks_before) * 512;
+		if (io->kind == CONTENT_DROP)
+			f->sync_error = 0;
 		f->state = FILE_MISSING;
 		f->size = f->blocks = 0;
+		f->name_durable = FALSE;
 	} else if (f->fd >= 0) {
 		if (!was_open)
 			f->blocks = io->blocks_before;
@@ -308,9 +323,12 @@ static void file_learn(Contents *c, File *f, const Op *op)
 		if (!only_looks(io->kind))
 			count_blocks(c, f, io->blocks);
 	}
-	if (io->kind == CONTENT_SYNC && !io->error && io->sync_dir)
+	if (io->kind == CONTENT_SYNC && io->sync_lost && !f->sync_error)
+		f->sync_error = io->error;
+	gboolean synced = io->kind == CONTENT_SYNC && !io->error && !io->missing;
+	if (synced && io->sync_dir)
 		f->name_durable = TRUE;
-	if (io->kind == CONTENT_SYNC && !io->error && io->sync_parents)
+	if (synced && io->sync_parents)
 		c->parents_durable[parent_bit(&f->fid) / 8] |= 1u << parent_bit(&f->fid) % 8;
 	if (io->error == ENOSPC || io->error == EDQUOT)
 		c->enospc = TRUE;
@@ -324,6 +342,8 @@ static void op_finish(Op *op)
 	File *f = op->file;
 
 	file_learn(c, f, op);
+	if (op->io.kind == CONTENT_SYNC && f->sync_error)
+		op->io.error = f->sync_error;
 	if (op->queued)
 		g_queue_unlink(&f->ops, &op->link);
 	op->queued = FALSE;

@@ -116,12 +116,13 @@ static int read_all(ContentIo *io)
 	return 0;
 }
 
-static int sync_dir(int root, const char *path)
+static int sync_dir(ContentIo *io, const char *path)
 {
-	int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(io->root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return errno;
 	int error = fsync(fd) == 0 ? 0 : errno;
+	io->sync_lost |= error != 0;
 	close(fd);
 	return error;
 }
@@ -131,15 +132,16 @@ static int sync_all(ContentIo *io, const char *name)
 {
 	char yy[6], xx[3];
 	int error = fdatasync(io->fd) == 0 ? 0 : errno;
+	io->sync_lost = error != 0;
 
 	g_strlcpy(yy, name, sizeof yy);
 	g_strlcpy(xx, name, sizeof xx);
 	if (!error && io->sync_dir)
-		error = sync_dir(io->root, yy);
+		error = sync_dir(io, yy);
 	if (!error && io->sync_parents)
-		error = sync_dir(io->root, xx);
+		error = sync_dir(io, xx);
 	if (!error && io->sync_parents)
-		error = sync_dir(io->root, ".");
+		error = sync_dir(io, ".");
 	return error;
 }
 

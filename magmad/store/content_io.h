@@ -18,6 +18,7 @@ typedef struct {
 	gboolean sync_dir, sync_parents;      /* a sync makes the name durable too */
 	/* results: */
 	int error;
+	gboolean sync_lost;           /* a sync failed with bytes or names not yet on disk: error says why */
 	gboolean missing;             /* there is no file (afterwards) */
 	guint64 size, blocks;         /* afterwards */
 	guint64 blocks_before;        /* where this opened the file, or dropped it */

@@ -59,7 +59,7 @@ int db_merge(Db *d);
 int db_each_fresh(Db *d, void (*fn)(void *user, guint64 ino, const MagmaKey *rk), void *user);
 /* About how many entries wait for their removal from the index. */
 guint db_stale(const Db *d);
-/* Moves the log into the database as far as readers let it; both on disk then. SQLITE_ code. */
+/* Moves the log into the database as far as readers let it; both on disk then. SQLITE_ code: SQLITE_FULL where there was no room for the copy, never for a sync that failed. */
 int db_checkpoint(Db *d);
 /* The log on disk: what was written so far survives a power cut. SQLITE_ code. */
 int db_sync(Db *d);

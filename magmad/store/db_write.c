@@ -122,7 +122,10 @@ int db_write_rows(Db *d, const Frozen *f, DbMeta *meta)
 /* Some of sqlite's I/O errors are a full disk. */
 static int full_or(Db *d, int rc)
 {
-	return (rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(d->db) == ENOSPC ? SQLITE_FULL : rc;
+	/* What a failed sync lost is lost: room does not bring it back. */
+	if ((rc & 0xff) != SQLITE_IOERR || sqlite3_extended_errcode(d->db) == SQLITE_IOERR_FSYNC)
+		return rc;
+	return sqlite3_system_errno(d->db) == ENOSPC ? SQLITE_FULL : rc;
 }
 
 /* What failed left a transaction open or not. */
@@ -203,8 +206,9 @@ int db_checkpoint(Db *d)
 {
 	int rc = db_sync(d);
 
-	if (rc == SQLITE_OK)
-		rc = sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	if (rc != SQLITE_OK)
+		return rc;
+	rc = sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : full_or(d, rc);
 }
 

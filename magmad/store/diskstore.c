@@ -1,4 +1,5 @@
 #include "magmad/store/disk.h"
+#include "magmad/store/check.h"
 #include "magmad/store/layout.h"
 #include "libmagma/base/err.h"
 #include "libmagma/base/wire.h"
@@ -176,6 +177,11 @@ static gboolean load_resident(DiskStore *d, GError **error)
 			}
 			for (guint i = 0; i < set.rows->len; i++) {
 				const StoreRow *row = &g_array_index(set.rows, StoreRow, i);
+				if (row->klen == 0 || row->klen > STORE_KEY_MAX) {
+					g_set_error(error, MAGMA_ERROR, EIO, "%s: a row of %s has a key of %" G_GSIZE_FORMAT " bytes", d->db_path, store_table_name(t), row->klen);
+					rowset_clear(&set);
+					return FALSE;
+				}
 				rows_insert_clean(d->rows, t, row->key, row->klen, row_value_new(&row->rk, row->val, row->vlen));
 				memcpy(from, row->key, row->klen);
 				fromlen = row->klen;
@@ -223,7 +229,7 @@ static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error
 
 	if (!journal_scan(dir, d->meta.applied, d->meta.durable, replay_frame, d, &scan, error))
 		return FALSE;
-	if (scan.last < d->meta.applied && db_checkpoint(d->writer) != 0) {
+	if ((scan.last < d->meta.applied || scan.stale) && db_checkpoint(d->writer) != 0) {
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
 		return FALSE;
 	}

@@ -26,6 +26,7 @@ struct Journal {
 	guint64 epoch;                /* of the last frame: marks carry it too */
 	gboolean dir_dirty;           /* a segment was made since the last sync */
 	gboolean spare_wanted;
+	gboolean torn;                /* a write failed: bytes of it may be behind the last segment's size */
 };
 
 struct JournalSync {
@@ -79,31 +80,50 @@ static gboolean segment_begin(Journal *j, guint64 first, GError **error)
 	return TRUE;
 }
 
-static gboolean segment_cut(const char *path, guint64 at, GError **error)
+/* How many of the segments, from the first, are not torn off whole. */
+static guint segments_kept(const Journal *j, const JournalScan *scan, const GArray *list)
 {
-	return truncate(path, at) == 0 || set_errno(error, path, "cannot cut the torn tail");
+	/* Where sqlite is ahead (a power cut took an unsynced tail) the next frame would not follow the last one: begin anew. */
+	if (scan->last < j->index)
+		return 0;
+	for (guint i = 0; scan->cut_file && i < list->len; i++) {
+		g_autofree char *path = segment_path(j->dir, g_array_index(list, guint64, i));
+		/* Of one without an intact frame the name need not be the index that comes next. */
+		if (!strcmp(path, scan->cut_file))
+			return scan->cut_at ? i + 1 : i;
+	}
+	return list->len;
+}
+
+/* The last one first: whenever this ends, what is left has no gap in front. Then the cut: it makes whole what the later ones would not follow. */
+static gboolean segments_cut(Journal *j, const JournalScan *scan, const GArray *list, guint kept, GError **error)
+{
+	for (guint i = list->len; i-- > kept; ) {
+		g_autofree char *path = segment_path(j->dir, g_array_index(list, guint64, i));
+		if (g_unlink(path) != 0)
+			return set_errno(error, path, "cannot cut the torn tail");
+	}
+	if (kept && scan->cut_file && scan->cut_at && truncate(scan->cut_file, scan->cut_at) != 0)
+		return set_errno(error, scan->cut_file, "cannot cut the torn tail");
+	return TRUE;
 }
 
 /* What is left of the segments on disk once the torn tail is cut. */
 static gboolean segments_adopt(Journal *j, const JournalScan *scan, GError **error)
 {
 	g_autoptr(GArray) list = segment_list(j->dir, error);
-	/* Where sqlite is ahead (a power cut took an unsynced tail) the next frame would not follow the last one: begin anew. */
-	gboolean behind = scan->last < j->index;
+	guint kept = list ? segments_kept(j, scan, list) : 0;
 
-	for (guint i = 0; list && i < list->len; i++) {
+	if (!list || !segments_cut(j, scan, list, kept, error))
+		return FALSE;
+	for (guint i = 0; i < kept; i++) {
 		Segment s = { .first = g_array_index(list, guint64, i), .fd = -1 };
 		g_autofree char *path = segment_path(j->dir, s.first);
 		struct stat st;
-		if (behind) {
+		if (s.first < scan->first) {
 			if (g_unlink(path) != 0)
-				return set_errno(error, path, "cannot cut the torn tail");
+				g_warning("%s: cannot delete: %s", path, g_strerror(errno));
 			continue;
-		}
-		if (scan->cut_file && !strcmp(path, scan->cut_file)) {
-			behind = TRUE;
-			if (!segment_cut(path, scan->cut_at, error))
-				return FALSE;
 		}
 		s.fd = open(path, O_RDWR | O_CLOEXEC);      /* what came before this process may not be on disk */
 		if (s.fd < 0 || fstat(s.fd, &st) != 0)
@@ -111,7 +131,7 @@ static gboolean segments_adopt(Journal *j, const JournalScan *scan, GError **err
 		s.size = st.st_size;
 		g_array_append_val(j->segments, s);
 	}
-	return list != NULL;
+	return TRUE;
 }
 
 Journal *journal_open(const char *dir, guint64 segment_bytes, guint64 applied, const JournalScan *scan, GError **error)
@@ -194,15 +214,20 @@ gboolean journal_write(Journal *j, GError **error)
 	if (!j->buf->len)
 		return TRUE;
 	Segment *s = last_segment(j);
-	if (s->size && s->size + j->buf->len > j->segment_bytes && j->written < j->index) {
+	/* Not while torn: frames of the failed write would stay in front of the new segment. Here what is in the buffer still covers them. */
+	if (s->size && !j->torn && s->size + j->buf->len > j->segment_bytes && j->written < j->index) {
 		if (!segment_begin(j, j->written + 1, error))
 			return FALSE;
 		s = last_segment(j);
 	}
 	if (!write_all(s->fd, j->buf->data, j->buf->len, s->size)) {
+		int e = errno;
 		g_autofree char *path = segment_path(j->dir, s->first);
+		j->torn = TRUE;
+		errno = e;
 		return set_errno(error, path, "cannot write the journal");
 	}
+	j->torn = FALSE;
 	s->size += j->buf->len;
 	j->written = j->index;
 	if (j->buf->len > BUFFER_KEEP) {

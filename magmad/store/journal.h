@@ -11,6 +11,7 @@ typedef struct {
 	guint64 epoch;                /* of the last frame */
 	guint64 bytes;                /* of intact frames */
 	guint segments;
+	guint stale;                  /* segments left in front of a gap that sqlite has the frames of: first is behind it */
 	char *cut_file;               /* NULL: no torn tail. Else where it begins, and what is behind it in all segments */
 	guint64 cut_at, cut_bytes;
 } JournalScan;
@@ -25,7 +26,7 @@ gboolean journal_scan(const char *dir, guint64 applied, guint64 durable_floor, g
 
 typedef struct Journal Journal;
 
-/* Cuts what scan found torn and goes on behind it, never below applied + 1 (where sqlite is ahead of the journal all segments go: it must be on disk then).
+/* Cuts what scan found torn and goes on behind it, never below applied + 1 (where sqlite is ahead of the journal all segments go: it must be on disk then; so too where segments are stale, which go).
  * segment_bytes: size of new segments. */
 Journal *journal_open(const char *dir, guint64 segment_bytes, guint64 applied, const JournalScan *scan, GError **error);
 void journal_close(Journal *j);

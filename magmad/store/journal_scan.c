@@ -164,9 +164,16 @@ static gboolean scan_all(Scan *s, GError **error)
 		if (!segment)
 			return FALSE;
 		s->out->segments++;
-		if (first == s->out->last + 1)
+		if (first > s->out->last + 1 && first - 1 <= s->applied) {
+			/* sqlite has what is missing: the deleting of segments that were trimmed did not get through. */
+			s->out->first = first;
+			s->out->last = first - 1;
+			s->out->stale = i;
+		}
+		gboolean follows = first == s->out->last + 1;
+		if (follows)
 			scan_segment(s, segment, &damaged_at);
-		if (damaged_at < g_bytes_get_size(segment) || first > s->out->last + 1)
+		if (!follows || damaged_at < g_bytes_get_size(segment))
 			return scan_damage(s, i, segment, damaged_at, error);
 	}
 	return TRUE;

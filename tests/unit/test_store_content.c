@@ -4,7 +4,31 @@
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* Instead of the C library's: a disk that fails one fdatasync of a content file, and a count of the folders made durable. */
+static int fail_next, folder_syncs;
+
+int fdatasync(int fd)
+{
+	char link[64], path[512];
+
+	g_snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, sizeof path - 1);
+	path[MAX(n, 0)] = '\0';
+	int e = strstr(path, "/content/") ? g_atomic_int_exchange(&fail_next, 0) : 0;
+	if (!e)
+		return syscall(SYS_fdatasync, fd);
+	errno = e;
+	return -1;
+}
+
+int fsync(int fd)
+{
+	g_atomic_int_inc(&folder_syncs);
+	return syscall(SYS_fsync, fd);
+}
 
 typedef struct {
 	gboolean done;
@@ -320,6 +344,63 @@ static void more_files_than_descriptors(void)
 	kit_remove(path);
 }
 
+/* The kernel tells a lost write once; what was called synced afterwards would be gone after a power cut. */
+static void failed_sync_is_told_until_the_drop(void)
+{
+	char *path = kit_dir();
+	MagmaFid fid = kit_fid(20);
+
+	for (guint i = 0; i < 2; i++) {
+		Store *s = kit_open(path, 0);
+		int e = i ? ENOSPC : EIO;
+		Answer a = { 0 }, b = { 0 };
+		g_assert_cmpint(write_text(s, &fid, 0, "hello"), ==, 0);
+		g_atomic_int_set(&fail_next, e);
+		store_content_sync(s, &fid, on_done, &a);
+		store_content_sync(s, &fid, on_done, &b);
+		kit_until(&a.done);
+		kit_until(&b.done);
+		g_assert_cmpint(a.error, ==, e);
+		g_assert_cmpint(b.error, ==, e);
+		g_assert_cmpint(write_text(s, &fid, 0, "again"), ==, 0);
+		g_assert_cmpint(simple(s, s->vt->content_sync, &fid), ==, e);
+		g_assert_cmpuint(stat_of(s, &fid).size, ==, 5);
+		g_assert_cmpint(simple(s, s->vt->content_drop, &fid), ==, 0);
+		g_assert_cmpint(write_text(s, &fid, 0, "new"), ==, 0);
+		g_assert_cmpint(simple(s, s->vt->content_sync, &fid), ==, 0);
+		g_assert_cmpint(simple(s, s->vt->content_drop, &fid), ==, 0);
+		diskstore_close(s);
+	}
+	kit_remove(path);
+}
+
+static void sync_of_a_missing_file_makes_no_name_durable(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	MagmaFid fid = kit_fid(21);
+	g_autoptr(GBytes) data = g_bytes_new_static("x", 1);
+	Answer a[3] = { 0 };
+
+	g_atomic_int_set(&folder_syncs, 0);
+	store_content_sync(s, &fid, on_done, &a[0]);
+	store_content_write(s, &fid, 0, data, on_done, &a[1]);
+	store_content_sync(s, &fid, on_done, &a[2]);
+	kit_until(&a[2].done);
+	g_assert_cmpint(a[2].error, ==, 0);
+	g_assert_cmpint(g_atomic_int_get(&folder_syncs), >=, 3);
+	/* A new file of the same name is a new name. */
+	g_atomic_int_set(&folder_syncs, 0);
+	memset(a, 0, sizeof a);
+	store_content_drop(s, &fid, on_done, &a[0]);
+	store_content_write(s, &fid, 0, data, on_done, &a[1]);
+	store_content_sync(s, &fid, on_done, &a[2]);
+	kit_until(&a[2].done);
+	g_assert_cmpint(g_atomic_int_get(&folder_syncs), >=, 1);
+	diskstore_close(s);
+	kit_remove(path);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -329,5 +410,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/content/names_of_files_tell_their_flare", names_of_files_tell_their_flare);
 	g_test_add_func("/store/content/overlapping_operations_take_effect_in_order", overlapping_operations_take_effect_in_order);
 	g_test_add_func("/store/content/more_files_than_descriptors", more_files_than_descriptors);
+	g_test_add_func("/store/content/failed_sync_is_told_until_the_drop", failed_sync_is_told_until_the_drop);
+	g_test_add_func("/store/content/sync_of_a_missing_file_makes_no_name_durable", sync_of_a_missing_file_makes_no_name_durable);
 	return g_test_run();
 }

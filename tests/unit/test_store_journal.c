@@ -1,11 +1,35 @@
 /* The journal: a torn tail is cut, damage to what was durable is refused, nothing else is lost. */
 #include "tests/unit/store_kit.h"
 #include "magmad/store/journal.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* Instead of the C library's: a disk that fails syncs of sqlite's log. */
+static int fail_log;
+
+static int sync_or_fail(int fd, long call)
+{
+	char link[64], path[512];
+	int e = g_atomic_int_get(&fail_log);
+
+	g_snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, sizeof path - 1);
+	path[MAX(n, 0)] = '\0';
+	if (!e || !g_str_has_suffix(path, "-wal"))
+		return syscall(call, fd);
+	errno = e;
+	return -1;
+}
+
+int fdatasync(int fd) { return sync_or_fail(fd, SYS_fdatasync); }
+int fsync(int fd) { return sync_or_fail(fd, SYS_fsync); }
 
 static void frames_notice_every_flipped_bit(void)
 {
@@ -299,6 +323,85 @@ static void cut_in_a_segment_takes_the_later_ones_along(void)
 	kit_remove(dir);
 }
 
+static guint64 first_of(const char *path)
+{
+	g_autofree char *name = g_path_get_basename(path);
+	return g_ascii_strtoull(name, NULL, 16);
+}
+
+static void segment_behind_a_gap_does_not_keep_its_name(void)
+{
+	guint n;
+	guint64 last;
+	char *dir = many_segments(&n);
+	g_autofree char *second = nth_segment(dir, 1), *third = nth_segment(dir, 2);
+
+	g_unlink(second);
+	g_test_expect_message("magma", G_LOG_LEVEL_MESSAGE, "*torn tail*");
+	Journal *j = open_journal(dir, 4096, 0, &last);
+	g_assert_cmpuint(last, ==, first_of(second) - 1);
+	g_assert_false(g_file_test(third, G_FILE_TEST_EXISTS));
+	guint64 before = last;
+	write_some(j, 2);
+	sync_now(j);
+	journal_close(j);
+	journal_close(open_journal(dir, 4096, 0, &last));
+	g_assert_cmpuint(last, ==, before + 2);
+	kit_remove(dir);
+}
+
+/* The unlink of a trimmed segment failed, those of later ones did not. */
+static void gap_that_sqlite_has_is_no_damage(void)
+{
+	guint n;
+	guint64 last;
+	char *dir = many_segments(&n);
+	g_autofree char *first = nth_segment(dir, 0), *second = nth_segment(dir, 1), *third = nth_segment(dir, 2);
+
+	g_unlink(second);
+	guint64 applied = first_of(third) + 1;
+	Journal *j = open_journal(dir, 4096, applied, &last);
+	g_assert_cmpuint(last, ==, 100);
+	g_assert_false(g_file_test(first, G_FILE_TEST_EXISTS));
+	write_some(j, 2);
+	journal_close(j);
+	journal_close(open_journal(dir, 4096, applied, &last));
+	g_assert_cmpuint(last, ==, 102);
+	kit_remove(dir);
+}
+
+/* A disk that is full in the middle of a write, and has room again when the segment would be over. */
+static void failed_write_leaves_nothing_in_front_of_the_next_segment(void)
+{
+	guint64 last;
+	guint8 bytes[300] = { 0 };
+	char *dir = kit_dir();
+	Journal *j = open_journal(dir, 4096, 0, &last);
+	struct rlimit was, small;
+	g_autoptr(GError) error = NULL;
+
+	for (guint i = 0; i < 10; i++)
+		write_some(j, 1);
+	for (guint i = 0; i < 4; i++)
+		journal_append(j, 1, bytes, sizeof bytes);
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &was);
+	small = (struct rlimit){ journal_bytes(j) + 800, was.rlim_max };
+	g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &small), ==, 0);
+	g_assert_false(journal_write(j, &error));
+	g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &was), ==, 0);
+	for (guint i = 0; i < 20; i++)
+		journal_append(j, 1, bytes, sizeof bytes);
+	g_clear_error(&error);
+	g_assert_true(journal_write(j, &error));
+	write_some(j, 1);
+	g_assert_cmpuint(journal_written(j), ==, 35);
+	journal_close(j);
+	journal_close(open_journal(dir, 4096, 0, &last));
+	g_assert_cmpuint(last, ==, 35);
+	kit_remove(dir);
+}
+
 static void missing_segment_is_noticed(void)
 {
 	guint n;
@@ -373,6 +476,55 @@ static void segments_go_once_sqlite_has_them(void)
 	kit_remove(path);
 }
 
+static void on_failed(void *user, const char *text) { *(gboolean *)user = TRUE; }
+
+/* What the kernel could not write it forgets: the next sync would say that all is on disk. */
+static void failed_sync_of_the_log_keeps_the_journal(void)
+{
+	char *path = kit_dir(), *text = g_strnfill(2000, 'x');
+	Store *s = kit_open(path, 0);
+	g_autofree char *segment = g_build_filename(path, "journal", "0000000000000001.log", NULL);
+	gboolean failed = FALSE;
+
+	s->user = &failed;
+	s->on_failed = on_failed;
+	kit_acked(s, kit_put(s, TAB_XATTR, "first", text));
+	g_assert_true(diskstore_write_out(s));
+	g_atomic_int_set(&fail_log, ENOSPC);
+	g_test_expect_message("magma", G_LOG_LEVEL_CRITICAL, "*checkpoint: *");
+	for (guint i = 0; i < 4000 && !failed; i++) {
+		g_autofree char *key = g_strdup_printf("%u", i % 50);
+		kit_acked(s, kit_put(s, TAB_XATTR, key, text));
+		if (i % 100 == 99)
+			diskstore_write_out(s);
+	}
+	g_test_assert_expected_messages();
+	g_atomic_int_set(&fail_log, 0);
+	g_assert_true(failed);
+	g_assert_true(g_file_test(segment, G_FILE_TEST_EXISTS));
+	diskstore_abandon(s);
+	g_free(text);
+	kit_remove(path);
+}
+
+typedef struct {
+	Store *s;
+	gboolean done;
+} Again;
+
+static void on_first(void *user, int error) { store_sync(((Again *)user)->s, on_done, &((Again *)user)->done); }
+
+static void sync_asked_for_inside_a_turn_is_answered(void)
+{
+	char *path = kit_dir();
+	Again a = { .s = kit_open(path, 0) };
+
+	store_sync(a.s, on_first, &a);
+	kit_until(&a.done);
+	diskstore_close(a.s);
+	kit_remove(path);
+}
+
 static void store_refuses_a_damaged_journal_and_names_the_place(void)
 {
 	char *path = kit_dir();
@@ -405,6 +557,11 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/journal/mark_alone_protects_what_was_synced", mark_alone_protects_what_was_synced);
 	g_test_add_func("/store/journal/goes_on_behind_the_cut", journal_goes_on_behind_the_cut);
 	g_test_add_func("/store/journal/cut_in_a_segment_takes_the_later_ones_along", cut_in_a_segment_takes_the_later_ones_along);
+	g_test_add_func("/store/journal/segment_behind_a_gap_does_not_keep_its_name", segment_behind_a_gap_does_not_keep_its_name);
+	g_test_add_func("/store/journal/gap_that_sqlite_has_is_no_damage", gap_that_sqlite_has_is_no_damage);
+	g_test_add_func("/store/journal/failed_write_leaves_nothing_in_front_of_the_next_segment", failed_write_leaves_nothing_in_front_of_the_next_segment);
+	g_test_add_func("/store/journal/failed_sync_of_the_log_keeps_the_journal", failed_sync_of_the_log_keeps_the_journal);
+	g_test_add_func("/store/journal/sync_asked_for_inside_a_turn_is_answered", sync_asked_for_inside_a_turn_is_answered);
 	g_test_add_func("/store/journal/missing_segment_is_noticed", missing_segment_is_noticed);
 	g_test_add_func("/store/journal/behind_sqlite_begins_anew", journal_behind_sqlite_begins_anew);
 	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
