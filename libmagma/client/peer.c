@@ -294,6 +294,24 @@ static void net_close(void *user, MagmaConn *conn, MagmaCloseReason why)
 const MagmaNetOps peer_net_ops = { net_open, net_message, net_close };
 
 /* The map moved volcanos or took them out. */
+/* A slice may have moved, with what its old owner kept for us (answers, opens): the new one must hear of us before it thinks us gone. */
+static void heirs_hear_of_us(MagmaClient *c)
+{
+	gboolean known = FALSE;
+
+	for (guint i = 0; i < c->all_peers->len; i++)
+		known |= ((Peer *)c->all_peers->pdata[i])->spoke_at != 0;
+	for (guint i = 0; known && i < c->map->volcanos->len; i++) {
+		const MagmaVolcano *v = c->map->volcanos->pdata[i];
+		Peer *p = v->state == MAGMA_ACTIVE ? peer_of_volcano(c, v) : NULL;
+		if (!p || p->spoke_at)
+			continue;
+		p->spoke_at = magma_net_now();
+		if (!c->cfg.proxy)
+			peer_want(p);
+	}
+}
+
 void peer_map_changed(MagmaClient *c)
 {
 	for (guint i = 0; i < c->all_peers->len; i++) {
@@ -308,6 +326,7 @@ void peer_map_changed(MagmaClient *c)
 		if (p->state != PEER_UP)
 			call_queue_route(c, &p->waiting);
 	}
+	heirs_hear_of_us(c);
 }
 
 /* Time. */
