@@ -37,7 +37,7 @@ static int granted(const char *p)
 static void bits(int shift)
 {
 	for (int b = 0; b < 8; b++) {
-		char n[8];
+		char n[16];
 		snprintf(n, sizeof n, "m%d", b);
 		MUST(granted(n) == b);
 		for (int a = 0; a < 8; a++) MUST((access(n, a) == 0) == ((b & a) == a));
@@ -49,7 +49,7 @@ static void as_owner(void) { bits(6); }
 static void class_of(int shift, uid_t uid, gid_t gid)
 {
 	for (int b = 0; b < 8; b++) {
-		char n[8];
+		char n[16];
 		snprintf(n, sizeof n, "m%d", b);
 		put_text(n, "\x01\x02 no program");
 		/* the other classes get the opposite */
