@@ -8,6 +8,7 @@
 #define BATCH_ROWS 16384              /* large enough that pages of the key index are shared by several rows; about 4 MiB */
 #define MERGE_MIN 65536
 #define MERGE_SHARE 16
+#define MERGE_OVERDUE 4               /* so many times what makes a merge due, and it goes before the next batch */
 #define RETRY_US G_USEC_PER_SEC
 #define WAL_PAGES 8192                /* 32 MiB: a page changed by many batches is copied to the database once */
 
@@ -160,6 +161,16 @@ static gboolean merge_due(const DiskStore *d, gint64 now)
 	return keys_sealed(d->keys) + db_stale(d->writer) >= many || (d->scans.length && !disk_index_merged(d));
 }
 
+/* Where rows come faster than batches are written, a batch is always due: neither the merge nor the scans that wait for it alone may starve behind them. */
+static gboolean merge_overdue(const DiskStore *d, gint64 now)
+{
+	guint64 many = MAX(MERGE_MIN, d->meta.flares / MERGE_SHARE);
+
+	if (!merge_due(d, now))
+		return FALSE;
+	return keys_sealed(d->keys) + db_stale(d->writer) >= many * MERGE_OVERDUE || (disk_scan_has_batch(d) && !disk_index_merged(d));
+}
+
 /* --- batches --- */
 
 typedef struct {
@@ -291,6 +302,8 @@ void disk_batch_check(DiskStore *d, gboolean force)
 		/* Only a batch that failed is frozen without a job. */
 		if (force || now >= d->batch_at)
 			batch_push(d, rows_frozen(d->rows));
+	} else if (merge_overdue(d, now)) {
+		merge_push(d);
 	} else if (batch_due(d, force, now)) {
 		d->batch_at = 0;
 		d->frozen_keys = keys_seal(d->keys);

@@ -117,6 +117,8 @@ void disk_scan_range(Store *s, const MagmaKey *lo, const MagmaKey *hi, guint64 a
 void disk_scans_go(DiskStore *d, guint64 index, int error);
 /* Is the index of flares by key what the written batches say? */
 gboolean disk_index_merged(const DiskStore *d);
+/* Does a scan wait that has its batch, so for a merge alone? */
+gboolean disk_scan_has_batch(const DiskStore *d);
 void disk_answers_tell(DiskStore *d);
 void disk_scans_free(DiskStore *d);
 /* Any thread. NULL: no connection; text says why (caller frees). */

@@ -129,6 +129,13 @@ static ScanJob *scan_new(DiskStore *d, void (*done)(void *, int, const StoreRow 
 
 gboolean disk_index_merged(const DiskStore *d) { return !keys_sealed(d->keys) && !db_stale(d->writer); }
 
+gboolean disk_scan_has_batch(const DiskStore *d)
+{
+	const ScanJob *first = d->scans.head ? d->scans.head->data : NULL;
+
+	return first && first->index <= d->meta.applied;
+}
+
 static gboolean range_may_go(const DiskStore *d, const ScanJob *s, guint64 index)
 {
 	return s->index <= index && !d->writer_job && disk_index_merged(d);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <sched.h>
+#include <sqlite3.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -389,6 +390,21 @@ static void failure_of_the_journal_stops_acknowledging(void)
 	kit_remove(path);
 }
 
+static void too_long_a_key_is_refused_by_name(void)
+{
+	char *path = kit_dir();
+	g_autofree char *file = g_build_filename(path, "state.db", NULL);
+	sqlite3 *db = NULL;
+
+	diskstore_close(kit_open(path, 0));
+	g_assert_cmpint(sqlite3_open(file, &db), ==, SQLITE_OK);
+	g_assert_cmpint(sqlite3_exec(db, "INSERT INTO reply VALUES(zeroblob(5000), zeroblob(32), x'00')", NULL, NULL, NULL), ==, SQLITE_OK);
+	sqlite3_close(db);
+	g_autofree char *why = kit_refused(path), *text = g_strdup_printf("%s: a row of reply has a key of 5000 bytes", file);
+	g_assert_cmpstr(why, ==, text);
+	kit_remove(path);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -399,5 +415,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/dir/cold_rows_come_through_the_pool", cold_rows_come_through_the_pool);
 	g_test_add_func("/store/dir/full_disk_still_frees_space", full_disk_still_frees_space);
 	g_test_add_func("/store/dir/failure_of_the_journal_stops_acknowledging", failure_of_the_journal_stops_acknowledging);
+	g_test_add_func("/store/dir/too_long_a_key_is_refused_by_name", too_long_a_key_is_refused_by_name);
 	return g_test_run();
 }

@@ -144,6 +144,39 @@ static void range_yields_every_flare_of_it_once(void)
 	kit_remove(path);
 }
 
+static void put_many(Store *s, guint64 *ino)
+{
+	for (guint i = 0; i < 170; i++) {
+		Txn *t = txn_new();
+		for (guint k = 0; k < 100; k++)
+			put_ino(t, ++*ino, "flare");
+		store_commit(s, t);
+	}
+}
+
+/* Each batch that ends finds the next one due. */
+static void range_is_answered_while_rows_come_faster_than_batches(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	Ranging r = { .inos = g_array_new(FALSE, FALSE, sizeof(guint64)) };
+	StoreUsage u = { 0 };
+	guint64 ino = 0;
+
+	put_many(s, &ino);
+	store_scan_range(s, &MAGMA_KEY_MIN, &MAGMA_KEY_MAX, 0, 7, on_range, &r);
+	while (!r.done && u.batches < 8) {
+		s->vt->usage(s, &u);
+		if (u.open_batch_rows < 17000)
+			put_many(s, &ino);
+		g_main_context_iteration(NULL, FALSE);
+	}
+	g_assert_true(r.done);
+	g_array_unref(r.inos);
+	diskstore_close(s);
+	kit_remove(path);
+}
+
 /* --- flares by key --- */
 
 static GArray *range_of(Store *s, MagmaKey lo, MagmaKey hi, guint step)
@@ -342,6 +375,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/rows/scan_sees_all_commits_in_order", scan_sees_all_commits_in_order);
 	g_test_add_func("/store/rows/scan_after_rows_were_born_and_died", scan_after_rows_were_born_and_died);
 	g_test_add_func("/store/rows/range_yields_every_flare_of_it_once", range_yields_every_flare_of_it_once);
+	g_test_add_func("/store/rows/range_is_answered_while_rows_come_faster_than_batches", range_is_answered_while_rows_come_faster_than_batches);
 	g_test_add_func("/store/rows/flares_are_found_by_key_at_any_time", flares_are_found_by_key_at_any_time);
 	g_test_add_func("/store/rows/sync_makes_durable_and_shares", sync_makes_durable_and_shares);
 	g_test_add_func("/store/rows/random_model_survives_kills", random_model_survives_kills);
