@@ -264,12 +264,16 @@ typedef struct {
 static gboolean turn_prepare(GSource *source, gint *timeout)
 {
 	DiskStore *d = ((TurnSource *)source)->d;
+	gboolean turn = d->armed == 0;
 
 	d->sleeping = FALSE;
-	if (d->armed == 0)
+	if (turn)
 		disk_turn(d);
 	*timeout = -1;
-	if (d->armed >= 0)
+	/* What the turn did may be what somebody runs the loop for: it comes round once more before it sleeps. */
+	if (turn)
+		*timeout = 0;
+	else if (d->armed >= 0)
 		*timeout = (gint)CLAMP((d->armed - g_get_monotonic_time() + 999) / 1000, 0, G_MAXINT);
 	d->sleeping = TRUE;
 	return FALSE;
