@@ -374,7 +374,6 @@ static gboolean op_needs_no_rows(Volcano *v, gboolean is_node, MagmaOp op)
 		return TRUE;
 	case MAGMA_OP_map:
 		return is_node && v->map;
-	case MAGMA_OP_node_hello:
 	case MAGMA_OP_join:
 	case MAGMA_OP_new_map:
 	case MAGMA_OP_status:
