@@ -144,6 +144,8 @@ void client_open(Volcano *v, guint64 client, const MagmaFid *fid)
 	Client *c = client_get(v, client);
 	OpenSet *o = g_hash_table_lookup(v->opens, &fid->ino);
 
+	if (c->gone)
+		return;
 	if (!o) {
 		o = g_new0(OpenSet, 1);
 		o->fid = *fid;

@@ -164,7 +164,7 @@ typedef struct {
 	MagmaFid fid;
 	guint64 index;                /* of the commit that noted it: the first write waits for it */
 	guint64 writes;               /* counted, to see whether a sync covered all */
-	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size */
+	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size, and the request */
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
@@ -382,6 +382,11 @@ void commit_free(gpointer c);
 void coord_settle_now(Volcano *v);
 void coord_acked(Volcano *v, guint64 index);
 void coord_clear(Volcano *v);
+
+/* op_setattr.c: a truncation that a crash interrupted. The request of a TAB_DIRTY row becomes the operation's; FALSE: it cannot be read. */
+gboolean setattr_take_note(Op *op, const MagmaFid *fid, const guint8 *note, gsize n);
+/* Sets what that request wanted set, and stores its reply. The content file has its size. Takes d. */
+void setattr_recover(Op *op, Draft *d, FlareRow *row);
 
 /* gc.c: orphans, write intents */
 void gc_orphan(Volcano *v, const MagmaFid *fid);

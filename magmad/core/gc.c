@@ -289,6 +289,33 @@ static void recover_stat(void *user, int error, const StoreContentStat *st)
 	recover_io(user, error);
 }
 
+/* The file has its new size. The reply is stored with what was set: a repeat must not cut off what others write from now on. 0 or WAIT. */
+static int complete_truncate(Op *op, Draft **d, FlareRow *row, Dirty *dirty)
+{
+	const MagmaFid fid = dirty->fid;
+	guint8 k[STORE_KEY_MAX];
+	gsize kl = key_ino(k, fid.ino), n;
+	const guint8 *note;
+
+	StoreGet have = store_get(op->v->store, &op->fetch, TAB_DIRTY, k, kl, &note, &n);
+	if (have == STORE_PENDING)
+		return WAIT;
+	if (content_cut_inline(op, *d, &fid, dirty->truncate_to) == WAIT)
+		return WAIT;
+	gboolean known = have == STORE_FOUND && n > 8 && setattr_take_note(op, &fid, note, n);
+	txn_put(draft_txn(*d), TAB_DIRTY, k, kl, &fid.key, "", 0);
+	row->attr.size = dirty->truncate_to;
+	dirty->truncate_to = G_MAXUINT64;
+	if (known) {
+		setattr_recover(op, g_steal_pointer(d), row);
+		return 0;
+	}
+	row->attr.mtime = row->attr.ctime = op->now;
+	row->attr.blocks = MIN(row->attr.blocks, content_blocks(row->attr.size));
+	draft_commit(g_steal_pointer(d));
+	return 0;
+}
+
 /* The row has every acknowledged write's size; a file beyond it holds a write nobody was told of. A noted truncation is completed. An inline copy that is longer than the file comes from
  * before a power cut that ate the file's end; a truncation cuts that copy too (op_setattr.c), so what is longer was never cut. */
 static void step_recover(Op *op)
@@ -358,16 +385,8 @@ static void step_recover(Op *op)
 		}
 		break;
 	}
-	if (dirty->truncate_to != G_MAXUINT64) {
-		if (content_cut_inline(op, d, fid, size) == WAIT)
-			return;
-		row->attr.size = size;
-		row->attr.mtime = row->attr.ctime = op->now;
-		row->attr.blocks = MIN(row->attr.blocks, content_blocks(size));
-		dirty->truncate_to = G_MAXUINT64;
-		txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
-		draft_commit(g_steal_pointer(&d));
-	}
+	if (dirty->truncate_to != G_MAXUINT64 && complete_truncate(op, &d, row, dirty) == WAIT)
+		return;
 	recover_end(op, j->r);
 }
 

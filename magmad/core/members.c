@@ -45,7 +45,7 @@ static void load_dirty(Volcano *v, const StoreRow *row)
 
 	d->fid.key = row->rk;
 	d->fid.ino = magma_be64_load(row->key);
-	d->truncate_to = row->vlen == 8 ? magma_be64_load(row->val) : G_MAXUINT64;
+	d->truncate_to = row->vlen >= 8 ? magma_be64_load(row->val) : G_MAXUINT64;
 	d->last = core_now(v);
 	if (g_hash_table_contains(v->dirty, &d->fid.ino))
 		g_free(d);

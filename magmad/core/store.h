@@ -21,7 +21,7 @@ typedef enum {
 	TAB_MARK,         /* op_hi, op_lo, target ino, kind    prepared work; rk: the target's */
 	TAB_COMMIT,       /* op_hi, op_lo                      committed work not yet settled everywhere; rk: the coordinating directory's */
 	TAB_ORPHAN,       /* ino                               no name left, but open or not yet removed */
-	TAB_DIRTY,        /* ino                               write intent: size and times in the row may be behind the content file */
+	TAB_DIRTY,        /* ino                               write intent: size and times in the row may be behind the content file; of a truncation under way: its size and its request */
 	TAB_COUNT
 } StoreTable;
 
