@@ -50,9 +50,10 @@ local OPERATIONS = {
 	[88] = { name = "status", request = {}, reply = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" }, { "u64", "free" }, { "u64", "uptime" }, { "u64", "clients" }, { "text", "software" } } },
 	[91] = { name = "move_rows", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "records" } }, reply = { { "u64", "sequence" } } },
 	[92] = { name = "move_data", request = { { "fid", "fid" }, { "u64", "move" }, { "u64", "sequence" }, { "u64", "offset" }, { "u64", "size" }, { "data", "data" } }, reply = {} },
-	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
+	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" } }, reply = {} },
 	[94] = { name = "move_commit", request = { { "u64", "move" } }, reply = { { "data", "map" } } },
 	[95] = { name = "halt", request = {}, reply = {} },
+	[96] = { name = "move_opens", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
 }
 -- operations: end
 
@@ -879,7 +880,7 @@ local LISTS = {
 	["listxattr names"] = list_of(add_nul_name),
 	["join addr"] = add_address,
 	["settle marks"] = list_of(function(c, tree) add_element(c, tree, add_mark) end),
-	["move_ready opens"] = list_of(add_open),
+	["move_opens opens"] = list_of(add_open),
 }
 
 -- Adds the list inside the last n bytes read. What does not fit is shown as bytes only.

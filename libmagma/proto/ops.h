@@ -74,7 +74,8 @@ enum {
 	OP(move_data,  92, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_ready, 93, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_commit, 94, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(halt,       95, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(halt,       95, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(move_opens, 96, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -185,13 +186,16 @@ enum {
 #define MAGMA_REP_sync(F)
 #define MAGMA_REQ_status(F)
 #define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, clients) F(text, software)
-/* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
+/* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data, move_opens and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
 #define MAGMA_REQ_move_rows(F) F(u64, move) F(u64, sequence) F(data, records)
 #define MAGMA_REP_move_rows(F) F(u64, sequence)
 #define MAGMA_REQ_move_data(F) F(fid, fid) F(u64, move) F(u64, sequence) F(u64, offset) F(u64, size) F(data, data)
 #define MAGMA_REP_move_data(F)
+/* opens: list of (u64 client, fid) */
+#define MAGMA_REQ_move_opens(F) F(u64, move) F(u64, sequence) F(data, opens)
+#define MAGMA_REP_move_opens(F)
 /* source to target: all is there; target makes it durable before it answers */
-#define MAGMA_REQ_move_ready(F) F(u64, move) F(u64, sequence) F(data, opens)
+#define MAGMA_REQ_move_ready(F) F(u64, move) F(u64, sequence)
 #define MAGMA_REP_move_ready(F)
 /* source to coordinator: make it true; the answer is the new map */
 #define MAGMA_REQ_move_commit(F) F(u64, move)

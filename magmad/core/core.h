@@ -138,7 +138,7 @@ struct Client {
 	GHashTable *replies;          /* xid -> Stored * */
 	GQueue order;                 /* Stored *, as stored */
 	GHashTable *opens;            /* set of ino */
-	gboolean gone;                /* expired: every request is answered MAGMA_EEXPIRED */
+	gint64 gone;                  /* expired then, seconds since 1970: every request is answered MAGMA_EEXPIRED; 0: it lives */
 };
 
 typedef struct {
@@ -279,7 +279,10 @@ void client_open(Volcano *v, guint64 client, const MagmaFid *fid);
 void client_close(Volcano *v, guint64 client, guint64 ino);
 gboolean client_is_open(Volcano *v, guint64 ino);
 void client_close_all(Volcano *v, guint64 ino);        /* whoever has it open */
-void client_gone(Volcano *v, Client *c, gboolean tombstone);
+void client_gone(Volcano *v, Client *c, gint64 expired);      /* 0: it left, without a tombstone */
+void client_load_tombstone(Volcano *v, const StoreRow *row);
+/* It expired at the volcano a slice comes from: what it asked there may be asked here again. Kept if it is newer than one that is here. */
+void client_inherit_tombstone(Volcano *v, guint64 client, gint64 expired);
 void client_tick(Volcano *v);
 void client_free(gpointer c);
 void client_load_reply(Volcano *v, const StoreRow *row);

@@ -79,8 +79,7 @@ static void load_row(Volcano *v, const StoreRow *row)
 		client_load_reply(v, row);
 		break;
 	case TAB_CLIENT:
-		if (row->klen == 8)
-			client_get(v, magma_be64_load(row->key))->gone = TRUE;
+		client_load_tombstone(v, row);
 		break;
 	default:
 		break;

@@ -1,6 +1,7 @@
-/* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. Whole volcanos in a simulated network. */
+/* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along. Whole volcanos in a simulated network. */
 #include "tests/sim/cluster.h"
 #include "libmagma/base/err.h"
+#include "libmagma/proto/list.h"
 #include <fcntl.h>
 #include <string.h>
 
@@ -8,6 +9,8 @@
 #define SEC (1000 * MS)
 
 static gboolean first_serves(void *user) { return cluster_serves(user, 0); }
+
+static gboolean second_serves(void *user) { return cluster_serves(user, 1) && !volcano_map(cluster_volcano(user, 0))->move.id; }
 
 static Cluster *network(guint32 seed)
 {
@@ -17,6 +20,13 @@ static Cluster *network(guint32 seed)
 	cluster_start(c, 0);
 	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
 	return c;
+}
+
+/* It takes the upper half of the keys. */
+static void join_second(Cluster *c)
+{
+	cluster_start(c, 1);
+	g_assert_true(cluster_run_until(c, 60 * SEC, second_serves, c));
 }
 
 static MagmaAny must(SimClient *s, MagmaOp op, const void *req)
@@ -125,9 +135,77 @@ static void truncation_completed_by_a_restart_is_not_done_again(void)
 	cluster_free(c);
 }
 
+/* --- a client expires at one volcano, and asks the heir --- */
+
+static const MagmaKey upper = { .b = { 0xff } };
+
+static void expired_client_is_told_so_by_the_heir_of_a_slice(void)
+{
+	Cluster *c = network(2);
+	SimClient *silent = sim_client_new(c, FALSE), *other = sim_client_new(c, FALSE);
+	MagmaFid fid = make_file(silent, "f", upper);
+	guint8 bytes[100] = { 0 };
+	struct magma_req_write q = { .fid = fid, .flags = MAGMA_WRITE_APPEND, .data = { bytes, sizeof bytes } };
+	struct magma_req_setattr chmod = { .fid = fid, .mask = MAGMA_SET_MODE, .mode = 0600 };
+	Answer write = { 0 }, late = { 0 };
+
+	sim_client_may_expire(silent);
+	sim_call(silent, MAGMA_OP_write, &q, answered, &write);
+	sim_client_cut_off(silent, TRUE);
+	while (attr_of(other, &fid).size != sizeof bytes)
+		cluster_run(c, MS);
+	cluster_run(c, 20 * SEC);
+	join_second(c);
+	sim_client_cut_off(silent, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &write));
+	g_assert_cmpint(write.error, ==, MAGMA_EEXPIRED);
+	g_assert_cmpuint(attr_of(other, &fid).size, ==, sizeof bytes);
+	cluster_kill(c, 1, 10 * MS, FALSE);
+	sim_call(silent, MAGMA_OP_setattr, &chmod, answered, &late);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &late));
+	g_assert_cmpint(late.error, ==, MAGMA_EEXPIRED);
+	g_assert_cmpuint(attr_of(other, &fid).mode & 07777, ==, 0644);
+	sim_client_free(silent);
+	sim_client_free(other);
+	cluster_free(c);
+}
+
+/* --- opens --- */
+
+enum { OPEN_FILES = 600, OPEN_CLIENTS = 100 };       /* 36 bytes each: twice what one message holds */
+
+static void every_open_moves_with_its_slice(void)
+{
+	Cluster *c = network(3);
+	SimClient *client[OPEN_CLIENTS];
+	g_autoptr(GByteArray) fids = g_byte_array_new();
+	VolcanoStats source, target;
+
+	for (guint i = 0; i < OPEN_CLIENTS; i++)
+		client[i] = sim_client_new(c, FALSE);
+	for (guint i = 0; i < OPEN_FILES; i++) {
+		g_autofree char *name = g_strdup_printf("f%u", i);
+		MagmaFid fid = make_file(client[0], name, upper);
+		magma_put_fid(fids, &fid);
+	}
+	struct magma_req_reopen q = { .route = upper, .fids = MAGMA_BYTES(fids->data, fids->len) };
+	for (guint i = 0; i < OPEN_CLIENTS; i++)
+		must(client[i], MAGMA_OP_reopen, &q);
+	join_second(c);
+	volcano_stats(cluster_volcano(c, 0), &source);
+	volcano_stats(cluster_volcano(c, 1), &target);
+	g_assert_cmpuint(source.opens, ==, 0);
+	g_assert_cmpuint(target.opens, ==, OPEN_FILES);
+	for (guint i = 0; i < OPEN_CLIENTS; i++)
+		sim_client_free(client[i]);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
+	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
+	g_test_add_func("/sim/repeats/every_open_moves_with_its_slice", every_open_moves_with_its_slice);
 	return g_test_run();
 }
