@@ -257,6 +257,9 @@ void waitq_wake(Volcano *v, Waitq *q);
 void op_reply(Op *op, const void *fields, GBytes *body);  /* ends the operation; takes nothing */
 void op_error(Op *op, int error);
 void op_finish(Op *op, int error);                    /* op_error, or an empty reply for 0; nothing for WAIT */
+void op_fail(Op *op, int error);                      /* the end of an evaluation that answers by itself where it succeeds: op_error, or nothing for 0 and WAIT */
+/* A completion of the store for an operation: notes the error in *slot and runs the step. */
+void op_completed(Op *op, int *slot, int error, void (*step)(Op *op));
 void op_drop(Op *op);                                  /* ends an operation nobody waits for */
 void op_send_held(Volcano *v, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body);
 void op_acked(Volcano *v, guint64 index);

@@ -87,14 +87,10 @@ static void step_reap(Op *op);
 static void dropped(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 	Job *j = op->data;
 
-	core_enter(v);
 	j->dropped = TRUE;
-	j->error = error;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &j->error, error, step_reap);
 }
 
 /* The content first: a crash in between leaves the orphan's row, and this is done again. */
@@ -184,12 +180,8 @@ static void step_clean(Op *op)
 static void cleaned(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	core_enter(v);
-	((Job *)op->data)->error = error;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Job *)op->data)->error, error, step_clean);
 }
 
 static void clean_some(Volcano *v)
@@ -270,13 +262,10 @@ static void step_recover(Op *op);
 static void recover_io(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	RecoverJob *j = op->data;
 
-	core_enter(v);
-	((RecoverJob *)op->data)->job.error = error;
-	((RecoverJob *)op->data)->stage++;
-	op_run(op);
-	core_leave(v);
+	j->stage++;
+	op_completed(op, &j->job.error, error, step_recover);
 }
 
 static void recover_stat(void *user, int error, const StoreContentStat *st)

@@ -151,6 +151,13 @@ static void sent(void *user, int error, const MagmaAny *rep, GBytes *msg)
 
 static MagmaTime patience(Move *m) { return m->frozen ? 5 * SECOND : 60 * SECOND; }
 
+static void send_piece(Move *m, MagmaOp op, const void *req, GBytes *body, MagmaTime limit)
+{
+	m->sending = TRUE;
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->what.to, op, req, body, limit, sent, m->ticket);
+}
+
 static gboolean row_ends(const guint8 *p, gsize n, gsize *len)
 {
 	MagmaReader r = magma_reader(p, n);
@@ -176,9 +183,7 @@ static gboolean send_rows(Move *m)
 	while (n < m->out->len && row_ends(m->out->data + n, m->out->len - n, &one) && (n == 0 || n + one <= STREAM_PIECE))
 		n += one;
 	struct magma_req_move_rows q = { .move = m->what.id, .sequence = ++m->sequence, .records = MAGMA_BYTES(m->out->data, n) };
-	m->sending = TRUE;
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_rows, &q, NULL, patience(m), sent, m->ticket);
+	send_piece(m, MAGMA_OP_move_rows, &q, NULL, patience(m));
 	g_byte_array_remove_range(m->out, 0, n);
 	return TRUE;
 }
@@ -351,11 +356,9 @@ static void send_data(Move *m, guint64 offset, guint64 size, GBytes *data)
 {
 	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .sequence = ++m->sequence, .offset = offset, .size = size };
 
-	m->sending = TRUE;
 	if (data)
 		q.data.len = g_bytes_get_size(data);
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_data, &q, data, patience(m), sent, m->ticket);
+	send_piece(m, MAGMA_OP_move_data, &q, data, patience(m));
 }
 
 static void data_read(void *user, int error, GBytes *data)
@@ -573,9 +576,7 @@ static gboolean send_opens(Move *m)
 	if (m->sending || !n)
 		return m->sending;
 	struct magma_req_move_opens q = { .move = m->what.id, .sequence = ++m->sequence, .opens = MAGMA_BYTES(m->opens->data, n) };
-	m->sending = TRUE;
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_opens, &q, NULL, patience(m), sent, m->ticket);
+	send_piece(m, MAGMA_OP_move_opens, &q, NULL, patience(m));
 	g_byte_array_remove_range(m->opens, 0, n);
 	return TRUE;
 }
@@ -584,9 +585,7 @@ static void send_ready(Move *m)
 {
 	struct magma_req_move_ready q = { .move = m->what.id, .sequence = ++m->sequence };
 
-	m->sending = TRUE;
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, m->ticket);
+	send_piece(m, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND);
 }
 
 static void committed(void *user, int error, const MagmaAny *rep, GBytes *msg)

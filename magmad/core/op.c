@@ -266,6 +266,23 @@ void op_finish(Op *op, int error)
 		op_reply(op, &nothing, NULL);
 }
 
+void op_fail(Op *op, int error)
+{
+	if (error)
+		op_finish(op, error);
+}
+
+void op_completed(Op *op, int *slot, int error, void (*step)(Op *op))
+{
+	Volcano *v = op->v;
+
+	core_enter(v);
+	*slot = error;
+	op->step = step;
+	op_run(op);
+	core_leave(v);
+}
+
 /* A repeat of something that runs or is done. TRUE: dealt with. */
 static gboolean op_is_repeat(Volcano *v, Client *c, Peer *peer, const MagmaHdr *h)
 {

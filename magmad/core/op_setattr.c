@@ -220,13 +220,8 @@ static void step_truncated(Op *op)
 static void truncated(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	core_enter(v);
-	((Setting *)op->data)->error = error;
-	op->step = step_truncated;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Setting *)op->data)->error, error, step_truncated);
 }
 
 static int resize_inline(Op *op, Draft *d, FlareRow *row, guint64 size)
