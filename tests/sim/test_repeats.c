@@ -135,6 +135,36 @@ static void truncation_completed_by_a_restart_is_not_done_again(void)
 	cluster_free(c);
 }
 
+/* --- a create, a restart before its answer, the repeat --- */
+
+static void open_that_a_stored_reply_grants_is_counted_after_a_restart(void)
+{
+	Cluster *c = network(4);
+	SimClient *a = sim_client_new(c, FALSE), *b = sim_client_new(c, FALSE);
+	struct magma_req_create q = { .dir = magma_fid_root(), .mode = 0644, .flags = O_RDWR, .name = MAGMA_BYTES_STR("f") };
+	struct magma_req_lookup look = { .dir = q.dir, .name = q.name };
+	struct magma_req_unlink unlink = { .dir = q.dir, .name = q.name };
+	Answer made = { 0 };
+	MagmaAny rep;
+
+	sim_call_wait(a, MAGMA_OP_lookup, &look, &rep);      /* it has a session */
+	sim_call(a, MAGMA_OP_create, &q, answered, &made);
+	sim_client_cut_off(a, TRUE);
+	while (sim_call_wait(b, MAGMA_OP_lookup, &look, &rep))
+		cluster_run(c, MS);
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	cluster_run(c, SEC);
+	sim_client_cut_off(a, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &made));
+	g_assert_cmpint(made.error, ==, 0);
+	must(b, MAGMA_OP_unlink, &unlink);
+	cluster_run(c, 40 * SEC);             /* the grace for opens is over */
+	attr_of(a, &made.attr.fid);
+	sim_client_free(a);
+	sim_client_free(b);
+	cluster_free(c);
+}
+
 /* --- a client expires at one volcano, and asks the heir --- */
 
 static const MagmaKey upper = { .b = { 0xff } };
@@ -205,6 +235,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
+	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
 	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/every_open_moves_with_its_slice", every_open_moves_with_its_slice);
 	return g_test_run();
