@@ -40,7 +40,6 @@ local OPERATIONS = {
 	[55] = { name = "seek", request = { { "fid", "fid" }, { "u64", "offset" }, { "u32", "whence" } }, reply = { { "u64", "offset" } } },
 	[56] = { name = "fsync", request = { { "fid", "fid" }, { "u8", "datasync" } }, reply = {} },
 	[57] = { name = "statfs", request = { { "key", "key" } }, reply = { { "u64", "total" }, { "u64", "free" }, { "u64", "avail" }, { "u64", "flares" } } },
-	[80] = { name = "node_hello", request = { { "u16", "volcano" }, { "u64", "boot" }, { "u64", "epoch" }, { "blob", "network" } }, reply = { { "u16", "volcano" }, { "u64", "boot" }, { "data", "map" } } },
 	[81] = { name = "join", request = { { "text", "name" }, { "text", "fqdn" }, { "blob", "addr" }, { "u32", "bandwidth" }, { "u64", "offered" }, { "u64", "token" } }, reply = { { "u16", "id" }, { "text", "refusal" }, { "data", "map" } } },
 	[82] = { name = "new_map", request = { { "data", "map" } }, reply = { { "u64", "epoch" } } },
 	[83] = { name = "prepare", request = { { "fid", "target" }, { "u64", "op_hi" }, { "u64", "op_lo" }, { "u64", "age" }, { "fid", "coord" }, { "u8", "kind" }, { "u32", "mode" }, { "fid", "flare" }, { "data", "args" } }, reply = { { "fid", "child" }, { "attr", "attr" }, { "data", "more" } } },
@@ -49,13 +48,12 @@ local OPERATIONS = {
 	[86] = { name = "parent", request = { { "fid", "fid" } }, reply = { { "fid", "parent" } } },
 	[87] = { name = "sync", request = { { "fid", "fid" } }, reply = {} },
 	[88] = { name = "status", request = {}, reply = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" }, { "u64", "free" }, { "u64", "uptime" }, { "u64", "clients" }, { "text", "software" } } },
-	[89] = { name = "load", request = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" } }, reply = {} },
-	[90] = { name = "move_order", request = { { "u64", "move" }, { "u16", "to" }, { "data", "map" } }, reply = {} },
 	[91] = { name = "move_rows", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "records" } }, reply = { { "u64", "sequence" } } },
 	[92] = { name = "move_data", request = { { "fid", "fid" }, { "u64", "move" }, { "u64", "sequence" }, { "u64", "offset" }, { "u64", "size" }, { "data", "data" } }, reply = {} },
-	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
+	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" } }, reply = {} },
 	[94] = { name = "move_commit", request = { { "u64", "move" } }, reply = { { "data", "map" } } },
 	[95] = { name = "halt", request = {}, reply = {} },
+	[96] = { name = "move_opens", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
 }
 -- operations: end
 
@@ -895,7 +893,7 @@ local LISTS = {
 	["listxattr names"] = list_of(add_nul_name),
 	["join addr"] = add_address,
 	["settle marks"] = list_of(function(c, tree) add_element(c, tree, add_mark) end),
-	["move_ready opens"] = list_of(add_open),
+	["move_opens opens"] = list_of(add_open),
 }
 
 -- Adds the list inside the last n bytes read. What does not fit is shown as bytes only.

@@ -45,7 +45,7 @@ static void load_dirty(Volcano *v, const StoreRow *row)
 
 	d->fid.key = row->rk;
 	d->fid.ino = magma_be64_load(row->key);
-	d->truncate_to = row->vlen == 8 ? magma_be64_load(row->val) : G_MAXUINT64;
+	d->truncate_to = row->vlen >= 8 ? magma_be64_load(row->val) : G_MAXUINT64;
 	d->last = core_now(v);
 	if (g_hash_table_contains(v->dirty, &d->fid.ino))
 		g_free(d);
@@ -79,8 +79,7 @@ static void load_row(Volcano *v, const StoreRow *row)
 		client_load_reply(v, row);
 		break;
 	case TAB_CLIENT:
-		if (row->klen == 8)
-			client_get(v, magma_be64_load(row->key))->gone = TRUE;
+		client_load_tombstone(v, row);
 		break;
 	default:
 		break;
@@ -502,21 +501,6 @@ void handle_ping(Op *op)
 	op_reply(op, &rep, NULL);
 }
 
-void handle_node_hello(Op *op)
-{
-	const struct magma_req_node_hello *q = &op->req.req_node_hello;
-	g_autoptr(GByteArray) bytes = g_byte_array_new();
-	struct magma_rep_node_hello rep = { .volcano = op->v->id, .boot = op->v->boot };
-
-	if (!op->v->map || q->network.len != 16 || memcmp(q->network.data, op->v->map->network, 16) != 0) {
-		op_error(op, MAGMA_EPROTO);
-		return;
-	}
-	magma_map_encode(op->v->map, bytes);
-	rep.map = MAGMA_BYTES(bytes->data, bytes->len);
-	op_reply(op, &rep, NULL);
-}
-
 void handle_new_map(Op *op)
 {
 	const MagmaBytes map = op->req.req_new_map.map;
@@ -646,7 +630,7 @@ void handle_join(Op *op)
 	members_change_map(v, map, join_committed, op);
 }
 
-/* --- status, load, halt --- */
+/* --- status, halt --- */
 
 void handle_status(Op *op)
 {
@@ -660,9 +644,6 @@ void handle_status(Op *op)
 	};
 	op_reply(op, &rep, NULL);
 }
-
-void handle_load(Op *op) { op_error(op, EOPNOTSUPP); }
-void handle_move_order(Op *op) { op_error(op, EOPNOTSUPP); }
 
 static void halt_now(void *arg)
 {

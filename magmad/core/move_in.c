@@ -16,12 +16,23 @@ typedef struct {
 	Volcano *v;
 	Txn *txn;
 	GArray *gone;                 /* MagmaFid: flares that were removed meanwhile */
+	GArray *expired;              /* Tombstone: clients that expired at the source */
 } Applying;
+
+typedef struct {
+	guint64 client;
+	gint64 expired;
+} Tombstone;
 
 static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
 {
 	Applying *a = user;
 
+	if (row->table == TAB_CLIENT && !del && row->klen == 8 && row->vlen == 8) {
+		Tombstone t = { magma_be64_load(row->key), (gint64)magma_be64_load(row->val) };
+		g_array_append_val(a->expired, t);
+		return TRUE;
+	}
 	if (row->table == TAB_META || row->table == TAB_CLIENT || !magma_range_has(&a->v->map->move.range, &row->rk))
 		return FALSE;
 	if (del)
@@ -115,7 +126,8 @@ static void apply_rows(Op *op)
 	const struct magma_req_move_rows *q = &op->req.req_move_rows;
 	Volcano *v = op->v;
 	g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
-	Applying a = { v, txn_new(), gone };
+	g_autoptr(GArray) expired = g_array_new(FALSE, FALSE, sizeof(Tombstone));
+	Applying a = { v, txn_new(), gone, expired };
 	struct magma_rep_move_rows rep = { .sequence = q->sequence };
 
 	if (!txn_each(q->records.data, q->records.len, apply_record, &a)) {
@@ -127,6 +139,8 @@ static void apply_rows(Op *op)
 	v->move_in_sequence = q->sequence;
 	core_commit(v, a.txn);
 	drop_gone(v, gone);
+	for (guint i = 0; i < expired->len; i++)
+		client_inherit_tombstone(v, g_array_index(expired, Tombstone, i).client, g_array_index(expired, Tombstone, i).expired);
 	op_reply(op, &rep, NULL);
 }
 
@@ -217,22 +231,35 @@ void handle_move_data(Op *op)
 	}
 }
 
-/* --- ready --- */
+/* --- opens --- */
 
-static void ready_loaded(Volcano *v, void *user, int error)
+/* Memory only: a restart of this volcano makes the source begin anew. */
+void handle_move_opens(Op *op)
 {
-	Op *op = user;
-	const MagmaBytes opens = op->req.req_move_ready.opens;
-	MagmaReader r = magma_reader(opens.data, opens.len);
+	const struct magma_req_move_opens *q = &op->req.req_move_opens;
+	Volcano *v = op->v;
+	Piece piece = piece_of(v, q->move, q->sequence);
+	MagmaReader r = magma_reader(q->opens.data, q->opens.len);
 
+	if (piece_refused(op, piece))
+		return;
+	if (piece != PIECE_NEXT) {
+		op_finish(op, piece == PIECE_AGAIN ? 0 : EPROTO);
+		return;
+	}
 	while (r.left && !r.error) {
 		guint64 client = magma_get_u64(&r);
 		MagmaFid fid = magma_get_fid(&r);
-		if (!r.error)
+		if (!r.error && magma_range_has(&v->map->move.range, &fid.key))
 			client_open(v, client, &fid);
 	}
-	piece_end(op, error);
+	piece_begin(v, q->sequence);
+	piece_end(op, r.error ? EPROTO : 0);
 }
+
+/* --- ready --- */
+
+static void ready_loaded(Volcano *v, void *user, int error) { piece_end(user, error); }
 
 static void ready_synced(void *user, int error)
 {

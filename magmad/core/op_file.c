@@ -81,13 +81,7 @@ static int allocate(Op *op)
 	return WAIT;
 }
 
-void handle_fallocate(Op *op)
-{
-	int error = allocate(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_fallocate(Op *op) { op_fail(op, allocate(op)); }
 
 /* --- seek --- */
 
