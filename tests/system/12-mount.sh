@@ -32,6 +32,12 @@ bg "$MOUNT" --host="$H" -p $PORT --keyfile="$KEY" -f "$T/b"; wait_for 10 is_up
 kill -TERM $BG
 check "TERM unmounts and ends it" wait_for 10 gone $BG
 is_mount "$T/b" && not_ok "nothing stays mounted" || ok "nothing stays mounted"
+bg "$MOUNT" --host="$H" -p $PORT --keyfile="$KEY" -f "$T/b"; wait_for 10 is_up
+kill -STOP $BG; umount -l "$T/b"
+check "a second mount where one was" "$MOUNT" --host="$H" -p $PORT --keyfile="$KEY" "$T/b"
+kill -CONT $BG
+check "the first one ends" wait_for 10 gone $BG
+check "and leaves the second alone" is_up; umnt b
 check "-s, one thread" "$MOUNT" -s --host="$H" -p $PORT --keyfile="$KEY" "$T/b"
 check "it works" is_up
 check "fusermount3 -u unmounts" fusermount3 -u "$T/b"
