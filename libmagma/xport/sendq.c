@@ -15,7 +15,7 @@ struct SendMsg {
 	guint refs;                    /* frames that name it */
 	guint8 class;
 	guint queued : 1, begun : 1, done : 1;
-	guint bare : 1;             /* an empty message that has to be sent */
+	guint bare : 1;                /* an empty message that has to be sent */
 	RangeSet lost, acked;
 };
 
