@@ -1,5 +1,6 @@
 /* One connection to state.db and its prepared statements. A connection is used by one thread at a time: the loop's own (reads only), one for batches, some for reads of the pool. */
 #pragma once
+#include "magmad/store/frame.h"
 #include "magmad/store/rows.h"
 
 typedef struct Db Db;
@@ -14,14 +15,16 @@ typedef struct {
 	gint64 used;                  /* bytes of contents, roughly */
 } DbMeta;
 
-/* Makes the tables. */
-gboolean db_create(const char *path, GError **error);
+/* Makes the tables; key: the secret of the folder's journal, kept here for good. */
+gboolean db_create(const char *path, const FrameKey *key, GError **error);
 /* vfs: a registered name or NULL. cache_kib: sqlite's page cache. */
 Db *db_open(const char *path, const char *vfs, gboolean writes, int cache_kib, GError **error);
 void db_close(Db *d);
 /* The last error of the connection, with its code. */
 const char *db_error(Db *d);
 gboolean db_meta(Db *d, DbMeta *out);
+/* FALSE: it is not there, or not to be read (db_error). */
+gboolean db_frame_key(Db *d, FrameKey *out);
 /* Collects the text of each statement until the next call, which hands it over; NULL when nothing was collected. */
 void db_log(Db *d, gboolean on);
 GPtrArray *db_log_take(Db *d);

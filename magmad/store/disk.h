@@ -30,6 +30,7 @@ struct DiskStore {
 	Rows *rows;
 	Keys *keys;
 	guint64 frozen_keys, written_keys;    /* keys' numbers of the frozen batch and of the last written one */
+	FrameKey key;                 /* of the journal's frames */
 	Journal *journal;
 	guint64 acked, epoch;
 	guint64 told;                 /* the acked that on_acked knows */

@@ -202,6 +202,10 @@ static gboolean open_db(DiskStore *d, GError **error)
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
 		return FALSE;
 	}
+	if (!db_frame_key(d->writer, &d->key)) {
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal's key is missing: %s", d->db_path, db_error(d->writer));
+		return FALSE;
+	}
 	d->vfs = nowait_vfs_new(d->db_path);
 	d->loop_db = db_open(d->db_path, nowait_vfs_name(d->vfs), FALSE, LOOP_CACHE_KIB, error);
 	if (!d->loop_db)
@@ -227,13 +231,13 @@ static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error
 	g_autofree char *dir = layout_journal(d->dir);
 	g_auto(JournalScan) scan = { 0 };
 
-	if (!journal_scan(dir, d->meta.applied, d->meta.durable, replay_frame, d, &scan, error))
+	if (!journal_scan(dir, &d->key, d->meta.applied, d->meta.durable, replay_frame, d, &scan, error))
 		return FALSE;
 	if ((scan.last < d->meta.applied || scan.stale) && db_checkpoint(d->writer) != 0) {
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
 		return FALSE;
 	}
-	d->journal = journal_open(dir, segment_bytes, d->meta.applied, &scan, error);
+	d->journal = journal_open(dir, &d->key, segment_bytes, d->meta.applied, &scan, error);
 	if (!d->journal)
 		return FALSE;
 	d->acked = d->told = journal_index(d->journal);

@@ -14,6 +14,7 @@ magmad_libstore_a_SOURCES = \
 	magmad/store/read.c \
 	magmad/store/rows.c magmad/store/rows.h \
 	magmad/store/scan.c \
+	magmad/store/siphash.c magmad/store/siphash.h \
 	magmad/store/space.c \
 	magmad/store/turn.c \
 	magmad/store/vfs.c magmad/store/vfs.h

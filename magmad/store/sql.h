@@ -19,6 +19,8 @@
 	"INSERT INTO store VALUES('applied', 0), ('durable', 0), ('epoch', 0), ('flares', 0), ('used', 0);" \
 	"COMMIT;"
 
+#define SQL_FRAME_KEY_PUT "INSERT INTO store VALUES('journal_key', ?1)"
+
 /* The log is moved by the store's own rule, not by sqlite's; batches need no sync of their own, the journal is the commit point. */
 #define SQL_SETUP "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
 #define SQL_READER "PRAGMA query_only=1;"
@@ -39,6 +41,7 @@
 	X(META_GET, "SELECT (SELECT value FROM store WHERE name='applied'), (SELECT value FROM store WHERE name='durable'), (SELECT value FROM store WHERE name='epoch')," \
 		" (SELECT value FROM store WHERE name='flares'), (SELECT value FROM store WHERE name='used')") \
 	X(META_PUT, "REPLACE INTO store VALUES('applied', ?1), ('durable', ?2), ('epoch', ?3), ('flares', ?4), ('used', ?5)") \
+	X(FRAME_KEY_GET, "SELECT value FROM store WHERE name='journal_key'") \
 	X(FLARE_UPDATE, "UPDATE flare SET v=?3 WHERE k=?1 AND rk=?2") \
 	X(FLARE_DELETE, "DELETE FROM flare WHERE k=?1 RETURNING rk") \
 	X(FRESH_PUT, "REPLACE INTO fresh(k, rk) VALUES(?1, ?2)") \
