@@ -149,11 +149,17 @@ static gboolean replay_frame(void *user, const Frame *f)
 	return txn_each(f->payload, f->length, commit_row, user);
 }
 
-static void load_key(void *user, guint64 ino, const MagmaKey *rk) { keys_add(user, rk, ino); }
+static void load_key(void *user, guint64 ino, const MagmaKey *rk) { keys_add(((DiskStore *)user)->keys, rk, ino); }
+
+static void merge_loaded(void *user)
+{
+	DiskStore *d = user;
+	d->merge_keys = keys_seal(d->keys);
+}
 
 static gboolean load_keys(DiskStore *d, GError **error)
 {
-	if (db_each_fresh(d->writer, load_key, d->keys) != 0) {
+	if (db_each_fresh(d->writer, load_key, merge_loaded, d) != 0) {
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
 		return FALSE;
 	}
@@ -249,6 +255,7 @@ static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error
 static void store_free(DiskStore *d, gboolean leave_log)
 {
 	pool_free(d->pool);
+	db_merge_free(d->merge);
 	if (d->source) {
 		g_source_destroy(d->source);
 		g_source_unref(d->source);
