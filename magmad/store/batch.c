@@ -86,7 +86,7 @@ static void checkpoint_push(DiskStore *d)
 {
 	CheckpointJob *c = g_new0(CheckpointJob, 1);
 
-	c->job = (PoolJob){ .run = checkpoint_run, .done = checkpoint_done, .free = job_g_free };
+	c->job = (PoolJob){ .run = checkpoint_run, .done = checkpoint_done, .free = job_g_free, .lane = POOL_WRITER };
 	c->d = d;
 	c->writer = d->writer;
 	c->applied = d->meta.applied;
@@ -180,7 +180,7 @@ static BatchJob *batch_push(DiskStore *d, const Frozen *f)
 {
 	BatchJob *b = g_new0(BatchJob, 1);
 
-	b->job = (PoolJob){ .run = batch_run, .done = batch_done, .free = batch_free };
+	b->job = (PoolJob){ .run = batch_run, .done = batch_done, .free = batch_free, .lane = POOL_WRITER };
 	b->d = d;
 	b->writer = d->writer;
 	b->frozen = f;

@@ -80,7 +80,7 @@ void disk_merge_push(DiskStore *d)
 {
 	MergeJob *m = g_new0(MergeJob, 1);
 
-	m->job = (PoolJob){ .run = merge_run, .done = merge_done, .free = merge_free };
+	m->job = (PoolJob){ .run = merge_run, .done = merge_done, .free = merge_free, .lane = POOL_WRITER };
 	m->d = d;
 	m->writer = d->writer;
 	m->merge = d->merge;
