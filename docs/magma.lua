@@ -82,8 +82,8 @@ local HELLO, WELCOME, COOKIE, REJECT, DATA = 1, 2, 3, 4, 0x40
 local DATAGRAMS = { [HELLO] = "HELLO", [WELCOME] = "WELCOME", [COOKIE] = "COOKIE", [REJECT] = "REJECT", [DATA] = "DATA, phase 0", [DATA + 1] = "DATA, phase 1" }
 local LENGTHS = { [HELLO] = 192, [WELCOME] = 89, [COOKIE] = 41, [REJECT] = 25 }
 local DATA_HEADER, TAG = 13, 16
-local PAD, PING, ACK, MSG, CLOSE = 0, 1, 2, 3, 4
-local FRAMES = { [PAD] = "PAD", [PING] = "PING", [ACK] = "ACK", [MSG] = "MSG", [CLOSE] = "CLOSE" }
+local PAD, PING, ACK, MSG, CLOSE, CHALLENGE, RESPONSE = 0, 1, 2, 3, 4, 5, 6
+local FRAMES = { [PAD] = "PAD", [PING] = "PING", [ACK] = "ACK", [MSG] = "MSG", [CLOSE] = "CLOSE", [CHALLENGE] = "CHALLENGE", [RESPONSE] = "RESPONSE" }
 local CLOSES = { [0] = "goodbye", [1] = "you broke the protocol" }
 
 ---------------------------------------------------------------- bits
@@ -374,6 +374,14 @@ PARSE[CLOSE] = function(s, i)
 	end
 	return { why = why }, at
 end
+
+PARSE[CHALLENGE] = function(s, i)
+	if #s - i + 1 < 8 then
+		return nil
+	end
+	return {}, i + 8
+end
+PARSE[RESPONSE] = PARSE[CHALLENGE]
 
 -- The frames of a datagram; nil: these are not frames. cut: the capture has only its beginning.
 local function parse_frames(s, cut)
@@ -1060,6 +1068,9 @@ ADD[CLOSE] = function(frame, range, tree, lines)
 	if frame.why == 1 then item:add_proto_expert_info(E.broken) end
 	lines[#lines + 1] = "CLOSE (" .. CLOSES[frame.why] .. ")"
 end
+
+ADD[CHALLENGE] = function() end
+ADD[RESPONSE] = ADD[CHALLENGE]
 
 local function add_frames(it, tree, root, lines)
 	local before = #lines

@@ -105,9 +105,9 @@ static gboolean check_format(GKeyFile *kf, const char *file, GError **error)
 
 	if (!text || !g_ascii_string_to_unsigned(text, 10, 1, G_MAXUINT64, &format, NULL))
 		return bad(error, file, "format");
-	if (format > DISKSTORE_FORMAT) {
-		g_set_error(error, MAGMA_ERROR, EPROTO, "%s: the folder has format %" G_GUINT64_FORMAT ", this magmad knows up to %d: start a newer magmad", file, format,
-			DISKSTORE_FORMAT);
+	if (format != DISKSTORE_FORMAT) {
+		g_set_error(error, MAGMA_ERROR, EPROTO, "%s: the folder has format %" G_GUINT64_FORMAT ", this magmad knows %d: %s", file, format, DISKSTORE_FORMAT,
+			format > DISKSTORE_FORMAT ? "start a newer magmad" : "it was written by a version whose format is not read any more");
 		return FALSE;
 	}
 	return TRUE;
