@@ -82,8 +82,8 @@ local HELLO, WELCOME, COOKIE, REJECT, DATA = 1, 2, 3, 4, 0x40
 local DATAGRAMS = { [HELLO] = "HELLO", [WELCOME] = "WELCOME", [COOKIE] = "COOKIE", [REJECT] = "REJECT", [DATA] = "DATA, phase 0", [DATA + 1] = "DATA, phase 1" }
 local LENGTHS = { [HELLO] = 192, [WELCOME] = 89, [COOKIE] = 41, [REJECT] = 25 }
 local DATA_HEADER, TAG = 13, 16
-local PAD, PING, ACK, MSG, CLOSE = 0, 1, 2, 3, 4
-local FRAMES = { [PAD] = "PAD", [PING] = "PING", [ACK] = "ACK", [MSG] = "MSG", [CLOSE] = "CLOSE" }
+local PAD, PING, ACK, MSG, CLOSE, CHALLENGE, RESPONSE = 0, 1, 2, 3, 4, 5, 6
+local FRAMES = { [PAD] = "PAD", [PING] = "PING", [ACK] = "ACK", [MSG] = "MSG", [CLOSE] = "CLOSE", [CHALLENGE] = "CHALLENGE", [RESPONSE] = "RESPONSE" }
 local CLOSES = { [0] = "goodbye", [1] = "you broke the protocol" }
 
 ---------------------------------------------------------------- bits
@@ -375,6 +375,14 @@ PARSE[CLOSE] = function(s, i)
 	return { why = why }, at
 end
 
+PARSE[CHALLENGE] = function(s, i)
+	if #s - i + 1 < 8 then
+		return nil
+	end
+	return {}, i + 8
+end
+PARSE[RESPONSE] = PARSE[CHALLENGE]
+
 -- The frames of a datagram; nil: these are not frames. cut: the capture has only its beginning.
 local function parse_frames(s, cut)
 	local frames, i = {}, 1
@@ -620,9 +628,9 @@ for _, name in ipairs({ "nlink", "uid", "gid" }) do field("uint32", "attr." .. n
 for _, name in ipairs({ "rdev", "size", "blocks" }) do field("uint64", "attr." .. name, name, base.DEC) end
 for _, name in ipairs({ "atime", "mtime", "ctime", "btime" }) do field("absolute_time", "attr." .. name, name, base.UTC) end
 field("uint32", "attr.flags", "flags", base.HEX)
-for _, name in ipairs({ "format", "state" }) do field("uint8", "map." .. name, name, base.DEC) end
-for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id", "from", "to", "volcanos", "id" }) do field("uint16", "map." .. name, name, base.DEC) end
-field("uint32", "map.bandwidth", "bandwidth", base.DEC)
+for _, name in ipairs({ "format", "state", "flags", "copies", "in_sync" }) do field("uint8", "map." .. name, name, base.DEC) end
+for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id", "from", "to", "volcanos", "slices", "id", "home", "owner", "copy" }) do field("uint16", "map." .. name, name, base.DEC) end
+for _, name in ipairs({ "incarnation", "bandwidth" }) do field("uint32", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "epoch", "move", "offered" }) do field("uint64", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "network", "first", "last" }) do field("bytes", "map." .. name, name) end
 for _, name in ipairs({ "name", "fqdn" }) do field("string", "map." .. name, name) end
@@ -797,17 +805,28 @@ end
 
 local function add_volcano(c, item)
 	add_integer(c, item, "map.id", 2)
-	local state = add_integer(c, item, "map.state", 1)
+	add_integer(c, item, "map.state", 1)
+	add_integer(c, item, "map.flags", 1)
 	local name = add_string(c, item, "map.name", take(c, 1):uint())
 	add_string(c, item, "map.fqdn", take(c, 1):uint())
 	add_address(c, item)
-	if state == 2 then
-		add_bytes(c, item, "map.first", 20)
-		add_bytes(c, item, "map.last", 20)
-	end
 	add_integer(c, item, "map.bandwidth", 4)
 	add_integer(c, item, "map.offered", 8)
 	return "volcano " .. name
+end
+
+local function add_slice(c, item)
+	local id = add_integer(c, item, "map.id", 2)
+	add_bytes(c, item, "map.first", 20)
+	add_bytes(c, item, "map.last", 20)
+	add_integer(c, item, "map.home", 2)
+	add_integer(c, item, "map.owner", 2)
+	add_integer(c, item, "map.epoch", 8)
+	for _ = 1, (add_integer(c, item, "map.copies", 1)) do
+		add_integer(c, item, "map.copy", 2)
+		add_integer(c, item, "map.in_sync", 1)
+	end
+	return "slice " .. id
 end
 
 local function add_map(c, tree)
@@ -815,6 +834,7 @@ local function add_map(c, tree)
 		return
 	end
 	add_integer(c, tree, "map.format", 1)
+	add_integer(c, tree, "map.incarnation", 4)
 	add_integer(c, tree, "map.epoch", 8)
 	add_bytes(c, tree, "map.network", 16)
 	for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id" }) do add_integer(c, tree, "map." .. name, 2) end
@@ -825,6 +845,7 @@ local function add_map(c, tree)
 		add_bytes(c, tree, "map.last", 20)
 	end
 	for _ = 1, (add_integer(c, tree, "map.volcanos", 2)) do add_element(c, tree, add_volcano) end
+	for _ = 1, (add_integer(c, tree, "map.slices", 2)) do add_element(c, tree, add_slice) end
 end
 
 local function list_of(add)
@@ -1047,6 +1068,9 @@ ADD[CLOSE] = function(frame, range, tree, lines)
 	if frame.why == 1 then item:add_proto_expert_info(E.broken) end
 	lines[#lines + 1] = "CLOSE (" .. CLOSES[frame.why] .. ")"
 end
+
+ADD[CHALLENGE] = function() end
+ADD[RESPONSE] = ADD[CHALLENGE]
 
 local function add_frames(it, tree, root, lines)
 	local before = #lines

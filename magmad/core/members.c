@@ -314,12 +314,13 @@ static void bootstrap(Volcano *v)
 	MagmaMap *map = magma_map_new(network, v->cfg.copies_wanted);
 	MagmaVolcano self = self_of(v, v->id);
 	self.state = MAGMA_ACTIVE;
-	self.slice = (MagmaRange){ MAGMA_KEY_MIN, MAGMA_KEY_MAX };
+	MagmaSlice whole = { .id = v->id, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = v->id, .owner = v->id, .epoch = 1 };
 	map->epoch = 1;
 	map->copies_kept = 1;
 	map->coordinator = v->id;
 	map->next_id = 2;
 	magma_map_add(map, &self);
+	magma_map_add_slice(map, &whole);
 	const char *broken = magma_map_seal(map);
 	g_assert(!broken);
 	put_map(t, map);
@@ -426,7 +427,8 @@ static void loaded_all(Volcano *v, void *user, int error)
 			core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
 			return;
 		}
-		if (v->map->move.id && v->map->move.from == v->id && !is_coordinator(v)) {
+		const MagmaSlice *own = magma_map_home(v->map, v->id);
+		if (v->map->move.id && own && v->map->move.from == own->id && !is_coordinator(v)) {
 			m->must_ask = TRUE;
 			g_strlcpy(v->note, "waits for the coordinator: a slice was on its way", sizeof v->note);
 			core_say(v, "%s", v->note);

@@ -331,11 +331,12 @@ void handle_move_commit(Op *op)
 		return;
 	}
 	MagmaMap *map = magma_map_copy(v->map);
-	MagmaVolcano *from = by_id(map, map->move.from), *to = by_id(map, map->move.to);
-	to->slice = map->move.range;
-	to->state = MAGMA_ACTIVE;
-	gboolean inside = magma_key_prev(&map->move.range.lo, &from->slice.hi);
+	MagmaSlice *from = (MagmaSlice *)magma_map_slice_by_id(map, map->move.from);
+	MagmaSlice part = { .id = map->move.to, .range = map->move.range, .home = map->move.to, .owner = map->move.to, .epoch = 1 };
+	by_id(map, map->move.to)->state = MAGMA_ACTIVE;
+	gboolean inside = magma_key_prev(&part.range.lo, &from->range.hi);
 	g_assert(inside);
+	magma_map_add_slice(map, &part);
 	map->move = (MagmaMove){ 0 };
 	members_change_map(v, map, commit_changed, op);
 }
@@ -343,7 +344,7 @@ void handle_move_commit(Op *op)
 typedef struct {
 	Volcano *v;
 	guint waiting;
-	guint16 best;
+	guint16 best;                 /* slice */
 	guint64 keys;
 	double share;
 } Planning;
@@ -361,9 +362,9 @@ static void plan_now(Planning *p)
 	}
 	if (joiner && p->best && !v->map->move.id && !v->map_changing) {
 		MagmaMap *map = magma_map_copy(v->map);
-		MagmaVolcano *from = by_id(map, p->best);
-		MagmaKey middle = magma_range_middle(&from->slice);
-		map->move = (MagmaMove){ .id = map->epoch + 1, .from = from->id, .to = joiner, .range.hi = from->slice.hi };
+		const MagmaSlice *from = magma_map_slice_by_id(map, p->best);
+		MagmaKey middle = magma_range_middle(&from->range);
+		map->move = (MagmaMove){ .id = map->epoch + 1, .from = from->id, .to = joiner, .range.hi = from->range.hi };
 		magma_key_next(&middle, &map->move.range.lo);
 		members_change_map(v, map, NULL, NULL);
 	}
@@ -372,17 +373,17 @@ static void plan_now(Planning *p)
 
 typedef struct {
 	Planning *p;
-	guint16 id;
+	guint16 slice;
 } PlanAsk;
 
 static void plan_status(void *user, gboolean alive, const struct magma_rep_status *st)
 {
 	PlanAsk *a = user;
 	Planning *p = a->p;
-	const MagmaVolcano *o = magma_map_by_id(p->v->map, a->id);
+	const MagmaSlice *o = magma_map_slice_by_id(p->v->map, a->slice);
 
 	if (alive && o) {
-		double share = magma_range_share(&o->slice);
+		double share = magma_range_share(&o->range);
 		if (!p->best || st->keys > p->keys || (st->keys == p->keys && share > p->share)) {
 			p->best = o->id;
 			p->keys = st->keys;
@@ -410,12 +411,12 @@ void move_plan(Volcano *v)
 	Planning *p = CORE_CTX(v, Planning, NULL);
 	p->v = v;
 	v->planning = TRUE;
-	p->waiting = v->map->ring->len;
-	for (guint i = 0; i < v->map->ring->len; i++) {
-		const MagmaVolcano *o = v->map->volcanos->pdata[g_array_index(v->map->ring, guint, i)];
+	p->waiting = v->map->slices->len;
+	for (guint i = 0; i < v->map->slices->len; i++) {
+		const MagmaSlice *o = &g_array_index(v->map->slices, MagmaSlice, i);
 		PlanAsk *a = CORE_CTX(v, PlanAsk, NULL);
 		*a = (PlanAsk){ p, o->id };
-		volcano_ask_status(v, o->id, plan_status, a);
+		volcano_ask_status(v, o->owner, plan_status, a);
 	}
 }
 
@@ -426,6 +427,7 @@ void move_map_changed(Volcano *v)
 
 	if (v->move && !move_is(v, now))
 		move_out_done(v);
-	if (!v->move && now->id && now->from == v->id && v->serving)
+	const MagmaSlice *from = now->id ? magma_map_slice_by_id(v->map, now->from) : NULL;
+	if (!v->move && from && from->owner == v->id && v->serving)
 		move_out_start(v);
 }

@@ -130,7 +130,7 @@ static ScanJob *scan_new(DiskStore *d, void (*done)(void *, int, const StoreRow 
 	return s;
 }
 
-gboolean disk_index_merged(const DiskStore *d) { return !keys_sealed(d->keys) && !db_stale(d->writer); }
+gboolean disk_index_merged(const DiskStore *d) { return !keys_sealed(d->keys) && !db_stale(d->writer) && !db_merging(d->writer); }
 
 gboolean disk_scan_has_batch(const DiskStore *d)
 {

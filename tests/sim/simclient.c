@@ -434,7 +434,7 @@ static gboolean owns_a_slice(SimClient *s, guint i)
 /* Through a proxy only what is routed by key reaches the others: an assertion of nothing. (Of what is open it could overtake a RELEASE; libmagma/client sees to that, this one does not.) */
 static void assert_by_key(SimClient *s, const MagmaVolcano *v)
 {
-	struct magma_req_reopen q = { .route = v->slice.lo };
+	struct magma_req_reopen q = { .route = magma_map_home(s->map, v->id)->range.lo };
 
 	transmit(s, call_new(s, MAGMA_OP_reopen, &q, ponged, NULL));
 }
