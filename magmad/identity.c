@@ -1,6 +1,7 @@
 #include "magmad/identity.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -279,15 +280,16 @@ FolderState folder_look(const char *dir, GError **error)
 
 	if (stat(dir, &st) < 0 && errno == ENOENT)
 		return FOLDER_MISSING;
-	g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
+	DIR *d = opendir(dir);            /* g_dir_open() would leave another errno behind */
 	if (!d) {
 		set_errno(error, "", dir);
 		return FOLDER_ERROR;
 	}
-	for (const char *name; state != FOLDER_VOLCANO && (name = g_dir_read_name(d));) {
-		FolderState s = name_means(dir, name);
+	for (struct dirent *e; state != FOLDER_VOLCANO && (e = readdir(d));) {
+		FolderState s = g_str_equal(e->d_name, ".") || g_str_equal(e->d_name, "..") ? FOLDER_EMPTY : name_means(dir, e->d_name);
 		state = s == FOLDER_EMPTY ? state : s;
 	}
+	closedir(d);
 	return state;
 }
 

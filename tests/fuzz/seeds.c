@@ -65,9 +65,9 @@ static void add(MagmaMap *m, guint16 id, gboolean ip6, const MagmaRange *slice)
 	MagmaVolcano v = { .id = id, .state = slice ? MAGMA_ACTIVE : MAGMA_JOINING, .name = name, .fqdn = fqdn, .bandwidth = 100000, .offered = 1u << 30 };
 
 	v.addr = (MagmaAddr){ .family = ip6 ? 6 : 4, .ip = { 10, 0, 0, (guint8)id }, .port = 12000, .scope = ip6 ? id : 0 };
-	if (slice)
-		v.slice = *slice;
 	magma_map_add(m, &v);
+	if (slice)
+		magma_map_add_slice(m, &(MagmaSlice){ .id = id, .range = *slice, .home = id, .owner = id, .epoch = 1, .ncopies = id == 2, .copies = { { 1, TRUE } } });
 }
 
 /* n volcanos that halve what is left, the last `joining` of them still without a slice. */
@@ -89,8 +89,8 @@ static void map_seed(const char *dir, const char *name, guint16 n, guint16 joini
 		add(m, id, ip6, NULL);
 	m->coordinator = n ? 1 : 0;
 	if (moving) {
-		const MagmaVolcano *from = magma_map_by_id(m, 1);
-		m->move = (MagmaMove){ .id = 7, .from = 1, .to = 2, .range = { magma_range_middle(&from->slice), from->slice.hi } };
+		const MagmaSlice *from = magma_map_home(m, 1);
+		m->move = (MagmaMove){ .id = 7, .from = 1, .to = 2, .range = { magma_range_middle(&from->range), from->range.hi } };
 	}
 	g_assert_null(magma_map_seal(m));
 	magma_map_encode(m, out);
