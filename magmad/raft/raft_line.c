@@ -1,0 +1,175 @@
+/* Incarnations: lines of history that were begun by force, where they part, and which one stands (DESIGN section 5, rule 4). */
+#include "magmad/raft/raft_inside.h"
+
+static gboolean fork_same(const RaftFork *a, const RaftFork *b)
+{
+	return a->inc == b->inc && a->index == b->index && raft_term_cmp(a->term, b->term) == 0;
+}
+
+/* How many of each line's forks both have passed; FALSE: none, and one of them has forgotten its oldest. */
+static gboolean shared(const RaftForks *a, const RaftForks *b, guint *na, guint *nb)
+{
+	for (guint i = a->n; i > 0; i--)
+		for (guint j = b->n; j > 0; j--)
+			if (fork_same(&a->f[i - 1], &b->f[j - 1])) {
+				*na = i;
+				*nb = j;
+				return TRUE;
+			}
+	*na = *nb = 0;
+	return a->n < RAFT_FORKS_MAX && b->n < RAFT_FORKS_MAX;
+}
+
+static guint32 last_inc(const RaftForks *f) { return f->n ? f->f[f->n - 1].inc : 0; }
+
+/* Where our line and another part. Both are on one line up to a fork of either, or as far as ours goes. */
+static void compare(const Raft *r, const RaftForks *theirs, RaftRival *v)
+{
+	const RaftForks *ours = log_forks(r);
+	guint no, nt;
+
+	v->common = 0;
+	v->our_side = last_inc(ours);
+	v->their_side = last_inc(theirs);
+	if (!shared(ours, theirs, &no, &nt))
+		return;
+	guint32 here = no ? ours->f[no - 1].inc : 0;
+	const RaftFork *we_left = no < ours->n ? &ours->f[no] : NULL, *they_left = nt < theirs->n ? &theirs->f[nt] : NULL;
+	guint64 we = we_left ? we_left->index : log_last(r), they = they_left ? they_left->index : G_MAXUINT64;
+	v->common = MIN(we, they);
+	v->our_side = we_left && we <= they ? we_left->inc : here;
+	v->their_side = they_left && they <= we ? they_left->inc : here;
+	/* They went on from an entry that is not ours: not committed here, or not what was committed. */
+	const RaftEntry *e = they_left && they <= we ? log_at(r, they) : NULL;
+	if (e && raft_term_cmp(e->term, they_left->term) != 0)
+		v->common = r->commit < they ? r->commit : they - 1;
+}
+
+gboolean raft_rival_stands(const RaftRival *v)
+{
+	return v->our_commit > v->common && v->our_side < v->their_side;
+}
+
+static void stop_for(Raft *r, const RaftRival *v)
+{
+	gboolean known = r->has_rival && raft_term_cmp((RaftTerm){ r->rival.their_term.inc, 0 }, (RaftTerm){ v->their_term.inc, 0 }) == 0;
+
+	become_follower(r, r->term);
+	r->role = FOLLOWER;
+	r->leader = 0;
+	r->has_rival = TRUE;
+	r->lease_until = 0;
+	r->rival = *v;
+	if (!known)
+		act(r, RAFT_DO_RIVAL)->rival = *v;
+}
+
+/* A message of a newer incarnation. TRUE: we are of its line now, or as good as: nothing that was committed here is missing there. */
+gboolean line_admits(Raft *r, guint16 from, const RaftMsg *m)
+{
+	RaftRival v = { .from = from, .our_term = log_last_term(r), .their_term = m->term, .our_commit = r->commit, .our_last = log_last(r), .theirs = m->forks };
+
+	/* Of a volcano that took the incarnation over but has nothing of its log yet, no line can be seen. */
+	if (last_inc(&m->forks) != m->term.inc || (r->has_rival && m->term.inc < r->rival.their_term.inc))
+		return FALSE;
+	compare(r, &m->forks, &v);
+	if (v.our_commit > v.common && !PLANTED(r, PLANT_YIELD_BLIND)) {
+		stop_for(r, &v);
+		return FALSE;
+	}
+	r->has_rival = FALSE;
+	line_cut(r, v.common + 1, m->term);
+	log_truncate(r, v.common + 1);
+	become_follower(r, m->term);
+	return TRUE;
+}
+
+void line_cut(Raft *r, guint64 from, RaftTerm by)
+{
+	RaftAction *a = NULL;
+	RaftTerm term = log_last_term(r);
+
+	for (guint64 i = MAX(from, log_first(r)); i <= log_last(r); i++) {
+		const RaftEntry *e = log_at(r, i);
+		if (e->term.inc >= by.inc || e->index <= r->commit)
+			continue;
+		if (!a) {
+			a = act(r, RAFT_DO_CUT);
+			a->cut = (RaftCut){ g_ptr_array_new_with_free_func((GDestroyNotify)raft_entry_unref), r->commit, term, by };
+		}
+		g_ptr_array_add(a->cut.entries, raft_entry_ref(e));
+	}
+}
+
+RaftStatus line_yield(Raft *r)
+{
+	if (!r->has_rival)
+		return RAFT_REFUSED;
+	RaftRival v = r->rival;
+	guint64 was = r->commit;
+	r->has_rival = FALSE;
+	/* what is committed here is given up too, so the report has all behind the common part */
+	r->commit = MIN(r->commit, v.common);
+	line_cut(r, v.common + 1, v.their_term);
+	for (guint i = 0; i < r->out->actions->len; i++) {
+		RaftAction *a = &g_array_index(r->out->actions, RaftAction, i);
+		if (a->type == RAFT_DO_CUT)
+			a->cut.commit = was;
+	}
+	if (v.common < log_first(r)) {
+		log_reset(r, NULL);
+		r->commit = 0;
+	} else {
+		log_truncate(r, v.common + 1);
+	}
+	become_follower(r, v.their_term);
+	return RAFT_OK;
+}
+
+/* --- forcing --- */
+
+/* Grows, and is nobody else's. */
+static guint32 next_inc(const Raft *r)
+{
+	guint32 newest = r->has_rival ? MAX(r->term.inc, r->rival.their_term.inc) : r->term.inc;
+
+	if (PLANTED(r, PLANT_SAME_INC))
+		return newest + 65536;
+	return ((newest >> 16) + 1) << 16 | r->cfg.id;
+}
+
+RaftStatus line_force(Raft *r, const RaftEvent *ev)
+{
+	const RaftEntry *last = log_at(r, log_last(r));
+	RaftForks forks = *log_forks(r);
+
+	if (r->force_number)
+		return RAFT_BUSY;
+	if (!last || !group_valid(ev->group) || ev->group->n_voters != 1 || ev->group->voters[0] != r->cfg.id || g_bytes_get_size(ev->bytes) > RAFT_BYTES_MAX)
+		return RAFT_REFUSED;
+	RaftTerm term = { next_inc(r), 1 };
+	if (raft_term_cmp(term, r->term) <= 0)
+		return RAFT_REFUSED;      /* 65535 forced incarnations */
+	become_follower(r, term);
+	r->has_rival = FALSE;
+	r->vote = r->cfg.id;
+	if (forks.n == RAFT_FORKS_MAX) {
+		for (guint i = 1; i < forks.n; i++)
+			forks.f[i - 1] = forks.f[i];
+		forks.n--;
+	}
+	forks.f[forks.n++] = (RaftFork){ term.inc, last->index, last->term };
+	r->out->index = last->index + 1;
+	log_append(r, entry_new(last->index + 1, term, last->index + 1, &forks, ev->group, ev->bytes));
+	r->force_number = persist_dep(r);
+	return RAFT_OK;
+}
+
+/* Only now does anybody hear of it. */
+void line_force_durable(Raft *r)
+{
+	if (r->force_number == 0 || r->durable < r->force_number)
+		return;
+	r->force_number = 0;
+	become_leader(r);
+}
