@@ -23,8 +23,9 @@ typedef struct { guint32 inc; guint64 term; } RaftTerm;
 /* <0, 0, >0 */
 int raft_term_cmp(RaftTerm a, RaftTerm b);
 
-/* Incarnation `inc` goes on from entry (index, term) of an older one; 0 is the first of all. Numbers are (how many, maker): unique though two volcanos force at the same time. */
-typedef struct { guint32 inc; guint64 index; RaftTerm term; } RaftFork;
+/* Incarnation `inc` goes on from entry (index, term) of an older one, of which its maker knew that it was committed up to `safe`; 0 is the first of all. Numbers are (how many, maker): unique
+ * though two volcanos force at the same time. */
+typedef struct { guint32 inc; guint64 index, safe; RaftTerm term; } RaftFork;
 typedef struct { guint n; RaftFork f[RAFT_FORKS_MAX]; } RaftForks;
 
 /* Volcanos of the map, ascending; the voters among them. Members that are no voters learn. */
@@ -116,7 +117,7 @@ void raft_msg_clear(RaftMsg *m);
 typedef struct {
 	guint16 from;                     /* who told */
 	RaftTerm our_term, their_term;
-	guint64 common;                   /* last index of both lines; 0: they share nothing that is known */
+	guint64 common;                   /* up to here both lines are surely the same; 0: nothing is sure */
 	guint64 our_commit, our_last;
 	guint32 our_side, their_side;     /* incarnation of the first entry behind common */
 	RaftForks theirs;

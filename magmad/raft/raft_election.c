@@ -1,12 +1,19 @@
-/* Pre-votes, votes, becoming leader. A volcano campaigns only as a voter of its own last entry, and only with a log of its term's incarnation. It votes for whoever asks, voter or not by its own
+/* Pre-votes, votes, becoming leader. A volcano campaigns only as a voter, and only with a log of its term's incarnation. It votes for whoever asks, voter or not by its own
  * log: the candidate knows the newer group (a voter that was just added may not have heard of it yet). */
 #include "magmad/raft/raft_inside.h"
+
+/* A voter that its own uncommitted entry removes is one still: it may be the only one that has the entry, and nobody else can be elected then. It does not count its own vote. */
+static gboolean voter_until_committed(const Raft *r)
+{
+	const RaftEntry *e = log_at(r, r->commit);
+	return is_voter(r, r->cfg.id) || (e && raft_group_has_voter(&e->group, r->cfg.id));
+}
 
 gboolean may_campaign(const Raft *r)
 {
 	if (PLANTED(r, PLANT_OLD_LINE_RUNS))
-		return is_voter(r, r->cfg.id);
-	return is_voter(r, r->cfg.id) && log_last_term(r).inc == r->term.inc && r->force_number == 0;
+		return voter_until_committed(r);
+	return voter_until_committed(r) && log_last_term(r).inc == r->term.inc && r->force_number == 0;
 }
 
 static gboolean won(const Raft *r)

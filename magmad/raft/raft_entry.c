@@ -116,6 +116,7 @@ void forks_encode(const RaftForks *f, GByteArray *out)
 	for (guint i = 0; i < f->n; i++) {
 		magma_put_u32(out, f->f[i].inc);
 		magma_put_u64(out, f->f[i].index);
+		magma_put_u64(out, f->f[i].safe);
 		term_encode(f->f[i].term, out);
 	}
 }
@@ -132,8 +133,9 @@ void forks_decode(MagmaReader *r, RaftForks *f)
 		RaftFork *k = &f->f[i];
 		k->inc = magma_get_u32(r);
 		k->index = count_decode(r);
+		k->safe = count_decode(r);
 		k->term = term_decode(r);
-		if (k->inc <= k->term.inc || (i > 0 && (k->inc <= f->f[i - 1].inc || k->index <= f->f[i - 1].index)))
+		if (k->inc <= k->term.inc || k->safe > k->index || (i > 0 && (k->inc <= f->f[i - 1].inc || k->index <= f->f[i - 1].index)))
 			r->error = TRUE;
 	}
 	if (!r->error)

@@ -22,7 +22,7 @@ static gboolean shared(const RaftForks *a, const RaftForks *b, guint *na, guint 
 
 static guint32 last_inc(const RaftForks *f) { return f->n ? f->f[f->n - 1].inc : 0; }
 
-/* Where our line and another part. Both are on one line up to a fork of either, or as far as ours goes. */
+/* Where our line and another part: both are on one incarnation until either leaves it, or as far as ours goes. Where a log ends it may have entries that were never committed. */
 static void compare(const Raft *r, const RaftForks *theirs, RaftRival *v)
 {
 	const RaftForks *ours = log_forks(r);
@@ -36,13 +36,14 @@ static void compare(const Raft *r, const RaftForks *theirs, RaftRival *v)
 	guint32 here = no ? ours->f[no - 1].inc : 0;
 	const RaftFork *we_left = no < ours->n ? &ours->f[no] : NULL, *they_left = nt < theirs->n ? &theirs->f[nt] : NULL;
 	guint64 we = we_left ? we_left->index : log_last(r), they = they_left ? they_left->index : G_MAXUINT64;
-	v->common = MIN(we, they);
 	v->our_side = we_left && we <= they ? we_left->inc : here;
 	v->their_side = they_left && they <= we ? they_left->inc : here;
-	/* They went on from an entry that is not ours: not committed here, or not what was committed. */
+	/* What both have as committed is the same; and all up to an entry that both have. */
 	const RaftEntry *e = they_left && they <= we ? log_at(r, they) : NULL;
-	if (e && raft_term_cmp(e->term, they_left->term) != 0)
-		v->common = r->commit < they ? r->commit : they - 1;
+	if (e && raft_term_cmp(e->term, they_left->term) == 0)
+		v->common = they;
+	else
+		v->common = MIN(we_left ? we_left->safe : r->commit, they_left ? they_left->safe : G_MAXUINT64);
 }
 
 gboolean raft_rival_stands(const RaftRival *v)
@@ -78,9 +79,11 @@ gboolean line_admits(Raft *r, guint16 from, const RaftMsg *m)
 		return FALSE;
 	}
 	r->has_rival = FALSE;
+	r->commit = MIN(r->commit, v.common);
 	line_cut(r, v.common + 1, m->term);
 	log_truncate(r, v.common + 1);
 	become_follower(r, m->term);
+	r->lease_until = 0;               /* the other line owes our leases nothing */
 	return TRUE;
 }
 
@@ -123,6 +126,7 @@ RaftStatus line_yield(Raft *r)
 		log_truncate(r, v.common + 1);
 	}
 	become_follower(r, v.their_term);
+	r->lease_until = 0;
 	return RAFT_OK;
 }
 
@@ -158,7 +162,7 @@ RaftStatus line_force(Raft *r, const RaftEvent *ev)
 			forks.f[i - 1] = forks.f[i];
 		forks.n--;
 	}
-	forks.f[forks.n++] = (RaftFork){ term.inc, last->index, last->term };
+	forks.f[forks.n++] = (RaftFork){ term.inc, last->index, r->commit, last->term };
 	r->out->index = last->index + 1;
 	log_append(r, entry_new(last->index + 1, term, last->index + 1, &forks, ev->group, ev->bytes));
 	r->force_number = persist_dep(r);
