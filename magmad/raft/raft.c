@@ -54,7 +54,7 @@ RaftMsg *send_to(Raft *r, guint16 to, RaftMsgType type, guint64 after)
 	a->send.after = after;
 	a->send.msg.type = type;
 	a->send.msg.term = r->term;
-	a->send.msg.forks = *log_forks(r);
+	a->send.msg.line = r->line;
 	return &a->send.msg;
 }
 
@@ -73,6 +73,7 @@ static void persist_flush(Raft *r)
 		return;
 	p->number = ++r->emitted;
 	p->term = r->term;
+	p->line = r->line;
 	p->vote = r->vote;
 	p->commit = r->commit;
 	p->first = log_first(r);
@@ -257,6 +258,7 @@ Raft *raft_new(const RaftConfig *cfg, const RaftState *s, gint64 now)
 	r->rng = cfg->seed;
 	r->now = r->heard = now;
 	r->term = s->term;
+	r->line = s->line;
 	r->vote = s->vote;
 	r->log = g_ptr_array_new_with_free_func((GDestroyNotify)raft_entry_unref);
 	for (guint i = 0; i < s->log->len; i++)

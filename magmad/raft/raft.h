@@ -16,7 +16,7 @@ enum {
 	RAFT_MEMBERS_MAX = 1024,          /* MAGMA_VOLCANOS_MAX */
 	RAFT_BYTES_MAX = 1 << 20,         /* of one map: 1024 volcanos with the longest names fit */
 	RAFT_KEEP = 8,                    /* entries kept; who is behind them gets the oldest as its base */
-	RAFT_FORKS_MAX = 16,              /* forced incarnations an entry remembers; lines that parted before those are told apart by nothing, and the shell is asked */
+	RAFT_FORKS_MAX = 16,              /* forced incarnations that are remembered; of lines that parted before those nothing is known to be common */
 };
 
 typedef struct { guint32 inc; guint64 term; } RaftTerm;
@@ -26,7 +26,8 @@ int raft_term_cmp(RaftTerm a, RaftTerm b);
 /* Incarnation `inc` goes on from entry (index, term) of an older one, of which its maker knew that it was committed up to `safe`; 0 is the first of all. Numbers are (how many, maker): unique
  * though two volcanos force at the same time. */
 typedef struct { guint32 inc; guint64 index, safe; RaftTerm term; } RaftFork;
-typedef struct { guint n; RaftFork f[RAFT_FORKS_MAX]; } RaftForks;
+/* A line of history: the forks on the way to its incarnation, which is that of the last of them, oldest first. */
+typedef struct { guint n; RaftFork f[RAFT_FORKS_MAX]; } RaftLine;
 
 /* Volcanos of the map, ascending; the voters among them. Members that are no voters learn. */
 typedef struct {
@@ -42,7 +43,6 @@ typedef struct {
 	guint64 index;                    /* 1.. */
 	RaftTerm term;
 	guint64 origin;                   /* index of the entry that brought these bytes; below index: a new leader's re-issue, to be ignored by who has the origin */
-	RaftForks forks;                  /* how its line came about */
 	RaftGroup group;
 	GBytes *bytes;
 } RaftEntry;
@@ -54,6 +54,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RaftEntry, raft_entry_unref)
 
 typedef struct {
 	RaftTerm term;
+	RaftLine line;                    /* to term.inc */
 	guint16 vote;                     /* 0: nobody in this term */
 	guint64 commit;                   /* a lower bound */
 	GPtrArray *log;                   /* RaftEntry *, consecutive */
@@ -72,6 +73,7 @@ RaftState *raft_state_decode(const guint8 *p, gsize n);
 typedef struct {
 	guint64 number;
 	RaftTerm term;
+	RaftLine line;
 	guint16 vote;
 	guint64 commit, first, from;
 	GPtrArray *entries;               /* RaftEntry * */
@@ -96,7 +98,7 @@ typedef enum {
 typedef struct {
 	RaftMsgType type;
 	RaftTerm term;
-	RaftForks forks;                  /* of the sender's last entry */
+	RaftLine line;                    /* to term.inc */
 	guint64 index;                    /* last, prev or index of the above */
 	RaftTerm index_term;
 	guint64 commit;
@@ -120,7 +122,7 @@ typedef struct {
 	guint64 common;                   /* up to here both lines are surely the same; 0: nothing is sure */
 	guint64 our_commit, our_last;
 	guint32 our_side, their_side;     /* incarnation of the first entry behind common */
-	RaftForks theirs;
+	RaftLine theirs;
 } RaftRival;
 /* Rule 4 by the numbers: TRUE when our line is the older one there and committed something behind common, so that it stands (FORCE); FALSE: YIELD. The shell may know better: a map that
  * was committed without the other but took nobody out of sync has cost nobody anything. */

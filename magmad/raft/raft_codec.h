@@ -6,7 +6,7 @@
 guint64 count_decode(MagmaReader *r);     /* a u64 that may be counted on from */
 void term_encode(RaftTerm t, GByteArray *out);
 RaftTerm term_decode(MagmaReader *r);
-void forks_encode(const RaftForks *f, GByteArray *out);
-void forks_decode(MagmaReader *r, RaftForks *f);
+void line_encode(const RaftLine *l, GByteArray *out);
+void line_decode(MagmaReader *r, RaftLine *l, guint32 inc);   /* must lead to inc */
 void entry_encode(const RaftEntry *e, GByteArray *out);
 RaftEntry *entry_decode(MagmaReader *r);  /* NULL with the error */

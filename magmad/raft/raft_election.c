@@ -174,7 +174,7 @@ void on_vote_ack(Raft *r, guint16 from, const RaftMsg *m)
 static RaftEntry *reissue(const Raft *r)
 {
 	const RaftEntry *e = log_at(r, log_last(r));
-	return entry_new(e->index + 1, r->term, e->origin, &e->forks, &e->group, e->bytes);
+	return entry_new(e->index + 1, r->term, e->origin, &e->group, e->bytes);
 }
 
 void become_leader(Raft *r)

@@ -75,14 +75,13 @@ static void entry_clear(gpointer p)
 RaftEntry *raft_entry_ref(const RaftEntry *e) { return g_rc_box_acquire((gpointer)e); }
 void raft_entry_unref(RaftEntry *e) { g_rc_box_release_full(e, entry_clear); }
 
-RaftEntry *entry_new(guint64 index, RaftTerm term, guint64 origin, const RaftForks *forks, const RaftGroup *group, GBytes *bytes)
+RaftEntry *entry_new(guint64 index, RaftTerm term, guint64 origin, const RaftGroup *group, GBytes *bytes)
 {
 	RaftEntry *e = g_rc_box_new0(RaftEntry);
 
 	e->index = index;
 	e->term = term;
 	e->origin = origin;
-	e->forks = *forks;
 	e->group = *group;
 	e->group.members = g_memdup2(group->members, group->n_members * sizeof *group->members);
 	e->bytes = g_bytes_ref(bytes);
@@ -110,7 +109,7 @@ RaftTerm term_decode(MagmaReader *r)
 	return (RaftTerm){ inc, count_decode(r) };
 }
 
-void forks_encode(const RaftForks *f, GByteArray *out)
+void line_encode(const RaftLine *f, GByteArray *out)
 {
 	magma_put_u8(out, f->n);
 	for (guint i = 0; i < f->n; i++) {
@@ -122,7 +121,7 @@ void forks_encode(const RaftForks *f, GByteArray *out)
 }
 
 /* Incarnations grow, and each begins in an older one. */
-void forks_decode(MagmaReader *r, RaftForks *f)
+void line_decode(MagmaReader *r, RaftLine *f, guint32 inc)
 {
 	guint n = magma_get_u8(r);
 
@@ -140,6 +139,8 @@ void forks_decode(MagmaReader *r, RaftForks *f)
 	}
 	if (!r->error)
 		f->n = n;
+	if (line_inc(f) != inc)
+		r->error = TRUE;
 }
 
 static void ids_encode(const guint16 *ids, guint n, GByteArray *out)
@@ -157,7 +158,6 @@ void entry_encode(const RaftEntry *e, GByteArray *out)
 	magma_put_u64(out, e->index);
 	term_encode(e->term, out);
 	magma_put_u64(out, e->origin);
-	forks_encode(&e->forks, out);
 	ids_encode(e->group.voters, e->group.n_voters, out);
 	ids_encode(e->group.members, e->group.n_members, out);
 	magma_put_u32(out, n);
@@ -183,17 +183,15 @@ RaftEntry *entry_decode(MagmaReader *r)
 	e.index = count_decode(r);
 	e.term = term_decode(r);
 	e.origin = count_decode(r);
-	forks_decode(r, &e.forks);
 	e.group.members = members;
 	ids_decode(r, e.group.voters, &e.group.n_voters, RAFT_VOTERS_MAX);
 	ids_decode(r, members, &e.group.n_members, RAFT_MEMBERS_MAX);
 	gsize n = magma_get_u32(r);
 	const guint8 *p = n > RAFT_BYTES_MAX ? NULL : magma_get_bytes(r, n);
-	if (r->error || n > RAFT_BYTES_MAX || e.index == 0 || e.origin == 0 || e.origin > e.index || !group_valid(&e.group)
-		|| e.term.inc != (e.forks.n ? e.forks.f[e.forks.n - 1].inc : 0)) {
+	if (r->error || n > RAFT_BYTES_MAX || e.index == 0 || e.origin == 0 || e.origin > e.index || !group_valid(&e.group)) {
 		r->error = TRUE;
 		return NULL;
 	}
 	g_autoptr(GBytes) bytes = g_bytes_new(p, n);
-	return entry_new(e.index, e.term, e.origin, &e.forks, &e.group, bytes);
+	return entry_new(e.index, e.term, e.origin, &e.group, bytes);
 }

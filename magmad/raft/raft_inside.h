@@ -25,6 +25,7 @@ struct Raft {
 	RaftOut *out;                     /* of this step */
 
 	RaftTerm term;
+	RaftLine line;
 	guint16 vote;
 	guint64 commit;
 	GPtrArray *log;                   /* RaftEntry * */
@@ -75,11 +76,10 @@ void log_truncate(Raft *r, guint64 from);                 /* from and all behind
 void log_reset(Raft *r, RaftEntry *base);                 /* takes base; NULL: empty */
 void log_advance(Raft *r, guint64 commit);                /* COMMITTED for what became so; drops what need not be kept */
 const RaftGroup *log_group(const Raft *r);                /* in effect: of the last entry; NULL without one */
-const RaftForks *log_forks(const Raft *r);
 void log_durable(Raft *r, guint64 number);
 
 /* raft_entry.c */
-RaftEntry *entry_new(guint64 index, RaftTerm term, guint64 origin, const RaftForks *forks, const RaftGroup *group, GBytes *bytes);
+RaftEntry *entry_new(guint64 index, RaftTerm term, guint64 origin, const RaftGroup *group, GBytes *bytes);
 gboolean group_valid(const RaftGroup *g);
 guint group_voter_changes(const RaftGroup *a, const RaftGroup *b);   /* added and removed */
 
@@ -125,6 +125,7 @@ void on_beat(Raft *r, guint16 from, const RaftMsg *m);
 void on_alive(Raft *r, guint16 from, const RaftMsg *m);
 
 /* raft_line.c */
+guint32 line_inc(const RaftLine *l);
 gboolean line_admits(Raft *r, guint16 from, const RaftMsg *m);
 RaftStatus line_force(Raft *r, const RaftEvent *ev);
 void line_force_durable(Raft *r);

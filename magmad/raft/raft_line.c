@@ -7,7 +7,7 @@ static gboolean fork_same(const RaftFork *a, const RaftFork *b)
 }
 
 /* How many of each line's forks both have passed; FALSE: none, and one of them has forgotten its oldest. */
-static gboolean shared(const RaftForks *a, const RaftForks *b, guint *na, guint *nb)
+static gboolean shared(const RaftLine *a, const RaftLine *b, guint *na, guint *nb)
 {
 	for (guint i = a->n; i > 0; i--)
 		for (guint j = b->n; j > 0; j--)
@@ -20,17 +20,17 @@ static gboolean shared(const RaftForks *a, const RaftForks *b, guint *na, guint 
 	return a->n < RAFT_FORKS_MAX && b->n < RAFT_FORKS_MAX;
 }
 
-static guint32 last_inc(const RaftForks *f) { return f->n ? f->f[f->n - 1].inc : 0; }
+guint32 line_inc(const RaftLine *l) { return l->n ? l->f[l->n - 1].inc : 0; }
 
 /* Where our line and another part: both are on one incarnation until either leaves it, or as far as ours goes. Where a log ends it may have entries that were never committed. */
-static void compare(const Raft *r, const RaftForks *theirs, RaftRival *v)
+static void compare(const Raft *r, const RaftLine *theirs, RaftRival *v)
 {
-	const RaftForks *ours = log_forks(r);
+	const RaftLine *ours = &r->line;
 	guint no, nt;
 
 	v->common = 0;
-	v->our_side = last_inc(ours);
-	v->their_side = last_inc(theirs);
+	v->our_side = line_inc(ours);
+	v->their_side = line_inc(theirs);
 	if (!shared(ours, theirs, &no, &nt))
 		return;
 	guint32 here = no ? ours->f[no - 1].inc : 0;
@@ -68,12 +68,11 @@ static void stop_for(Raft *r, const RaftRival *v)
 /* A message of a newer incarnation. TRUE: we are of its line now, or as good as: nothing that was committed here is missing there. */
 gboolean line_admits(Raft *r, guint16 from, const RaftMsg *m)
 {
-	RaftRival v = { .from = from, .our_term = log_last_term(r), .their_term = m->term, .our_commit = r->commit, .our_last = log_last(r), .theirs = m->forks };
+	RaftRival v = { .from = from, .our_term = log_last_term(r), .their_term = m->term, .our_commit = r->commit, .our_last = log_last(r), .theirs = m->line };
 
-	/* Of a volcano that took the incarnation over but has nothing of its log yet, no line can be seen. */
-	if (last_inc(&m->forks) != m->term.inc || (r->has_rival && m->term.inc < r->rival.their_term.inc))
+	if (r->has_rival && m->term.inc < r->rival.their_term.inc)
 		return FALSE;
-	compare(r, &m->forks, &v);
+	compare(r, &m->line, &v);
 	if (v.our_commit > v.common && !PLANTED(r, PLANT_YIELD_BLIND)) {
 		stop_for(r, &v);
 		return FALSE;
@@ -83,6 +82,7 @@ gboolean line_admits(Raft *r, guint16 from, const RaftMsg *m)
 	line_cut(r, v.common + 1, m->term);
 	log_truncate(r, v.common + 1);
 	become_follower(r, m->term);
+	r->line = m->line;
 	r->lease_until = 0;               /* the other line owes our leases nothing */
 	return TRUE;
 }
@@ -126,6 +126,7 @@ RaftStatus line_yield(Raft *r)
 		log_truncate(r, v.common + 1);
 	}
 	become_follower(r, v.their_term);
+	r->line = v.theirs;
 	r->lease_until = 0;
 	return RAFT_OK;
 }
@@ -145,7 +146,7 @@ static guint32 next_inc(const Raft *r)
 RaftStatus line_force(Raft *r, const RaftEvent *ev)
 {
 	const RaftEntry *last = log_at(r, log_last(r));
-	RaftForks forks = *log_forks(r);
+	RaftLine line = r->line;
 
 	if (r->force_number)
 		return RAFT_BUSY;
@@ -157,14 +158,18 @@ RaftStatus line_force(Raft *r, const RaftEvent *ev)
 	become_follower(r, term);
 	r->has_rival = FALSE;
 	r->vote = r->cfg.id;
-	if (forks.n == RAFT_FORKS_MAX) {
-		for (guint i = 1; i < forks.n; i++)
-			forks.f[i - 1] = forks.f[i];
-		forks.n--;
+	/* forks whose first entry never came are none of what goes on here */
+	while (line.n && line.f[line.n - 1].index >= last->index)
+		line.n--;
+	if (line.n == RAFT_FORKS_MAX) {
+		for (guint i = 1; i < line.n; i++)
+			line.f[i - 1] = line.f[i];
+		line.n--;
 	}
-	forks.f[forks.n++] = (RaftFork){ term.inc, last->index, r->commit, last->term };
+	line.f[line.n++] = (RaftFork){ term.inc, last->index, r->commit, last->term };
+	r->line = line;
 	r->out->index = last->index + 1;
-	log_append(r, entry_new(last->index + 1, term, last->index + 1, &forks, ev->group, ev->bytes));
+	log_append(r, entry_new(last->index + 1, term, last->index + 1, ev->group, ev->bytes));
 	r->force_number = persist_dep(r);
 	return RAFT_OK;
 }

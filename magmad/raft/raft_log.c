@@ -22,13 +22,6 @@ const RaftGroup *log_group(const Raft *r)
 	return e ? &e->group : NULL;
 }
 
-const RaftForks *log_forks(const Raft *r)
-{
-	static const RaftForks none;
-	const RaftEntry *e = log_at(r, log_last(r));
-	return e ? &e->forks : &none;
-}
-
 static void changed(Raft *r, guint64 from)
 {
 	persist_later(r);

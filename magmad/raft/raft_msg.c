@@ -23,7 +23,7 @@ void raft_msg_encode(const RaftMsg *m, GByteArray *out)
 	magma_put_u8(out, m->type);
 	magma_put_u8(out, (m->ok ? FLAG_OK : 0) | (m->transfer ? FLAG_TRANSFER : 0) | (m->base ? FLAG_BASE : 0) | (m->entry ? FLAG_ENTRY : 0));
 	term_encode(m->term, out);
-	forks_encode(&m->forks, out);
+	line_encode(&m->line, out);
 	if (has & HAS_INDEX)
 		magma_put_u64(out, m->index);
 	if (has & HAS_INDEX_TERM)
@@ -71,7 +71,7 @@ gboolean raft_msg_decode(const guint8 *p, gsize n, RaftMsg *m)
 	m->transfer = (flags & FLAG_TRANSFER) != 0;
 	m->base = (flags & FLAG_BASE) != 0;
 	m->term = term_decode(&r);
-	forks_decode(&r, &m->forks);
+	line_decode(&r, &m->line, m->term.inc);
 	if (has & HAS_INDEX)
 		m->index = count_decode(&r);
 	if (has & HAS_INDEX_TERM)

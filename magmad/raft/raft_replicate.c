@@ -162,7 +162,7 @@ RaftStatus propose(Raft *r, const RaftEvent *ev)
 		if (p)
 			p->fence = index;     /* no lease before it knows that it was taken for dead */
 	}
-	leader_append(r, entry_new(index, r->term, index, log_forks(r), ev->group, ev->bytes));
+	leader_append(r, entry_new(index, r->term, index, ev->group, ev->bytes));
 	return RAFT_OK;
 }
 

@@ -18,12 +18,11 @@ RaftState *raft_state_bootstrap(guint16 id, GBytes *bytes)
 {
 	RaftState *s = raft_state_new();
 	RaftGroup g = { .n_voters = 1, .n_members = 1, .voters = { id }, .members = &id };
-	RaftForks none = { 0 };
 
 	s->term = (RaftTerm){ 0, 1 };
 	s->vote = id;
 	s->commit = 1;
-	g_ptr_array_add(s->log, entry_new(1, s->term, 1, &none, &g, bytes));
+	g_ptr_array_add(s->log, entry_new(1, s->term, 1, &g, bytes));
 	return s;
 }
 
@@ -37,6 +36,7 @@ void raft_state_encode(const RaftState *s, GByteArray *out)
 {
 	magma_put_u8(out, STATE_VERSION);
 	term_encode(s->term, out);
+	line_encode(&s->line, out);
 	magma_put_u16(out, s->vote);
 	magma_put_u64(out, s->commit);
 	magma_put_u32(out, s->log->len);
@@ -52,6 +52,7 @@ RaftState *raft_state_decode(const guint8 *p, gsize n)
 	if (magma_get_u8(&r) != STATE_VERSION)
 		return NULL;
 	s->term = term_decode(&r);
+	line_decode(&r, &s->line, s->term.inc);
 	s->vote = magma_get_u16(&r);
 	s->commit = count_decode(&r);
 	for (guint left = magma_get_u32(&r); left && !r.error; left--) {
@@ -87,6 +88,7 @@ void raft_state_apply(RaftState *s, const RaftPersist *p)
 	for (guint i = 0; i < p->entries->len; i++)
 		g_ptr_array_add(s->log, raft_entry_ref(p->entries->pdata[i]));
 	s->term = p->term;
+	s->line = p->line;
 	s->vote = p->vote;
 	s->commit = p->commit;
 }

@@ -34,7 +34,7 @@ static gboolean play_declare(RaftSim *s, guint16 leader)
 	}
 	if (down == was)
 		return FALSE;
-	sim_propose(s, leader, down, &e->group, ids, n_ids);
+	sim_propose(s, leader, e->index, down, &e->group, ids, n_ids);
 	return TRUE;
 }
 
@@ -64,13 +64,11 @@ static void play_change(RaftSim *s, guint16 leader)
 		break;
 	default: break;                   /* only the map */
 	}
-	sim_propose(s, leader, down, &g, gone, n_gone);
-	if (PLAY_EVERY && s->plant && sim_chance(s, 300)) {
-		/* at once another: refused, unless a bug was planted */
-		if (g.n_voters > 1 || !raft_group_has_voter(&g, id))
-			sim_group_toggle(&g, members, id, TRUE);
-		if (g.n_voters && raft_group_has_member(&g, id))
-			sim_propose(s, leader, down, &g, NULL, 0);
+	sim_propose(s, leader, e->index, down, &g, gone, n_gone);
+	id = 1 + sim_pick(s, s->n);
+	if (sim_chance(s, 300) && raft_group_has_member(&g, id) && (g.n_voters > 1 || !raft_group_has_voter(&g, id))) {
+		sim_group_toggle(&g, members, id, TRUE);      /* at once another: refused while the first is in doubt */
+		sim_propose(s, leader, raft_last(s->node[leader].raft)->index, down, &g, NULL, 0);
 	}
 }
 
@@ -152,7 +150,7 @@ static void mend(RaftSim *s)
 			if (s->cut[a][b] && s->now >= s->cut_until[a][b])
 				s->cut[a][b] = FALSE;
 	for (guint i = 1; i <= s->n; i++)
-		if (!runs(s, i) && sim_chance(s, 20))
+		if (!runs(s, i) && sim_chance(s, s->now < s->storm_until ? 300 : s->restart_permille))
 			sim_start(s, i);
 }
 
@@ -164,7 +162,11 @@ static void play_trouble(RaftSim *s)
 	if (leader && sim_chance(s, 400))
 		id = leader;              /* most happens around leaders */
 	switch (sim_pick(s, 9)) {
-	case 0: case 1: sim_crash(s, id); break;
+	case 0: sim_crash(s, id); break;
+	case 1:                           /* quicker back than anybody notices */
+		sim_crash(s, id);
+		sim_start(s, id);
+		break;
 	case 2: isolate(s, id, until); break;
 	case 3: split(s, until); break;
 	case 4: cut(s, id, 1 + sim_pick(s, s->n), until); break;
@@ -184,6 +186,23 @@ static void play_trouble(RaftSim *s)
 	}
 }
 
+/* Leaders, and whoever is about to become one, die before they have told everybody; their words arrive here and there. */
+static void play_storm(RaftSim *s)
+{
+	guint16 leader = sim_leader(s), id = 1 + sim_pick(s, s->n);
+
+	if (!s->trouble || s->now >= s->storm_until)
+		return;
+	if (leader && sim_chance(s, 150))
+		sim_crash(s, leader);
+	if (sim_chance(s, 100))
+		sim_crash(s, id);
+	if (sim_chance(s, 100))
+		isolate(s, id, s->now + between(s, 10 * SIM_MS, 500 * SIM_MS));
+	if (sim_chance(s, 100) && s->now < s->node[id].disk_busy + 1)
+		sim_crash(s, id);
+}
+
 void play_turn(RaftSim *s)
 {
 	if (s->now >= s->next_play) {
@@ -198,9 +217,12 @@ void play_turn(RaftSim *s)
 				play_leader(s, i);
 		}
 		mend(s);
+		play_storm(s);
 	}
 	if (s->trouble && s->now >= s->next_trouble) {
 		s->next_trouble = s->now + between(s, 20 * SIM_MS, 600 * SIM_MS);
+		if (sim_chance(s, 30))
+			s->storm_until = s->now + between(s, 500 * SIM_MS, 5 * SIM_S);
 		play_trouble(s);
 	}
 }
@@ -225,7 +247,7 @@ static gboolean set_up(RaftSim *s)
 		sim_group_toggle(&g, members, g.n_voters + 1, TRUE);
 	else
 		return TRUE;
-	sim_propose(s, leader, 0, &g, NULL, 0);
+	sim_propose(s, leader, e->index, 0, &g, NULL, 0);
 	return FALSE;
 }
 
@@ -286,6 +308,7 @@ void play_seed(RaftSim *s)
 	s->dup_permille = sim_chance(s, 500) ? 0 : sim_pick(s, 100);
 	s->delay_max = between(s, 200, sim_chance(s, 600) ? 2000 : 100000);
 	s->disk_max = between(s, 1000, sim_chance(s, 700) ? 8000 : 200000);
+	s->restart_permille = sim_chance(s, 500) ? 20 : 100;
 	s->p_force_permille = s->n == 2 ? 700 : sim_chance(s, 300) ? 200 : 0;
 	s->trouble = TRUE;
 	s->next_play = s->next_trouble = s->now;

@@ -420,14 +420,14 @@ guint16 sim_leader(RaftSim *s)
 	return best;
 }
 
-RaftStatus sim_propose(RaftSim *s, guint16 leader, guint32 down, const RaftGroup *g, const guint16 *ids, guint n_ids)
+RaftStatus sim_propose(RaftSim *s, guint16 leader, guint64 derived, guint32 down, const RaftGroup *g, const guint16 *ids, guint n_ids)
 {
 	SimNode *n = &s->node[leader];
 
 	if (!n->raft || !raft_committed(n->raft))
 		return RAFT_NOT_LEADER;
 	g_autoptr(GBytes) bytes = map_bytes(s, down);
-	return sim_step(s, leader, &(RaftEvent){ .type = RAFT_EV_PROPOSE, .derived = raft_commit_index(n->raft), .bytes = bytes, .group = g, .down = ids, .n_down = n_ids }, NULL);
+	return sim_step(s, leader, &(RaftEvent){ .type = RAFT_EV_PROPOSE, .derived = derived, .bytes = bytes, .group = g, .down = ids, .n_down = n_ids }, NULL);
 }
 
 static void toggle(guint16 *ids, guint *n, guint16 id)

@@ -63,6 +63,8 @@ struct RaftSim {
 	/* the players */
 	gboolean trouble;
 	guint p_force_permille;
+	guint restart_permille;           /* every turn, of who does not run */
+	gint64 storm_until;               /* until then leaders die young */
 	gint64 next_trouble, next_play;
 };
 
@@ -82,8 +84,8 @@ gint64 sim_local(const RaftSim *s, const SimNode *n);
 gint64 sim_real(const SimNode *n, gint64 local);
 /* The leader of the newest term that runs; 0: none. */
 guint16 sim_leader(RaftSim *s);
-/* Proposes map and group derived from the newest committed one. */
-RaftStatus sim_propose(RaftSim *s, guint16 leader, guint32 down, const RaftGroup *g, const guint16 *ids, guint n_ids);
+/* Proposes a map derived from entry `derived`. */
+RaftStatus sim_propose(RaftSim *s, guint16 leader, guint64 derived, guint32 down, const RaftGroup *g, const guint16 *ids, guint n_ids);
 void sim_group_toggle(RaftGroup *g, guint16 *members, guint16 id, gboolean voter);
 void sim_fail(RaftSim *s, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
