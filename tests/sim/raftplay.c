@@ -117,7 +117,7 @@ static void play_decide(RaftSim *s, SimNode *n)
 static void cut(RaftSim *s, guint16 from, guint16 to, gint64 until)
 {
 	s->cut[from][to] = TRUE;
-	s->cut_until[from][to] = until;
+	s->cut_until[from][to] = MAX(s->cut_until[from][to], until);
 }
 
 static void isolate(RaftSim *s, guint16 id, gint64 until)

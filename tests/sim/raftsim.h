@@ -56,7 +56,7 @@ struct RaftSim {
 	gint64 delay_min, delay_max;
 	gboolean cut[SIM_NODES + 1][SIM_NODES + 1];   /* [from][to] */
 	gint64 cut_until[SIM_NODES + 1][SIM_NODES + 1];
-	gboolean (*filter)(RaftSim *s, guint16 from, guint16 to, const RaftMsg *m);   /* FALSE: lost */
+	gboolean (*filter)(RaftSim *s, guint16 from, guint16 to, RaftMsg *m);   /* FALSE: lost */
 	gint64 disk_min, disk_max;
 	Check *check;
 	char *failed;                     /* the first promise that was broken */

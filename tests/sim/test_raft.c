@@ -1,6 +1,6 @@
 /* The consensus core in a simulated network. `--seeds A..B` runs those, `--verbose` shows every message, `--plant NAME` plants a bug, `--hunt N` says for each bug how many seeds, at most N, it
  * took to find it. A failure prints its seed and the promise that was broken. */
-#include "tests/sim/raftsim.h"
+#include "tests/sim/raftscene.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +61,90 @@ static void seeds_hold_every_promise(void)
 	g_test_message("%" G_GUINT64_FORMAT " steps", steps);
 }
 
+/* --- schedules --- */
+
+typedef void (*Scene)(RaftSim **s, guint plant, gboolean verbose);
+static const Scene scenes[] = { scene_figure_8, scene_minority, scene_reboot };
+
+static char *run_scene(Scene scene)
+{
+	RaftSim *s = NULL;
+
+	scene(&s, plant, verbose);
+	char *failed = g_steal_pointer(&s->failed);
+	sim_free(s);
+	return failed;
+}
+
+static void scene_holds(Scene scene)
+{
+	g_autofree char *failed = run_scene(scene);
+	if (failed)
+		g_test_message("%s", failed);
+	g_assert_null(failed);
+}
+
+static void figure_8_commits_nothing_that_is_overwritten(void) { scene_holds(scene_figure_8); }
+static void a_leader_without_quorum_keeps_no_lease_up(void) { scene_holds(scene_minority); }
+static void a_rebooted_member_has_no_lease_of_its_former_life(void) { scene_holds(scene_reboot); }
+
+static RaftSim *calm(guint64 seed, guint n, guint voters)
+{
+	RaftSim *s = sim_new(seed, n, &raft_config_default, 0, verbose);
+
+	play_setup(s, voters);
+	s->next_play = s->now;
+	sim_run(s, 5 * SIM_S, NULL);
+	g_assert_null(s->failed);
+	return s;
+}
+
+static void nine_idle_volcanos_send_less_than_100_datagrams_a_second(void)
+{
+	RaftSim *s = calm(1, 9, 5);
+	guint64 sent = s->sent;
+
+	sim_run(s, 20 * SIM_S, NULL);
+	g_test_message("%.1f a second", (s->sent - sent) / 20.0);
+	g_assert_cmpuint(s->sent - sent, <, 20 * 100);
+	sim_free(s);
+}
+
+static void a_map_change_commits_within_50_ms(void)
+{
+	gint64 worst = 0, worst_all = 0, all;
+
+	for (guint64 seed = 1; seed <= 50; seed++) {
+		RaftSim *s = calm(seed, 5, 3);
+		worst = MAX(worst, scene_commit_time(s, &all));
+		worst_all = MAX(worst_all, all);
+		sim_free(s);
+	}
+	g_test_message("with disks of 1 to 5 ms: %.1f ms, known everywhere after %.1f ms", worst / 1e3, worst_all / 1e3);
+	g_assert_cmpint(worst_all, <, 50 * SIM_MS);
+}
+
+static void the_dead_are_declared_in_time(void)
+{
+	gint64 member = 0, leader = 0, shortest = G_MAXINT64;
+
+	for (guint64 seed = 1; seed <= 50; seed++) {
+		RaftSim *s = calm(seed, 5, 3);
+		guint16 l = sim_leader(s);
+		gint64 t = scene_death_time(s, l == 5 ? 4 : 5);
+		member = MAX(member, t);
+		shortest = MIN(shortest, t);
+		sim_free(s);
+		s = calm(seed, 5, 3);
+		t = scene_death_time(s, sim_leader(s));
+		leader = MAX(leader, t);
+		sim_free(s);
+	}
+	g_test_message("a member: %.2f to %.2f s, the leader: %.2f s", shortest / 1e6, member / 1e6, leader / 1e6);
+	g_assert_cmpint(member, <, 2100 * SIM_MS);
+	g_assert_cmpint(leader, <, 3300 * SIM_MS);
+}
+
 /* --- by hand --- */
 
 static int run_by_hand(guint64 a, guint64 b)
@@ -93,6 +177,12 @@ static void hunt_one(guint i, guint64 limit)
 		guint64 steps = 0;
 		plant = plants[i].bug;
 		close(2);
+		for (guint k = 0; k < G_N_ELEMENTS(scenes); k++) {
+			g_autofree char *failed = run_scene(scenes[k]);
+			if (failed)
+				printf("(schedule %u) ", k + 1);
+		}
+		fflush(stdout);
 		for (seed = 1; seed <= limit; seed++) {
 			if (write(to[1], &seed, sizeof seed) != sizeof seed)
 				_exit(2);
@@ -153,6 +243,12 @@ int main(int argc, char **argv)
 		return run_by_hand(a, b);
 	g_test_init(&argc, &argv, NULL);
 	g_test_message("seeds %" G_GUINT64_FORMAT "..%" G_GUINT64_FORMAT "; more: --seeds A..B", first_seed, first_seed + DEFAULT_SEEDS - 1);
+	g_test_add_func("/sim/raft/figure_8_commits_nothing_that_is_overwritten", figure_8_commits_nothing_that_is_overwritten);
+	g_test_add_func("/sim/raft/a_leader_without_quorum_keeps_no_lease_up", a_leader_without_quorum_keeps_no_lease_up);
+	g_test_add_func("/sim/raft/a_rebooted_member_has_no_lease_of_its_former_life", a_rebooted_member_has_no_lease_of_its_former_life);
+	g_test_add_func("/sim/raft/nine_idle_volcanos_send_less_than_100_datagrams_a_second", nine_idle_volcanos_send_less_than_100_datagrams_a_second);
+	g_test_add_func("/sim/raft/a_map_change_commits_within_50_ms", a_map_change_commits_within_50_ms);
+	g_test_add_func("/sim/raft/the_dead_are_declared_in_time", the_dead_are_declared_in_time);
 	g_test_add_func("/sim/raft/seeds_hold_every_promise", seeds_hold_every_promise);
 	return g_test_run();
 }
