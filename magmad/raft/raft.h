@@ -114,13 +114,14 @@ void raft_msg_clear(RaftMsg *m);
 
 /* --- actions --- */
 
-/* Two lines of history, as seen by the one of the older incarnation (DESIGN section 5, rule 4). It has committed entries that the other lacks, has stepped down and holds no lease; it waits for
- * RAFT_EV_YIELD or RAFT_EV_FORCE. (Where it has not committed anything else it yields by itself.) */
+/* Two lines of history, as seen by the one of the older incarnation (DESIGN section 5, rule 4). It has committed a map that the other lacks, has stepped down and holds no lease; it waits for
+ * RAFT_EV_YIELD or RAFT_EV_FORCE. (Where it has committed nothing else, but for re-issues, it yields by itself.) */
 typedef struct {
 	guint16 from;                     /* who told */
 	RaftTerm our_term, their_term;
 	guint64 common;                   /* up to here both lines are surely the same; 0: nothing is sure */
 	guint64 our_commit, our_last;
+	guint64 our_map;                  /* index that brought our newest committed map */
 	guint32 our_side, their_side;     /* incarnation of the first entry behind common */
 	RaftLine theirs;
 } RaftRival;

@@ -48,7 +48,7 @@ static void compare(const Raft *r, const RaftLine *theirs, RaftRival *v)
 
 gboolean raft_rival_stands(const RaftRival *v)
 {
-	return v->our_commit > v->common && v->our_side < v->their_side;
+	return v->our_map > v->common && v->our_side < v->their_side;
 }
 
 static void stop_for(Raft *r, const RaftRival *v)
@@ -65,43 +65,59 @@ static void stop_for(Raft *r, const RaftRival *v)
 		act(r, RAFT_DO_RIVAL)->rival = *v;
 }
 
-/* A message of a newer incarnation. TRUE: we are of its line now, or as good as: nothing that was committed here is missing there. */
-gboolean line_admits(Raft *r, guint16 from, const RaftMsg *m)
-{
-	RaftRival v = { .from = from, .our_term = log_last_term(r), .their_term = m->term, .our_commit = r->commit, .our_last = log_last(r), .theirs = m->line };
-
-	if (r->has_rival && m->term.inc < r->rival.their_term.inc)
-		return FALSE;
-	compare(r, &m->line, &v);
-	if (v.our_commit > v.common && !PLANTED(r, PLANT_YIELD_BLIND)) {
-		stop_for(r, &v);
-		return FALSE;
-	}
-	r->has_rival = FALSE;
-	r->commit = MIN(r->commit, v.common);
-	line_cut(r, v.common + 1, m->term);
-	log_truncate(r, v.common + 1);
-	become_follower(r, m->term);
-	r->line = m->line;
-	r->lease_until = 0;               /* the other line owes our leases nothing */
-	return TRUE;
-}
-
-void line_cut(Raft *r, guint64 from, RaftTerm by)
+static void cut(Raft *r, guint64 from, RaftTerm by, guint64 commit)
 {
 	RaftAction *a = NULL;
 	RaftTerm term = log_last_term(r);
 
 	for (guint64 i = MAX(from, log_first(r)); i <= log_last(r); i++) {
 		const RaftEntry *e = log_at(r, i);
-		if (e->term.inc >= by.inc || e->index <= r->commit)
+		if (e->term.inc >= by.inc || e->index <= r->commit || e->origin < e->index)
 			continue;
 		if (!a) {
 			a = act(r, RAFT_DO_CUT);
-			a->cut = (RaftCut){ g_ptr_array_new_with_free_func((GDestroyNotify)raft_entry_unref), r->commit, term, by };
+			a->cut = (RaftCut){ g_ptr_array_new_with_free_func((GDestroyNotify)raft_entry_unref), commit, term, by };
 		}
 		g_ptr_array_add(a->cut.entries, raft_entry_ref(e));
 	}
+}
+
+void line_cut(Raft *r, guint64 from, RaftTerm by) { cut(r, from, by, r->commit); }
+
+/* From here on we are of the other line, with what is surely the same in both. The other line owes our leases nothing. */
+static void adopt(Raft *r, const RaftRival *v)
+{
+	guint64 was = r->commit;
+
+	r->has_rival = FALSE;
+	r->commit = MIN(r->commit, v->common);
+	cut(r, v->common + 1, v->their_term, was);
+	if (v->common < log_first(r)) {
+		log_reset(r, NULL);
+		r->commit = 0;
+	} else {
+		log_truncate(r, v->common + 1);
+	}
+	become_follower(r, v->their_term);
+	r->line = v->theirs;
+	r->lease_until = 0;
+}
+
+/* A message of a newer incarnation. TRUE: we are of its line now, or as good as: nothing that was committed here is missing there. */
+gboolean line_admits(Raft *r, guint16 from, const RaftMsg *m)
+{
+	const RaftEntry *e = log_at(r, r->commit);
+	RaftRival v = { .from = from, .our_map = e ? e->origin : r->commit, .our_term = log_last_term(r), .their_term = m->term, .our_commit = r->commit, .our_last = log_last(r), .theirs = m->line };
+
+	if (r->has_rival && m->term.inc < r->rival.their_term.inc)
+		return FALSE;
+	compare(r, &m->line, &v);
+	if (v.our_map > v.common && !PLANTED(r, PLANT_YIELD_BLIND)) {
+		stop_for(r, &v);
+		return FALSE;
+	}
+	adopt(r, &v);
+	return TRUE;
 }
 
 RaftStatus line_yield(Raft *r)
@@ -109,25 +125,7 @@ RaftStatus line_yield(Raft *r)
 	if (!r->has_rival)
 		return RAFT_REFUSED;
 	RaftRival v = r->rival;
-	guint64 was = r->commit;
-	r->has_rival = FALSE;
-	/* what is committed here is given up too, so the report has all behind the common part */
-	r->commit = MIN(r->commit, v.common);
-	line_cut(r, v.common + 1, v.their_term);
-	for (guint i = 0; i < r->out->actions->len; i++) {
-		RaftAction *a = &g_array_index(r->out->actions, RaftAction, i);
-		if (a->type == RAFT_DO_CUT)
-			a->cut.commit = was;
-	}
-	if (v.common < log_first(r)) {
-		log_reset(r, NULL);
-		r->commit = 0;
-	} else {
-		log_truncate(r, v.common + 1);
-	}
-	become_follower(r, v.their_term);
-	r->line = v.theirs;
-	r->lease_until = 0;
+	adopt(r, &v);
 	return RAFT_OK;
 }
 

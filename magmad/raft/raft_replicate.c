@@ -251,10 +251,10 @@ static gboolean agrees(const Raft *r, guint64 index, RaftTerm term)
 
 static void entry_install(Raft *r, const RaftMsg *m)
 {
-	const RaftEntry *mine = log_at(r, m->entry->index);
+	const RaftEntry *mine = log_at(r, m->entry->index), *prev = log_at(r, m->entry->index - 1);
 
-	if (m->entry->index <= r->commit)
-		return;
+	if (m->entry->index <= r->commit || (prev && raft_term_cmp(prev->term, m->entry->term) > 0))
+		return;                   /* we have it, or bad bytes */
 	if (mine && raft_term_cmp(mine->term, m->entry->term) == 0 && !PLANTED(r, PLANT_STALE_APPEND))
 		return;                   /* an old message must not cut what came behind it */
 	line_cut(r, m->entry->index, m->term);
@@ -277,7 +277,7 @@ void on_append(Raft *r, guint16 from, const RaftMsg *m)
 	}
 	if (m->entry)
 		entry_install(r, m);
-	index = MAX(m->entry ? m->entry->index : m->index, r->commit);
+	index = MAX(m->entry && log_at(r, m->entry->index) ? m->entry->index : m->index, r->commit);
 	log_advance(r, PLANTED(r, PLANT_COMMIT_BLIND) ? MIN(m->commit, log_last(r)) : MIN(m->commit, index));
 	append_answer(r, from, TRUE, index);
 }

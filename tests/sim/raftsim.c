@@ -266,6 +266,7 @@ void sim_start(RaftSim *s, guint16 id)
 	n->raft = raft_new(&cfg, st, sim_local(s, n));
 	raft_plant(n->raft, s->plant);
 	n->commit = raft_commit_index(n->raft);
+	n->serial = raft_committed(n->raft) ? sim_map(raft_committed(n->raft)).serial : 0;
 	n->durable = 0;
 	n->disk_busy = s->now;
 	n->tick_at = 0;

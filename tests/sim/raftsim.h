@@ -32,7 +32,7 @@ typedef struct {
 	gint64 paused_until;
 	gint64 slow_until, slow_by;       /* its disk */
 	/* for the checks */
-	guint64 commit;
+	guint64 commit, serial;           /* of the newest committed map */
 	gboolean yielded;                 /* in this step: commit may go back */
 	gint64 decide_at;                 /* a rival waits for the shell's decision */
 	guint64 lead_last;
