@@ -630,7 +630,7 @@ for _, name in ipairs({ "rdev", "size", "blocks" }) do field("uint64", "attr." .
 for _, name in ipairs({ "atime", "mtime", "ctime", "btime" }) do field("absolute_time", "attr." .. name, name, base.UTC) end
 field("uint32", "attr.flags", "flags", base.HEX)
 for _, name in ipairs({ "format", "state", "flags", "copies", "in_sync" }) do field("uint8", "map." .. name, name, base.DEC) end
-for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id", "from", "to", "volcanos", "slices", "id", "home", "owner", "copy" }) do field("uint16", "map." .. name, name, base.DEC) end
+for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id", "from", "to", "volcanos", "slices", "id", "home", "owner", "copy", "part" }) do field("uint16", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "incarnation", "bandwidth" }) do field("uint32", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "epoch", "move", "offered" }) do field("uint64", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "network", "first", "last" }) do field("bytes", "map." .. name, name) end
@@ -816,6 +816,13 @@ local function add_volcano(c, item)
 	return "volcano " .. name
 end
 
+local function add_copies(c, item)
+	for _ = 1, (add_integer(c, item, "map.copies", 1)) do
+		add_integer(c, item, "map.copy", 2)
+		add_integer(c, item, "map.in_sync", 1)
+	end
+end
+
 local function add_slice(c, item)
 	local id = add_integer(c, item, "map.id", 2)
 	add_bytes(c, item, "map.first", 20)
@@ -823,10 +830,7 @@ local function add_slice(c, item)
 	add_integer(c, item, "map.home", 2)
 	add_integer(c, item, "map.owner", 2)
 	add_integer(c, item, "map.epoch", 8)
-	for _ = 1, (add_integer(c, item, "map.copies", 1)) do
-		add_integer(c, item, "map.copy", 2)
-		add_integer(c, item, "map.in_sync", 1)
-	end
+	add_copies(c, item)
 	return "slice " .. id
 end
 
@@ -844,6 +848,8 @@ local function add_map(c, tree)
 		add_integer(c, tree, "map.to", 2)
 		add_bytes(c, tree, "map.first", 20)
 		add_bytes(c, tree, "map.last", 20)
+		add_integer(c, tree, "map.part", 2)
+		add_copies(c, tree)
 	end
 	for _ = 1, (add_integer(c, tree, "map.volcanos", 2)) do add_element(c, tree, add_volcano) end
 	for _ = 1, (add_integer(c, tree, "map.slices", 2)) do add_element(c, tree, add_slice) end
