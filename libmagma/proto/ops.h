@@ -76,7 +76,8 @@ enum {
 	OP(move_commit, 94, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(halt,       95, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_opens, 96, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(raft,       97, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(raft,       97, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -204,6 +205,9 @@ enum {
 /* a push, unanswered: one message of the group that votes on the map (docs/reliability.md); from: the volcano that sends it */
 #define MAGMA_REQ_raft(F) F(u16, from) F(data, msg)
 #define MAGMA_REP_raft(F)
+/* of the owner of a slice under that epoch, to the leader: this copy has everything and is waited for: it counts from now on (in_sync 1); or it does not answer, and is to count no longer (0) */
+#define MAGMA_REQ_copy_state(F) F(u16, slice) F(u64, epoch) F(u16, volcano) F(u8, in_sync)
+#define MAGMA_REP_copy_state(F)
 #define MAGMA_REQ_halt(F)
 #define MAGMA_REP_halt(F)
 

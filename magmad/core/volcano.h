@@ -24,6 +24,10 @@ typedef struct VolcanoIo {
 	void (*timer_cancel)(void *user, guint handle);
 	/* For people, once, at the edge: the log. */
 	void (*say)(void *user, const char *line);
+	/* The store of a slice other than the one given to volcano_new, opened or made new; blocks while its journal is read. NULL after say(): it cannot be. */
+	Store *(*store_open)(void *user, guint16 slice);
+	/* Its callbacks run no more; remove: what is on disk goes too. */
+	void (*store_close)(void *user, guint16 slice, Store *store, gboolean remove);
 	/* Keeps these bytes instead of the ones before, durably (fsync), then done; several are kept in the order of the calls, and done is never called from inside. What was kept last comes back with
 	 * the next start, in VolcanoConfig. */
 	void (*keep)(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user);
@@ -49,6 +53,9 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 /* Takes no new requests any more; what runs may end. */
 void volcano_stop(Volcano *v);
 void volcano_free(Volcano *v);
+
+/* At the end of each turn of the loop, before the stores write their journals: what the turn has committed leaves for the copies, so that both go on at the same time. */
+void volcano_flush(Volcano *v);
 
 /* The shell's side of sessions. is_node: on the node port. */
 void volcano_session_opened(Volcano *v, Session *s, gboolean is_node);
