@@ -67,6 +67,7 @@ typedef struct {
 	guint64 op[2];                /* op_hi, op_lo: the hash key */
 	MagmaFid coord;
 	GArray *parts;                /* CommitPart, not yet settled */
+	GArray *named;                /* MagmaFid: CommitPart's LEAVE and SWAP are about their names */
 	guint64 index;                /* journal index of the commit; 0: from before this start */
 	gboolean durable, sending;
 } Commit;
@@ -200,7 +201,7 @@ struct Volcano {
 	void *ready_user;
 
 	guint64 next_ino, ino_limit;
-	guint64 ino_index;            /* journal index that has the limit */
+	guint64 ino_durable;          /* inos below are reserved on disk */
 	guint64 last_index;           /* of the last commit */
 	guint64 next_xid, next_op;
 	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
@@ -228,6 +229,9 @@ struct Volcano {
 	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
 	guint purging;                /* purges of what lives elsewhere now: nothing may arrive there meanwhile */
 	gboolean planning;
+	struct Scrub *scrub;
+	gpointer scrubbing;           /* content files are being looked through (scrub_content.c); NULL: not */
+	gboolean unclean;             /* the store was not closed by volcano_stop() */
 	gpointer members;
 };
 
@@ -365,6 +369,7 @@ void mark_forget_range(Volcano *v, const MagmaRange *r);
 void commit_forget_range(Volcano *v, const MagmaRange *r);
 Mark *mark_undecided(Volcano *v, guint64 ino, MarkKind kind);   /* prepared, and its coordinator has not said */
 guint mark_count(Volcano *v, guint64 ino, MarkKind kind);
+guint mark_count_all(Volcano *v, guint64 ino);
 
 /* coord.c: the coordinator's side */
 void coord_start(Op *op);                                 /* a new attempt; keeps the age */
@@ -389,6 +394,23 @@ void gc_tick(Volcano *v);
 /* After the start: sizes and times of flares with a write intent are taken from their content files; then done. */
 void gc_recover(Volcano *v, void (*done)(Volcano *v));
 void gc_forget_range(Volcano *v, const MagmaRange *r);
+
+/* scrub.c: flares whose names and links may not add up after a power cut (docs/architecture.md) */
+/* Remembered, durably with t (NULL: in memory only), until its names have been counted and all is right. */
+void scrub_suspect(Volcano *v, const MagmaFid *fid, Txn *t);
+gboolean scrub_is_suspect(Volcano *v, guint64 ino);
+void scrub_touch(Volcano *v, guint64 ino);             /* an operation changes that flare's names: what is being counted is worth nothing */
+gboolean scrub_steady(Volcano *v, guint64 epoch);      /* that map, and no slice on its way */
+void scrub_load(Volcano *v, const StoreRow *row);      /* a row of TAB_META named SCRUB_PREFIX... */
+void scrub_tick(Volcano *v);
+void scrub_init(Volcano *v);
+void scrub_clear(Volcano *v);
+void scrub_stats(Volcano *v, VolcanoStats *out);
+#define SCRUB_PREFIX "suspect-"
+/* scrub_content.c: content files of no flare */
+void scrub_contents_begin(Volcano *v);                 /* after a stop that was none */
+void scrub_contents_tick(Volcano *v);
+gboolean scrub_contents_left(Volcano *v);
 
 /* op_content.c */
 void content_busy_free(gpointer p);

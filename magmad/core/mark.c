@@ -46,9 +46,9 @@ static void settled_remember(Volcano *v, guint64 hi, guint64 lo, guint64 ino, gu
 	g_hash_table_add(v->settled[0], g_memdup2(&s, sizeof s));
 }
 
-static gboolean settled_already(Volcano *v, const struct magma_req_prepare *q)
+static gboolean settled_already(Volcano *v, guint64 hi, guint64 lo, guint64 ino, guint8 kind)
 {
-	Settled s = { q->op_hi, q->op_lo, q->target.ino, q->kind };
+	Settled s = { hi, lo, ino, kind };
 
 	return g_hash_table_contains(v->settled[0], &s) || g_hash_table_contains(v->settled[1], &s);
 }
@@ -137,6 +137,13 @@ guint mark_count(Volcano *v, guint64 ino, MarkKind kind)
 	for (guint i = 0; list && i < list->len; i++)
 		n += ((Mark *)list->pdata[i])->row.kind == kind;
 	return n;
+}
+
+guint mark_count_all(Volcano *v, guint64 ino)
+{
+	GPtrArray *list = g_hash_table_size(v->marks_by_ino) ? marks_of(v, ino) : NULL;
+
+	return list ? list->len : 0;
 }
 
 void mark_forget_range(Volcano *v, const MagmaRange *r)
@@ -459,18 +466,27 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 
 static int born_abort(Draft *d, Part *p)
 {
+	Volcano *v = draft_volcano(d);
 	FlareRow *row;
 	int error = draft_flare(d, &p->target, &row);
 
-	if (!error) {
-		client_close_all(draft_volcano(d), p->target.ino);      /* opened by the CREATE that is undone */
+	if (error)
+		return error;
+	/* Its coordinator lost the name it was born with (its disk did). It may have another by now, or be a directory that is not empty: its names will be counted. */
+	if (mark_count_all(v, p->target.ino) > 1 || row->parent.ino != p->other.ino || (is_dir(row->attr.mode) ? row->attr.size : row->attr.nlink > 1)) {
+		if (!is_dir(row->attr.mode) && row->attr.nlink > 1)
+			row->attr.nlink--;
+		scrub_suspect(v, &p->target, draft_txn(d));
+	} else {
+		client_close_all(v, p->target.ino);      /* opened by the CREATE that is undone */
 		draft_destroy(d, row);
 	}
-	return error;
+	return 0;
 }
 
 int part_apply(Draft *d, Part *p, Phase phase)
 {
+	scrub_touch(draft_volcano(d), p->target.ino);
 	switch (p->kind) {
 	case MARK_BORN:
 		if (phase == PHASE_PREPARE)
@@ -577,7 +593,7 @@ static int prepare(Op *op)
 		return EPROTO;
 	if ((m = mark_find(v, q->op_hi, q->op_lo, p.target.ino, p.kind)))
 		return prepare_again(op, &p, m);
-	if (settled_already(v, q))
+	if (settled_already(v, q->op_hi, q->op_lo, p.target.ino, p.kind))
 		return ECANCELED;
 	if ((error = part_check(op, &p, q->age)))
 		return error;
@@ -611,6 +627,18 @@ static Part part_of_mark(Op *op, const Mark *m)
 		.name = m->row.name, .now = op->now, .marked = TRUE };
 }
 
+/* It was undone after its coordinator had said "committed": a power cut took the commit there. What other operations did since may not fit. */
+static void settle_doubts(Volcano *v, const Mark *m, Txn *t)
+{
+	if (on_name(m->row.kind)) {
+		scrub_suspect(v, &m->row.entry.child, t);
+		if (m->row.kind == MARK_SWAP)
+			scrub_suspect(v, &m->row.other, t);
+	} else if (m->row.kind != MARK_RENAME_LOCK) {
+		scrub_suspect(v, &m->row.target, t);
+	}
+}
+
 /* One mark, one outcome. 0, or WAIT. A row that is gone is no reason to keep the mark. */
 static int settle_one(Op *op, Mark *m, guint8 outcome)
 {
@@ -635,6 +663,8 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	}
 	if (error == WAIT)
 		return WAIT;
+	if (outcome == MAGMA_SETTLE_ABORT && m->row.committed)
+		settle_doubts(op->v, m, draft_txn(d));
 	if (error)
 		MAGMA_TRACE(op->v->trace, 'v', "mark of kind %d on ino %" G_GUINT64_FORMAT ": %s", p.kind, p.target.ino, g_strerror(error));
 	if (outcome == MAGMA_SETTLE_COMMIT) {
@@ -652,17 +682,45 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	return 0;
 }
 
+/* FINAL for a mark of which nothing is known. Settled before this start; or a power cut took it, and the coordinator's entry is there or gone without us: the flare's names are counted. */
+static void settle_unknown(Op *op, guint64 hi, guint64 lo, const MagmaFid *target, guint8 kind)
+{
+	Volcano *v = op->v;
+
+	if (on_name(kind)) {      /* whose name it was, only the coordinator knows */
+		if (!op->data) {
+			op->data = g_byte_array_new();
+			op->data_free = (GDestroyNotify)g_byte_array_unref;
+		}
+		magma_put_u64(op->data, hi);
+		magma_put_u64(op->data, lo);
+		magma_put_fid(op->data, target);
+		magma_put_u8(op->data, kind);
+	} else if (kind != MARK_RENAME_LOCK) {
+		Txn *t = txn_new();
+		scrub_suspect(v, target, t);
+		core_commit(v, t);
+	}
+}
+
+static void settle_answer(Op *op)
+{
+	GByteArray *unknown = op->data;
+	struct magma_rep_settle rep = { .marks = unknown ? MAGMA_BYTES(unknown->data, unknown->len) : MAGMA_BYTES(NULL, 0) };
+
+	op_reply(op, &rep, NULL);
+}
+
 static void settle_synced(void *user, int error)
 {
 	Op *op = user;
 	Volcano *v = op->v;
-	struct magma_rep_settle rep = { .marks = op->req.req_settle.marks };
 
 	core_enter(v);
 	if (error)
 		op_error(op, error);
 	else
-		op_reply(op, &rep, NULL);
+		settle_answer(op);
 	core_leave(v);
 }
 
@@ -672,7 +730,6 @@ void handle_settle(Op *op)
 {
 	const struct magma_req_settle *q = &op->req.req_settle;
 	MagmaReader r = magma_reader(q->marks.data, q->marks.len);
-	struct magma_rep_settle rep = { .marks = q->marks };
 
 	if (!op->v->serving || move_sealed(op->v)) {
 		op_error(op, MAGMA_ETRYAGAIN);
@@ -685,19 +742,21 @@ void handle_settle(Op *op)
 		Mark *m = r.error ? NULL : mark_find(op->v, hi, lo, target.ino, kind);
 		if (m && settle_one(op, m, q->outcome) == WAIT)
 			return;
-		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT)
-			settled_remember(op->v, hi, lo, target.ino, kind);
-		if (!m && core_place(op->v, &target.key) != HERE) {
+		if (!m && !r.error && core_place(op->v, &target.key) != HERE) {
 			op_error(op, MAGMA_ETRYAGAIN);       /* it may have moved, with its mark */
 			return;
 		}
+		if (!m && !r.error && q->outcome == MAGMA_SETTLE_FINAL && !settled_already(op->v, hi, lo, target.ino, kind))
+			settle_unknown(op, hi, lo, &target, kind);
+		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT)
+			settled_remember(op->v, hi, lo, target.ino, kind);
 	}
 	if (r.error)
 		op_error(op, EPROTO);
 	else if (q->outcome == MAGMA_SETTLE_FINAL)
 		store_sync(op->v->store, settle_synced, op);
 	else
-		op_reply(op, &rep, NULL);
+		settle_answer(op);
 }
 
 /* --- marks that hang --- */

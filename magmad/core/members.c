@@ -36,6 +36,10 @@ static void load_meta(Volcano *v, const StoreRow *row)
 		v->id = magma_be64_load(row->val);
 	} else if (strcmp(name, "ino_limit") == 0 && row->vlen == 8) {
 		v->next_ino = v->ino_limit = magma_be64_load(row->val);
+	} else if (strcmp(name, "running") == 0) {
+		v->unclean = TRUE;
+	} else if (g_str_has_prefix(name, SCRUB_PREFIX)) {
+		scrub_load(v, row);
 	}
 }
 
@@ -326,6 +330,7 @@ static void bootstrap(Volcano *v)
 	put_map(t, map);
 	put_meta_u64(t, "id", v->id);
 	put_meta_u64(t, "ino_limit", v->ino_limit);
+	put_meta_u64(t, "running", v->boot);
 	put_root(v, t);
 	core_commit(v, t);
 	core_set_map(v, map);
@@ -357,6 +362,7 @@ static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 			v->next_ino = v->ino_limit = 16;
 			put_meta_u64(t, "id", v->id);
 			put_meta_u64(t, "ino_limit", v->ino_limit);
+			put_meta_u64(t, "running", v->boot);
 			put_map(t, map);
 			core_commit(v, t);
 			core_set_map(v, g_steal_pointer(&map));
@@ -398,6 +404,12 @@ static void recovered(Volcano *v)
 
 static void begin(Volcano *v)
 {
+	Txn *t = txn_new();
+
+	put_meta_u64(t, "running", v->boot);
+	core_commit(v, t);
+	if (v->unclean)
+		scrub_contents_begin(v);
 	purge_elsewhere(v);
 	gc_recover(v, recovered);
 }

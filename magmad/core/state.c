@@ -61,7 +61,25 @@ int state_perm(Op *op, const FlareRow *row, guint32 want)
 	return magma_perm_check(&op->hdr.cred, row->attr.mode, row->attr.uid, row->attr.gid, want);
 }
 
-/* The block is in the journal before any of it is used, so a crash skips numbers and never repeats one; another volcano may know a number before this one's journal has what it is for. */
+typedef struct {
+	Volcano *v;
+	guint64 limit;
+} Reserving;
+
+static void ino_reserved(void *user, int error)
+{
+	Reserving *r = user;
+	Volcano *v = r->v;
+
+	core_enter(v);
+	if (!error)
+		v->ino_durable = MAX(v->ino_durable, r->limit);
+	core_ctx_free(v, r);
+	waitq_wake(v, &v->ack_wait);
+	core_leave(v);
+}
+
+/* The block is on disk before any of it is used, so neither a crash nor a power cut repeats a number; another volcano may know a number before this one's journal has what it is for. */
 int state_new_ino(Op *op, guint64 *ino)
 {
 	Volcano *v = op->v;
@@ -72,9 +90,12 @@ int state_new_ino(Op *op, guint64 *ino)
 		v->ino_limit += INO_BLOCK;
 		magma_be64_store(val, v->ino_limit);
 		txn_put(t, TAB_META, "ino_limit", 9, NULL, val, sizeof val);
-		v->ino_index = core_commit(v, t);
+		core_commit(v, t);
+		Reserving *r = CORE_CTX(v, Reserving, NULL);
+		*r = (Reserving){ v, v->ino_limit };
+		store_sync(v->store, ino_reserved, r);
 	}
-	if (v->ino_index > store_acked(v->store)) {
+	if (v->ino_durable < v->ino_limit) {
 		op_park(op, &v->ack_wait);
 		return WAIT;
 	}
@@ -211,7 +232,7 @@ void draft_destroy(Draft *d, FlareRow *row)
 	guint8 k[STORE_KEY_MAX];
 	const MagmaFid fid = row->attr.fid;
 	gsize kl = key_ino(k, fid.ino);
-	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->v, fid.ino)
+	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->v, fid.ino) && !scrub_is_suspect(d->op->v, fid.ino)
 		&& core_now(d->op->v) - d->op->v->started > OPEN_GRACE;      /* who has it open may not have said so yet */
 
 	row->attr.nlink = 0;

@@ -141,6 +141,7 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	v->busy = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, content_busy_free);
 	call_init(v);
+	scrub_init(v);
 	store->user = v;
 	store->on_acked = on_acked;
 	store->on_failed = on_failed;
@@ -163,11 +164,13 @@ static void tick(void *arg)
 		coord_tick(v);
 		mark_tick(v);
 		gc_tick(v);
+		scrub_tick(v);
+		scrub_contents_tick(v);
 		client_tick(v);
 		move_tick(v);
 	}
 	members_tick(v);
-	v->quick = g_hash_table_size(v->calls) || g_hash_table_size(v->commits) || g_hash_table_size(v->marks) || v->move || !v->serving;
+	v->quick = g_hash_table_size(v->calls) || g_hash_table_size(v->commits) || g_hash_table_size(v->marks) || v->move || scrub_contents_left(v) || !v->serving;
 	if (!v->tick)
 		v->tick = v->io->timer(v->iou, v->quick ? SECOND / 10 : SECOND, tick, v);
 	core_leave(v);
@@ -194,7 +197,15 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 	core_leave(v);
 }
 
-void volcano_stop(Volcano *v) { v->stopping = TRUE; }
+void volcano_stop(Volcano *v)
+{
+	if (v->serving && !v->stopping) {
+		Txn *t = txn_new();
+		txn_del(t, TAB_META, "running", 7, NULL);
+		core_commit(v, t);
+	}
+	v->stopping = TRUE;
+}
 
 void volcano_free(Volcano *v)
 {
@@ -228,6 +239,7 @@ void volcano_free(Volcano *v)
 	g_hash_table_unref(v->orphans);
 	g_hash_table_unref(v->dirty);
 	g_hash_table_unref(v->busy);
+	scrub_clear(v);
 	if (v->map)
 		magma_map_unref(v->map);
 	g_free(v->name);
@@ -294,6 +306,7 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 	out->commits = g_hash_table_size(v->commits);
 	out->orphans = g_hash_table_size(v->orphans);
 	out->dirty = g_hash_table_size(v->dirty);
+	scrub_stats(v, out);
 	out->state = v->state;
 	g_strlcpy(out->note, v->note, sizeof out->note);
 }

@@ -1,0 +1,111 @@
+/* Content files of no flare: a power cut may bring a removed file back whose row is gone, or take the row of one that was just made. After a stop that was none all files are looked through. */
+#include "magmad/core/core.h"
+
+enum { LOOK_PER_TICK = 64 };       /* ten ticks a second while there is work */
+
+typedef struct {
+	guint next;                   /* folder to be listed */
+	gboolean listing;
+	GArray *fids;                 /* MagmaFid, listed and not yet looked at */
+	guint looking;
+} Contents;
+
+static void contents_clear(gpointer p) { g_array_unref(((Contents *)p)->fids); }
+
+void scrub_contents_begin(Volcano *v)
+{
+	Contents *c = CORE_CTX(v, Contents, contents_clear);
+
+	c->fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+	v->scrubbing = c;
+}
+
+gboolean scrub_contents_left(Volcano *v) { return v->scrubbing != NULL; }
+
+static void dropped(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+	MagmaFid *fid = op->data;
+
+	core_enter(v);
+	if (error) {
+		core_say(v, "content file of flare %" G_GUINT64_FORMAT ", which is not there, cannot be removed: %s", fid->ino, g_strerror(error));
+	} else {
+		core_say(v, "after a power cut: content file of flare %" G_GUINT64_FORMAT ", which is not there or has its content elsewhere: removed", fid->ino);
+		v->stats.scrubbed_contents++;
+	}
+	((Contents *)v->scrubbing)->looking--;
+	op_drop(op);
+	core_leave(v);
+}
+
+/* Looked at and dropped in one turn, and operations on one content keep their order: what needs a file later makes it anew. A file that is being made has its intent in the journal
+ * before its first byte, one that is being removed its orphan row until after the last. */
+static void step_look(Op *op)
+{
+	Volcano *v = op->v;
+	MagmaFid *fid = op->data;
+	FlareRow row;
+	int error = state_flare(op, fid, &row);
+
+	if (error == WAIT)
+		return;
+	gboolean stray = error == ESTALE || (!error && row.content != CONTENT_FILE);
+	if (!stray || g_hash_table_contains(v->dirty, &fid->ino) || g_hash_table_contains(v->orphans, &fid->ino) || g_hash_table_contains(v->busy, &fid->ino)
+		|| mark_count_all(v, fid->ino) || v->purging || v->map->move.id || v->move) {
+		((Contents *)v->scrubbing)->looking--;
+		op_drop(op);
+		return;
+	}
+	store_content_drop(v->store, fid, dropped, op);
+}
+
+static void listed(void *user, int error, const MagmaFid *fids, guint n, guint next)
+{
+	Volcano *v = user;
+	Contents *c = v->scrubbing;
+
+	core_enter(v);
+	c->listing = FALSE;
+	if (error)
+		core_say(v, "content files cannot be listed: %s", g_strerror(error));
+	c->next = error ? STORE_FOLDERS : next;
+	if (n)
+		g_array_append_vals(c->fids, fids, n);
+	core_leave(v);
+}
+
+static void look(Volcano *v, Contents *c)
+{
+	guint n = MIN(c->fids->len, (guint)LOOK_PER_TICK);
+
+	for (guint i = 0; i < n; i++) {
+		MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_names };
+		Op *op = op_new(v, &h, NULL, NULL, NULL);
+		op->data = g_memdup2(&g_array_index(c->fids, MagmaFid, c->fids->len - 1 - i), sizeof(MagmaFid));
+		op->data_free = g_free;
+		op->step = step_look;
+		c->looking++;
+		op_run(op);
+	}
+	g_array_set_size(c->fids, c->fids->len - n);
+}
+
+void scrub_contents_tick(Volcano *v)
+{
+	Contents *c = v->scrubbing;
+
+	/* what is being moved or purged has files without rows, and rows without files */
+	if (!c || c->listing || c->looking || v->purging || v->map->move.id || v->move)
+		return;
+	if (c->fids->len) {
+		look(v, c);
+	} else if (c->next < STORE_FOLDERS) {
+		c->listing = TRUE;
+		store_content_list(v->store, c->next, listed, v);
+	} else {
+		v->scrubbing = NULL;
+		core_ctx_free(v, c);
+	}
+}
