@@ -746,9 +746,11 @@ void handle_settle(Op *op)
 			op_error(op, MAGMA_ETRYAGAIN);       /* it may have moved, with its mark */
 			return;
 		}
-		if (!m && !r.error && q->outcome == MAGMA_SETTLE_FINAL && !settled_already(op->v, hi, lo, target.ino, kind))
+		gboolean unknown = !m && !r.error && q->outcome == MAGMA_SETTLE_FINAL && !settled_already(op->v, hi, lo, target.ino, kind);
+		if (unknown)
 			settle_unknown(op, hi, lo, &target, kind);
-		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT)
+		/* an entry's stays unknown: another copy of this message must not be answered otherwise */
+		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT && !(unknown && on_name(kind)))
 			settled_remember(op->v, hi, lo, target.ino, kind);
 	}
 	if (r.error)

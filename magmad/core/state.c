@@ -236,6 +236,7 @@ void draft_destroy(Draft *d, FlareRow *row)
 		&& core_now(d->op->v) - d->op->v->started > OPEN_GRACE;      /* who has it open may not have said so yet */
 
 	row->attr.nlink = 0;
+	row->sealed = is_dir(row->attr.mode);      /* nothing is made in it while it waits to be removed */
 	if (!simple) {
 		txn_put(d->txn, TAB_ORPHAN, k, kl, &fid.key, "", 0);
 		if (!d->orphans)

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { DIRS = 4, SIZE_MAX_ = 14000, ROUNDS = 3, FOLDERS = 12, LITTER_NAMES = 6, LITTER_AT_THE_CUT = 8 };
+enum { DIRS = 4, SIZE_MAX_ = 14000, ROUNDS = 3, FOLDERS = 12, LITTER_NAMES = 6, LITTER_BEFORE = 60, LITTER_AT_THE_CUT = 8 };
 
 typedef struct {
 	MagmaFid fid;
@@ -360,6 +360,8 @@ static void check_all(Power *p)
 			g_ptr_array_remove_index_fast(p->files, i);
 }
 
+static gboolean all_answered(void *user) { return !sim_client_waiting(user); }
+
 static void cut(Power *p, const Workload *load)
 {
 	litter_at_the_cut(p);
@@ -392,10 +394,15 @@ void power_run(Cluster *c, const Workload *load)
 		for (guint i = 0; i < load->ops / 2; i++)
 			one_op(&p);
 		cluster_trouble(c, FALSE);
-		settle_beside(&p);
+		if (world_chance(p.w, 1, 2))
+			settle_beside(&p);
+		for (guint i = world_pick(p.w, LITTER_BEFORE); i; i--)      /* quick: nothing is settled yet */
+			litter(&p);
 		cut(&p, load);
 		check_all(&p);
 		if (round == ROUNDS - 1 || world_chance(p.w, 1, 2)) {
+			if (!cluster_run_until(c, 90 * (gint64)1000000, all_answered, p.client))
+				world_fail(p.w, "requests that are never answered");
 			workload_settle(c, load);
 			check_all(&p);
 		}
