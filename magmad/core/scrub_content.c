@@ -22,21 +22,47 @@ void scrub_contents_begin(Volcano *v)
 
 gboolean scrub_contents_left(Volcano *v) { return v->scrubbing != NULL; }
 
+typedef struct {
+	MagmaFid fid;
+	gboolean known;               /* exists and size are the file's */
+	gboolean exists;
+	guint64 size;
+} Look;
+
+static void look_end(Op *op)
+{
+	((Contents *)op->v->scrubbing)->looking--;
+	op_drop(op);
+}
+
 static void dropped(void *user, int error)
 {
 	Op *op = user;
 	Volcano *v = op->v;
-	MagmaFid *fid = op->data;
+	Look *l = op->data;
 
 	core_enter(v);
 	if (error) {
-		core_say(v, "content file of flare %" G_GUINT64_FORMAT ", which is not there, cannot be removed: %s", fid->ino, g_strerror(error));
+		core_say(v, "content file of flare %" G_GUINT64_FORMAT ", which is not there, cannot be removed: %s", l->fid.ino, g_strerror(error));
 	} else {
-		core_say(v, "after a power cut: content file of flare %" G_GUINT64_FORMAT ", which is not there or has its content elsewhere: removed", fid->ino);
+		core_say(v, "after a power cut: content file of flare %" G_GUINT64_FORMAT " (%" G_GUINT64_FORMAT " bytes), which is not there or has its content in its row: removed", l->fid.ino, l->size);
 		v->stats.scrubbed_contents++;
 	}
-	((Contents *)v->scrubbing)->looking--;
-	op_drop(op);
+	look_end(op);
+	core_leave(v);
+}
+
+static void sized(void *user, int error, const StoreContentStat *st)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+	Look *l = op->data;
+
+	core_enter(v);
+	l->known = TRUE;
+	l->exists = !error && st->exists;
+	l->size = l->exists ? st->size : 0;
+	op_run(op);
 	core_leave(v);
 }
 
@@ -45,20 +71,21 @@ static void dropped(void *user, int error)
 static void step_look(Op *op)
 {
 	Volcano *v = op->v;
-	MagmaFid *fid = op->data;
+	Look *l = op->data;
+	guint64 ino = l->fid.ino;
 	FlareRow row;
-	int error = state_flare(op, fid, &row);
+	int error = state_flare(op, &l->fid, &row);
 
 	if (error == WAIT)
 		return;
 	gboolean stray = error == ESTALE || (!error && row.content != CONTENT_FILE);
-	if (!stray || g_hash_table_contains(v->dirty, &fid->ino) || g_hash_table_contains(v->orphans, &fid->ino) || g_hash_table_contains(v->busy, &fid->ino)
-		|| mark_count_all(v, fid->ino) || v->purging || v->map->move.id || v->move) {
-		((Contents *)v->scrubbing)->looking--;
-		op_drop(op);
-		return;
-	}
-	store_content_drop(v->store, fid, dropped, op);
+	if (!stray || g_hash_table_contains(v->dirty, &ino) || g_hash_table_contains(v->orphans, &ino) || g_hash_table_contains(v->busy, &ino)
+		|| mark_count_all(v, ino) || v->purging || v->map->move.id || v->move || (l->known && !l->exists))
+		look_end(op);
+	else if (!l->known)
+		store_content_stat(v->store, &l->fid, sized, op);
+	else
+		store_content_drop(v->store, &l->fid, dropped, op);
 }
 
 static void listed(void *user, int error, const MagmaFid *fids, guint n, guint next)
@@ -83,7 +110,8 @@ static void look(Volcano *v, Contents *c)
 	for (guint i = 0; i < n; i++) {
 		MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_names };
 		Op *op = op_new(v, &h, NULL, NULL, NULL);
-		op->data = g_memdup2(&g_array_index(c->fids, MagmaFid, c->fids->len - 1 - i), sizeof(MagmaFid));
+		Look *l = op->data = g_new0(Look, 1);
+		l->fid = g_array_index(c->fids, MagmaFid, c->fids->len - 1 - i);
 		op->data_free = g_free;
 		op->step = step_look;
 		c->looking++;
