@@ -376,9 +376,11 @@ void power_run(Cluster *c, const Workload *load)
 	Power p = { .c = c, .w = cluster_world(c), .files = g_ptr_array_new_with_free_func(file_free) };
 	MagmaAny rep;
 
-	for (guint i = 1; i < load->volcanos; i++)
+	gboolean join_late = world_chance(p.w, 1, 3);      /* then slices move while things are made */
+	for (guint i = 1; !join_late && i < load->volcanos; i++)
 		cluster_start(c, i);
-	workload_all_serve(c, load);
+	if (!join_late)
+		workload_all_serve(c, load);
 	p.client = sim_client_new(c, FALSE);
 	for (guint i = 0; i < DIRS; i++) {
 		char name[8];
@@ -391,8 +393,11 @@ void power_run(Cluster *c, const Workload *load)
 	}
 	for (guint round = 0; round < ROUNDS; round++) {
 		cluster_trouble(c, load->seed % 2);
-		for (guint i = 0; i < load->ops / 2; i++)
+		for (guint i = 0; i < load->ops / 2; i++) {
+			for (guint at = 2 * i; join_late && !round && at < 2 * i + 2; at++)
+				workload_join(c, load, at);
 			one_op(&p);
+		}
 		cluster_trouble(c, FALSE);
 		if (world_chance(p.w, 1, 2))
 			settle_beside(&p);
