@@ -56,6 +56,10 @@ local OPERATIONS = {
 	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
 	[94] = { name = "move_commit", request = { { "u64", "move" } }, reply = { { "data", "map" } } },
 	[95] = { name = "halt", request = {}, reply = {} },
+	[96] = { name = "suspect", request = { { "fid", "fid" } }, reply = {} },
+	[97] = { name = "names", request = { { "u64", "epoch" }, { "data", "fids" } }, reply = { { "data", "found" } } },
+	[98] = { name = "unname", request = { { "fid", "dir" }, { "fid", "child" }, { "name", "name" } }, reply = { { "u8", "removed" } } },
+	[99] = { name = "adopt", request = { { "fid", "dir" }, { "fid", "child" } }, reply = {} },
 }
 -- operations: end
 
