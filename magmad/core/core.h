@@ -169,6 +169,7 @@ typedef struct {
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
+	gboolean cutting;             /* and is to be so on disk before a byte is written */
 	MagmaTime last;
 } Dirty;
 
@@ -231,7 +232,7 @@ struct Volcano {
 	gboolean planning;
 	struct Scrub *scrub;
 	gpointer scrubbing;           /* content files are being looked through (scrub_content.c); NULL: not */
-	gboolean unclean;             /* the store was not closed by volcano_stop() */
+	gboolean unclean;             /* the store was not closed by volcano_stop(): content files may be there that should not */
 	gpointer members;
 };
 

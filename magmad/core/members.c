@@ -366,6 +366,7 @@ static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 			put_map(t, map);
 			core_commit(v, t);
 			core_set_map(v, g_steal_pointer(&map));
+			v->unclean = TRUE;
 			scrub_contents_begin(v);      /* a first try may have lost its rows to a power cut, and not its files */
 			v->serving = TRUE;
 			v->state = "receiving a slice";

@@ -206,12 +206,43 @@ int content_convert(Op *op, const FlareRow *row)
 
 enum { CLOCKS_DIFFER = 60 };      /* seconds, at most, between volcanos; a flare's birth is told by its parent's */
 
-/* A power cut may take a write's rows, its intent too, and leave its bytes: behind the row's size they would show in the next hole. A flare born since the start has none. */
+typedef struct {
+	Volcano *v;
+	guint64 ino;
+} Cutting;
+
+static void cut_durable(void *user, int error)
+{
+	Cutting *c = user;
+	Volcano *v = c->v;
+	Dirty *dirty = g_hash_table_lookup(v->dirty, &c->ino);
+
+	core_enter(v);
+	if (dirty)
+		dirty->cutting = FALSE;
+	core_ctx_free(v, c);
+	waitq_wake(v, &v->ack_wait);
+	core_leave(v);
+}
+
+/* A power cut may take a write's rows, its intent too, and leave its bytes: behind the row's size they would show in the next hole. A flare born since the start has none. Below a flare that
+ * is still inline they go on disk too: the next power cut would bring them back, and a restart take them for what was written after the conversion (gc.c). */
 static void cut_tail(Volcano *v, Dirty *dirty, const FlareRow *row)
 {
-	if (!dirty->cut && row->attr.btime.sec < v->started_real + CLOCKS_DIFFER)
-		store_content_truncate(v->store, &dirty->fid, row->content == CONTENT_FILE ? row->attr.size : 0, move_ignore, NULL);
+	const MagmaFid fid = row->attr.fid;
+
+	if (dirty->cut)
+		return;
 	dirty->cut = TRUE;
+	if (row->attr.btime.sec >= v->started_real + CLOCKS_DIFFER)
+		return;
+	store_content_truncate(v->store, &fid, row->content == CONTENT_FILE ? row->attr.size : 0, move_ignore, NULL);
+	if (row->content == CONTENT_INLINE && v->unclean) {
+		Cutting *c = CORE_CTX(v, Cutting, NULL);
+		*c = (Cutting){ v, fid.ino };
+		dirty->cutting = TRUE;
+		store_content_sync(v->store, &fid, cut_durable, c);
+	}
 }
 
 /* A file whose write intent is in the journal. 0 or WAIT. */
@@ -231,6 +262,10 @@ int content_intent(Op *op, const FlareRow *row)
 		return WAIT;
 	}
 	cut_tail(v, dirty, row);
+	if (dirty->cutting) {
+		op_park(op, &v->ack_wait);
+		return WAIT;
+	}
 	dirty->writes++;
 	dirty->last = core_now(v);
 	return 0;

@@ -25,6 +25,7 @@ gboolean scrub_contents_left(Volcano *v) { return v->scrubbing != NULL; }
 typedef struct {
 	MagmaFid fid;
 	gboolean known;               /* exists and size are the file's */
+	gboolean emptied;             /* on disk */
 	gboolean exists;
 	guint64 size;
 } Look;
@@ -52,6 +53,27 @@ static void dropped(void *user, int error)
 	core_leave(v);
 }
 
+static void emptied(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	((Look *)op->data)->emptied = TRUE;
+	op_run(op);
+	core_leave(v);
+}
+
+static void cut(void *user, int error)
+{
+	Op *op = user;
+
+	if (error)
+		dropped(user, error);
+	else
+		store_content_sync(op->v->store, &((Look *)op->data)->fid, emptied, op);
+}
+
 static void sized(void *user, int error, const StoreContentStat *st)
 {
 	Op *op = user;
@@ -66,8 +88,9 @@ static void sized(void *user, int error, const StoreContentStat *st)
 	core_leave(v);
 }
 
-/* Looked at and dropped in one turn, and operations on one content keep their order: what needs a file later makes it anew. A file that is being made has its intent in the journal
- * before its first byte, one that is being removed its orphan row until after the last. */
+/* Looked at and emptied, or dropped, in one turn, and operations on one content keep their order: what needs a file later makes it anew. A file that is being made has its intent in the
+ * journal before its first byte, one that is being removed its orphan row until after the last. Emptied on disk before it is removed: should the next power cut bring it back once more, it
+ * is an empty one, and not taken for what the flare has in a file by then. */
 static void step_look(Op *op)
 {
 	Volcano *v = op->v;
@@ -84,6 +107,8 @@ static void step_look(Op *op)
 		look_end(op);
 	else if (!l->known)
 		store_content_stat(v->store, &l->fid, sized, op);
+	else if (!l->emptied)
+		store_content_truncate(v->store, &l->fid, 0, cut, op);
 	else
 		store_content_drop(v->store, &l->fid, dropped, op);
 }

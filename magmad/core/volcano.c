@@ -199,7 +199,8 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 
 void volcano_stop(Volcano *v)
 {
-	if (v->serving && !v->stopping) {
+	/* else the next start looks through the contents, from the beginning */
+	if (v->serving && !v->stopping && !scrub_contents_left(v)) {
 		Txn *t = txn_new();
 		txn_del(t, TAB_META, "running", 7, NULL);
 		core_commit(v, t);
