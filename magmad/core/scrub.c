@@ -6,7 +6,7 @@
  * and makes the flare agree with them; entries are the truth. docs/architecture.md says why each removal is safe. */
 #include "magmad/core/core.h"
 
-enum { SUSPECTS_AT_ONCE = 512, HAND_ON_PER_TICK = 16, STUMBLED_MAX = 65536 };
+enum { SUSPECTS_AT_ONCE = 2048, HAND_ON_PER_TICK = 16, STUMBLED_MAX = 65536 };
 #define SETTLE_DOWN (2 * SECOND)       /* first look: by then a batch of suspects has gathered and their marks are mostly settled */
 #define LOOK_AGAIN (SECOND)
 #define BACK_OFF (5 * SECOND)          /* a volcano is down, a slice moves */
