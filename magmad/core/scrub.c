@@ -422,6 +422,15 @@ static void counted(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	core_leave(v);
 }
 
+/* Each volcano is asked once, however many slices it answers for. */
+static gboolean is_first_of(const MagmaMap *map, guint slice, guint16 owner)
+{
+	for (guint i = 0; i < slice; i++)
+		if (g_array_index(map->slices, MagmaSlice, i).owner == owner)
+			return FALSE;
+	return TRUE;
+}
+
 static void count(Volcano *v)
 {
 	struct Scrub *x = v->scrub;
@@ -436,11 +445,11 @@ static void count(Volcano *v)
 	}
 	x->epoch = v->map->epoch;
 	x->failed = FALSE;
-	x->waiting = v->map->ring->len;
 	struct magma_req_names q = { .epoch = x->epoch, .fids = MAGMA_BYTES(fids->data, fids->len) };
-	for (guint i = 0; i < v->map->ring->len; i++) {
-		const MagmaVolcano *o = v->map->volcanos->pdata[g_array_index(v->map->ring, guint, i)];
-		call_volcano(v, o->id, MAGMA_OP_names, &q, NULL, COUNT_LIMIT, counted, v);
+	for (guint i = 0; i < v->map->slices->len; i++) {
+		guint16 owner = g_array_index(v->map->slices, MagmaSlice, i).owner;
+		if (is_first_of(v->map, i, owner) && ++x->waiting)
+			call_volcano(v, owner, MAGMA_OP_names, &q, NULL, COUNT_LIMIT, counted, v);
 	}
 }
 

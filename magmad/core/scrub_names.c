@@ -206,13 +206,7 @@ static int take_name(Op *op)
 	return WAIT;
 }
 
-void handle_unname(Op *op)
-{
-	int error = take_name(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_unname(Op *op) { op_fail(op, take_name(op)); }
 
 static int give_name(Op *op)
 {
@@ -242,10 +236,4 @@ static int give_name(Op *op)
 	return WAIT;
 }
 
-void handle_adopt(Op *op)
-{
-	int error = give_name(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_adopt(Op *op) { op_fail(op, give_name(op)); }
