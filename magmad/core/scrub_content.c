@@ -1,7 +1,7 @@
 /* Content files of no flare: a power cut may bring a removed file back whose row is gone, or take the row of one that was just made. After a stop that was none all files are looked through. */
 #include "magmad/core/core.h"
 
-enum { LOOK_PER_TICK = 64 };       /* ten ticks a second while there is work */
+enum { LOOK_PER_TICK = 64 };       /* ten ticks a second while there is work, each second one lists: some 300 a second */
 
 typedef struct {
 	guint next;                   /* folder to be listed */

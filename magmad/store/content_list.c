@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { FOLDERS_PER_JOB = 1024 };      /* that are not there; one xx that is missing passes for 256 of them */
+enum { FOLDERS_PER_JOB = 1024, ENOUGH = 64 };      /* folders looked for; one xx that is missing passes for 256 of them. Contents after which no further folder is begun */
 
 typedef struct {
 	PoolJob job;
@@ -46,7 +46,7 @@ static void list_run(PoolJob *job)
 	char path[8];
 	guint at = l->folder, end = MIN(l->folder + FOLDERS_PER_JOB, STORE_FOLDERS);
 
-	while (at < end && !l->fids->len && !l->error) {
+	while (at < end && l->fids->len < ENOUGH && !l->error) {
 		g_snprintf(path, sizeof path, "%02x", at >> 8);
 		if (at % 256 == 0 && faccessat(l->root, path, F_OK, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT) {
 			at += 256;
