@@ -55,7 +55,7 @@ local OPERATIONS = {
 	[95] = { name = "halt", request = {}, reply = {} },
 	[96] = { name = "move_opens", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
 	[97] = { name = "suspect", request = { { "fid", "fid" } }, reply = {} },
-	[98] = { name = "names", request = { { "u64", "epoch" }, { "data", "fids" } }, reply = { { "data", "found" } } },
+	[98] = { name = "names", request = { { "key", "slice" }, { "u64", "epoch" }, { "data", "fids" } }, reply = { { "data", "found" } } },
 	[99] = { name = "unname", request = { { "fid", "dir" }, { "fid", "child" }, { "name", "name" } }, reply = { { "u8", "removed" } } },
 	[100] = { name = "adopt", request = { { "fid", "dir" }, { "fid", "child" } }, reply = {} },
 }

@@ -77,7 +77,7 @@ enum {
 	OP(halt,       95, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_opens, 96, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(suspect,    97, MAGMA_OP_NODE) \
-	OP(names,      98, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(names,      98, MAGMA_OP_NODE) \
 	OP(unname,     99, MAGMA_OP_NODE) \
 	OP(adopt,     100, MAGMA_OP_NODE)
 
@@ -209,8 +209,8 @@ enum {
 /* this flare's names and links may not add up: to its owner, who remembers it durably and counts */
 #define MAGMA_REQ_suspect(F) F(fid, fid)
 #define MAGMA_REP_suspect(F)
-/* who names these? fids: list of fid; found: list of (u8 what, u32 index in fids, and for MAGMA_NAMES_ENTRY fid directory, u32 length and name). EBUSY: by another map, or a slice is on its way */
-#define MAGMA_REQ_names(F) F(u64, epoch) F(data, fids)
+/* who in that slice names these? fids: list of fid; found: list of (u8 what, u32 index in fids, and for MAGMA_NAMES_ENTRY fid directory, u32 length and name). EBUSY: by another map, or a slice is on its way */
+#define MAGMA_REQ_names(F) F(key, slice) F(u64, epoch) F(data, fids)
 #define MAGMA_REP_names(F) F(data, found)
 /* takes that name away if it still leads to child; removed 0: it did not. On disk when the reply comes */
 #define MAGMA_REQ_unname(F) F(fid, dir) F(fid, child) F(name, name)

@@ -85,6 +85,7 @@ struct MagmaConn {
 	MagmaTime last_heard;
 	MagmaTime idle_from;          /* last heard, or last asked by a keepalive */
 	MagmaTime waiting_since;      /* something is in flight and nothing was heard since; 0: not so */
+	MagmaTime hinted;             /* when a hint last began a handshake; 0: never */
 	MagmaConn *parallel;          /* initiator: handshake begun because this session is silent */
 	MagmaConn *replaces;          /* the other end of that */
 
@@ -132,6 +133,8 @@ struct MagmaEndpoint {
 	MagmaTime cookie_rotated;     /* 0: none made yet */
 	guint64 reject_tokens;        /* token bucket, in microseconds */
 	MagmaTime reject_time;
+	guint64 hint_tokens;          /* the same, of handshakes begun because of a hint */
+	MagmaTime hint_time;
 	guint64 rekey_packets;        /* SEAL_REKEY_PACKETS; tests lower it */
 	guint8 *scratch;              /* one decrypted datagram */
 };

@@ -7,7 +7,7 @@ enum { PAGE_ROWS = 512, ANSWER_MAX = MAGMA_DATA_MAX - 512 };
 /* --- names: all entries are read once, page by page --- */
 
 typedef struct {
-	Volcano *v;
+	Slice *sl;
 	guint64 epoch;
 	GHashTable *wanted;           /* ino -> index + 1 */
 	GByteArray *found;
@@ -21,7 +21,7 @@ static void counting_free(gpointer p)
 	Counting *c = p;
 
 	if (c->timer)
-		c->v->io->timer_cancel(c->v->iou, c->timer);
+		c->sl->v->io->timer_cancel(c->sl->v->iou, c->timer);
 	g_hash_table_unref(c->wanted);
 	g_byte_array_unref(c->found);
 	g_free(c);
@@ -48,15 +48,15 @@ static void busy_attempt(Counting *c, const Coord *co)
 }
 
 /* Operations over two volcanos that this one knows of and that may yet change names: what begins after this asks the flare's owner, who notices. */
-static void find_busy(Volcano *v, Counting *c)
+static void find_busy(Slice *sl, Counting *c)
 {
 	GHashTableIter it;
 	gpointer key, value;
 
-	g_hash_table_iter_init(&it, v->attempts);
+	g_hash_table_iter_init(&it, sl->attempts);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		busy_attempt(c, ((Op *)value)->coord);
-	g_hash_table_iter_init(&it, v->commits);
+	g_hash_table_iter_init(&it, sl->commits);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		const Commit *co = value;
 		for (guint i = 0; i < co->parts->len; i++)
@@ -64,7 +64,7 @@ static void find_busy(Volcano *v, Counting *c)
 		for (guint i = 0; i < co->named->len; i++)
 			busy(c, g_array_index(co->named, MagmaFid, i).ino);
 	}
-	g_hash_table_iter_init(&it, v->marks);
+	g_hash_table_iter_init(&it, sl->marks);
 	while (g_hash_table_iter_next(&it, &key, NULL)) {
 		const MarkRow *m = &((Mark *)key)->row;
 		busy(c, m->target.ino);
@@ -73,11 +73,11 @@ static void find_busy(Volcano *v, Counting *c)
 	}
 }
 
-static void see(Volcano *v, Counting *c, const StoreRow *row)
+static void see(Slice *sl, Counting *c, const StoreRow *row)
 {
 	EntryRow e;
 
-	if (row->klen <= 8 || core_place(v, &row->rk) != HERE || !entry_row_decode(row->val, row->vlen, &e))
+	if (row->klen <= 8 || core_place(sl, &row->rk) != HERE || !entry_row_decode(row->val, row->vlen, &e))
 		return;
 	guint index = GPOINTER_TO_UINT(g_hash_table_lookup(c->wanted, &e.child.ino));
 	if (!index)
@@ -94,26 +94,26 @@ static void next_page(Op *op);
 static void paused(void *arg)
 {
 	Op *op = arg;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	((Counting *)op->data)->timer = 0;
 	next_page(op);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void page_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	Counting *c = op->data;
 
-	core_enter(v);
+	core_enter(sl->v);
 	for (guint i = 0; i < n && c->found->len < ANSWER_MAX; i++)
-		see(v, c, &rows[i]);
+		see(sl, c, &rows[i]);
 	if (c->found->len >= ANSWER_MAX)
 		error = EFBIG;                /* links without number: nothing is put right where not all was seen */
-	if (error || !scrub_steady(v, c->epoch)) {
+	if (error || !scrub_steady(sl, c->epoch)) {
 		op_error(op, error ? error : EBUSY);
 	} else if (eof || !n) {
 		struct magma_rep_names rep = { .found = MAGMA_BYTES(c->found->data, c->found->len) };
@@ -121,30 +121,30 @@ static void page_read(void *user, int error, const StoreRow *rows, guint n, gboo
 	} else {
 		c->fromlen = rows[n - 1].klen;
 		memcpy(c->from, rows[n - 1].key, c->fromlen);
-		c->timer = v->io->timer(v->iou, PAUSE, paused, op);
+		c->timer = sl->v->io->timer(sl->v->iou, PAUSE, paused, op);
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void next_page(Op *op)
 {
 	Counting *c = op->data;
 
-	store_scan(op->v->store, TAB_ENTRY, c->from, c->fromlen, NULL, 0, PAGE_ROWS, page_read, op);
+	store_scan(op->sl->store, TAB_ENTRY, c->from, c->fromlen, NULL, 0, PAGE_ROWS, page_read, op);
 }
 
 void handle_names(Op *op)
 {
 	const struct magma_req_names *q = &op->req.req_names;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	MagmaReader r = magma_reader(q->fids.data, q->fids.len);
 
-	if (!scrub_steady(v, q->epoch)) {
+	if (!scrub_steady(sl, q->epoch)) {
 		op_error(op, EBUSY);
 		return;
 	}
 	Counting *c = g_new0(Counting, 1);
-	c->v = v;
+	c->sl = sl;
 	c->epoch = q->epoch;
 	c->wanted = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	c->found = g_byte_array_new();
@@ -159,7 +159,7 @@ void handle_names(Op *op)
 		op_error(op, EPROTO);
 		return;
 	}
-	find_busy(v, c);
+	find_busy(sl, c);
 	next_page(op);
 }
 
@@ -168,16 +168,16 @@ void handle_names(Op *op)
 static void synced(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	struct magma_rep_unname rep = { .removed = op->data != NULL };
 	static const struct magma_rep_adopt none;
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (error)
 		op_error(op, error);
 	else
 		op_reply(op, op->hdr.op == MAGMA_OP_unname ? (const void *)&rep : &none, NULL);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 /* The owner of child has just counted and asks for it; the name must be free of operations, and still lead to child: an ino is never given twice. */
@@ -195,14 +195,14 @@ static int take_name(Op *op)
 	if (error == WAIT || error == EIO)
 		return error;
 	if (!error && e.child.ino == q->child.ino) {
-		core_say(op->v, "after a power cut: entry \"%.*s\" of directory %" G_GUINT64_FORMAT " leads to flare %" G_GUINT64_FORMAT ", which is not there or has another name: removed",
+		core_say(op->sl->v, "after a power cut: entry \"%.*s\" of directory %" G_GUINT64_FORMAT " leads to flare %" G_GUINT64_FORMAT ", which is not there or has another name: removed",
 			(int)q->name.len, (const char *)q->name.data, q->dir.ino, q->child.ino);
-		op->v->stats.scrubbed_entries++;
+		op->sl->v->stats.scrubbed_entries++;
 		draft_del_entry(d, dir, q->name, &e, op->now);
 		draft_commit(g_steal_pointer(&d));
 		op->data = op;
 	}
-	store_sync(op->v->store, synced, op);
+	store_sync(op->sl->store, synced, op);
 	return WAIT;
 }
 
@@ -227,12 +227,12 @@ static int give_name(Op *op)
 	if (!error && e.child.ino != q->child.ino)
 		return EEXIST;
 	if (error) {
-		core_say(op->v, "after a power cut: directory %" G_GUINT64_FORMAT " is not empty and has no name: it is %s in directory %" G_GUINT64_FORMAT " now", q->child.ino, text, q->dir.ino);
-		op->v->stats.scrubbed_flares++;
+		core_say(op->sl->v, "after a power cut: directory %" G_GUINT64_FORMAT " is not empty and has no name: it is %s in directory %" G_GUINT64_FORMAT " now", q->child.ino, text, q->dir.ino);
+		op->sl->v->stats.scrubbed_flares++;
 		draft_add_entry(d, dir, name, &q->child, S_IFDIR, op->now);
 		draft_commit(g_steal_pointer(&d));
 	}
-	store_sync(op->v->store, synced, op);
+	store_sync(op->sl->store, synced, op);
 	return WAIT;
 }
 

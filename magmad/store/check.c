@@ -180,8 +180,12 @@ static gboolean check_locked(Check *c, GError **error)
 	c->db = db_open(path, NULL, TRUE, 64 * 1024, error);
 	if (!c->db)
 		return FALSE;
-	if (!db_meta(c->db, &meta) || !db_frame_key(c->db, &key)) {
+	if (!db_meta(c->db, &meta)) {
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", path, db_error(c->db));
+		return FALSE;
+	}
+	if (!db_frame_key(c->db, &key)) {
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal's key is missing", path);
 		return FALSE;
 	}
 	c->out->applied = meta.applied;

@@ -215,7 +215,7 @@ static gboolean open_db(DiskStore *d, GError **error)
 		return FALSE;
 	}
 	if (!db_frame_key(d->writer, &d->key)) {
-		g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal's key is missing: %s", d->db_path, db_error(d->writer));
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal's key is missing", d->db_path);
 		return FALSE;
 	}
 	d->vfs = nowait_vfs_new(d->db_path);

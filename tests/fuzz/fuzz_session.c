@@ -6,6 +6,7 @@
  *   4  the hello of the peer once more, changed: offset (8 bits), xor
  *   5  an event of 2 with the key of the next phase
  *   6  an event of 2 that comes from the stranger: a peer that moves, or somebody on the path
+ *   7  what an ICMP message quotes: nobody listens, too big
  * Whatever comes, nothing is asserted, nothing grows beyond its limits, and what is sent is well-formed. */
 #include "libmagma/xport/internal.h"
 #include "libmagma/base/wire.h"
@@ -128,6 +129,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			if (what == 5)
 				sealer_rekey(&c->tx, c->loss.next);
 			say(c, &us, now, what == 6 ? &stranger : &peer_addr, p, MIN(n, FRAMES_MAX));
+		} else if (what == 7) {
+			magma_endpoint_refused(us.ep, &peer_addr, p, n);
+			magma_endpoint_quoted_too_big(us.ep, &peer_addr, p, n, 1000 + n);
 		} else if (what == 3 && n >= 3) {
 			now += (MagmaTime)get_be(p, 3);
 			magma_endpoint_tick(us.ep, now);

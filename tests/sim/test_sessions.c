@@ -496,9 +496,12 @@ static void thief(guint every, guint how_many, const char *victim)
 	g_assert_cmpuint(p.a->closed + p.b->closed, ==, 0);
 	g_assert_true(magma_addr_equal(magma_conn_peer(p.b->last), &p.a->addr));
 	g_assert_cmpuint(t.to_victim, >, 0);
-	/* He stops, and nothing of it is left; a real move is followed as ever. */
+	/* He stops, and nothing of it is left as soon as the peer says something; a real move is followed as ever. */
+	send_number(c, 98, 100);
+	simnet_run(p.net, MSEC);
 	p.a->tap = NULL;
-	simnet_run(p.net, 2 * SEC);
+	send_number(c, 99, 100);
+	simnet_run(p.net, 10 * MSEC);
 	g_assert_cmpint(p.b->last->path.asked, ==, FALSE);
 	p.a->addr.port = 4711;
 	send_number(c, 100, 100);
