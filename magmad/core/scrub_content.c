@@ -14,8 +14,9 @@ static void contents_clear(gpointer p) { g_array_unref(((Contents *)p)->fids); }
 
 void scrub_contents_begin(Slice *sl)
 {
+	if (sl->scrubbing)
+		return;
 	Contents *c = CORE_CTX(sl, Contents, contents_clear);
-
 	c->fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 	sl->scrubbing = c;
 }
