@@ -11,6 +11,7 @@
 #include "magmad/shell.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
+#include "libmagma/net/spin.h"
 #include <errno.h>
 #include <glib-unix.h>
 #include <glib/gstdio.h>
@@ -229,6 +230,7 @@ static gboolean serve(Daemon *d, GError **error)
 	log_open(options_number(d->options, OPT_DAEMON) ? LOG_TO_SYSLOG : LOG_TO_STDERR, d->id->name);
 	if (!open_store(d, error) || !open_network(d, error))
 		return FALSE;
+	magma_net_spin(g_main_context_default());
 	d->loop = g_main_loop_new(NULL, FALSE);
 	guint signals[] = { g_unix_signal_add(SIGTERM, on_signal, d), g_unix_signal_add(SIGINT, on_signal, d), g_unix_signal_add(SIGHUP, on_hangup, d) };
 	shell_start(d->shell);

@@ -9,10 +9,10 @@
 #include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <glib-unix.h>
 #include "libmagma/net/net.h"
+#include "libmagma/net/spin.h"
 #include "mount.magma/request.h"
 #include "mount.magma/device.h"
 #include "mount.magma/log.h"
@@ -141,7 +141,13 @@ static gboolean mount_it(Mount *m, GError **error)
 		log_take_fuse(FALSE);
 		return TRUE;
 	}
-	g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", m->dir, log_fuse_line());
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), e = errno;
+	if (fd >= 0)
+		close(fd);
+	if (fd < 0 && (e == ENOENT || e == ENODEV || e == ENXIO))
+		g_set_error(error, MAGMA_ERROR, e, "/dev/fuse: %s: load FUSE with modprobe fuse, or let this container have the device", g_strerror(e));
+	else
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", m->dir, log_fuse_line());
 	g_clear_pointer(&m->se, fuse_session_destroy);
 	return FALSE;
 }
@@ -202,11 +208,13 @@ static gboolean end_overdue(gpointer user)
 }
 
 /* Lazily, and from another process: the kernel may write back mapped pages before it lets go, and those writes come to us. */
-static void detach(const char *dir)
+static void detach(const Mount *m)
 {
+	const char *dir = m->dir;
 	pid_t pid = fork();
 	if (pid != 0)
 		return;                   /* SIGCHLD is ignored: nobody to bury */
+	close(fuse_session_fd(m->se));    /* the connection is over when the one who answers has gone */
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -225,7 +233,8 @@ static gboolean on_signal(gint fd, GIOCondition condition, gpointer user)
 		on_end(&r->m);            /* the second one: at once */
 		return G_SOURCE_CONTINUE;
 	}
-	detach(r->m.dir);
+	if (still_mounted(r))
+		detach(&r->m);
 	g_autoptr(GSource) s = g_timeout_source_new(END_WAIT_MS);
 	g_source_set_callback(s, end_overdue, r, NULL);
 	r->end_timer = g_source_attach(s, r->m.ctx);
@@ -259,6 +268,7 @@ static void run_init(Run *r, const MountOptions *opts, const char *dir, void (*r
 	r->m.opts = opts;
 	r->m.dir = g_strdup(dir);
 	r->m.ctx = g_main_context_ref(g_main_context_default());
+	magma_net_spin(r->m.ctx);
 	r->m.loop = g_main_loop_new(r->m.ctx, FALSE);
 	r->m.trace = (MagmaTrace){ .on = opts->trace, .sink = log_trace };
 	r->m.scratch = g_byte_array_new();
@@ -280,14 +290,11 @@ static void unmount_it(Run *r)
 	}
 	fuse_session_unmount(r->m.se);
 	fuse_session_destroy(r->m.se);
-	if (!still_mounted(r))
-		return;
-	detach(r->m.dir);
-	while (wait(NULL) > 0 || errno == EINTR)
-		;
 }
 
-/* The client first: its last answers still need the FUSE session. */
+/* The loop ends when the kernel says that the connection is over, or after on_signal() has detached the mount. So nothing is unmounted here: what is
+ * mounted in the directory now is somebody else's, even where it has got the device number of the one that was ours.
+ * The client goes before the FUSE session, which its last answers need. */
 static void run_clear(Run *r)
 {
 	Mount *m = &r->m;

@@ -2,6 +2,7 @@
 UNIT_LIBS = libmagma/libmagma-core.la $(GLIB_LIBS) $(GIO_LIBS) $(OPENSSL_LIBS)
 include tests/unit/low.mk
 include tests/unit/xport.mk
+include tests/unit/net.mk
 include tests/unit/client.mk
 include tests/unit/store.mk
 include tests/unit/core.mk

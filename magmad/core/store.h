@@ -17,11 +17,11 @@ typedef enum {
 	TAB_XATTR,        /* ino, name */
 	TAB_DATA,         /* ino                               contents of up to MAGMA_INLINE_MAX bytes */
 	TAB_REPLY,        /* client, xid                       stored replies; rk: the key the request was routed by */
-	TAB_CLIENT,       /* client                            of this volcano only */
+	TAB_CLIENT,       /* client                            u64 when it expired, seconds since 1970; of no slice, rk is ignored */
 	TAB_MARK,         /* op_hi, op_lo, target ino, kind    prepared work; rk: the target's */
 	TAB_COMMIT,       /* op_hi, op_lo                      committed work not yet settled everywhere; rk: the coordinating directory's */
 	TAB_ORPHAN,       /* ino                               no name left, but open or not yet removed */
-	TAB_DIRTY,        /* ino                               write intent: size and times in the row may be behind the content file */
+	TAB_DIRTY,        /* ino                               write intent: size and times in the row may be behind the content file; of a truncation under way: its size and its request */
 	TAB_COUNT
 } StoreTable;
 
@@ -74,8 +74,50 @@ typedef struct StoreUsage {
 	guint64 cache_rows, cache_bytes, cache_hits, cache_misses, open_batch_rows, batches, journal_bytes, journal_index, durable_index;
 } StoreUsage;
 
+/* --- a store as one of several copies of a slice: the log side, for magmad/mirror only ---
+ *
+ * The frames of a store's journal are one log: index grows by one a transaction, epoch is the ownership epoch it was committed under and never falls. Two logs that have a frame of the
+ * same (epoch, index) are the same up to it (Raft's log matching), because only the owner of an epoch makes frames of it, and a copy takes a frame only behind the one before it.
+ *
+ * written: this journal has it (it survives kill -9 of this process). acked(): every copy that counts has it: min(written, limit). Only acked rows may leave memory for the state
+ * behind the journal (sqlite), so what is behind acked() can be cut. on_acked is called when acked() grows by either. */
+typedef struct StorePos { guint64 epoch, index; } StorePos;        /* index 0: an empty log */
+typedef struct StoreFrame { StorePos pos; const guint8 *txn; gsize len; } StoreFrame;
+typedef struct StoreEpoch { guint64 epoch, first; } StoreEpoch;    /* the first index that was committed under it */
+
+typedef struct StoreLogVt {
+	/* Of the frame appended last (0, 0: none). */
+	StorePos (*position)(Store *);
+	guint64 (*written)(Store *);
+	guint64 (*durable)(Store *);
+	/* commit() makes frames of this epoch from now on; not below position().epoch. */
+	void (*set_epoch)(Store *, guint64 epoch);
+	/* What the other copies have; G_MAXUINT64 (the start value): there is none that counts. May fall only down to acked(). */
+	void (*set_limit)(Store *, guint64 index);
+	/* A copy takes the owner's frame: commit() at that position. FALSE, and nothing done: it is not the next one (index is not position().index + 1, or its epoch is older). */
+	gboolean (*append)(Store *, const StoreFrame *f);
+	/* Where each epoch that this log has frames of began, ascending; as far back as is known. Valid until the next call of anything. */
+	guint (*epochs)(Store *, const StoreEpoch **out);
+	/* Frames behind `after`, in order, some (about max_bytes, at least one if there is one): from the journal on disk where they left memory. ENODATA: the journal does not go back so far.
+	 * Only written frames. eof: nothing written behind the last. Frames are valid inside done only. */
+	void (*read)(Store *, guint64 after, gsize max_bytes, void (*done)(void *user, int error, const StoreFrame *frames, guint n, gboolean eof), void *user);
+	/* Frames behind `after` are kept in the journal for copies that come back, up to max_bytes of them (0: no need to keep any). */
+	void (*keep)(Store *, guint64 after, guint64 max_bytes);
+	/* Undoes everything behind index (>= acked()): rows, journal. Nothing may be fetched, committed or synced meanwhile; done when memory and disk are as if it had never been. */
+	void (*cut)(Store *, guint64 index, void (*done)(void *user, int error), void *user);
+	/* Empties it: every row and content goes (META too), and the next frame is pos.index + 1. For a copy that is filled anew. Nothing may be under way. Safe against a crash in the middle:
+	 * either nothing happened or a reopened store is empty or goes on emptying. */
+	void (*reset)(Store *, StorePos pos, void (*done)(void *user, int error), void *user);
+	/* Rows that are not the log's: a copy that is being filled takes the owner's rows as they are at position(), which does not change. In the journal behind what was appended and before what follows;
+	 * cut() and read() know nothing of it (read answers ENODATA for what is in front of the newest fill). */
+	void (*fill)(Store *, const guint8 *txn, gsize len);
+} StoreLogVt;
+
 struct Store {
 	const StoreVt *vt;
+	const StoreLogVt *log;        /* NULL where it cannot be one of several copies */
+	void (*on_written)(void *user, guint64 index);       /* written() grew; NULL: nobody asks */
+	void *log_user;
 	/* Called when acked() grew: replies evaluated at those indexes may leave. Set by the volcano. */
 	void (*on_acked)(void *user, guint64 index);
 	/* The store can go on no more (journal not writable, EIO): the volcano must stop answering. text names the file and the errno. */

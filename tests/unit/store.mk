@@ -1,7 +1,7 @@
 # the disk store: a program per promise
 STORE_KIT = tests/unit/store_kit.c tests/unit/store_kit.h
 STORE_LIBS = magmad/libstore.a magmad/libcore.a $(UNIT_LIBS) $(SQLITE_LIBS)
-STORE_TESTS = tests/unit/test_store_rows tests/unit/test_store_content tests/unit/test_store_journal tests/unit/test_store_dir tests/unit/test_store_check
+STORE_TESTS = tests/unit/test_store_rows tests/unit/test_store_content tests/unit/test_store_journal tests/unit/test_store_merge tests/unit/test_store_dir tests/unit/test_store_check
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 tests_unit_test_store_rows_SOURCES = tests/unit/test_store_rows.c $(STORE_KIT)
@@ -10,6 +10,8 @@ tests_unit_test_store_content_SOURCES = tests/unit/test_store_content.c $(STORE_
 tests_unit_test_store_content_LDADD = $(STORE_LIBS)
 tests_unit_test_store_journal_SOURCES = tests/unit/test_store_journal.c $(STORE_KIT)
 tests_unit_test_store_journal_LDADD = $(STORE_LIBS)
+tests_unit_test_store_merge_SOURCES = tests/unit/test_store_merge.c $(STORE_KIT)
+tests_unit_test_store_merge_LDADD = $(STORE_LIBS)
 tests_unit_test_store_dir_SOURCES = tests/unit/test_store_dir.c $(STORE_KIT)
 tests_unit_test_store_dir_LDADD = $(STORE_LIBS)
 tests_unit_test_store_check_SOURCES = tests/unit/test_store_check.c $(STORE_KIT)

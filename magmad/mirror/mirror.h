@@ -1,0 +1,98 @@
+/* Several copies of one slice. The owner's side is a Store in front of its own Store: the core (magmad/core) commits, reads, writes contents and syncs as if there were one copy, and acked(),
+ * done of a content operation and done of a sync mean: every copy that counts has it. The other side takes the owner's stream into its own Store. Both are state machines over Store and
+ * MirrorIo, on the loop thread, without I/O of their own. DESIGN section 5, rules 1, 2, 3, 6, 7.
+ *
+ * The stream. Per copy one ordered sequence of items: FRAME (epoch, index, transaction), CONTENT (a content operation), ROWS and BLOCK (filling, below), COMMIT (how far every copy that counts has
+ * the log: what may leave the copy's memory). Items travel in messages of up to 1 MiB, numbered from 0 within an attempt; several are under way (bounded in bytes), the receiver puts them in order.
+ * An answer to a message says: all its items, and everything before, are done and written here.
+ *
+ * Order (rule 2). A content operation goes to all copies when it begins here. Per flare they are begun in the same order everywhere; Store runs the overlapping ones in the order of the calls.
+ * A FRAME says up to which CONTENT item of its stream it must wait: those that were done here when it was committed (a frame with the reply to a write must not be there without the bytes).
+ *
+ * A copy counts (is in sync) from the moment the map says so; the owner waits for it already when it asks the map for it, and until the map says no. Who does not count is caught up:
+ *   1. attach: the copy tells its position and epochs; what it has behind the last point that both logs share is cut (that was acknowledged to nobody);
+ *   2. from the owner's journal, if it still has what follows; else from its rows: reset, then all rows in key order as ROWS between the FRAMEs that are committed meanwhile (each piece is as of
+ *      its place in the stream), key range by key range, a range whose digest is the same is left as it is;
+ *   3. contents: of every flare with a content file that a frame of step 2 touched or that has a write intent on either side (rule 7), blocks of 1 MiB are compared by digest and copied where they
+ *      differ, while content operations go on;
+ *   4. when nothing is left and the copy is close behind: on_caught_up.
+ * It is paced (bytes/s), goes on after an interruption where it was if the journal still has what follows, and never holds up clients. Nothing older goes over anything newer: rows come
+ * only from the owner of the newest epoch, in stream order. */
+#pragma once
+#include "libmagma/proto/msg.h"
+#include "magmad/core/store.h"
+
+typedef gint64 MagmaTime;
+
+typedef struct MirrorIo {
+	MagmaTime (*now)(void *user);
+	void (*random)(void *user, void *buf, gsize n);
+	/* One request to a volcano and its answer; repeated by the caller below until answered or cancelled (so it may arrive twice), never answered from inside. body: borrowed, may be NULL; the answer's fields
+	 * are valid inside done. error: an errno of the answer, or ETIMEDOUT after limit. Returns a handle for cancel. */
+	gpointer (*call)(void *user, guint16 volcano, MagmaOp op, const void *req, GBytes *body, MagmaTime limit,
+		void (*done)(void *done_user, int error, const MagmaAny *rep, GBytes *msg), void *done_user);
+	void (*cancel)(void *user, gpointer call);
+	guint (*timer)(void *user, MagmaTime delay, void (*fn)(void *arg), void *arg);
+	void (*timer_cancel)(void *user, guint handle);
+	void (*say)(void *user, const char *line);
+} MirrorIo;
+
+/* --- the owner --- */
+
+typedef struct Owner Owner;
+
+typedef struct {
+	guint16 volcano;
+	gboolean in_sync;             /* by the map */
+} CopySpec;
+
+typedef struct {
+	guint16 volcano;
+	enum { COPY_AWAY, COPY_ATTACHING, COPY_LOG, COPY_ROWS, COPY_CONTENTS, COPY_CAUGHT_UP, COPY_IN_SYNC } state;
+	guint64 lag;                  /* frames it has not acknowledged */
+	guint64 done, total, rate;    /* bytes of catching up; total is an estimate; bytes/s of late */
+} CopyStatus;
+
+typedef struct {
+	guint32 slice;                /* its id: in every message */
+	const MirrorIo *io;
+	void *user;
+	guint64 pace;                 /* bytes/s of catching up; 0: 64 MiB/s */
+	guint64 keep_bytes;           /* journal kept for copies that are away; 0: 256 MiB */
+	/* The copy is close behind and the owner waits for it from now on: ask the map to count it. */
+	void (*on_caught_up)(void *user, guint16 volcano);
+	/* A copy that counts is silent or failing: nothing more is acknowledged until it answers or the map takes it out. */
+	void (*on_stuck)(void *user, guint16 volcano, const char *why);
+	/* A copy says that somebody owns the slice under a newer epoch: this owner must stop at once. */
+	void (*on_deposed)(void *user, guint64 epoch);
+} OwnerConfig;
+
+/* local is borrowed. The store in front of it is owner_store(): what the core gets. epoch: of the ownership, from the map; local's log goes on under it. */
+Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg);
+Store *owner_store(Owner *o);
+/* The copies beside this one, as the newest map has them. Whoever is no longer in it is forgotten. Before the first call nothing is acknowledged. */
+void owner_set_copies(Owner *o, const CopySpec *copies, guint n);
+/* The map has refused (or not yet granted) what on_caught_up asked for: do not wait for it any more. */
+void owner_not_in_sync(Owner *o, guint16 volcano);
+guint owner_status(Owner *o, CopyStatus *out, guint max);
+/* Stops: nothing is acknowledged any more, no callback runs. The local store stays as it is. */
+void owner_free(Owner *o);
+
+/* --- a copy --- */
+
+typedef struct Replica Replica;
+
+typedef struct {
+	guint32 slice;
+	const MirrorIo *io;
+	void *user;
+} ReplicaConfig;
+
+/* epoch: the newest ownership epoch this volcano knows for the slice; messages of an older one are answered ESTALE with the newer one. */
+Replica *replica_new(Store *local, guint64 epoch, const ReplicaConfig *cfg);
+void replica_set_epoch(Replica *r, guint64 epoch);
+/* One mirror_* request of the owner; answer is called exactly once, perhaps later, with an errno or 0 and the answer's fields. req and msg are valid inside; msg is referenced where it is needed longer. */
+void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, void (*answer)(void *user, int error, const void *rep, GBytes *body), void *answer_user);
+/* Whole: it may become the owner (it is not in the middle of being filled, and every content of its rows is there). Kept across restarts. */
+gboolean replica_whole(const Replica *r);
+void replica_free(Replica *r);
