@@ -95,7 +95,7 @@ void on_alive(Raft *r, guint16 from, const RaftMsg *m)
 	if (!p || m->sent > r->now)
 		return;
 	p->acked = MAX(p->acked, m->sent);
-	p->told = MAX(p->told, MIN(m->commit, r->commit));
+	p->told = MIN(m->commit, r->commit);      /* also less than before: a crash may have forgotten it */
 	life_note(r, p, m);
 	replicate_one(r, p);
 }

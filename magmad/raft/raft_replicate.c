@@ -209,7 +209,7 @@ void on_append_ack(Raft *r, guint16 from, const RaftMsg *m)
 	if (!p || m->index > log_last(r))
 		return;
 	guint64 was = p->next;
-	p->told = MAX(p->told, MIN(m->commit, r->commit));
+	p->told = MIN(m->commit, r->commit);
 	if (m->ok)
 		p->match = MAX(p->match, m->index);
 	p->next = MAX(p->match, m->index) + 1;

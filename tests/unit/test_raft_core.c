@@ -106,6 +106,22 @@ static void who_was_away_for_long_gets_the_oldest_entry_that_is_kept(void)
 	g_assert_cmpuint(raft_commit_index(core(k, 4)), ==, raft_commit_index(core(k, 1)));
 }
 
+/* How far all is committed need not be on a follower's disk. */
+static void who_forgot_by_a_crash_what_is_committed_is_told_again(void)
+{
+	g_autoptr(Kit) k = network("123", "123");
+
+	g_assert_cmpint(kit_propose(k, 1, "new", "123", "123"), ==, RAFT_OK);
+	kit_run(k, S);
+	k->node[3].disk->commit--;
+	kit_halt(k, 3);
+	kit_boot(k, 3);
+	g_assert_cmpstr(kit_map(k, 3), !=, "new");
+	kit_run(k, S / 2);
+	g_assert_cmpint(kit_leader(k), ==, 1);
+	g_assert_cmpstr(kit_map(k, 3), ==, "new");
+}
+
 /* --- proposals --- */
 
 static void proposals_are_refused_for_the_right_reason(void)
@@ -497,6 +513,7 @@ int main(int argc, char **argv)
 	ADD(a_map_reaches_voters_and_learners);
 	ADD(learners_get_nothing_that_is_not_committed);
 	ADD(who_was_away_for_long_gets_the_oldest_entry_that_is_kept);
+	ADD(who_forgot_by_a_crash_what_is_committed_is_told_again);
 	ADD(proposals_are_refused_for_the_right_reason);
 	ADD(a_map_of_before_the_election_may_be_built_on_when_it_still_is_the_newest);
 	ADD(a_leader_that_is_removed_leads_until_that_is_committed);
