@@ -54,6 +54,7 @@ local OPERATIONS = {
 	[94] = { name = "move_commit", request = { { "u64", "move" } }, reply = { { "data", "map" } } },
 	[95] = { name = "halt", request = {}, reply = {} },
 	[96] = { name = "move_opens", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
+	[97] = { name = "raft", request = { { "u16", "from" }, { "data", "msg" } }, reply = {} },
 }
 -- operations: end
 

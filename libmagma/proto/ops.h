@@ -75,7 +75,8 @@ enum {
 	OP(move_ready, 93, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_commit, 94, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(halt,       95, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(move_opens, 96, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(move_opens, 96, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(raft,       97, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -200,6 +201,9 @@ enum {
 /* source to coordinator: make it true; the answer is the new map */
 #define MAGMA_REQ_move_commit(F) F(u64, move)
 #define MAGMA_REP_move_commit(F) F(data, map)
+/* a push, unanswered: one message of the group that votes on the map (docs/reliability.md); from: the volcano that sends it */
+#define MAGMA_REQ_raft(F) F(u16, from) F(data, msg)
+#define MAGMA_REP_raft(F)
 #define MAGMA_REQ_halt(F)
 #define MAGMA_REP_halt(F)
 

@@ -249,6 +249,8 @@ struct Volcano {
 	VolcanoStats stats;
 	gboolean planning;
 	gpointer members;
+	struct Consensus *consensus;
+	MagmaTime lease_until;        /* replies leave before (DESIGN section 5, rule 9) */
 };
 
 /* volcano.c */
@@ -333,6 +335,10 @@ typedef void (*CallDone)(void *user, int error, const MagmaAny *rep, GBytes *msg
 /* To the owner of key, wherever it is by then; repeated until answered. limit 0: no end. done is never called from inside. A call of a slice (sl) ends with it, without done. */
 Call *call_key(Slice *sl, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
 Call *call_volcano(Volcano *v, Slice *sl, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
+/* To whoever leads the group that votes on the map, by then. */
+Call *call_leader(Volcano *v, Slice *sl, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
+/* A message without an answer: it arrives or not. Takes no reference. */
+void call_push(Volcano *v, guint16 id, GBytes *msg);
 Call *call_addr(Volcano *v, const MagmaAddr *node, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
 void call_cancel(Call *c);
 void call_reply(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *rep, GBytes *msg);
@@ -460,8 +466,9 @@ gboolean core_no_room(Slice *sl);
 /* members.c */
 void members_learn(Volcano *v, const guint8 *p, gsize n);                 /* an encoded map: used if newer */
 void members_fetch_map(Volcano *v);
-/* The coordinator's only way to a new map: durable first, then told to all, then done. Takes map. */
-void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user);
+/* The leader's only way to a new map: committed by the group, then told to all, then done (0, or an errno: it may have come about or not). Takes map. */
+void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user, int error), void *user);
+void members_look(Volcano *v);                        /* at what a step of the group changed: a lease, a map */
 void members_start(Volcano *v);
 void members_tick(Volcano *v);
 void members_clear(Volcano *v);

@@ -610,7 +610,7 @@ static void send_commit(Move *m)
 
 	/* No limit: from here on only the coordinator knows whose the range is, and it stays frozen until it says so. */
 	m->ticket = ticket(m);
-	m->call = call_volcano(m->sl->v, m->sl, m->sl->v->map->coordinator, MAGMA_OP_move_commit, &q, NULL, 0, committed, m->ticket);
+	m->call = call_leader(m->sl->v, m->sl, MAGMA_OP_move_commit, &q, 0, committed, m->ticket);
 }
 
 /* --- the whole --- */

@@ -115,15 +115,8 @@ static void load_meta(Slice *sl, const StoreRow *row)
 {
 	g_autofree char *name = g_strndup((const char *)row->key, row->klen);
 
-	if (strcmp(name, "map") == 0) {
-		g_autoptr(MagmaMap) map = magma_map_decode(row->val, row->vlen);
-		if (map && !sl->v->map)
-			sl->v->map = g_steal_pointer(&map);
-	} else if (strcmp(name, "id") == 0 && row->vlen == 8) {
-		sl->v->id = sl->id = magma_be64_load(row->val);
-	} else if (strcmp(name, "ino_limit") == 0 && row->vlen == 8) {
+	if (strcmp(name, "ino_limit") == 0 && row->vlen == 8)
 		sl->next_ino = sl->ino_limit = magma_be64_load(row->val);
-	}
 }
 
 static void load_dirty(Slice *sl, const StoreRow *row)

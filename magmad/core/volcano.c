@@ -1,5 +1,5 @@
 /* The volcano: construction, sessions, the clock's tick, what the console asks. */
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
 
 gpointer core_ctx_new(GHashTable *ctxs, gsize size, GDestroyNotify clear)
 {
@@ -106,6 +106,8 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->all_ops = g_hash_table_new(NULL, NULL);
 	call_init(v);
 	v->home = slice_new(v, 0, store);
+	if (cfg->kept && !consensus_load(v, cfg->kept))
+		v->state = "damaged";
 	return v;
 }
 
@@ -121,7 +123,7 @@ static void tick(void *arg)
 		return;
 	}
 	call_tick(v);
-	v->quick = g_hash_table_size(v->calls) || !v->serving;
+	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready;
 	for (guint i = 0; v->map && i < v->slices->len; i++)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);

@@ -346,10 +346,12 @@ void diskstore_quiesce(Store *s)
 {
 	DiskStore *d = DISK(s);
 
+	/* what came back from the pool is answered in the turn after it */
 	do {
 		disk_turn(d);
 		pool_drain(d->pool);
-	} while (contents_busy(d->contents) || pool_pending(d->pool));
+	} while (contents_busy(d->contents) || pool_pending(d->pool) || disk_owes(d));
+	disk_syncs_end(d);
 	diskstore_flush(s);
 }
 
