@@ -234,7 +234,7 @@ const RaftEntry *raft_last(const Raft *r);
 guint raft_log_size(const Raft *r);
 const RaftEntry *raft_log_at(const Raft *r, guint i);     /* 0..size-1, oldest first */
 /* May serve under its newest committed map while now < this; 0: never had a lease. Look after evaluation, before the reply (rule 9). */
-gint64 raft_lease_until(const Raft *r);
+gint64 raft_lease_until(const Raft *r, gint64 now);
 /* Leader only, else 0: since when (our clock) nothing has been granted to this member; and from when on it may be declared down. */
 gint64 raft_member_silent_since(const Raft *r, guint16 id);
 gint64 raft_down_at(const Raft *r, guint16 id);

@@ -115,7 +115,7 @@ void lease_keep(Raft *r)
 	r->lease_until = MAX(r->lease_until, leader_lease(r));
 }
 
-gint64 raft_lease_until(const Raft *r)
+gint64 raft_lease_until(const Raft *r, gint64 now)
 {
 	if (r->has_rival)
 		return 0;

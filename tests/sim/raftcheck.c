@@ -93,7 +93,7 @@ static void check_lease(RaftSim *s, const SimNode *n)
 	if (!e || takes_for_dead(e, n->id))
 		return;
 	const Line *l = line(s->check, raft_term(n->raft).inc);
-	gint64 until = raft_lease_until(n->raft);
+	gint64 until = raft_lease_until(n->raft, sim_local(s, n));
 	if (e->index < l->down[n->id] && until > sim_local(s, n))
 		sim_fail(s, "lease safety: %u serves under map %" IX " for another %.3f s, map %" IX " took it for dead", n->id, e->index, (until - sim_local(s, n)) / 1e6, l->down[n->id]);
 }

@@ -291,7 +291,7 @@ gboolean play_converged(RaftSim *s)
 			return FALSE;
 		if (!raft_group_has_member(&e->group, i))
 			continue;
-		if (raft_leader(n->raft) != leader || !mine || mine->index != e->index || raft_term_cmp(mine->term, e->term) != 0 || raft_lease_until(n->raft) <= sim_local(s, n))
+		if (raft_leader(n->raft) != leader || !mine || mine->index != e->index || raft_term_cmp(mine->term, e->term) != 0 || raft_lease_until(n->raft, sim_local(s, n)) <= sim_local(s, n))
 			return FALSE;
 	}
 	return TRUE;

@@ -28,7 +28,7 @@ static Kit *network(const char *voters, const char *members)
 }
 
 static Raft *core(Kit *k, guint16 id) { return k->node[id].raft; }
-static gint64 lease(Kit *k, guint16 id) { return raft_lease_until(core(k, id)); }
+static gint64 lease(Kit *k, guint16 id) { return raft_lease_until(core(k, id), k->now); }
 
 /* --- one and many --- */
 
