@@ -68,6 +68,7 @@ typedef struct {
 	guint64 op[2];                /* op_hi, op_lo: the hash key */
 	MagmaFid coord;
 	GArray *parts;                /* CommitPart, not yet settled */
+	GArray *named;                /* MagmaFid: CommitPart's LEAVE and SWAP are about their names */
 	guint64 index;                /* journal index of the commit; 0: from before this start */
 	gboolean durable, sending;
 } Commit;
@@ -170,6 +171,7 @@ typedef struct {
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
+	gboolean cutting;             /* and is to be so on disk before a byte is written */
 	MagmaTime last;
 } Dirty;
 
@@ -191,7 +193,7 @@ struct Slice {
 	gboolean serving;             /* what is kept in memory has been read, and a crash repaired */
 	MagmaTime started;
 	guint64 next_ino, ino_limit;
-	guint64 ino_index;            /* journal index that has the limit */
+	guint64 ino_durable;          /* inos below are reserved on disk */
 	guint64 last_index;           /* of the last commit */
 	GQueue held;                  /* Held *, by index */
 	GQueue words;                 /* Word *, by index: COMMITs that wait for the journal */
@@ -212,6 +214,9 @@ struct Slice {
 	Move *move;                   /* a part of it on its way out; NULL: none */
 	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
 	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
+	struct Scrub *scrub;
+	gpointer scrubbing;           /* content files are being looked through (scrub_content.c); NULL: not */
+	gboolean unclean;             /* the store was not closed by volcano_stop(): content files may be there that should not */
 	guint purging;                /* purges of what lives elsewhere now: nothing may arrive there meanwhile */
 };
 
@@ -418,6 +423,7 @@ void mark_forget_range(Slice *sl, const MagmaRange *r);
 void commit_forget_range(Slice *sl, const MagmaRange *r);
 Mark *mark_undecided(Slice *sl, guint64 ino, MarkKind kind);   /* prepared, and its coordinator has not said */
 guint mark_count(Slice *sl, guint64 ino, MarkKind kind);
+guint mark_count_all(Slice *sl, guint64 ino);
 
 /* coord.c: the coordinator's side */
 void coord_start(Op *op);                                 /* a new attempt; keeps the age */
@@ -447,6 +453,23 @@ void gc_tick(Slice *sl);
 /* After the start: sizes and times of flares with a write intent are taken from their content files; then done. */
 void gc_recover(Slice *sl, void (*done)(Slice *sl));
 void gc_forget_range(Slice *sl, const MagmaRange *r);
+
+/* scrub.c: flares whose names and links may not add up after a power cut (docs/architecture.md) */
+/* Remembered, durably with t (NULL: in memory only), until its names have been counted and all is right. */
+void scrub_suspect(Slice *sl, const MagmaFid *fid, Txn *t);
+gboolean scrub_is_suspect(Slice *sl, guint64 ino);
+void scrub_touch(Slice *sl, guint64 ino);             /* an operation changes that flare's names: what is being counted is worth nothing */
+gboolean scrub_steady(Slice *sl, guint64 epoch);      /* that map, and no slice on its way */
+void scrub_load(Slice *sl, const StoreRow *row);      /* a row of TAB_META named SCRUB_PREFIX... */
+void scrub_tick(Slice *sl);
+void scrub_init(Slice *sl);
+void scrub_clear(Slice *sl);
+void scrub_stats(Slice *sl, VolcanoStats *out);
+#define SCRUB_PREFIX "suspect-"
+/* scrub_content.c: content files of no flare */
+void scrub_contents_begin(Slice *sl);                 /* after a stop that was none */
+void scrub_contents_tick(Slice *sl);
+gboolean scrub_contents_left(Slice *sl);
 
 /* op_content.c */
 void content_busy_free(gpointer p);

@@ -192,6 +192,7 @@ static void bootstrap(Volcano *v)
 	const char *broken = magma_map_seal(map);
 	g_assert(!broken);
 	put_meta_u64(t, "ino_limit", v->home->ino_limit);
+	put_meta_u64(t, "running", v->boot);
 	put_root(v, t);
 	core_commit(v->home, t);
 	core_set_map(v, map);
@@ -234,6 +235,9 @@ static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 			v->id = v->home->id = rep->rep_join.id;
 			v->home->next_ino = v->home->ino_limit = FIRST_INO;
 			put_meta_u64(t, "ino_limit", v->home->ino_limit);
+			put_meta_u64(t, "running", v->boot);
+			v->home->unclean = TRUE;
+			scrub_contents_begin(v->home);      /* a first try may have lost its rows to a power cut, and not its files */
 			core_commit(v->home, t);
 			core_set_map(v, g_steal_pointer(&map));
 			v->state = "receiving a slice";
@@ -272,6 +276,12 @@ static void recovered(Slice *sl)
 
 static void begin(Volcano *v)
 {
+	Txn *t = txn_new();
+
+	put_meta_u64(t, "running", v->boot);
+	core_commit(v->home, t);
+	if (v->home->unclean)
+		scrub_contents_begin(v->home);
 	purge_elsewhere(v->home);
 	gc_recover(v->home, recovered);
 }

@@ -153,7 +153,18 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 	core_leave(v);
 }
 
-void volcano_stop(Volcano *v) { v->stopping = TRUE; }
+void volcano_stop(Volcano *v)
+{
+	/* else the next start looks through the contents, from the beginning */
+	for (guint i = 0; !v->stopping && i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		Txn *t = txn_new();
+		if (sl->serving && !scrub_contents_left(sl))
+			txn_del(t, TAB_META, "running", 7, NULL);
+		core_commit(sl, t);
+	}
+	v->stopping = TRUE;
+}
 
 void volcano_free(Volcano *v)
 {
@@ -241,6 +252,7 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 		out->marks += g_hash_table_size(sl->marks);
 		out->commits += g_hash_table_size(sl->commits);
 		out->orphans += g_hash_table_size(sl->orphans);
+		scrub_stats(sl, out);
 		out->dirty += g_hash_table_size(sl->dirty);
 	}
 	out->state = v->state;

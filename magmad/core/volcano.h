@@ -71,6 +71,9 @@ typedef struct {
 	guint64 boot;
 	MagmaTime uptime;
 	guint64 clients, opens, ops_running, ops_done, forwarded, replies_held, marks, commits, orphans, dirty;
+	/* after power cuts: flares whose names are to be counted, and what was put right since the start */
+	guint64 suspects, scrubbed_entries, scrubbed_flares, scrubbed_links, scrubbed_contents;
+	gboolean scrubbing_contents;  /* content files are being looked through */
 	guint64 op_count[MAGMA_OP_LIMIT];
 	const char *state;            /* "serving", "joining", "handing over a slice", "receiving a slice", "starting" */
 	char note[200];               /* what it waits for, or "" */

@@ -123,6 +123,11 @@ static void disk_drop(Store *s, const MagmaFid *fid, void (*done)(void *, int), 
 	contents_drop(contents(s), fid, done, user);
 }
 
+static void disk_content_list(Store *s, guint folder, void (*done)(void *, int, const MagmaFid *, guint, guint), void *user)
+{
+	contents_list(DISK(s)->contents, folder, done, user);
+}
+
 static const StoreVt disk_vt = {
 	.get = disk_get,
 	.fetch_clear = disk_fetch_clear,
@@ -139,6 +144,7 @@ static const StoreVt disk_vt = {
 	.content_stat = disk_stat,
 	.content_sync = disk_content_sync,
 	.content_drop = disk_drop,
+	.content_list = disk_content_list,
 	.usage = disk_usage,
 };
 

@@ -38,3 +38,4 @@ fuzz-seeds: tests/fuzz/seeds$(EXEEXT)
 	tests/fuzz/seeds$(EXEEXT) $(srcdir)/tests/fuzz/corpus
 include tests/fuzz/session.mk
 include tests/fuzz/records.mk
+include tests/fuzz/raft.mk

@@ -261,15 +261,20 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 	world_after(c->world, restart_after, FALSE, restart, n);
 }
 
+void cluster_power_cut_one(Cluster *c, guint i)
+{
+	if (!c->node[i].volcano)
+		return;
+	world_trace(c->world, "== power cut of %s: durable %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, c->node[i].name, memstore_durable(c->node[i].store), memstore_index(c->node[i].store));
+	c->kills++;
+	node_die(&c->node[i], POWER_CUT);
+	world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
+}
+
 void cluster_power_cut(Cluster *c)
 {
-	world_trace(c->world, "== power cut");
-	c->kills++;
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
-		if (c->node[i].volcano) {
-			node_die(&c->node[i], POWER_CUT);
-			world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
-		}
+		cluster_power_cut_one(c, i);
 }
 
 Cluster *cluster_new(const ClusterConfig *cfg)
