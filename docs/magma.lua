@@ -56,6 +56,10 @@ local OPERATIONS = {
 	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
 	[94] = { name = "move_commit", request = { { "u64", "move" } }, reply = { { "data", "map" } } },
 	[95] = { name = "halt", request = {}, reply = {} },
+	[110] = { name = "mirror_attach", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "attempt" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "life" }, { "u64", "at_epoch" }, { "u64", "at_index" }, { "u64", "floor" }, { "u8", "whole" }, { "blob", "progress" }, { "data", "epochs" } } },
+	[111] = { name = "mirror_start", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u8", "how" }, { "u64", "at_epoch" }, { "u64", "at_index" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
+	[112] = { name = "mirror_append", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "blob", "items" }, { "data", "bytes" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "data", "different" } } },
+	[113] = { name = "mirror_sync", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "u8", "journal" }, { "data", "fids" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
 }
 -- operations: end
 
@@ -883,6 +887,7 @@ local LISTS = {
 	["join addr"] = add_address,
 	["settle marks"] = list_of(function(c, tree) add_element(c, tree, add_mark) end),
 	["move_ready opens"] = list_of(add_open),
+	["mirror_sync fids"] = add_fids,
 }
 
 -- Adds the list inside the last n bytes read. What does not fit is shown as bytes only.
