@@ -111,6 +111,7 @@ void catchup_begin(Copy *c, gboolean emptied)
 	if (emptied) {
 		todo_clear(c);
 		c->compared = TRUE;
+		c->contents_first = c->todo_unknown = FALSE;
 		next_phase(c, PHASE_ROWS);
 	} else if (c->contents_first) {
 		todo_clear(c);
@@ -154,7 +155,9 @@ void catchup_pump(Copy *c)
 	switch (c->phase) {
 	case PHASE_NONE:
 	case PHASE_DIRTY:
+		return;
 	case PHASE_TOUCHED:
+		catchup_touched(c);
 		return;
 	case PHASE_CONTENTS:
 		if (!c->contents_first && !seeded(c))
@@ -164,7 +167,7 @@ void catchup_pump(Copy *c)
 			break;
 		}
 		c->compared = TRUE;
-		c->todo_unknown = c->hold_frames = FALSE;
+		c->contents_first = c->todo_unknown = c->hold_frames = FALSE;
 		next_phase(c, PHASE_LOG);
 		owner_update(c->o);
 		break;

@@ -94,7 +94,7 @@ static void touched_read(void *user, int error, const StoreFrame *frames, guint 
 		} else if (c->scan_at >= c->scan_end) {
 			c->phase = PHASE_CONTENTS;
 		} else {
-			c->read_dry = !n;
+			c->read_dry = !n && c->o->local->log->written(c->o->local) <= c->scan_at;
 		}
 	}
 	ticket_free(t);
@@ -126,7 +126,7 @@ static void frames_read(void *user, int error, const StoreFrame *frames, guint n
 			*j = (JournalFrame){ frames[i].pos, g_bytes_new(frames[i].txn, frames[i].len) };
 			g_queue_push_tail(&c->frames, j);
 		}
-		c->read_dry = !n;
+		c->read_dry = !n && c->o->local->log->written(c->o->local) < c->next_index;
 		if (error) {
 			c->need_rows = error == ENODATA;
 			copy_lost(c, 0, error == ENODATA ? "the journal does not go back so far: its copy is made anew" : "the journal cannot be read");
@@ -137,10 +137,6 @@ static void frames_read(void *user, int error, const StoreFrame *frames, guint n
 
 void catchup_log_read(Copy *c)
 {
-	if (c->phase == PHASE_TOUCHED) {
-		catchup_touched(c);
-		return;
-	}
 	if (!c->started || c->hold_frames || c->reading || c->read_dry || c->frames.length || c->next_index > c->join_index)
 		return;
 	c->reading = TRUE;

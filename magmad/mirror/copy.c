@@ -186,6 +186,7 @@ static void start(Copy *c, gboolean reset, guint64 index)
 	struct magma_req_mirror_start q = { .slice = c->o->cfg.slice, .epoch = c->o->epoch, .stream = c->stream, .how = reset, .at_index = reset ? at.index : index, .at_epoch = at.epoch };
 
 	c->blank = reset;
+	c->whole = c->whole && !reset;
 	c->need_rows = FALSE;
 	if (!c->counted)
 		c->acked_seq = feed_end(&c->o->feed);
@@ -205,7 +206,7 @@ static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 	c->stream = a->stream;
 	c->whole = a->whole;
 	/* What it acknowledged in another life of its process a power cut may have taken. */
-	c->contents_first = !c->counted || (c->life && c->life != a->life);
+	c->contents_first = c->contents_first || !c->counted || (c->life && c->life != a->life);
 	c->life = a->life;
 	if (a->whole && !match)
 		owner_say(c->o, "volcano %u: its log and this one share nothing that is known; its copy is made anew", c->volcano);

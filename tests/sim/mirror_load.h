@@ -10,6 +10,7 @@ void load_free(Load *l);
 void load_go(Load *l);
 void load_stop(Load *l);              /* begins nothing new */
 gboolean load_idle(const Load *l);
+void load_tell(const Load *l);        /* traces what is not */
 guint64 load_done(const Load *l);     /* operations that were acknowledged */
 /* All copies are the same, and as the model says. */
 void load_check_all(Load *l);

@@ -100,6 +100,21 @@ static gboolean all_in_sync(const MNet *n)
 	return store_acked(s) == memstore_index(s);
 }
 
+static void unfinished(const Run *r)
+{
+	CopyStatus st[MNODES_MAX];
+	MNet *n = r->n;
+	guint k = n->owner < 0 ? 0 : owner_status(n->nodes[n->owner].owner, st, MNODES_MAX);
+
+	world_trace(n->w, "owner %d, load %s", n->owner + 1, load_idle(r->l) ? "idle" : "not idle");
+	load_tell(r->l);
+	for (guint i = 0; i < k; i++)
+		world_trace(n->w, "copy %u: state %u, lag %" G_GUINT64_FORMAT ", done %" G_GUINT64_FORMAT, st[i].volcano, st[i].state, st[i].lag, st[i].done);
+	if (n->owner >= 0)
+		world_trace(n->w, "acked %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, store_acked(n->nodes[n->owner].store), memstore_index(n->nodes[n->owner].store));
+	world_fail(n->w, "the copies are not the same after 120 s of quiet");
+}
+
 static void quiet(Run *r)
 {
 	MNet *n = r->n;
@@ -119,7 +134,7 @@ static void quiet(Run *r)
 	gint64 limit = world_now(n->w) + 120 * SEC;
 	while (!all_in_sync(n) || !load_idle(r->l)) {
 		if (world_now(n->w) > limit)
-			world_fail(n->w, "the copies are not the same after 120 s of quiet");
+			unfinished(r);
 		maybe_promote(r);
 		mnet_step(n);
 	}
@@ -172,8 +187,8 @@ static guint64 run_seed(guint32 seed)
 	guint64 done = load_done(r.l);
 	if (verbose)
 		fprintf(stderr, "done %" G_GUINT64_FORMAT ", owners %" G_GUINT64_FORMAT ", anew %" G_GUINT64_FORMAT ", stuck %" G_GUINT64_FORMAT ", granted %" G_GUINT64_FORMAT "\n", done, r.n->promotions, r.n->resets, r.n->stucks, r.n->grants);
-	mnet_free(r.n);
 	load_free(r.l);
+	mnet_free(r.n);
 	return done;
 }
 
