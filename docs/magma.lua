@@ -904,6 +904,7 @@ local add_fids = list_of(function(c, tree) add_fid(c, tree, "element") end)
 -- What is inside of blob and data, by operation and field; a map is a map everywhere.
 local LISTS = {
 	["reopen fids"] = add_fids,
+	["mirror_sync fids"] = add_fids,
 	["reopen errors"] = list_of(function(c, tree) add_integer(c, tree, "element.error", 4) end),
 	["peek attrs"] = list_of(function(c, tree) add_attr(c, tree, "attr") end),
 	["readdir entries"] = list_of(function(c, tree) add_element(c, tree, add_dirent) end),

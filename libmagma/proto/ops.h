@@ -81,7 +81,12 @@ enum {
 	OP(names,      99, MAGMA_OP_NODE) \
 	OP(unname,    100, MAGMA_OP_NODE) \
 	OP(adopt,     101, MAGMA_OP_NODE) \
-	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	/* from the owner of a slice to its copies */ \
+	OP(mirror_attach, 110, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_append, 112, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_sync,   113, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -226,6 +231,21 @@ enum {
 /* gives a directory without a name the name restored-INO in dir. On disk when the reply comes */
 #define MAGMA_REQ_adopt(F) F(fid, dir) F(fid, child)
 #define MAGMA_REP_adopt(F)
+/* epoch: of the ownership, in a reply the newest one the copy knows. error: an errno; ESTALE: somebody owns the slice under that newer epoch; ENOTCONN: not this stream.
+ * A new stream begins: where does your log end? attempt grows within an epoch. life: random, of the copy's process; at: its last frame; floor: what it cannot undo; whole: it is not in the middle of being filled;
+ * epochs: list of (u64 epoch, u64 first index) */
+#define MAGMA_REQ_mirror_attach(F) F(u32, slice) F(u64, epoch) F(u64, attempt)
+#define MAGMA_REP_mirror_attach(F) F(u32, error) F(u64, epoch) F(u64, stream) F(u64, life) F(u64, at_epoch) F(u64, at_index) F(u64, floor) F(u8, whole) F(blob, progress) F(data, epochs)
+/* how: 0 undo what is behind at_index, 1 empty the store, its log goes on behind (at_epoch, at_index) */
+#define MAGMA_REQ_mirror_start(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u8, how) F(u64, at_epoch) F(u64, at_index)
+#define MAGMA_REP_mirror_start(F) F(u32, error) F(u64, epoch)
+/* sequence: from 0 within the stream. items: what is to be done in order (magmad/mirror/item.h), bytes: their payloads one behind the other. The answer: all that, and everything before, is done and written.
+ * different: list of u64, the numbers of the digests that were not those of the copy's content */
+#define MAGMA_REQ_mirror_append(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u64, sequence) F(blob, items) F(data, bytes)
+#define MAGMA_REP_mirror_append(F) F(u32, error) F(u64, epoch) F(data, different)
+/* everything of the messages below sequence is made durable: the journal (journal 1), the contents of fids (list of fid) */
+#define MAGMA_REQ_mirror_sync(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u64, sequence) F(u8, journal) F(data, fids)
+#define MAGMA_REP_mirror_sync(F) F(u32, error) F(u64, epoch)
 
 /* setattr mask */
 enum {

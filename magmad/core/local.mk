@@ -12,6 +12,7 @@ magmad_libcore_a_SOURCES += magmad/core/op_attr.c
 magmad_libcore_a_SOURCES += magmad/core/op_content.c
 magmad_libcore_a_SOURCES += magmad/core/op_create.c
 magmad_libcore_a_SOURCES += magmad/core/op_file.c
+magmad_libcore_a_SOURCES += magmad/core/op_mirror.c
 magmad_libcore_a_SOURCES += magmad/core/op_names.c
 magmad_libcore_a_SOURCES += magmad/core/op_remove.c
 magmad_libcore_a_SOURCES += magmad/core/op_rename.c

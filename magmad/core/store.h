@@ -93,9 +93,10 @@ typedef struct StoreLogVt {
 	guint64 (*durable)(Store *);
 	/* commit() makes frames of this epoch from now on; not below position().epoch. */
 	void (*set_epoch)(Store *, guint64 epoch);
-	/* What the other copies have; G_MAXUINT64 (the start value): there is none that counts. May fall only down to acked(). */
+	/* What the other copies have; G_MAXUINT64 (the start value): there is none that counts. acked() does not fall by it: a lower value only stops its growing. But opening takes all that is written
+	 * for acked, and the first call after it, before anything is appended and before the loop runs, may take that back: down to what is behind the journal already. May call on_acked. */
 	void (*set_limit)(Store *, guint64 index);
-	/* A copy takes the owner's frame: commit() at that position. FALSE, and nothing done: it is not the next one (index is not position().index + 1, or its epoch is older). */
+	/* A copy takes the owner's frame: commit() at that position. FALSE, and nothing done: it is not the next one (index is not position().index + 1, or its epoch is older), or not a transaction. */
 	gboolean (*append)(Store *, const StoreFrame *f);
 	/* Where each epoch that this log has frames of began, ascending; as far back as is known. Valid until the next call of anything. */
 	guint (*epochs)(Store *, const StoreEpoch **out);
@@ -110,14 +111,17 @@ typedef struct StoreLogVt {
 	 * either nothing happened or a reopened store is empty or goes on emptying. */
 	void (*reset)(Store *, StorePos pos, void (*done)(void *user, int error), void *user);
 	/* Rows that are not the log's: a copy that is being filled takes the owner's rows as they are at position(), which does not change. In the journal behind what was appended and before what follows;
-	 * cut() and read() know nothing of it (read answers ENODATA for what is in front of the newest fill). */
-	void (*fill)(Store *, const guint8 *txn, gsize len);
+	 * read answers ENODATA for what is in front of the newest fill, and a cut takes the fills behind what it undoes with it. Returns how many fills there were since the store was opened; 0, and
+	 * nothing done: not a transaction. */
+	guint64 (*fill)(Store *, const guint8 *txn, gsize len);
+	/* How many of those fills are written. on_written is called for them too (index may be what it was); the next frame's being written says it as well, and sync covers them. */
+	guint64 (*filled)(Store *);
 } StoreLogVt;
 
 struct Store {
 	const StoreVt *vt;
 	const StoreLogVt *log;        /* NULL where it cannot be one of several copies */
-	void (*on_written)(void *user, guint64 index);       /* written() grew; NULL: nobody asks */
+	void (*on_written)(void *user, guint64 index);       /* written() or filled() grew; NULL: nobody asks. Before on_acked */
 	void *log_user;
 	/* Called when acked() grew: replies evaluated at those indexes may leave. Set by the volcano. */
 	void (*on_acked)(void *user, guint64 index);

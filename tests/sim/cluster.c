@@ -252,8 +252,8 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 
 	if (!n->volcano)
 		return;
-	guint64 acked = store_acked(n->store), index = memstore_index(n->store);
-	guint64 keep = all_lost ? acked : acked + world_pick(c->world, index - acked + 1);
+	guint64 acked = store_acked(n->store), written = memstore_written(n->store), index = memstore_index(n->store);
+	guint64 keep = all_lost ? written : written + world_pick(c->world, index - written + 1);
 	world_trace(c->world, "== kill -9 %s: acked %" G_GUINT64_FORMAT ", kept %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ", back in %" G_GINT64_FORMAT " us",
 		n->name, acked, keep, index, restart_after);
 	c->kills++;

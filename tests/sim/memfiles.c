@@ -272,6 +272,18 @@ void memfiles_crash(MemStore *m)
 	}
 }
 
+gboolean memfiles_idle(MemStore *m)
+{
+	GHashTableIter it;
+	gpointer q;
+
+	g_hash_table_iter_init(&it, m->queues);
+	while (g_hash_table_iter_next(&it, NULL, &q))
+		if (((GQueue *)q)->length)
+			return FALSE;
+	return TRUE;
+}
+
 void memfiles_finish(MemStore *m)
 {
 	GHashTableIter it;

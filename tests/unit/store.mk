@@ -17,7 +17,7 @@ tests_unit_test_store_dir_LDADD = $(STORE_LIBS)
 tests_unit_test_store_check_SOURCES = tests/unit/test_store_check.c $(STORE_KIT)
 tests_unit_test_store_check_LDADD = $(STORE_LIBS)
 # the simulator's store
-MEMSTORE = tests/sim/memstore.c tests/sim/memstore.h tests/sim/memdisk.c tests/sim/memdisk.h tests/sim/memfiles.c tests/sim/memcontent.c tests/sim/memcontent.h
+MEMSTORE = tests/sim/memstore.c tests/sim/memstore.h tests/sim/memdisk.c tests/sim/memdisk.h tests/sim/memlog.c tests/sim/memfiles.c tests/sim/memcontent.c tests/sim/memcontent.h
 check_PROGRAMS += tests/unit/test_memstore
 TESTS += tests/unit/test_memstore
 tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c $(MEMSTORE)
