@@ -18,6 +18,7 @@
 #define SETTLE_EVERY (SECOND / 4)             /* how often finished cross-volcano operations are made durable and settled */
 #define RESOLVE_AFTER (5 * SECOND)            /* a mark this old asks its coordinator */
 #define CAPABILITY_XATTR "security.capability"
+#define FIRST_INO 16                          /* of a slice; below: the root and what may come */
 #define INO_BLOCK 65536                       /* inos reserved durably at a time: one small transaction for so many creates */
 
 typedef struct Op Op;
@@ -233,7 +234,8 @@ struct Volcano {
 	MagmaTime started;
 	gint64 started_real;          /* seconds since 1970 */
 	MagmaMap *map;
-	gboolean serving, stopping;
+	gboolean serving, stopping;   /* serving: it has a map and takes part */
+	gboolean begins_network;      /* its first slice gets the root */
 	const char *state;
 	char note[200];
 	void (*ready)(void *user, const char *refusal);
@@ -241,7 +243,10 @@ struct Volcano {
 
 	Store *store;                 /* borrowed */
 	GPtrArray *slices;            /* Slice * */
-	Slice *home;                  /* the one made for this volcano */
+	GHashTable *holdings;         /* slice id -> Holding * (holding.h) */
+	gboolean may_own;             /* the newest map is known: it says whose the slices are */
+	gboolean apply_map;           /* holdings are not yet what the map says */
+	guint32 starts;               /* of this volcano, counted on disk */
 	guint64 next_xid, next_op;
 	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
 	GQueue runq;                  /* Op * to run, of all slices */
@@ -281,6 +286,10 @@ Slice *core_slice_for(Volcano *v, const MagmaKey *k); /* the one that the map sa
 /* slice.c */
 /* Over a store that it does not own. id 0: not known yet (the store or a join will tell). It is in v->slices until it is freed. */
 Slice *slice_new(Volcano *v, guint16 id, Store *store);
+/* Makes its first rows (fresh), or reads what is kept in memory of them and repairs what a crash left; then it serves. */
+void slice_begin(Slice *sl, gboolean fresh);
+/* Another volcano answers for it now: whoever waits here is told to ask again, and it is freed. Not from inside an operation of it. */
+void slice_dismiss(Slice *sl);
 void slice_tick(Slice *sl);
 void slice_free(Slice *sl);
 /* Brings what is kept in memory (marks, commits, replies ...) up to the rows: of one range, or everything with only NULL. */
@@ -494,6 +503,9 @@ void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void
 void members_look(Volcano *v);                        /* at what a step of the group changed: a lease, a map */
 void members_start(Volcano *v);
 void members_tick(Volcano *v);
+void members_slice_serves(Slice *sl);                 /* it has begun to */
+void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user);
+void planner_tick(Volcano *v);
 void members_clear(Volcano *v);
 /* move_out.c, move_in.c */
 void move_follow(Slice *sl, Txn *t);

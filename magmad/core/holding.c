@@ -128,6 +128,11 @@ static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
 
 	stop_copying(h);
 	h->epoch = s->epoch;
+	if (!h->store->log) {         /* it cannot be one of several copies */
+		h->sl = slice_new(h->v, h->id, h->store);
+		slice_begin(h->sl, fresh);
+		return;
+	}
 	h->owner = owner_new(h->store, LOG_EPOCH(s->epoch, h->v->starts), &cfg);
 	set_copies(h, s);
 	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
@@ -172,6 +177,17 @@ static gboolean has_copy(const MagmaSlice *s, guint16 volcano)
 	return FALSE;
 }
 
+/* Nothing was ever committed to it. */
+static gboolean is_empty(Store *s)
+{
+	StoreUsage u;
+
+	if (s->log)
+		return s->log->position(s).index == 0;
+	s->vt->usage(s, &u);
+	return u.journal_index == 0;
+}
+
 static void apply_slice(Volcano *v, const MagmaSlice *s)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
@@ -185,15 +201,16 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 			return;
 		h = holding_new(v, s->id, store);
 	}
-	if (mine && h->owner && h->epoch == s->epoch) {
-		set_copies(h, s);
+	if (mine && h->sl && h->epoch == s->epoch) {
+		if (h->owner)
+			set_copies(h, s);
 	} else if (mine) {
 		if (h->replica && !replica_whole(h->replica)) {
 			core_say(v, "slice %u is not whole here and cannot be served", s->id);
 			return;
 		}
 		stop_owning(h);
-		fresh = h->store->log->position(h->store).index == 0;
+		fresh = is_empty(h->store);
 		own(h, s, fresh);
 	} else if (!h->replica) {
 		copy(h, s);

@@ -7,7 +7,7 @@ typedef struct {
 	Volcano *v;
 	MagmaMap *map;                /* being changed */
 	guint16 down[MAGMA_VOLCANOS_MAX];
-	guint ndown;
+	guint ndown, copies;          /* copies: of everything, the owner's too */
 	gboolean changed;
 } Plan;
 
@@ -146,12 +146,13 @@ static void look_at_voters(Plan *p)
 /* --- copies --- */
 
 /* The volcanos that are to hold a slice beside its owner: the next ones of the ring that are alive. */
-static guint copies_wanted(const MagmaMap *m, const MagmaSlice *s, guint16 *out)
+static guint copies_wanted(const Plan *p, const MagmaSlice *s, guint16 *out)
 {
+	const MagmaMap *m = p->map;
 	const MagmaVolcano *o = magma_map_by_id(m, s->owner), *at = o;
 	guint n = 0;
 
-	for (guint i = 0; i < m->slices->len && n + 1 < m->copies_wanted; i++) {
+	for (guint i = 0; i < m->slices->len && n + 1 < p->copies; i++) {
 		at = magma_map_after(m, at);
 		if (at->id == s->owner || is_down(m, at->id))
 			continue;
@@ -171,7 +172,7 @@ static gboolean is_wanted(const guint16 *wanted, guint n, guint16 id)
 static void look_at_slice(Plan *p, MagmaSlice *s)
 {
 	guint16 wanted[MAGMA_COPIES_MAX];
-	guint n = copies_wanted(p->map, s, wanted), good = 0;
+	guint n = copies_wanted(p, s, wanted), good = 0;
 
 	if (is_down(p->map, s->owner))
 		return;
@@ -200,7 +201,7 @@ static void look_at_part(Plan *p)
 	MagmaSlice *s = &p->map->move.part;
 	const MagmaSlice *from = magma_map_slice_by_id(p->map, p->map->move.from);
 
-	if (!p->map->move.id || p->map->copies_wanted < 2 || s->ncopies || !from || is_down(p->map, from->owner))
+	if (!p->map->move.id || p->copies < 2 || s->ncopies || !from || is_down(p->map, from->owner))
 		return;
 	s->copies[s->ncopies++] = (MagmaCopy){ from->owner, FALSE };
 	p->changed = TRUE;
@@ -228,7 +229,7 @@ void planner_tick(Volcano *v)
 {
 	if (!v->map || !consensus_leads(v) || v->map_changing || !v->serving)
 		return;
-	Plan p = { .v = v, .map = magma_map_copy(v->map) };
+	Plan p = { .v = v, .map = magma_map_copy(v->map), .copies = v->store->log ? MIN(v->map->copies_wanted, MAGMA_COPIES_MAX - 2) : 1 };
 	look_at_lives(&p);
 	look_at_waiting(&p);
 	look_at_voters(&p);

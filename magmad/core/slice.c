@@ -233,6 +233,110 @@ void slice_load(Slice *sl, const MagmaRange *only, void (*done)(Slice *sl, void 
 	load_more(l);
 }
 
+/* --- beginning and end --- */
+
+static void put_meta_u64(Txn *t, const char *name, guint64 value)
+{
+	guint8 val[8];
+
+	magma_be64_store(val, value);
+	txn_put(t, TAB_META, name, strlen(name), NULL, val, sizeof val);
+}
+
+static void put_root(Slice *sl, Txn *t)
+{
+	FlareRow row = { .parent = magma_fid_root(), .next_cookie = 1 };
+	guint8 k[STORE_KEY_MAX];
+	g_autoptr(GByteArray) val = g_byte_array_new();
+
+	row.attr.fid = magma_fid_root();
+	row.attr.mode = S_IFDIR | 0755;
+	row.attr.nlink = 2;
+	row.attr.atime = row.attr.mtime = row.attr.ctime = row.attr.btime = sl->v->io->real(sl->v->iou);
+	flare_row_encode(&row, val);
+	txn_put(t, TAB_FLARE, k, key_ino(k, MAGMA_ROOT_INO), &row.attr.fid.key, val->data, val->len);
+}
+
+static void serves(Slice *sl)
+{
+	sl->serving = TRUE;
+	members_slice_serves(sl);
+}
+
+static void loaded_all(Slice *sl, void *user, int error)
+{
+	Txn *t;
+
+	if (error) {
+		g_autofree char *text = g_strdup_printf("the rows of slice %u cannot be read: %s", sl->id, g_strerror(error));
+		sl->v->stopping = TRUE;
+		sl->v->io->stop(sl->v->iou, text);
+		return;
+	}
+	t = txn_new();
+	put_meta_u64(t, "running", sl->v->boot);
+	core_commit(sl, t);
+	if (sl->unclean)
+		scrub_contents_begin(sl);
+	purge_elsewhere(sl);
+	gc_recover(sl, serves);
+}
+
+void slice_begin(Slice *sl, gboolean fresh)
+{
+	Txn *t;
+
+	if (!fresh) {
+		slice_load(sl, NULL, loaded_all, NULL);
+		return;
+	}
+	t = txn_new();
+	sl->next_ino = sl->ino_limit = FIRST_INO;
+	put_meta_u64(t, "ino_limit", sl->ino_limit);
+	put_meta_u64(t, "running", sl->v->boot);
+	if (sl->v->begins_network)
+		put_root(sl, t);
+	sl->unclean = TRUE;
+	scrub_contents_begin(sl);      /* a first try may have lost its rows to a power cut, and not its files */
+	core_commit(sl, t);
+	serves(sl);
+}
+
+/* Whoever waits for an answer of this slice asks again, by the map that is on its way. What was done is in the log, with its reply: nothing happens twice. */
+static void tell_again(Volcano *v, Peer *peer, const MagmaHdr *h)
+{
+	MagmaHdr r = { .kind = MAGMA_REPLY, .op = h->op, .xid = h->xid, .client = h->client, .epoch = v->map->epoch, .error = MAGMA_ETRYAGAIN };
+	GByteArray *out = g_byte_array_new();
+
+	if (h->client && h->epoch < v->map->epoch)
+		r.flags |= MAGMA_FLAG_REFRESH_TOPOLOGY;
+	magma_msg_encode(&r, NULL, FALSE, out);
+	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(out);
+	if (peer && peer->session)
+		v->io->send(v->iou, peer->session, msg, NULL);
+}
+
+void slice_dismiss(Slice *sl)
+{
+	GHashTableIter it;
+	gpointer p;
+
+	g_hash_table_iter_init(&it, sl->all_ops);
+	while (g_hash_table_iter_next(&it, &p, NULL)) {
+		Op *op = p;
+		if (op->peer && !op->done)
+			tell_again(sl->v, op->peer, &op->hdr);
+	}
+	for (GList *l = sl->held.head; l; l = l->next) {
+		Held *h = l->data;
+		MagmaHdr hdr;
+		gsize n, at;
+		const guint8 *head = g_bytes_get_data(h->head, &n);
+		if (h->peer && magma_msg_peek(head, n, &hdr, &at) == 0)
+			tell_again(sl->v, h->peer, &hdr);
+	}
+	slice_free(sl);
+}
 
 void slice_tick(Slice *sl)
 {

@@ -1,5 +1,6 @@
 /* The volcano: construction, sessions, the clock's tick, what the console asks. */
 #include "magmad/core/consensus.h"
+#include "magmad/core/holding.h"
 
 gpointer core_ctx_new(GHashTable *ctxs, gsize size, GDestroyNotify clear)
 {
@@ -105,7 +106,7 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->ctxs = g_hash_table_new(NULL, NULL);
 	v->all_ops = g_hash_table_new(NULL, NULL);
 	call_init(v);
-	v->home = slice_new(v, 0, store);
+	v->holdings = g_hash_table_new(NULL, NULL);
 	if (cfg->kept && !consensus_load(v, cfg->kept))
 		v->state = "damaged";
 	return v;
@@ -173,8 +174,7 @@ void volcano_free(Volcano *v)
 	if (v->tick)
 		v->io->timer_cancel(v->iou, v->tick);
 	members_clear(v);
-	while (v->slices->len)
-		slice_free(v->slices->pdata[v->slices->len - 1]);
+	holdings_clear(v);
 	op_clear(v->all_ops, v);
 	call_clear(v);
 	GHashTableIter it;
@@ -267,3 +267,25 @@ guint core_pair_hash(gconstpointer p)
 }
 
 gboolean core_pair_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, 16) == 0; }
+
+void volcano_flush(Volcano *v)
+{
+	core_enter(v);
+	holdings_flush(v);
+	core_leave(v);
+}
+
+void volcano_usage(Volcano *v, StoreUsage *out)
+{
+	v->store->vt->usage(v->store, out);
+	for (guint i = 0; i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		StoreUsage u;
+		if (sl->id == v->id)
+			continue;
+		sl->store->vt->usage(sl->store, &u);
+		out->flares += u.flares;
+		out->used += u.used;
+		out->low |= u.low;
+	}
+}

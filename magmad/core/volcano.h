@@ -56,6 +56,8 @@ void volcano_free(Volcano *v);
 
 /* At the end of each turn of the loop, before the stores write their journals: what the turn has committed leaves for the copies, so that both go on at the same time. */
 void volcano_flush(Volcano *v);
+/* Of all slices that this volcano answers for. */
+void volcano_usage(Volcano *v, struct StoreUsage *out);
 
 /* The shell's side of sessions. is_node: on the node port. */
 void volcano_session_opened(Volcano *v, Session *s, gboolean is_node);

@@ -129,6 +129,12 @@ gint64 raft_member_silent_since(const Raft *r, guint16 id)
 	return !p ? 0 : MAX(p->granted.seen, PLANTED(r, PLANT_NO_WAIT) ? 0 : r->elected_at);
 }
 
+gint64 raft_member_granted(const Raft *r, guint16 id)
+{
+	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;
+	return p ? p->granted.seen : 0;
+}
+
 gint64 raft_down_at(const Raft *r, guint16 id)
 {
 	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;

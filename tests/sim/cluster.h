@@ -16,6 +16,7 @@ typedef struct {
 	guint cut_ppm;                /* the same for a session that is lost */
 	guint pending_permille;       /* of cold rows */
 	gint64 disk_delay;            /* of everything the stores do later */
+	guint copies;                 /* of everything; 0: one */
 	gboolean verbose;
 	const char *channels;         /* debug channels into the trace, or NULL */
 } ClusterConfig;

@@ -1,6 +1,6 @@
 # the disk store: a program per promise
 STORE_KIT = tests/unit/store_kit.c tests/unit/store_kit.h
-STORE_LIBS = magmad/libstore.a magmad/libcore.a magmad/libraft.a $(UNIT_LIBS) $(SQLITE_LIBS)
+STORE_LIBS = magmad/libstore.a magmad/libcore.a magmad/libmirror.a magmad/libraft.a $(UNIT_LIBS) $(SQLITE_LIBS)
 STORE_TESTS = tests/unit/test_store_rows tests/unit/test_store_content tests/unit/test_store_journal tests/unit/test_store_merge tests/unit/test_store_dir tests/unit/test_store_check
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
@@ -21,7 +21,7 @@ MEMSTORE = tests/sim/memstore.c tests/sim/memstore.h tests/sim/memdisk.c tests/s
 check_PROGRAMS += tests/unit/test_memstore
 TESTS += tests/unit/test_memstore
 tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c $(MEMSTORE)
-tests_unit_test_memstore_LDADD = magmad/libcore.a magmad/libraft.a $(UNIT_LIBS)
+tests_unit_test_memstore_LDADD = magmad/libcore.a magmad/libmirror.a magmad/libraft.a $(UNIT_LIBS)
 # make tests/bench/bench_store
 EXTRA_PROGRAMS += tests/bench/bench_store
 CLEANFILES += tests/bench/bench_store$(EXEEXT)
