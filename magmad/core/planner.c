@@ -124,15 +124,17 @@ static void look_at_voters(Plan *p)
 
 	for (guint i = 0; i < p->map->volcanos->len; i++) {
 		MagmaVolcano *o = volcano_at(p->map, i);
-		gboolean down = o->flags & MAGMA_VOLCANO_DOWN;
-		gboolean votes = o->flags & MAGMA_VOLCANO_VOTER;
-		up += !down;
+		gboolean down = (o->flags & MAGMA_VOLCANO_DOWN) != 0;
+		gboolean votes = (o->flags & MAGMA_VOLCANO_VOTER) != 0;
+		/* one that has never been heard may not even know yet that it is one of us */
+		gboolean heard = o->id == p->v->id || consensus_heard_within(p->v, o->id, ALIVE_WITHIN);
+		up += !down && (heard || votes);
 		voters += votes;
 		if (votes && down)
 			dead = o;
 		if (votes && !down && o->id != p->v->id)
 			last = o;
-		if (!votes && !down && !next)
+		if (!votes && !down && heard && !next)
 			next = o;
 	}
 	guint wanted = voters_wanted(up);
