@@ -434,6 +434,6 @@ void move_map_changed(Slice *sl)
 	if (sl->move && !move_is(sl, now))
 		move_out_done(sl);
 	const MagmaSlice *from = now->id ? magma_map_slice_by_id(sl->v->map, now->from) : NULL;
-	if (!sl->move && from && from->owner == sl->v->id && sl->serving)
+	if (!sl->move && from && from->id == sl->id && from->owner == sl->v->id && sl->serving)
 		move_out_start(sl);
 }

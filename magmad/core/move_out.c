@@ -765,7 +765,9 @@ void move_out_done(Slice *sl)
 	MAGMA_TRACE(sl->trace, 'v', "move %" G_GUINT64_FORMAT " is done", m->what.id);
 	thaw(m);
 	move_clear(sl);
-	purge_given_away(sl, &range);
+	const MagmaSlice *now = magma_map_slice(sl->v->map, &range.lo);
+	if (now && now->id != sl->id)
+		purge_given_away(sl, &range);
 }
 
 void move_tick(Slice *sl)

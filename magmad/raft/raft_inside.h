@@ -13,6 +13,7 @@ typedef struct {
 	gint64 acked;                     /* newest beat it answered, by when it was sent */
 	struct Life { gint64 at, seen; guint32 life; } wait[2], granted;   /* proofs of life: at by its clock, seen by ours. wait: older, newest; seen 0: none */
 	guint64 fence;                    /* gets no lease before it has committed this index */
+	gint64 since;                     /* a peer of this leader, whether heard or not */
 } Peer;
 
 /* What of the log a persist in progress makes durable. */

@@ -126,7 +126,7 @@ gint64 raft_lease_until(const Raft *r, gint64 now)
 gint64 raft_member_silent_since(const Raft *r, guint16 id)
 {
 	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;
-	return !p ? 0 : MAX(p->granted.seen, PLANTED(r, PLANT_NO_WAIT) ? 0 : r->elected_at);
+	return !p ? 0 : MAX(p->granted.seen, PLANTED(r, PLANT_NO_WAIT) ? 0 : MAX(p->since, r->elected_at));
 }
 
 gint64 raft_member_granted(const Raft *r, guint16 id)

@@ -381,6 +381,27 @@ void cluster_free(Cluster *c)
 	g_free(c);
 }
 
+gboolean cluster_at_home(Cluster *c)
+{
+	const MagmaMap *newest = NULL;
+
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		const MagmaMap *m = c->node[i].volcano ? volcano_map(c->node[i].volcano) : NULL;
+		if (m && (!newest || m->epoch > newest->epoch))
+			newest = m;
+	}
+	guint want = newest ? MIN(MAX(c->cfg.copies, 1), newest->slices->len) - 1 : 0;
+	for (guint i = 0; newest && i < newest->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(newest->slices, MagmaSlice, i);
+		guint good = 0;
+		for (guint k = 0; k < s->ncopies; k++)
+			good += s->copies[k].in_sync;
+		if (s->owner != s->home || good < want)
+			return FALSE;
+	}
+	return newest != NULL;
+}
+
 World *cluster_world(Cluster *c) { return c->world; }
 Volcano *cluster_volcano(Cluster *c, guint i) { return c->node[i].volcano; }
 Store *cluster_store(Cluster *c, guint i) { return c->node[i].store; }

@@ -27,6 +27,8 @@ World *cluster_world(Cluster *c);
 /* Starts volcano i (0 bootstraps, others join at volcano 0); it is restarted after every kill from then on. */
 void cluster_start(Cluster *c, guint i);
 gboolean cluster_serves(Cluster *c, guint i);         /* ready, with a slice */
+/* Every slice is answered for by whose it is, and has the copies it should have. */
+gboolean cluster_at_home(Cluster *c);
 /* Kills and lost sessions happen only while it is on. */
 void cluster_trouble(Cluster *c, gboolean on);
 /* kill -9, and a restart after delay. all_lost: nothing behind what was acknowledged survives; else it is left to chance. */
