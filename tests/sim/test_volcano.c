@@ -99,6 +99,8 @@ static void run_seed(guint32 seed, Run run)
 		.seed = seed, .volcanos = 1 + g_rand_int_range(r, 0, 10) * 3 / 10 + (g_rand_int_range(r, 0, 8) == 0), .clients = 2 + g_rand_int_range(r, 0, 4),
 		.ops = 40 + g_rand_int_range(r, 0, 160), .end_by_crash = g_rand_boolean(r), .rename_heavy = g_rand_int_range(r, 0, 3) == 0,
 	};
+	if (!copies)
+		cfg.copies = 1 + (guint)g_rand_int_range(r, 0, 5) / 2;      /* as often one as two, and at times three */
 	if (volcanos)
 		w.volcanos = volcanos;
 	g_rand_free(r);
