@@ -367,8 +367,8 @@ void mnet_promote(MNet *n, guint i)
 	node->owner = owner_new(node->store, n->epoch, &cfg);
 	owner_store(node->owner)->on_acked = on_acked;
 	owner_store(node->owner)->user = node;
-	mnet_tell_owner(n);
 	n->on_owner(n->user);
+	mnet_tell_owner(n);
 }
 
 Store *mnet_store(MNet *n) { return n->owner < 0 ? NULL : owner_store(n->nodes[n->owner].owner); }
