@@ -37,7 +37,7 @@ typedef struct {
 
 struct Load {
 	MNet *n;
-	guint64 next_id, generation, done;
+	guint64 next_id, next_ino, generation, done;
 	GArray *history;              /* Change: of this line */
 	GArray *gone;                 /* guint64: changes that did not survive */
 	Flare flares[FLARES];
@@ -330,8 +330,10 @@ static void begin(Flare *f, Kind kind)
 		f->off = world_pick(w, f->bytes->len + 1);
 	apply(f);
 	Txn *t = txn_new();
-	if (!f->exists)
+	if (!f->exists) {
+		f->fid.ino = ++l->next_ino;       /* never used again */
 		put_flare(t, f, 0);
+	}
 	put_dirty(t, f, TRUE, kind == TRUNCATE ? f->off : G_MAXUINT64);
 	f->noted = kind == TRUNCATE;
 	f->stage = INTENT;
@@ -670,7 +672,7 @@ static void check_content(Load *l, const MNode *node, const Flare *f)
 	const MemFile *file = g_hash_table_lookup(node->disk->files, &f->fid);
 
 	if (!f->exists) {
-		if (file && file->live)
+		if (file && file->live && !l->n->power_cuts)       /* a power cut may bring back what was dropped: rubbish, not harm */
 			world_fail(world(l), "flare %" G_GUINT64_FORMAT " is gone, and volcano %u still has its content", f->fid.ino, node->i + 1);
 		return;
 	}
@@ -712,7 +714,7 @@ Load *load_new(MNet *n)
 	l->history = g_array_new(FALSE, FALSE, sizeof(Change));
 	for (guint i = 0; i < FLARES; i++) {
 		Flare *f = &l->flares[i];
-		*f = (Flare){ .l = l, .fid = { .ino = i + 1 }, .bytes = g_byte_array_new() };
+		*f = (Flare){ .l = l, .fid = { .ino = ++l->next_ino }, .bytes = g_byte_array_new() };
 		f->fid.key.b[0] = i * 40;
 	}
 	n->user = l;

@@ -350,6 +350,7 @@ void mnet_down(MNet *n, guint i, gboolean power)
 		memstore_crash(node->store, written + world_pick(n->w, index - written + 1));
 	node->store = NULL;
 	node->damaged |= power;
+	n->power_cuts += power;
 }
 
 void mnet_promote(MNet *n, guint i)

@@ -133,16 +133,16 @@ static void quiet(Run *r)
 			mnet_up(n, i);
 	}
 	load_stop(r->l);
-	gint64 limit = world_now(n->w) + 120 * SEC;
-	while (!all_in_sync(n) || !load_idle(r->l)) {
+	/* and stays so: an owner finds only after a while that a copy was restarted */
+	gint64 limit = world_now(n->w) + 120 * SEC, since = world_now(n->w);
+	while (world_now(n->w) < since + 4 * SEC) {
+		if (!all_in_sync(n) || !load_idle(r->l))
+			since = world_now(n->w);
 		if (world_now(n->w) > limit)
 			unfinished(r);
 		maybe_promote(r);
 		mnet_step(n);
 	}
-	limit = world_now(n->w) + SEC;
-	while (world_now(n->w) < limit)
-		mnet_step(n);
 	load_check_all(r->l);
 }
 
