@@ -3,6 +3,7 @@
 
 #define STUCK_AFTER (2 * SECOND)
 #define RETRY (SECOND / 5)
+#define PROBE_AFTER SECOND
 enum { NEAR = 256 };                  /* items of the feed: so close behind it may begin to count */
 
 static MagmaTime now(const Copy *c) { return c->o->cfg.io->now(c->o->cfg.user); }
@@ -81,6 +82,8 @@ void copy_lost(Copy *c, int error, const char *why)
 	Owner *o = c->o;
 
 	stop(c);
+	if (!c->in_map && !c->asked)
+		c->counted = FALSE;           /* the map does not know of it yet */
 	sync_copy_lost(c);
 	if (o->dead)
 		return;
@@ -278,11 +281,15 @@ void copy_tick(Copy *c)
 	MagmaTime t = now(c);
 	guint64 acked = store_acked(c->o->local);
 
-	if (c->started && !c->sent.length && !c->sync_calls->len)
+	gboolean idle = c->started && !c->sent.length && !c->sync_calls->len;
+	if (!idle)
+		c->idle_since = t;
+	else
 		c->heard = t;
 	if (c->counted && t - c->heard > STUCK_AFTER && t - c->stuck_said > STUCK_AFTER)
 		stuck(c, "it does not answer");
-	c->commit_due = c->started && acked > c->commit_said;
+	/* An empty message now and then finds a copy that was restarted in a quiet hour. */
+	c->commit_due = c->started && (acked > c->commit_said || t - c->idle_since > PROBE_AFTER);
 	if (t - c->rate_at >= SECOND) {
 		c->rate = c->rate_at ? (c->done - c->rate_done) * SECOND / (t - c->rate_at) : 0;
 		c->rate_done = c->done;

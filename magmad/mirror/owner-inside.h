@@ -100,7 +100,7 @@ struct Copy {
 	gboolean counted;             /* what is acknowledged waits for it */
 	gboolean asked;               /* on_caught_up was called */
 	guint64 counted_seq, counted_index;  /* the feed's end, and the log's, when it began to count: the older things are there before the map may know */
-	MagmaTime heard, stuck_said, ask_again;
+	MagmaTime heard, idle_since, stuck_said, ask_again;
 	char *stuck_why;
 	/* the stream */
 	guint64 attempt, stream, life;

@@ -252,13 +252,17 @@ void stream_pump(Copy *c)
 	while (c->started && c->under_way < WINDOW_BYTES && c->sent.length < WINDOW_MESSAGES) {
 		Build b = { .c = c };
 		item_writer_init(&b.w);
-		Phase before;
-		do {
-			before = c->phase;
-			catchup_pump(c);
-		} while (c->started && c->phase != before);
-		if (c->started)
-			fill(&b);
+		fill(&b);
+		/* What is read for it now has the effects of all that was begun, and not of what failed here: so it comes behind all that. */
+		if (c->cursor == feed_end(&c->o->feed) && !c->big) {
+			Phase before;
+			do {
+				before = c->phase;
+				catchup_pump(c);
+			} while (c->started && c->phase != before);
+			if (c->started)
+				fill(&b);
+		}
 		if (c->started && (b.w.heads->len || c->commit_due)) {
 			send_message(&b);
 			item_writer_clear(&b.w);

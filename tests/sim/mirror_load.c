@@ -37,8 +37,9 @@ typedef struct {
 
 struct Load {
 	MNet *n;
-	guint64 next_id, generation, done;
+	guint64 next_id, next_ino, generation, done;
 	GArray *history;              /* Change: of this line */
+	GArray *gone;                 /* guint64: changes that did not survive */
 	Flare flares[FLARES];
 	gboolean stopped;
 };
@@ -329,8 +330,10 @@ static void begin(Flare *f, Kind kind)
 		f->off = world_pick(w, f->bytes->len + 1);
 	apply(f);
 	Txn *t = txn_new();
-	if (!f->exists)
+	if (!f->exists) {
+		f->fid.ino = ++l->next_ino;       /* never used again */
 		put_flare(t, f, 0);
+	}
 	put_dirty(t, f, TRUE, kind == TRUNCATE ? f->off : G_MAXUINT64);
 	f->noted = kind == TRUNCATE;
 	f->stage = INTENT;
@@ -430,12 +433,24 @@ static void inherit(Load *l, const MNode *node)
 		gboolean has = has_change(node, c->id);
 		if (!has && c->acked)
 			world_fail(world(l), "transaction %" G_GUINT64_FORMAT " (index %" G_GUINT64_FORMAT ") was acknowledged; volcano %u does not have it", c->id, c->index, node->i + 1);
-		if (has && kept < i)
-			world_fail(world(l), "volcano %u has transaction %" G_GUINT64_FORMAT ", and not one before it", node->i + 1, c->id);
+		if (has && kept < i) {
+			const Change *m = &g_array_index(l->history, Change, kept);
+			world_fail(world(l), "volcano %u has transaction %" G_GUINT64_FORMAT " (index %" G_GUINT64_FORMAT "), and not %" G_GUINT64_FORMAT " (index %" G_GUINT64_FORMAT "); it ends at %" G_GUINT64_FORMAT, node->i + 1, c->id, c->index, m->id, m->index, node->disk->pos.index);
+		}
 		kept += has;
+		if (!has)
+			g_array_append_val(l->gone, c->id);
 	}
 	g_array_set_size(l->history, kept);
 	check_rows(l, node);
+}
+
+gboolean load_may_own(const Load *l, const MNode *node)
+{
+	for (guint i = 0; i < l->gone->len; i++)
+		if (has_change(node, g_array_index(l->gone, guint64, i)))
+			return FALSE;
+	return TRUE;
 }
 
 static guint64 flare_size(const MNode *node, const Flare *f, gboolean *exists)
@@ -526,6 +541,8 @@ static void flare_inherit(Flare *f, const MNode *node)
 		f->exists = f->kind != DROP;
 		op_end(f);
 	}
+	if (f->stage == RESOLVING && f->after)
+		was_running = TRUE;   /* nobody has looked at it yet */
 	if (!was_running)
 		op_end(f);
 	f->lost = f->after != NULL;
@@ -655,7 +672,7 @@ static void check_content(Load *l, const MNode *node, const Flare *f)
 	const MemFile *file = g_hash_table_lookup(node->disk->files, &f->fid);
 
 	if (!f->exists) {
-		if (file && file->live)
+		if (file && file->live && !l->n->power_cuts)       /* a power cut may bring back what was dropped: rubbish, not harm */
 			world_fail(world(l), "flare %" G_GUINT64_FORMAT " is gone, and volcano %u still has its content", f->fid.ino, node->i + 1);
 		return;
 	}
@@ -693,10 +710,11 @@ Load *load_new(MNet *n)
 	Load *l = g_new0(Load, 1);
 
 	l->n = n;
+	l->gone = g_array_new(FALSE, FALSE, sizeof(guint64));
 	l->history = g_array_new(FALSE, FALSE, sizeof(Change));
 	for (guint i = 0; i < FLARES; i++) {
 		Flare *f = &l->flares[i];
-		*f = (Flare){ .l = l, .fid = { .ino = i + 1 }, .bytes = g_byte_array_new() };
+		*f = (Flare){ .l = l, .fid = { .ino = ++l->next_ino }, .bytes = g_byte_array_new() };
 		f->fid.key.b[0] = i * 40;
 	}
 	n->user = l;
@@ -713,5 +731,6 @@ void load_free(Load *l)
 		g_byte_array_unref(l->flares[i].bytes);
 	}
 	g_array_unref(l->history);
+	g_array_unref(l->gone);
 	g_free(l);
 }

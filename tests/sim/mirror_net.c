@@ -230,7 +230,7 @@ void mnet_tell_owner(MNet *n)
 typedef struct {
 	MNet *n;
 	guint64 epoch;
-	guint i;
+	guint i, life;
 	gboolean in;
 } Change;
 
@@ -252,7 +252,7 @@ static void change_map(void *arg)
 	world_trace(n->w, "== the map %s %u", c->in ? "counts" : "does not count", c->i + 1);
 	n->in_sync[c->i] = c->in;
 	if (c->in) {
-		n->nodes[c->i].damaged = FALSE;
+		n->nodes[c->i].damaged &= n->nodes[c->i].life != c->life;
 		n->grants++;
 	}
 	mnet_tell_owner(n);
@@ -267,7 +267,7 @@ static void ask_map(MNode *owner, guint16 volcano, gboolean in)
 		g_free(c);
 		return;
 	}
-	*c = (Change){ n, n->epoch, volcano - 1, in };
+	*c = (Change){ n, n->epoch, volcano - 1, n->nodes[volcano - 1].life, in };
 	world_after(n->w, 1000 + world_pick(n->w, 300000), TRUE, change_map, c);
 }
 
@@ -350,6 +350,7 @@ void mnet_down(MNet *n, guint i, gboolean power)
 		memstore_crash(node->store, written + world_pick(n->w, index - written + 1));
 	node->store = NULL;
 	node->damaged |= power;
+	n->power_cuts += power;
 }
 
 void mnet_promote(MNet *n, guint i)
@@ -367,8 +368,8 @@ void mnet_promote(MNet *n, guint i)
 	node->owner = owner_new(node->store, n->epoch, &cfg);
 	owner_store(node->owner)->on_acked = on_acked;
 	owner_store(node->owner)->user = node;
-	mnet_tell_owner(n);
 	n->on_owner(n->user);
+	mnet_tell_owner(n);
 }
 
 Store *mnet_store(MNet *n) { return n->owner < 0 ? NULL : owner_store(n->nodes[n->owner].owner); }

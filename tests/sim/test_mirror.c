@@ -15,10 +15,12 @@ typedef struct {
 	guint kill_ppm, power_ppm, full_ppm, zombie_ppm, work_permille;
 } Run;
 
-static gboolean others_hold(MNet *n, guint i)
+static gboolean others_hold(const Run *r, guint i)
 {
+	const MNet *n = r->n;
+
 	for (guint k = 0; k < n->cfg.nodes; k++)
-		if (k != i && n->in_sync[k] && !n->nodes[k].damaged)
+		if (k != i && n->in_sync[k] && !n->nodes[k].damaged && load_may_own(r->l, &n->nodes[k]))
 			return TRUE;
 	return FALSE;
 }
@@ -50,7 +52,7 @@ static void maybe_promote(Run *r)
 	for (guint k = 0; k < n->cfg.nodes; k++) {
 		guint i = (k + order) % n->cfg.nodes;
 		MNode *node = &n->nodes[i];
-		if (!node->store || !n->in_sync[i] || node->damaged || node->owner || !replica_whole(node->replica))
+		if (!node->store || !n->in_sync[i] || node->damaged || node->owner || !replica_whole(node->replica) || !load_may_own(r->l, node))
 			continue;
 		for (guint j = 0; j < n->cfg.nodes; j++)
 			if (j != i && !n->nodes[j].store && world_chance(n->w, 2, 3))
@@ -70,7 +72,7 @@ static void trouble(Run *r)
 		return;
 	if (world_chance(n->w, r->kill_ppm, 1000000)) {
 		take_down(r, i, FALSE);
-	} else if (world_chance(n->w, r->power_ppm, 1000000) && others_hold(n, i)) {
+	} else if (world_chance(n->w, r->power_ppm, 1000000) && others_hold(r, i)) {
 		take_down(r, i, TRUE);
 	} else if (world_chance(n->w, r->full_ppm, 1000000)) {
 		node->full = !node->full;
@@ -131,16 +133,16 @@ static void quiet(Run *r)
 			mnet_up(n, i);
 	}
 	load_stop(r->l);
-	gint64 limit = world_now(n->w) + 120 * SEC;
-	while (!all_in_sync(n) || !load_idle(r->l)) {
+	/* and stays so: an owner finds only after a while that a copy was restarted */
+	gint64 limit = world_now(n->w) + 120 * SEC, since = world_now(n->w);
+	while (world_now(n->w) < since + 4 * SEC) {
+		if (!all_in_sync(n) || !load_idle(r->l))
+			since = world_now(n->w);
 		if (world_now(n->w) > limit)
 			unfinished(r);
 		maybe_promote(r);
 		mnet_step(n);
 	}
-	limit = world_now(n->w) + SEC;
-	while (world_now(n->w) < limit)
-		mnet_step(n);
 	load_check_all(r->l);
 }
 
