@@ -223,7 +223,7 @@ static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		} else {
 			v->id = rep->rep_join.id;
 			core_set_map(v, g_steal_pointer(&map));
-			v->may_own = TRUE;
+			v->may_own = v->apply_map = TRUE;
 			v->state = "receiving a slice";
 			v->note[0] = 0;
 			consensus_join(v, group_made);
