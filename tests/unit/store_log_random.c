@@ -213,7 +213,7 @@ static void do_reset(Model *m)
 	m->start = pos;
 	m->acked = m->fill_floor = pos.index;
 	m->epoch = MAX(m->epoch, pos.epoch);
-	m->kept = m->kept == G_MAXUINT64 ? m->kept : pos.index;
+	m->kept = G_MAXUINT64;         /* what was to be kept was of another log */
 	check_rows(m);
 	check_epochs(m);
 	m->b->s->log->set_epoch(m->b->s, m->epoch);
