@@ -18,4 +18,10 @@ magmad_magmad_LDADD = magmad/libdaemon.a magmad/libconsole.a magmad/libcore.a ma
 	$(GLIB_LIBS) $(GIO_LIBS) $(SQLITE_LIBS) $(JSON_LIBS) $(OPENSSL_LIBS)
 
 dist_man_MANS += magmad/magmad.8
-EXTRA_DIST += docs/magmad.conf.sample docs/magmad.service
+dist_doc_DATA += docs/magmad.conf.sample
+EXTRA_DIST += docs/magmad.service.in
+systemdsystemunit_DATA = docs/magmad.service
+CLEANFILES += docs/magmad.service
+docs/magmad.service: docs/magmad.service.in Makefile
+	@mkdir -p docs
+	$(AM_V_GEN)sed 's,[@]sbindir[@],$(sbindir),' $(srcdir)/docs/magmad.service.in >$@

@@ -1,6 +1,7 @@
 #include "magmad/identity.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -104,9 +105,9 @@ static gboolean check_format(GKeyFile *kf, const char *file, GError **error)
 
 	if (!text || !g_ascii_string_to_unsigned(text, 10, 1, G_MAXUINT64, &format, NULL))
 		return bad(error, file, "format");
-	if (format > DISKSTORE_FORMAT) {
-		g_set_error(error, MAGMA_ERROR, EPROTO, "%s: the folder has format %" G_GUINT64_FORMAT ", this magmad knows up to %d: start a newer magmad", file, format,
-			DISKSTORE_FORMAT);
+	if (format != DISKSTORE_FORMAT) {
+		g_set_error(error, MAGMA_ERROR, EPROTO, "%s: the folder has format %" G_GUINT64_FORMAT ", this magmad knows %d: %s", file, format, DISKSTORE_FORMAT,
+			format > DISKSTORE_FORMAT ? "start a newer magmad" : "it was written by a version whose format is not read any more");
 		return FALSE;
 	}
 	return TRUE;
@@ -279,15 +280,16 @@ FolderState folder_look(const char *dir, GError **error)
 
 	if (stat(dir, &st) < 0 && errno == ENOENT)
 		return FOLDER_MISSING;
-	g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
+	DIR *d = opendir(dir);            /* g_dir_open() would leave another errno behind */
 	if (!d) {
 		set_errno(error, "", dir);
 		return FOLDER_ERROR;
 	}
-	for (const char *name; state != FOLDER_VOLCANO && (name = g_dir_read_name(d));) {
-		FolderState s = name_means(dir, name);
+	for (struct dirent *e; state != FOLDER_VOLCANO && (e = readdir(d));) {
+		FolderState s = g_str_equal(e->d_name, ".") || g_str_equal(e->d_name, "..") ? FOLDER_EMPTY : name_means(dir, e->d_name);
 		state = s == FOLDER_EMPTY ? state : s;
 	}
+	closedir(d);
 	return state;
 }
 

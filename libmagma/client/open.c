@@ -332,7 +332,10 @@ void open_moved(MagmaClient *c, const MagmaMap *old)
 
 void open_keepalive_by_key(MagmaClient *c, const MagmaVolcano *v)
 {
-	MagmaKey route = v->slice.lo;
+	const MagmaSlice *s = magma_map_home(c->map, v->id);
+	if (!s)
+		return;
+	MagmaKey route = s->range.lo;
 	g_autoptr(GPtrArray) batches = collect(c, v, NULL);
 
 	if (batches->len == 0)

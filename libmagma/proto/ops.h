@@ -12,7 +12,7 @@
  * Decoded MagmaBytes point into the message. Encodings of lists inside blob and data: proto/list.h.
  *
  * Routing: the first field of type fid of a request (or key, where there is none) says which volcano the request goes to.
- * Numbers are never reused. */
+ * Numbers are never reused: 80, 89 and 90 were node_hello, load and move_order, which nobody sent. */
 #pragma once
 #include "libmagma/flare/flare.h"
 
@@ -62,7 +62,6 @@ enum {
 	OP(fsync,     56, MAGMA_OP_CLIENT) \
 	OP(statfs,    57, MAGMA_OP_CLIENT) \
 	/* between volcanos */ \
-	OP(node_hello, 80, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(join,       81, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(new_map,    82, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(prepare,    83, MAGMA_OP_NODE) \
@@ -71,13 +70,12 @@ enum {
 	OP(parent,     86, MAGMA_OP_NODE) \
 	OP(sync,       87, MAGMA_OP_NODE) \
 	OP(status,     88, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(load,       89, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(move_order, 90, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_rows,  91, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_data,  92, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_ready, 93, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_commit, 94, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(halt,       95, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(halt,       95, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(move_opens, 96, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -166,8 +164,6 @@ enum {
 #define MAGMA_REQ_statfs(F) F(key, key)
 #define MAGMA_REP_statfs(F) F(u64, total) F(u64, free) F(u64, avail) F(u64, flares)
 
-#define MAGMA_REQ_node_hello(F) F(u16, volcano) F(u64, boot) F(u64, epoch) F(blob, network)
-#define MAGMA_REP_node_hello(F) F(u16, volcano) F(u64, boot) F(data, map)
 #define MAGMA_REQ_join(F) F(text, name) F(text, fqdn) F(blob, addr) F(u32, bandwidth) F(u64, offered) F(u64, token)
 #define MAGMA_REP_join(F) F(u16, id) F(text, refusal) F(data, map)
 #define MAGMA_REQ_new_map(F) F(data, map)
@@ -190,18 +186,16 @@ enum {
 #define MAGMA_REP_sync(F)
 #define MAGMA_REQ_status(F)
 #define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, clients) F(text, software)
-#define MAGMA_REQ_load(F) F(u16, volcano) F(u64, keys) F(u64, used)
-#define MAGMA_REP_load(F)
-/* from the coordinator to the source: hand that range over; from is the source */
-#define MAGMA_REQ_move_order(F) F(u64, move) F(u16, to) F(data, map)
-#define MAGMA_REP_move_order(F)
-/* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
+/* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data, move_opens and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
 #define MAGMA_REQ_move_rows(F) F(u64, move) F(u64, sequence) F(data, records)
 #define MAGMA_REP_move_rows(F) F(u64, sequence)
 #define MAGMA_REQ_move_data(F) F(fid, fid) F(u64, move) F(u64, sequence) F(u64, offset) F(u64, size) F(data, data)
 #define MAGMA_REP_move_data(F)
+/* opens: list of (u64 client, fid) */
+#define MAGMA_REQ_move_opens(F) F(u64, move) F(u64, sequence) F(data, opens)
+#define MAGMA_REP_move_opens(F)
 /* source to target: all is there; target makes it durable before it answers */
-#define MAGMA_REQ_move_ready(F) F(u64, move) F(u64, sequence) F(data, opens)
+#define MAGMA_REQ_move_ready(F) F(u64, move) F(u64, sequence)
 #define MAGMA_REP_move_ready(F)
 /* source to coordinator: make it true; the answer is the new map */
 #define MAGMA_REQ_move_commit(F) F(u64, move)

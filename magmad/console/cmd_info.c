@@ -37,15 +37,15 @@ static void lava_free(Task *t)
 	g_free(l);
 }
 
-static void volcano_text(GString *out, const MagmaVolcano *v, const Live *live)
+static void volcano_text(GString *out, const MagmaMap *map, const MagmaVolcano *v, const Live *live)
 {
 	char addr[MAGMA_ADDR_TEXT], lo[MAGMA_KEY_HEX], hi[MAGMA_KEY_HEX];
-	gboolean active = v->state == MAGMA_ACTIVE;
+	const MagmaSlice *s = magma_map_home(map, v->id);
 
 	g_string_append_printf(out, "   node: %s (%s) %s\n", v->name, v->fqdn, magma_addr_format(&v->addr, addr));
-	g_string_append_printf(out, "  alive: %s%s\n", live->alive ? "yes" : "no", active ? "" : " (joining)");
-	g_string_append_printf(out, "  start: %s\n", active ? magma_key_to_hex(&v->slice.lo, lo) : "-");
-	g_string_append_printf(out, "   stop: %s\n", active ? magma_key_to_hex(&v->slice.hi, hi) : "-");
+	g_string_append_printf(out, "  alive: %s%s\n", live->alive ? "yes" : "no", s ? "" : " (joining)");
+	g_string_append_printf(out, "  start: %s\n", s ? magma_key_to_hex(&s->range.lo, lo) : "-");
+	g_string_append_printf(out, "   stop: %s\n", s ? magma_key_to_hex(&s->range.hi, hi) : "-");
 	if (live->alive)
 		g_string_append_printf(out, "   keys: %" G_GUINT64_FORMAT "\n", live->keys);
 	else
@@ -66,13 +66,14 @@ static void lava_text(Lava *l)
 	g_string_append_printf(out, "Lava topology: epoch %" G_GUINT64_FORMAT ", %u volcano%s, %s\n", l->map->epoch, n, n == 1 ? "" : "s", copies);
 	for (guint i = 0; i < n; i++) {
 		g_string_append_c(out, '\n');
-		volcano_text(out, l->map->volcanos->pdata[i], &l->live[i]);
+		volcano_text(out, l->map, l->map->volcanos->pdata[i], &l->live[i]);
 	}
 	session_answer(l->task.session, out->str);
 }
 
 static void volcano_json(JsonBuilder *b, const MagmaMap *map, const MagmaVolcano *v, const Live *live)
 {
+	const MagmaSlice *s = magma_map_home(map, v->id);
 	char text[MAGMA_ADDR_TEXT];
 
 	json_builder_begin_object(b);
@@ -84,12 +85,12 @@ static void volcano_json(JsonBuilder *b, const MagmaMap *map, const MagmaVolcano
 	json_builder_set_member_name(b, "alive");
 	json_builder_add_boolean_value(b, live->alive);
 	json_builder_set_member_name(b, "state");
-	json_builder_add_string_value(b, v->state == MAGMA_ACTIVE ? "active" : "joining");
+	json_builder_add_string_value(b, s ? "active" : "joining");
 	json_builder_set_member_name(b, "coordinator");
 	json_builder_add_boolean_value(b, v->id == map->coordinator);
-	if (v->state == MAGMA_ACTIVE) {
-		json_put_text(b, "start", magma_key_to_hex(&v->slice.lo, text), MAGMA_KEY_HEX - 1);
-		json_put_text(b, "stop", magma_key_to_hex(&v->slice.hi, text), MAGMA_KEY_HEX - 1);
+	if (s) {
+		json_put_text(b, "start", magma_key_to_hex(&s->range.lo, text), MAGMA_KEY_HEX - 1);
+		json_put_text(b, "stop", magma_key_to_hex(&s->range.hi, text), MAGMA_KEY_HEX - 1);
 	}
 	if (live->alive) {
 		json_put_int(b, "keys", live->keys);

@@ -144,6 +144,8 @@ void client_open(Volcano *v, guint64 client, const MagmaFid *fid)
 	Client *c = client_get(v, client);
 	OpenSet *o = g_hash_table_lookup(v->opens, &fid->ino);
 
+	if (c->gone)
+		return;
 	if (!o) {
 		o = g_new0(OpenSet, 1);
 		o->fid = *fid;
@@ -199,7 +201,7 @@ gboolean client_is_open(Volcano *v, guint64 ino)
 }
 
 /* It left, or was silent too long. A tombstone answers whatever of it still comes (rule 12): never a second execution. */
-void client_gone(Volcano *v, Client *c, gboolean tombstone)
+void client_gone(Volcano *v, Client *c, gint64 expired)
 {
 	Txn *t = txn_new();
 	guint8 k[STORE_KEY_MAX];
@@ -207,7 +209,7 @@ void client_gone(Volcano *v, Client *c, gboolean tombstone)
 	gpointer key;
 	Stored *s;
 
-	MAGMA_TRACE(v->trace, 'v', "client %016" G_GINT64_MODIFIER "x %s", c->id, tombstone ? "expired" : "left");
+	MAGMA_TRACE(v->trace, 'v', "client %016" G_GINT64_MODIFIER "x %s", c->id, expired ? "expired" : "left");
 	while ((s = g_queue_pop_head(&c->order))) {
 		txn_del(t, TAB_REPLY, k, reply_key(k, c->id, s->xid), &s->rk);
 		g_hash_table_remove(c->replies, &s->xid);
@@ -217,14 +219,27 @@ void client_gone(Volcano *v, Client *c, gboolean tombstone)
 	g_hash_table_iter_init(&it, opens);
 	while (g_hash_table_iter_next(&it, &key, NULL))
 		open_drop(v, c->id, *(guint64 *)key);
-	if (tombstone) {
-		MagmaTs now = v->io->real(v->iou);
+	if (expired) {
 		guint8 at[8];
-		magma_be64_store(at, now.sec);
+		magma_be64_store(at, expired);
 		txn_put(t, TAB_CLIENT, k, key_ino(k, c->id), NULL, at, sizeof at);
-		c->gone = TRUE;
+		c->gone = expired;
 	}
 	core_commit(v, t);
+}
+
+void client_load_tombstone(Volcano *v, const StoreRow *row)
+{
+	if (row->klen == 8)
+		client_get(v, magma_be64_load(row->key))->gone = row->vlen == 8 ? MAX(1, (gint64)magma_be64_load(row->val)) : 1;
+}
+
+void client_inherit_tombstone(Volcano *v, guint64 client, gint64 expired)
+{
+	Client *c = client_get(v, client);
+
+	if (c->gone < expired)
+		client_gone(v, c, expired);
 }
 
 enum { TOMBSTONE_LIFE = 3600, TICK_CLIENTS_MAX = 256 };   /* a client gives a request up after 60 s; an hour is far beyond; a turn stays short */
@@ -271,7 +286,7 @@ void client_tick(Volcano *v)
 	for (guint i = 0; i < over->len; i++) {
 		Client *c = over->pdata[i];
 		if (!c->gone && (g_hash_table_size(c->opens) || g_hash_table_size(c->replies))) {
-			client_gone(v, c, TRUE);
+			client_gone(v, c, v->io->real(v->iou).sec);
 			continue;
 		}
 		if (c->gone) {
@@ -287,7 +302,7 @@ void client_tick(Volcano *v)
 void handle_goodbye(Op *op)
 {
 	if (op->client) {
-		client_gone(op->v, op->client, FALSE);
+		client_gone(op->v, op->client, 0);
 		op->client->watermark = op->hdr.xid;
 	}
 	op_finish(op, 0);

@@ -138,7 +138,7 @@ struct Client {
 	GHashTable *replies;          /* xid -> Stored * */
 	GQueue order;                 /* Stored *, as stored */
 	GHashTable *opens;            /* set of ino */
-	gboolean gone;                /* expired: every request is answered MAGMA_EEXPIRED */
+	gint64 gone;                  /* expired then, seconds since 1970: every request is answered MAGMA_EEXPIRED; 0: it lives */
 };
 
 typedef struct {
@@ -164,7 +164,7 @@ typedef struct {
 	MagmaFid fid;
 	guint64 index;                /* of the commit that noted it: the first write waits for it */
 	guint64 writes;               /* counted, to see whether a sync covered all */
-	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size */
+	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size, and the request */
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
@@ -257,6 +257,9 @@ void waitq_wake(Volcano *v, Waitq *q);
 void op_reply(Op *op, const void *fields, GBytes *body);  /* ends the operation; takes nothing */
 void op_error(Op *op, int error);
 void op_finish(Op *op, int error);                    /* op_error, or an empty reply for 0; nothing for WAIT */
+void op_fail(Op *op, int error);                      /* the end of an evaluation that answers by itself where it succeeds: op_error, or nothing for 0 and WAIT */
+/* A completion of the store for an operation: notes the error in *slot and runs the step. */
+void op_completed(Op *op, int *slot, int error, void (*step)(Op *op));
 void op_drop(Op *op);                                  /* ends an operation nobody waits for */
 void op_send_held(Volcano *v, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body);
 void op_acked(Volcano *v, guint64 index);
@@ -279,7 +282,10 @@ void client_open(Volcano *v, guint64 client, const MagmaFid *fid);
 void client_close(Volcano *v, guint64 client, guint64 ino);
 gboolean client_is_open(Volcano *v, guint64 ino);
 void client_close_all(Volcano *v, guint64 ino);        /* whoever has it open */
-void client_gone(Volcano *v, Client *c, gboolean tombstone);
+void client_gone(Volcano *v, Client *c, gint64 expired);      /* 0: it left, without a tombstone */
+void client_load_tombstone(Volcano *v, const StoreRow *row);
+/* It expired at the volcano a slice comes from: what it asked there may be asked here again. Kept if it is newer than one that is here. */
+void client_inherit_tombstone(Volcano *v, guint64 client, gint64 expired);
 void client_tick(Volcano *v);
 void client_free(gpointer c);
 void client_load_reply(Volcano *v, const StoreRow *row);
@@ -382,6 +388,11 @@ void commit_free(gpointer c);
 void coord_settle_now(Volcano *v);
 void coord_acked(Volcano *v, guint64 index);
 void coord_clear(Volcano *v);
+
+/* op_setattr.c: a truncation that a crash interrupted. The request of a TAB_DIRTY row becomes the operation's; FALSE: it cannot be read. */
+gboolean setattr_take_note(Op *op, const MagmaFid *fid, const guint8 *note, gsize n);
+/* Sets what that request wanted set, and stores its reply. The content file has its size. Takes d. */
+void setattr_recover(Op *op, Draft *d, FlareRow *row);
 
 /* gc.c: orphans, write intents */
 void gc_orphan(Volcano *v, const MagmaFid *fid);

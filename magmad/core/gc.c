@@ -87,14 +87,10 @@ static void step_reap(Op *op);
 static void dropped(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 	Job *j = op->data;
 
-	core_enter(v);
 	j->dropped = TRUE;
-	j->error = error;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &j->error, error, step_reap);
 }
 
 /* The content first: a crash in between leaves the orphan's row, and this is done again. */
@@ -184,12 +180,8 @@ static void step_clean(Op *op)
 static void cleaned(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	core_enter(v);
-	((Job *)op->data)->error = error;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Job *)op->data)->error, error, step_clean);
 }
 
 static void clean_some(Volcano *v)
@@ -270,13 +262,10 @@ static void step_recover(Op *op);
 static void recover_io(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	RecoverJob *j = op->data;
 
-	core_enter(v);
-	((RecoverJob *)op->data)->job.error = error;
-	((RecoverJob *)op->data)->stage++;
-	op_run(op);
-	core_leave(v);
+	j->stage++;
+	op_completed(op, &j->job.error, error, step_recover);
 }
 
 static void recover_stat(void *user, int error, const StoreContentStat *st)
@@ -287,6 +276,33 @@ static void recover_stat(void *user, int error, const StoreContentStat *st)
 	if (st)
 		j->job.stat = *st;
 	recover_io(user, error);
+}
+
+/* The file has its new size. The reply is stored with what was set: a repeat must not cut off what others write from now on. 0 or WAIT. */
+static int complete_truncate(Op *op, Draft **d, FlareRow *row, Dirty *dirty)
+{
+	const MagmaFid fid = dirty->fid;
+	guint8 k[STORE_KEY_MAX];
+	gsize kl = key_ino(k, fid.ino), n;
+	const guint8 *note;
+
+	StoreGet have = store_get(op->v->store, &op->fetch, TAB_DIRTY, k, kl, &note, &n);
+	if (have == STORE_PENDING)
+		return WAIT;
+	if (content_cut_inline(op, *d, &fid, dirty->truncate_to) == WAIT)
+		return WAIT;
+	gboolean known = have == STORE_FOUND && n > 8 && setattr_take_note(op, &fid, note, n);
+	txn_put(draft_txn(*d), TAB_DIRTY, k, kl, &fid.key, "", 0);
+	row->attr.size = dirty->truncate_to;
+	dirty->truncate_to = G_MAXUINT64;
+	if (known) {
+		setattr_recover(op, g_steal_pointer(d), row);
+		return 0;
+	}
+	row->attr.mtime = row->attr.ctime = op->now;
+	row->attr.blocks = MIN(row->attr.blocks, content_blocks(row->attr.size));
+	draft_commit(g_steal_pointer(d));
+	return 0;
 }
 
 /* The row has every acknowledged write's size; a file beyond it holds a write nobody was told of. A noted truncation is completed. An inline copy that is longer than the file comes from
@@ -358,16 +374,8 @@ static void step_recover(Op *op)
 		}
 		break;
 	}
-	if (dirty->truncate_to != G_MAXUINT64) {
-		if (content_cut_inline(op, d, fid, size) == WAIT)
-			return;
-		row->attr.size = size;
-		row->attr.mtime = row->attr.ctime = op->now;
-		row->attr.blocks = MIN(row->attr.blocks, content_blocks(size));
-		dirty->truncate_to = G_MAXUINT64;
-		txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
-		draft_commit(g_steal_pointer(&d));
-	}
+	if (dirty->truncate_to != G_MAXUINT64 && complete_truncate(op, &d, row, dirty) == WAIT)
+		return;
 	recover_end(op, j->r);
 }
 

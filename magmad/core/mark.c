@@ -597,13 +597,7 @@ static int prepare(Op *op)
 	return 0;
 }
 
-void handle_prepare(Op *op)
-{
-	int error = prepare(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_prepare(Op *op) { op_fail(op, prepare(op)); }
 
 static Part part_of_mark(Op *op, const Mark *m)
 {

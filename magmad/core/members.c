@@ -45,7 +45,7 @@ static void load_dirty(Volcano *v, const StoreRow *row)
 
 	d->fid.key = row->rk;
 	d->fid.ino = magma_be64_load(row->key);
-	d->truncate_to = row->vlen == 8 ? magma_be64_load(row->val) : G_MAXUINT64;
+	d->truncate_to = row->vlen >= 8 ? magma_be64_load(row->val) : G_MAXUINT64;
 	d->last = core_now(v);
 	if (g_hash_table_contains(v->dirty, &d->fid.ino))
 		g_free(d);
@@ -79,8 +79,7 @@ static void load_row(Volcano *v, const StoreRow *row)
 		client_load_reply(v, row);
 		break;
 	case TAB_CLIENT:
-		if (row->klen == 8)
-			client_get(v, magma_be64_load(row->key))->gone = TRUE;
+		client_load_tombstone(v, row);
 		break;
 	default:
 		break;
@@ -315,12 +314,13 @@ static void bootstrap(Volcano *v)
 	MagmaMap *map = magma_map_new(network, v->cfg.copies_wanted);
 	MagmaVolcano self = self_of(v, v->id);
 	self.state = MAGMA_ACTIVE;
-	self.slice = (MagmaRange){ MAGMA_KEY_MIN, MAGMA_KEY_MAX };
+	MagmaSlice whole = { .id = v->id, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = v->id, .owner = v->id, .epoch = 1 };
 	map->epoch = 1;
 	map->copies_kept = 1;
 	map->coordinator = v->id;
 	map->next_id = 2;
 	magma_map_add(map, &self);
+	magma_map_add_slice(map, &whole);
 	const char *broken = magma_map_seal(map);
 	g_assert(!broken);
 	put_map(t, map);
@@ -427,7 +427,8 @@ static void loaded_all(Volcano *v, void *user, int error)
 			core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
 			return;
 		}
-		if (v->map->move.id && v->map->move.from == v->id && !is_coordinator(v)) {
+		const MagmaSlice *own = magma_map_home(v->map, v->id);
+		if (v->map->move.id && own && v->map->move.from == own->id && !is_coordinator(v)) {
 			m->must_ask = TRUE;
 			g_strlcpy(v->note, "waits for the coordinator: a slice was on its way", sizeof v->note);
 			core_say(v, "%s", v->note);
@@ -497,21 +498,6 @@ void handle_ping(Op *op)
 		client_prune(v, op->client, t);
 		core_commit(v, t);
 	}
-	op_reply(op, &rep, NULL);
-}
-
-void handle_node_hello(Op *op)
-{
-	const struct magma_req_node_hello *q = &op->req.req_node_hello;
-	g_autoptr(GByteArray) bytes = g_byte_array_new();
-	struct magma_rep_node_hello rep = { .volcano = op->v->id, .boot = op->v->boot };
-
-	if (!op->v->map || q->network.len != 16 || memcmp(q->network.data, op->v->map->network, 16) != 0) {
-		op_error(op, MAGMA_EPROTO);
-		return;
-	}
-	magma_map_encode(op->v->map, bytes);
-	rep.map = MAGMA_BYTES(bytes->data, bytes->len);
 	op_reply(op, &rep, NULL);
 }
 
@@ -644,7 +630,7 @@ void handle_join(Op *op)
 	members_change_map(v, map, join_committed, op);
 }
 
-/* --- status, load, halt --- */
+/* --- status, halt --- */
 
 void handle_status(Op *op)
 {
@@ -658,9 +644,6 @@ void handle_status(Op *op)
 	};
 	op_reply(op, &rep, NULL);
 }
-
-void handle_load(Op *op) { op_error(op, EOPNOTSUPP); }
-void handle_move_order(Op *op) { op_error(op, EOPNOTSUPP); }
 
 static void halt_now(void *arg)
 {

@@ -16,12 +16,23 @@ typedef struct {
 	Volcano *v;
 	Txn *txn;
 	GArray *gone;                 /* MagmaFid: flares that were removed meanwhile */
+	GArray *expired;              /* Tombstone: clients that expired at the source */
 } Applying;
+
+typedef struct {
+	guint64 client;
+	gint64 expired;
+} Tombstone;
 
 static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
 {
 	Applying *a = user;
 
+	if (row->table == TAB_CLIENT && !del && row->klen == 8 && row->vlen == 8) {
+		Tombstone t = { magma_be64_load(row->key), (gint64)magma_be64_load(row->val) };
+		g_array_append_val(a->expired, t);
+		return TRUE;
+	}
 	if (row->table == TAB_META || row->table == TAB_CLIENT || !magma_range_has(&a->v->map->move.range, &row->rk))
 		return FALSE;
 	if (del)
@@ -115,7 +126,8 @@ static void apply_rows(Op *op)
 	const struct magma_req_move_rows *q = &op->req.req_move_rows;
 	Volcano *v = op->v;
 	g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
-	Applying a = { v, txn_new(), gone };
+	g_autoptr(GArray) expired = g_array_new(FALSE, FALSE, sizeof(Tombstone));
+	Applying a = { v, txn_new(), gone, expired };
 	struct magma_rep_move_rows rep = { .sequence = q->sequence };
 
 	if (!txn_each(q->records.data, q->records.len, apply_record, &a)) {
@@ -127,6 +139,8 @@ static void apply_rows(Op *op)
 	v->move_in_sequence = q->sequence;
 	core_commit(v, a.txn);
 	drop_gone(v, gone);
+	for (guint i = 0; i < expired->len; i++)
+		client_inherit_tombstone(v, g_array_index(expired, Tombstone, i).client, g_array_index(expired, Tombstone, i).expired);
 	op_reply(op, &rep, NULL);
 }
 
@@ -217,22 +231,35 @@ void handle_move_data(Op *op)
 	}
 }
 
-/* --- ready --- */
+/* --- opens --- */
 
-static void ready_loaded(Volcano *v, void *user, int error)
+/* Memory only: a restart of this volcano makes the source begin anew. */
+void handle_move_opens(Op *op)
 {
-	Op *op = user;
-	const MagmaBytes opens = op->req.req_move_ready.opens;
-	MagmaReader r = magma_reader(opens.data, opens.len);
+	const struct magma_req_move_opens *q = &op->req.req_move_opens;
+	Volcano *v = op->v;
+	Piece piece = piece_of(v, q->move, q->sequence);
+	MagmaReader r = magma_reader(q->opens.data, q->opens.len);
 
+	if (piece_refused(op, piece))
+		return;
+	if (piece != PIECE_NEXT) {
+		op_finish(op, piece == PIECE_AGAIN ? 0 : EPROTO);
+		return;
+	}
 	while (r.left && !r.error) {
 		guint64 client = magma_get_u64(&r);
 		MagmaFid fid = magma_get_fid(&r);
-		if (!r.error)
+		if (!r.error && magma_range_has(&v->map->move.range, &fid.key))
 			client_open(v, client, &fid);
 	}
-	piece_end(op, error);
+	piece_begin(v, q->sequence);
+	piece_end(op, r.error ? EPROTO : 0);
 }
+
+/* --- ready --- */
+
+static void ready_loaded(Volcano *v, void *user, int error) { piece_end(user, error); }
 
 static void ready_synced(void *user, int error)
 {
@@ -304,11 +331,12 @@ void handle_move_commit(Op *op)
 		return;
 	}
 	MagmaMap *map = magma_map_copy(v->map);
-	MagmaVolcano *from = by_id(map, map->move.from), *to = by_id(map, map->move.to);
-	to->slice = map->move.range;
-	to->state = MAGMA_ACTIVE;
-	gboolean inside = magma_key_prev(&map->move.range.lo, &from->slice.hi);
+	MagmaSlice *from = (MagmaSlice *)magma_map_slice_by_id(map, map->move.from);
+	MagmaSlice part = { .id = map->move.to, .range = map->move.range, .home = map->move.to, .owner = map->move.to, .epoch = 1 };
+	by_id(map, map->move.to)->state = MAGMA_ACTIVE;
+	gboolean inside = magma_key_prev(&part.range.lo, &from->range.hi);
 	g_assert(inside);
+	magma_map_add_slice(map, &part);
 	map->move = (MagmaMove){ 0 };
 	members_change_map(v, map, commit_changed, op);
 }
@@ -316,7 +344,7 @@ void handle_move_commit(Op *op)
 typedef struct {
 	Volcano *v;
 	guint waiting;
-	guint16 best;
+	guint16 best;                 /* slice */
 	guint64 keys;
 	double share;
 } Planning;
@@ -334,9 +362,9 @@ static void plan_now(Planning *p)
 	}
 	if (joiner && p->best && !v->map->move.id && !v->map_changing) {
 		MagmaMap *map = magma_map_copy(v->map);
-		MagmaVolcano *from = by_id(map, p->best);
-		MagmaKey middle = magma_range_middle(&from->slice);
-		map->move = (MagmaMove){ .id = map->epoch + 1, .from = from->id, .to = joiner, .range.hi = from->slice.hi };
+		const MagmaSlice *from = magma_map_slice_by_id(map, p->best);
+		MagmaKey middle = magma_range_middle(&from->range);
+		map->move = (MagmaMove){ .id = map->epoch + 1, .from = from->id, .to = joiner, .range.hi = from->range.hi };
 		magma_key_next(&middle, &map->move.range.lo);
 		members_change_map(v, map, NULL, NULL);
 	}
@@ -345,17 +373,17 @@ static void plan_now(Planning *p)
 
 typedef struct {
 	Planning *p;
-	guint16 id;
+	guint16 slice;
 } PlanAsk;
 
 static void plan_status(void *user, gboolean alive, const struct magma_rep_status *st)
 {
 	PlanAsk *a = user;
 	Planning *p = a->p;
-	const MagmaVolcano *o = magma_map_by_id(p->v->map, a->id);
+	const MagmaSlice *o = magma_map_slice_by_id(p->v->map, a->slice);
 
 	if (alive && o) {
-		double share = magma_range_share(&o->slice);
+		double share = magma_range_share(&o->range);
 		if (!p->best || st->keys > p->keys || (st->keys == p->keys && share > p->share)) {
 			p->best = o->id;
 			p->keys = st->keys;
@@ -383,12 +411,12 @@ void move_plan(Volcano *v)
 	Planning *p = CORE_CTX(v, Planning, NULL);
 	p->v = v;
 	v->planning = TRUE;
-	p->waiting = v->map->ring->len;
-	for (guint i = 0; i < v->map->ring->len; i++) {
-		const MagmaVolcano *o = v->map->volcanos->pdata[g_array_index(v->map->ring, guint, i)];
+	p->waiting = v->map->slices->len;
+	for (guint i = 0; i < v->map->slices->len; i++) {
+		const MagmaSlice *o = &g_array_index(v->map->slices, MagmaSlice, i);
 		PlanAsk *a = CORE_CTX(v, PlanAsk, NULL);
 		*a = (PlanAsk){ p, o->id };
-		volcano_ask_status(v, o->id, plan_status, a);
+		volcano_ask_status(v, o->owner, plan_status, a);
 	}
 }
 
@@ -399,6 +427,7 @@ void move_map_changed(Volcano *v)
 
 	if (v->move && !move_is(v, now))
 		move_out_done(v);
-	if (!v->move && now->id && now->from == v->id && v->serving)
+	const MagmaSlice *from = now->id ? magma_map_slice_by_id(v->map, now->from) : NULL;
+	if (!v->move && from && from->owner == v->id && v->serving)
 		move_out_start(v);
 }

@@ -4,14 +4,15 @@
 
 enum {
 	CHUNK_FLARES = 64, PAGE_ROWS = 512,
-	STREAM_PIECE = 256 * 1024,    /* of records in one MOVE_ROWS */
+	STREAM_PIECE = 256 * 1024,    /* of records in one MOVE_ROWS, at most, and of opens in one MOVE_OPENS */
+	OPEN_BYTES = 8 + MAGMA_KEY_LEN + 8,
 	CALM = 4,                     /* so few files written since they were copied: time to freeze */
 	PASSES_MAX = 6,               /* they never get calm: freeze all the same */
 };
 #define DRAIN_LIMIT (5 * SECOND)      /* operations that do not end (a participant is gone): give up, thaw, try again later */
 #define TRY_AGAIN (2 * SECOND)
 
-typedef enum { COPY_ROWS, COPY_CONTENTS, DRAIN, LAST_ROWS, LAST_CONTENTS, LAST_MEMORY, READY, COMMITTING, WAITING } Phase_;
+typedef enum { COPY_ROWS, COPY_CONTENTS, DRAIN, LAST_ROWS, LAST_CONTENTS, LAST_MEMORY, LAST_OPENS, READY, COMMITTING, WAITING } Phase_;
 
 typedef struct {
 	StoreTable table;
@@ -30,6 +31,7 @@ struct Move {
 	guint64 sequence;
 	gboolean sending, frozen, unit;   /* unit: rows are being read; what is committed meanwhile goes behind them */
 	GByteArray *out, *held;
+	GByteArray *opens;            /* (u64 client, fid) each, still to be sent */
 	MagmaKey at_key;
 	guint64 at_ino;
 	gboolean rows_done;
@@ -149,6 +151,13 @@ static void sent(void *user, int error, const MagmaAny *rep, GBytes *msg)
 
 static MagmaTime patience(Move *m) { return m->frozen ? 5 * SECOND : 60 * SECOND; }
 
+static void send_piece(Move *m, MagmaOp op, const void *req, GBytes *body, MagmaTime limit)
+{
+	m->sending = TRUE;
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->v, m->what.to, op, req, body, limit, sent, m->ticket);
+}
+
 static gboolean row_ends(const guint8 *p, gsize n, gsize *len)
 {
 	MagmaReader r = magma_reader(p, n);
@@ -174,9 +183,7 @@ static gboolean send_rows(Move *m)
 	while (n < m->out->len && row_ends(m->out->data + n, m->out->len - n, &one) && (n == 0 || n + one <= STREAM_PIECE))
 		n += one;
 	struct magma_req_move_rows q = { .move = m->what.id, .sequence = ++m->sequence, .records = MAGMA_BYTES(m->out->data, n) };
-	m->sending = TRUE;
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_rows, &q, NULL, patience(m), sent, m->ticket);
+	send_piece(m, MAGMA_OP_move_rows, &q, NULL, patience(m));
 	g_byte_array_remove_range(m->out, 0, n);
 	return TRUE;
 }
@@ -349,11 +356,9 @@ static void send_data(Move *m, guint64 offset, guint64 size, GBytes *data)
 {
 	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .sequence = ++m->sequence, .offset = offset, .size = size };
 
-	m->sending = TRUE;
 	if (data)
 		q.data.len = g_bytes_get_size(data);
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_data, &q, data, patience(m), sent, m->ticket);
+	send_piece(m, MAGMA_OP_move_data, &q, data, patience(m));
 }
 
 static void data_read(void *user, int error, GBytes *data)
@@ -495,6 +500,23 @@ static void append_replies(Move *m)
 	}
 }
 
+/* All of them: they are of no slice, and what an expired client asked of this one must not be executed at its heir. */
+static void append_tombstones(Move *m)
+{
+	GHashTableIter it;
+	gpointer value;
+	guint8 k[STORE_KEY_MAX], at[8];
+
+	g_hash_table_iter_init(&it, m->v->clients);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Client *c = value;
+		StoreRow row = { .table = TAB_CLIENT, .key = k, .klen = key_ino(k, c->id), .val = at, .vlen = sizeof at };
+		magma_be64_store(at, c->gone);
+		if (c->gone)
+			append_row(m, &row);
+	}
+}
+
 /* What this volcano keeps in memory and an heir needs, as rows. */
 static void append_memory(Move *m)
 {
@@ -505,6 +527,7 @@ static void append_memory(Move *m)
 	g_autoptr(GByteArray) val = g_byte_array_new();
 
 	append_replies(m);
+	append_tombstones(m);
 	g_hash_table_iter_init(&it, v->marks);
 	while (g_hash_table_iter_next(&it, &key, NULL)) {
 		MarkRow *r = &((Mark *)key)->row;
@@ -527,9 +550,8 @@ static void append_memory(Move *m)
 		memory_row(m, TAB_DIRTY, k, key_ino(k, ((Dirty *)value)->fid.ino), &((Dirty *)value)->fid.key, (const guint8 *)"", 0);
 }
 
-static void send_ready(Move *m)
+static void gather_opens(Move *m)
 {
-	g_autoptr(GByteArray) opens = g_byte_array_new();
 	GHashTableIter it, clients;
 	gpointer key, value;
 
@@ -539,15 +561,31 @@ static void send_ready(Move *m)
 		if (!in_range(m, &o->fid.key))
 			continue;
 		g_hash_table_iter_init(&clients, o->clients);
-		while (g_hash_table_iter_next(&clients, &key, NULL) && opens->len < MAGMA_DATA_MAX - 64) {
-			magma_put_u64(opens, *(guint64 *)key);
-			magma_put_fid(opens, &o->fid);
+		while (g_hash_table_iter_next(&clients, &key, NULL)) {
+			magma_put_u64(m->opens, *(guint64 *)key);
+			magma_put_fid(m->opens, &o->fid);
 		}
 	}
-	struct magma_req_move_ready q = { .move = m->what.id, .sequence = ++m->sequence, .opens = MAGMA_BYTES(opens->data, opens->len) };
-	m->sending = TRUE;
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, m->ticket);
+}
+
+/* FALSE: all are there. */
+static gboolean send_opens(Move *m)
+{
+	gsize n = MIN(m->opens->len, STREAM_PIECE / OPEN_BYTES * OPEN_BYTES);
+
+	if (m->sending || !n)
+		return m->sending;
+	struct magma_req_move_opens q = { .move = m->what.id, .sequence = ++m->sequence, .opens = MAGMA_BYTES(m->opens->data, n) };
+	send_piece(m, MAGMA_OP_move_opens, &q, NULL, patience(m));
+	g_byte_array_remove_range(m->opens, 0, n);
+	return TRUE;
+}
+
+static void send_ready(Move *m)
+{
+	struct magma_req_move_ready q = { .move = m->what.id, .sequence = ++m->sequence };
+
+	send_piece(m, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND);
 }
 
 static void committed(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -624,6 +662,12 @@ static void advance(Move *m)
 	case LAST_MEMORY:
 		if (send_rows(m))
 			return;
+		gather_opens(m);
+		m->phase = LAST_OPENS;
+		/* fall through */
+	case LAST_OPENS:
+		if (send_opens(m))
+			return;
 		m->phase = READY;
 		send_ready(m);
 		return;
@@ -656,6 +700,7 @@ static void move_reset(Move *m)
 		g_free(f);
 	g_byte_array_set_size(m->out, 0);
 	g_byte_array_set_size(m->held, 0);
+	g_byte_array_set_size(m->opens, 0);
 	MagmaTs now = m->v->io->real(m->v->iou);
 	m->sequence = MOVE_TRY(now.sec * 1000 + now.nsec / 1000000);
 	m->sending = m->unit = m->rows_done = FALSE;
@@ -683,6 +728,7 @@ void move_out_start(Volcano *v)
 	m->what = v->map->move;
 	m->out = g_byte_array_new();
 	m->held = g_byte_array_new();
+	m->opens = g_byte_array_new();
 	m->queued = g_hash_table_new(g_int64_hash, g_int64_equal);
 	move_reset(m);
 	m->phase = COPY_ROWS;
@@ -729,6 +775,7 @@ void move_clear(Volcano *v)
 	move_reset(m);
 	g_byte_array_unref(m->out);
 	g_byte_array_unref(m->held);
+	g_byte_array_unref(m->opens);
 	g_hash_table_unref(m->queued);
 	g_free(m);
 	v->move = NULL;

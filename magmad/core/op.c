@@ -266,6 +266,38 @@ void op_finish(Op *op, int error)
 		op_reply(op, &nothing, NULL);
 }
 
+void op_fail(Op *op, int error)
+{
+	if (error)
+		op_finish(op, error);
+}
+
+void op_completed(Op *op, int *slot, int error, void (*step)(Op *op))
+{
+	Volcano *v = op->v;
+
+	core_enter(v);
+	*slot = error;
+	op->step = step;
+	op_run(op);
+	core_leave(v);
+}
+
+/* A stored reply from before this start that grants an open: opens are memory, and the client re-asserted only what it had been answered. */
+static void grant_again(Volcano *v, Client *c, const Stored *s)
+{
+	MagmaHdr h;
+	MagmaAny rep;
+	gsize n;
+	const guint8 *p = g_bytes_get_data(s->reply, &n);
+
+	if (s->index || magma_msg_decode(p, n, &h, &rep) != 0 || h.error || (h.op != MAGMA_OP_open && h.op != MAGMA_OP_create))
+		return;
+	const MagmaFid *fid = h.op == MAGMA_OP_open ? &rep.rep_open.attr.fid : &rep.rep_create.attr.fid;
+	if (core_place(v, &fid->key) == HERE)
+		client_open(v, c->id, fid);
+}
+
 /* A repeat of something that runs or is done. TRUE: dealt with. */
 static gboolean op_is_repeat(Volcano *v, Client *c, Peer *peer, const MagmaHdr *h)
 {
@@ -280,6 +312,7 @@ static gboolean op_is_repeat(Volcano *v, Client *c, Peer *peer, const MagmaHdr *
 	}
 	Stored *s = g_hash_table_lookup(c->replies, &h->xid);
 	if (s) {
+		grant_again(v, c, s);
 		op_send_held(v, s->index, peer, NULL, s->reply, NULL);
 		return TRUE;
 	}
@@ -374,7 +407,6 @@ static gboolean op_needs_no_rows(Volcano *v, gboolean is_node, MagmaOp op)
 		return TRUE;
 	case MAGMA_OP_map:
 		return is_node && v->map;
-	case MAGMA_OP_node_hello:
 	case MAGMA_OP_join:
 	case MAGMA_OP_new_map:
 	case MAGMA_OP_status:

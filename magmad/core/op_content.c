@@ -154,13 +154,8 @@ static void step_converted(Op *op)
 static void converted(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	core_enter(v);
-	((Converting *)op->data)->error = error;
-	op->step = step_converted;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Converting *)op->data)->error, error, step_converted);
 }
 
 /* The inline copy stays in TAB_DATA until the file is known to be on disk: a power cut must not lose what was synced while it was inline. */
@@ -344,15 +339,8 @@ static void step_written(Op *op)
 static void written(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	Writing *w = op->data;
-
-	core_enter(v);
-	w->error = error;
-	op->step = step_written;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Writing *)op->data)->error, error, step_written);
 }
 
 static int write_file(Op *op, const FlareRow *row, guint64 offset)
@@ -405,13 +393,7 @@ static int write_(Op *op)
 	return content_convert(op, &row);
 }
 
-void handle_write(Op *op)
-{
-	int error = write_(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_write(Op *op) { op_fail(op, write_(op)); }
 
 /* --- read --- */
 
@@ -494,10 +476,4 @@ static int read_(Op *op)
 	return 0;
 }
 
-void handle_read(Op *op)
-{
-	int error = read_(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_read(Op *op) { op_fail(op, read_(op)); }

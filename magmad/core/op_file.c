@@ -81,13 +81,7 @@ static int allocate(Op *op)
 	return WAIT;
 }
 
-void handle_fallocate(Op *op)
-{
-	int error = allocate(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_fallocate(Op *op) { op_fail(op, allocate(op)); }
 
 /* --- seek --- */
 
@@ -195,13 +189,13 @@ static void sync_others(Op *op, Syncing *s)
 {
 	Volcano *v = op->v;
 
-	for (guint i = 0; i < v->map->volcanos->len; i++) {
-		const MagmaVolcano *o = v->map->volcanos->pdata[i];
-		struct magma_req_sync q = { .fid = { .key = o->slice.lo } };
-		if (o->id == v->id || o->state != MAGMA_ACTIVE)
+	for (guint i = 0; i < v->map->slices->len; i++) {
+		const MagmaSlice *o = &g_array_index(v->map->slices, MagmaSlice, i);
+		struct magma_req_sync q = { .fid = { .key = o->range.lo } };
+		if (o->owner == v->id)
 			continue;
 		s->waiting++;
-		call_volcano(v, o->id, MAGMA_OP_sync, &q, NULL, SYNC_LIMIT * SECOND, other_synced, op);
+		call_key(v, &o->range.lo, MAGMA_OP_sync, &q, NULL, SYNC_LIMIT * SECOND, other_synced, op);
 	}
 }
 

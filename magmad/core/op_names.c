@@ -38,13 +38,7 @@ static int lookup(Op *op)
 	return 0;
 }
 
-void handle_lookup(Op *op)
-{
-	int error = lookup(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_lookup(Op *op) { op_fail(op, lookup(op)); }
 
 /* --- peek: all flares born at a key --- */
 

@@ -96,13 +96,7 @@ static int rename_begin(Op *op)
 	return 0;
 }
 
-void handle_rename(Op *op)
-{
-	int error = rename_begin(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_rename(Op *op) { op_fail(op, rename_begin(op)); }
 
 /* What is moved onto what: 0, an errno, or -2: both names are the same flare already, nothing to do (rename(2)). */
 enum { NOTHING_TO_DO = -2 };

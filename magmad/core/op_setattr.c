@@ -10,21 +10,23 @@ typedef struct {
 	gboolean truncated;
 } Setting;
 
+static Setting setting_from(const Op *op)
+{
+	const struct magma_req_setattr *q = &op->req.req_setattr;
+
+	if (op->hdr.op == MAGMA_OP_open)
+		return (Setting){ .fid = op->req.req_open.fid, .mask = MAGMA_SET_SIZE | MAGMA_SET_BY_HANDLE };
+	return (Setting){ .fid = q->fid, .mask = q->mask, .size = q->size };
+}
+
 static Setting *setting_of(Op *op)
 {
 	Setting *s = op->data;
 
 	if (s)
 		return s;
-	s = g_new0(Setting, 1);
-	if (op->hdr.op == MAGMA_OP_open) {
-		s->fid = op->req.req_open.fid;
-		s->mask = MAGMA_SET_SIZE | MAGMA_SET_BY_HANDLE;
-	} else {
-		s->fid = op->req.req_setattr.fid;
-		s->mask = op->req.req_setattr.mask;
-		s->size = op->req.req_setattr.size;
-	}
+	s = g_new(Setting, 1);
+	*s = setting_from(op);
 	op->data = s;
 	op->data_free = g_free;
 	return s;
@@ -108,27 +110,31 @@ static void set_row(Op *op, Draft *d, FlareRow *row, const Setting *s, guint32 m
 	row->attr.ctime = op->now;
 }
 
-static void finish(Op *op, Draft *d, FlareRow *row)
+static void finish(Op *op, Draft *d, FlareRow *row, void (*commit)(Draft *d, const void *fields))
 {
 	struct magma_rep_setattr rep = { .attr = row->attr };
 
 	G_STATIC_ASSERT(sizeof(struct magma_rep_setattr) == sizeof(struct magma_rep_open));
 	if (op->hdr.op == MAGMA_OP_open)
 		client_open(op->v, op->hdr.client, &row->attr.fid);
-	draft_reply(d, &rep);
+	commit(d, &rep);
 }
 
-/* A truncate half done would be neither the old file nor the new: it is noted first, and a restart completes it (gc.c). One at a time on a flare. 0 or WAIT. */
+/* A truncate half done would be neither the old file nor the new: it is noted first, with the request, and a restart completes it (gc.c). One at a time on a flare. 0 or WAIT. */
 static int note_truncate(Op *op, const Setting *s)
 {
 	Volcano *v = op->v;
 	Dirty *dirty = g_hash_table_lookup(v->dirty, &s->fid.ino);
-	guint8 k[STORE_KEY_MAX], val[8];
+	guint8 k[STORE_KEY_MAX];
 
 	if (!dirty->truncate_by) {
 		Txn *t = txn_new();
-		magma_be64_store(val, s->size);
-		txn_put(t, TAB_DIRTY, k, key_ino(k, s->fid.ino), &s->fid.key, val, sizeof val);
+		g_autoptr(GByteArray) val = g_byte_array_new();
+		gsize n;
+		const guint8 *request = g_bytes_get_data(op->msg, &n);
+		magma_put_u64(val, s->size);
+		magma_put_bytes(val, request, n);
+		txn_put(t, TAB_DIRTY, k, key_ino(k, s->fid.ino), &s->fid.key, val->data, val->len);
 		dirty->index = core_commit(v, t);
 		dirty->truncate_by = op;
 	}
@@ -149,12 +155,49 @@ static void note_truncated(Op *op, Draft *d, const MagmaFid *fid)
 	txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
 }
 
-/* The content file has its new size; now the row. */
+/* The content file has its new size; now the row, and the reply. Takes d. */
+static void commit_truncated(Op *op, Draft *d, FlareRow *row, const Setting *s, void (*commit)(Draft *d, const void *fields))
+{
+	guint32 mode = 0;
+
+	may_set(op, row, s, &mode);           /* for the mode; it was allowed when it began */
+	row->attr.size = s->size;
+	row->attr.blocks = MIN(row->attr.blocks, content_blocks(s->size));
+	set_row(op, d, row, s, mode);
+	finish(op, d, row, commit);
+}
+
+gboolean setattr_take_note(Op *op, const MagmaFid *fid, const guint8 *note, gsize n)
+{
+	g_autoptr(GBytes) msg = g_bytes_new(note + 8, n - 8);
+	gsize len;
+	const guint8 *p = g_bytes_get_data(msg, &len);
+	MagmaHdr h;
+	MagmaAny req;
+
+	if (magma_msg_decode(p, len, &h, &req) != 0 || h.kind != MAGMA_REQUEST || (h.op != MAGMA_OP_setattr && h.op != MAGMA_OP_open))
+		return FALSE;
+	if (!magma_fid_equal(h.op == MAGMA_OP_open ? &req.req_open.fid : &req.req_setattr.fid, fid))
+		return FALSE;
+	op->hdr = h;
+	op->req = req;
+	op->msg = g_steal_pointer(&msg);
+	op->route = fid->key;
+	op->client = h.client ? client_get(op->v, h.client) : NULL;
+	return TRUE;
+}
+
+void setattr_recover(Op *op, Draft *d, FlareRow *row)
+{
+	Setting s = setting_from(op);
+
+	commit_truncated(op, d, row, &s, draft_store_reply);
+}
+
 static void step_truncated(Op *op)
 {
 	Setting *s = op->data;
 	FlareRow *row;
-	guint32 mode = 0;
 	g_autoptr(Draft) d = draft_new(op);
 	int error = s->error ? s->error : draft_flare(d, &s->fid, &row);
 
@@ -169,25 +212,16 @@ static void step_truncated(Op *op)
 		op_error(op, error);
 		return;
 	}
-	may_set(op, row, s, &mode);           /* for the mode; it was allowed when it began */
-	row->attr.size = s->size;
-	row->attr.blocks = MIN(row->attr.blocks, content_blocks(s->size));
-	set_row(op, d, row, s, mode);
 	note_truncated(op, d, &s->fid);
 	move_content_changed(op->v, &s->fid);
-	finish(op, g_steal_pointer(&d), row);
+	commit_truncated(op, g_steal_pointer(&d), row, s, draft_reply);
 }
 
 static void truncated(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	core_enter(v);
-	((Setting *)op->data)->error = error;
-	op->step = step_truncated;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Setting *)op->data)->error, error, step_truncated);
 }
 
 static int resize_inline(Op *op, Draft *d, FlareRow *row, guint64 size)
@@ -252,7 +286,7 @@ static int set(Op *op)
 		}
 	}
 	set_row(op, d, row, s, mode);
-	finish(op, g_steal_pointer(&d), row);
+	finish(op, g_steal_pointer(&d), row, draft_reply);
 	return 0;
 }
 

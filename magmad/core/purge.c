@@ -245,15 +245,15 @@ static void purge_between(Volcano *v, const MagmaKey *lo, const MagmaKey *hi)
  * is only ever a slice that was on its way to it. */
 void purge_elsewhere(Volcano *v)
 {
-	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+	const MagmaSlice *own = magma_map_home(v->map, v->id);
 	MagmaKey edge;
 
-	if (!self || self->state != MAGMA_ACTIVE) {
+	if (!own) {
 		purge_between(v, &MAGMA_KEY_MIN, &MAGMA_KEY_MAX);
 		return;
 	}
-	if (magma_key_prev(&self->slice.lo, &edge))
+	if (magma_key_prev(&own->range.lo, &edge))
 		purge_between(v, &MAGMA_KEY_MIN, &edge);
-	if (magma_key_next(&self->slice.hi, &edge))
+	if (magma_key_next(&own->range.hi, &edge))
 		purge_between(v, &edge, &MAGMA_KEY_MAX);
 }

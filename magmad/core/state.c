@@ -303,10 +303,10 @@ void draft_store_reply(Draft *d, const void *fields)
 	g_autoptr(GBytes) reply = op_encode_reply(op, fields, 0, FALSE);
 	Client *c = op->client;
 
-	if (c)
+	if (c && !c->gone)
 		client_store_reply(v, c, op->hdr.xid, &op->route, reply, d->txn);
 	guint64 index = draft_commit(d);
-	if (c)
+	if (c && !c->gone)
 		client_reply_committed(c, op->hdr.xid, index);
 }
 

@@ -17,11 +17,11 @@ typedef enum {
 	TAB_XATTR,        /* ino, name */
 	TAB_DATA,         /* ino                               contents of up to MAGMA_INLINE_MAX bytes */
 	TAB_REPLY,        /* client, xid                       stored replies; rk: the key the request was routed by */
-	TAB_CLIENT,       /* client                            of this volcano only */
+	TAB_CLIENT,       /* client                            u64 when it expired, seconds since 1970; of no slice, rk is ignored */
 	TAB_MARK,         /* op_hi, op_lo, target ino, kind    prepared work; rk: the target's */
 	TAB_COMMIT,       /* op_hi, op_lo                      committed work not yet settled everywhere; rk: the coordinating directory's */
 	TAB_ORPHAN,       /* ino                               no name left, but open or not yet removed */
-	TAB_DIRTY,        /* ino                               write intent: size and times in the row may be behind the content file */
+	TAB_DIRTY,        /* ino                               write intent: size and times in the row may be behind the content file; of a truncation under way: its size and its request */
 	TAB_COUNT
 } StoreTable;
 

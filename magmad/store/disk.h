@@ -30,6 +30,10 @@ struct DiskStore {
 	Rows *rows;
 	Keys *keys;
 	guint64 frozen_keys, written_keys;    /* keys' numbers of the frozen batch and of the last written one */
+	guint64 merge_keys, merge_from;       /* of the merge under way: the last batch it covers, and which keys were done */
+	DbMerge *merge;               /* lent to the writer's job while there is one */
+	gboolean merge_last;          /* the writer's last job was a slice of it */
+	FrameKey key;                 /* of the journal's frames */
 	Journal *journal;
 	guint64 acked, epoch;
 	guint64 told;                 /* the acked that on_acked knows */
@@ -97,6 +101,12 @@ void disk_batch_check(DiskStore *d, gboolean force);
 /* Blocks until everything committed is in sqlite; FALSE when it cannot be written. */
 gboolean disk_batch_all(DiskStore *d);
 void disk_log_lines(DiskStore *d, GPtrArray *lines);
+
+/* merge.c */
+/* Is a slice of the merge to be pushed; before the next batch? Only while the writer has no job. */
+gboolean disk_merge_due(const DiskStore *d, gint64 now);
+gboolean disk_merge_overdue(const DiskStore *d);
+void disk_merge_push(DiskStore *d);
 
 /* read.c */
 StoreGet disk_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize klen, const guint8 **val, gsize *vlen);

@@ -149,11 +149,17 @@ static gboolean replay_frame(void *user, const Frame *f)
 	return txn_each(f->payload, f->length, commit_row, user);
 }
 
-static void load_key(void *user, guint64 ino, const MagmaKey *rk) { keys_add(user, rk, ino); }
+static void load_key(void *user, guint64 ino, const MagmaKey *rk) { keys_add(((DiskStore *)user)->keys, rk, ino); }
+
+static void merge_loaded(void *user)
+{
+	DiskStore *d = user;
+	d->merge_keys = keys_seal(d->keys);
+}
 
 static gboolean load_keys(DiskStore *d, GError **error)
 {
-	if (db_each_fresh(d->writer, load_key, d->keys) != 0) {
+	if (db_each_fresh(d->writer, load_key, merge_loaded, d) != 0) {
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
 		return FALSE;
 	}
@@ -202,6 +208,10 @@ static gboolean open_db(DiskStore *d, GError **error)
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
 		return FALSE;
 	}
+	if (!db_frame_key(d->writer, &d->key)) {
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal's key is missing", d->db_path);
+		return FALSE;
+	}
 	d->vfs = nowait_vfs_new(d->db_path);
 	d->loop_db = db_open(d->db_path, nowait_vfs_name(d->vfs), FALSE, LOOP_CACHE_KIB, error);
 	if (!d->loop_db)
@@ -227,13 +237,13 @@ static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error
 	g_autofree char *dir = layout_journal(d->dir);
 	g_auto(JournalScan) scan = { 0 };
 
-	if (!journal_scan(dir, d->meta.applied, d->meta.durable, replay_frame, d, &scan, error))
+	if (!journal_scan(dir, &d->key, d->meta.applied, d->meta.durable, replay_frame, d, &scan, error))
 		return FALSE;
 	if ((scan.last < d->meta.applied || scan.stale) && db_checkpoint(d->writer) != 0) {
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
 		return FALSE;
 	}
-	d->journal = journal_open(dir, segment_bytes, d->meta.applied, &scan, error);
+	d->journal = journal_open(dir, &d->key, segment_bytes, d->meta.applied, &scan, error);
 	if (!d->journal)
 		return FALSE;
 	d->acked = d->told = journal_index(d->journal);
@@ -245,6 +255,7 @@ static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error
 static void store_free(DiskStore *d, gboolean leave_log)
 {
 	pool_free(d->pool);
+	db_merge_free(d->merge);
 	if (d->source) {
 		g_source_destroy(d->source);
 		g_source_unref(d->source);

@@ -8,7 +8,7 @@
 #pragma once
 #include "magmad/core/store.h"
 
-#define DISKSTORE_FORMAT 1
+#define DISKSTORE_FORMAT 2
 
 typedef struct {
 	const char *dir;

@@ -18,6 +18,7 @@ typedef struct {
 
 struct Journal {
 	char *dir;
+	FrameKey key;
 	guint64 segment_bytes;
 	GArray *segments;             /* Segment, in order; the last is written to */
 	GByteArray *buf;              /* frames not yet written */
@@ -134,11 +135,12 @@ static gboolean segments_adopt(Journal *j, const JournalScan *scan, GError **err
 	return TRUE;
 }
 
-Journal *journal_open(const char *dir, guint64 segment_bytes, guint64 applied, const JournalScan *scan, GError **error)
+Journal *journal_open(const char *dir, const FrameKey *key, guint64 segment_bytes, guint64 applied, const JournalScan *scan, GError **error)
 {
 	Journal *j = g_new0(Journal, 1);
 
 	j->dir = g_strdup(dir);
+	j->key = *key;
 	j->segment_bytes = segment_bytes;
 	j->segments = g_array_new(FALSE, FALSE, sizeof(Segment));
 	j->buf = g_byte_array_new();
@@ -179,7 +181,7 @@ guint64 journal_append(Journal *j, guint64 epoch, const guint8 *txn, gsize n)
 {
 	Frame f = { .kind = FRAME_TXN, .index = ++j->index, .epoch = epoch, .durable = j->durable, .payload = txn, .length = n };
 
-	frame_put(j->buf, &f);
+	frame_put(&j->key, j->buf, &f);
 	j->marked = j->durable;
 	j->epoch = epoch;
 	return j->index;
@@ -208,7 +210,7 @@ gboolean journal_write(Journal *j, GError **error)
 {
 	if (!j->buf->len && j->marked < j->durable) {
 		Frame mark = { .kind = FRAME_MARK, .index = j->index, .epoch = j->epoch, .durable = j->durable };
-		frame_put(j->buf, &mark);
+		frame_put(&j->key, j->buf, &mark);
 		j->marked = j->durable;
 	}
 	if (!j->buf->len)

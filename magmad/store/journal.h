@@ -18,9 +18,9 @@ typedef struct {
 void journal_scan_clear(JournalScan *s);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(JournalScan, journal_scan_clear)
 
-/* Reads dir in order and calls fn (may be NULL) for each transaction newer than applied; fn returning FALSE means damage too. durable_floor: an index known to have been durable.
+/* Reads dir in order, frames of this key, and calls fn (may be NULL) for each transaction newer than applied; fn returning FALSE means damage too. durable_floor: an index known to have been durable.
  * Damage is a torn tail (cut_*) where nothing durable can be behind it; else an error naming file and offset. */
-gboolean journal_scan(const char *dir, guint64 applied, guint64 durable_floor, gboolean (*fn)(void *user, const Frame *f), void *user, JournalScan *out, GError **error);
+gboolean journal_scan(const char *dir, const FrameKey *key, guint64 applied, guint64 durable_floor, gboolean (*fn)(void *user, const Frame *f), void *user, JournalScan *out, GError **error);
 
 /* --- writing; loop thread only --- */
 
@@ -28,7 +28,7 @@ typedef struct Journal Journal;
 
 /* Cuts what scan found torn and goes on behind it, never below applied + 1 (where sqlite is ahead of the journal all segments go: it must be on disk then; so too where segments are stale, which go).
  * segment_bytes: size of new segments. */
-Journal *journal_open(const char *dir, guint64 segment_bytes, guint64 applied, const JournalScan *scan, GError **error);
+Journal *journal_open(const char *dir, const FrameKey *key, guint64 segment_bytes, guint64 applied, const JournalScan *scan, GError **error);
 void journal_close(Journal *j);
 /* Encodes a transaction's frame for the next write; its index is returned. */
 guint64 journal_append(Journal *j, guint64 epoch, const guint8 *txn, gsize n);

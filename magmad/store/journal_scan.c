@@ -88,6 +88,7 @@ static GBytes *segment_load(const char *path, GError **error)
 
 typedef struct {
 	const char *dir;
+	const FrameKey *key;
 	const GArray *segments;
 	guint64 applied, durable_floor;
 	gboolean (*fn)(void *user, const Frame *f);
@@ -108,7 +109,7 @@ static gboolean scan_damage(Scan *s, guint i, GBytes *segment, gsize at, GError 
 	s->out->cut_bytes = n - at;
 	for (gsize from = at; !durable && from < n; ) {
 		Frame f;
-		from = frame_find(p, n, from, s->out->last, &f);
+		from = frame_find(s->key, p, n, from, s->out->last, &f);
 		durable = from < n && f.durable >= expect;
 		from += FRAME_ALIGN;
 	}
@@ -121,7 +122,7 @@ static gboolean scan_damage(Scan *s, guint i, GBytes *segment, gsize at, GError 
 		s->out->cut_bytes += n;
 		for (gsize from = 0; !durable && from < n; ) {
 			Frame f;
-			from = frame_find(p, n, from, s->out->last, &f);
+			from = frame_find(s->key, p, n, from, s->out->last, &f);
 			durable = from < n && f.durable >= expect;
 			from += FRAME_ALIGN;
 		}
@@ -140,7 +141,7 @@ static void scan_segment(Scan *s, GBytes *segment, gsize *damaged_at)
 
 	while (at < n) {
 		Frame f;
-		gsize size = frame_get(p + at, n - at, &f);
+		gsize size = frame_get(s->key, p + at, n - at, &f);
 		if (!size || f.index != s->out->last + (f.kind == FRAME_TXN))
 			break;
 		if (f.kind == FRAME_TXN && f.index > s->applied && s->fn && !s->fn(s->user, &f))
@@ -179,7 +180,7 @@ static gboolean scan_all(Scan *s, GError **error)
 	return TRUE;
 }
 
-gboolean journal_scan(const char *dir, guint64 applied, guint64 durable_floor, gboolean (*fn)(void *user, const Frame *f), void *user, JournalScan *out, GError **error)
+gboolean journal_scan(const char *dir, const FrameKey *key, guint64 applied, guint64 durable_floor, gboolean (*fn)(void *user, const Frame *f), void *user, JournalScan *out, GError **error)
 {
 	*out = (JournalScan){ .first = applied + 1, .last = applied };
 	g_autoptr(GArray) segments = segment_list(dir, error);
@@ -193,7 +194,7 @@ gboolean journal_scan(const char *dir, guint64 applied, guint64 durable_floor, g
 		}
 		out->last = out->first - 1;
 	}
-	Scan s = { dir, segments, applied, durable_floor, fn, user, out };
+	Scan s = { dir, key, segments, applied, durable_floor, fn, user, out };
 	if (!scan_all(&s, error))
 		return FALSE;
 	if (MAX(out->last, applied) < durable_floor) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -172,12 +173,23 @@ static gboolean write_conf(const char *dir, GError **error)
 	return ok && sync_path(dir, error);
 }
 
+static gboolean key_new(FrameKey *key, GError **error)
+{
+	ssize_t n;
+
+	/* So few bytes come whole or not at all. */
+	while ((n = getrandom(key->b, sizeof key->b, 0)) < 0 && errno == EINTR)
+		;
+	return n == sizeof key->b || fail_errno(error, "getrandom");
+}
+
 gboolean diskstore_create(const char *dir, GError **error)
 {
 	g_autofree char *db = layout_db(dir), *journal = layout_journal(dir), *content = layout_content(dir);
+	FrameKey key;
 
 	if (g_mkdir_with_parents(dir, 0700) != 0)
 		return fail_errno(error, dir);
-	return dir_is_free(dir, error) && remove_old_db(db, error) && make_dir(journal, error) && make_dir(content, error)
-		&& make_private(db, error) && db_create(db, error) && sync_path(db, error) && write_conf(dir, error);
+	return key_new(&key, error) && dir_is_free(dir, error) && remove_old_db(db, error) && make_dir(journal, error) && make_dir(content, error)
+		&& make_private(db, error) && db_create(db, &key, error) && sync_path(db, error) && write_conf(dir, error);
 }

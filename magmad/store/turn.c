@@ -64,7 +64,7 @@ static void sync_push(DiskStore *d)
 {
 	SyncJob *s = g_new0(SyncJob, 1);
 
-	s->job = (PoolJob){ .run = sync_run, .done = sync_done, .free = sync_free };
+	s->job = (PoolJob){ .run = sync_run, .done = sync_done, .free = sync_free, .lane = POOL_JOURNAL };
 	s->d = d;
 	s->sync = journal_sync_begin(d->journal);
 	d->syncing = TRUE;

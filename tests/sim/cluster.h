@@ -58,3 +58,7 @@ void sim_opened(SimClient *s, const MagmaFid *fid);
 void sim_released(SimClient *s, const MagmaFid *fid);
 void sim_client_cred(SimClient *s, guint32 uid, guint32 gid);
 guint sim_client_waiting(SimClient *s);
+/* Nothing reaches it and nothing leaves it, while it is cut off; its sessions stay. */
+void sim_client_cut_off(SimClient *s, gboolean off);
+/* MAGMA_EEXPIRED is an answer to it. To others it is a failure of the world. */
+void sim_client_may_expire(SimClient *s);

@@ -35,7 +35,7 @@ struct SimClient {
 	gboolean proxy;
 	MagmaCred cred;
 	MagmaMap *map;
-	gboolean fetching;
+	gboolean fetching, cut_off, may_expire;
 	PeerOf peer[CLUSTER_VOLCANOS];
 	GQueue calls;                 /* CallOf *, by xid */
 	GHashTable *opens;            /* MagmaFid set */
@@ -49,6 +49,8 @@ static void ping(void *arg);
 
 guint64 sim_client_id(const SimClient *s) { return s->id; }
 guint sim_client_waiting(SimClient *s) { return s->waiting; }
+void sim_client_cut_off(SimClient *s, gboolean off) { s->cut_off = off; }
+void sim_client_may_expire(SimClient *s) { s->may_expire = TRUE; }
 
 SimClient *sim_client_new(Cluster *c, gboolean proxy)
 {
@@ -129,6 +131,8 @@ static void transmit(SimClient *s, CallOf *k)
 	PeerOf *p = &s->peer[i];
 	gsize n;
 
+	if (s->cut_off)
+		return;
 	if (p->state == OUT) {
 		connect_to(s, i);
 		return;
@@ -376,6 +380,8 @@ void sim_client_message(SimClient *s, Link *l, GBytes *msg)
 	gsize n;
 	const guint8 *p = g_bytes_get_data(msg, &n);
 
+	if (s->cut_off)
+		return;
 	if (magma_msg_decode(p, n, &h, &any) != 0 || h.kind != MAGMA_REPLY || h.client != s->id)
 		world_fail(s->c->world, "a client got what is no answer to it");
 	if (h.flags & MAGMA_FLAG_REFRESH_TOPOLOGY)
@@ -392,7 +398,7 @@ void sim_client_message(SimClient *s, Link *l, GBytes *msg)
 		k->retry_at = world_now(s->c->world) + 30 * MS;
 		return;
 	}
-	if (h.error == MAGMA_EEXPIRED)
+	if (h.error == MAGMA_EEXPIRED && !s->may_expire)
 		world_fail(s->c->world, "a client that pings was expired");
 	finish(s, k, h.error, h.error ? NULL : &any, msg);
 }
@@ -428,7 +434,7 @@ static gboolean owns_a_slice(SimClient *s, guint i)
 /* Through a proxy only what is routed by key reaches the others: an assertion of nothing. (Of what is open it could overtake a RELEASE; libmagma/client sees to that, this one does not.) */
 static void assert_by_key(SimClient *s, const MagmaVolcano *v)
 {
-	struct magma_req_reopen q = { .route = v->slice.lo };
+	struct magma_req_reopen q = { .route = magma_map_home(s->map, v->id)->range.lo };
 
 	transmit(s, call_new(s, MAGMA_OP_reopen, &q, ponged, NULL));
 }

@@ -47,9 +47,12 @@ static void only_a_volcano_of_this_format_is_opened(void)
 	g_assert_true(diskstore_create(path, &error));
 	g_assert_false(diskstore_create(path, &error));
 	g_assert_nonnull(strstr(error->message, "already holds a volcano"));
-	set_format(path, "[store]\nformat=2\n");
-	g_autofree char *newer = kit_refused(path), *begin = g_strdup_printf("%s has format 2, this magmad knows 1: ", path);
+	set_format(path, "[store]\nformat=7\n");
+	g_autofree char *newer = kit_refused(path), *begin = g_strdup_printf("%s has format 7, this magmad knows %d: it was written by a newer", path, DISKSTORE_FORMAT);
 	g_assert_true(g_str_has_prefix(newer, begin));
+	set_format(path, "[store]\nformat=1\n");
+	g_autofree char *older = kit_refused(path), *said = g_strdup_printf("%s has format 1, this magmad knows %d: it was written by a version whose format is not read any more", path, DISKSTORE_FORMAT);
+	g_assert_cmpstr(older, ==, said);
 	set_format(path, "rubbish");
 	g_autofree char *rubbish = kit_refused(path);
 	g_assert_nonnull(strstr(rubbish, "volcano.conf"));
