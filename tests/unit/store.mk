@@ -3,7 +3,7 @@ STORE_KIT = tests/unit/store_kit.c tests/unit/store_kit.h
 # what both stores promise of their log
 LOG_KIT = tests/unit/store_log.c tests/unit/store_log_random.c tests/unit/store_log.h tests/unit/store_log_inside.h
 STORE_LIBS = magmad/libstore.a magmad/libcore.a $(UNIT_LIBS) $(SQLITE_LIBS)
-STORE_TESTS = tests/unit/test_store_rows tests/unit/test_store_content tests/unit/test_store_journal tests/unit/test_store_merge tests/unit/test_store_dir tests/unit/test_store_check
+STORE_TESTS = tests/unit/test_store_rows tests/unit/test_store_content tests/unit/test_store_journal tests/unit/test_store_merge tests/unit/test_store_dir tests/unit/test_store_check tests/unit/test_store_log
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 tests_unit_test_store_rows_SOURCES = tests/unit/test_store_rows.c $(STORE_KIT)
@@ -16,6 +16,8 @@ tests_unit_test_store_merge_SOURCES = tests/unit/test_store_merge.c $(STORE_KIT)
 tests_unit_test_store_merge_LDADD = $(STORE_LIBS)
 tests_unit_test_store_dir_SOURCES = tests/unit/test_store_dir.c $(STORE_KIT)
 tests_unit_test_store_dir_LDADD = $(STORE_LIBS)
+tests_unit_test_store_log_SOURCES = tests/unit/test_store_log.c $(LOG_KIT) $(STORE_KIT)
+tests_unit_test_store_log_LDADD = $(STORE_LIBS)
 tests_unit_test_store_check_SOURCES = tests/unit/test_store_check.c $(STORE_KIT)
 tests_unit_test_store_check_LDADD = $(STORE_LIBS)
 # the simulator's store

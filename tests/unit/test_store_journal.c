@@ -91,7 +91,7 @@ static Journal *open_journal(const char *dir, guint64 segment_bytes, guint64 app
 	*last = applied;
 	g_assert_true(journal_scan(dir, &key, applied, 0, count_frame, last, &scan, &error));
 	g_assert_no_error(error);
-	Journal *j = journal_open(dir, &key, segment_bytes, applied, &scan, &error);
+	Journal *j = journal_open(dir, &key, segment_bytes, applied, 0, &scan, &error);
 	g_assert_no_error(error);
 	return j;
 }
