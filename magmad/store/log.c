@@ -174,6 +174,7 @@ typedef struct {
 	DiskStore *d;
 	JournalRead *read;
 	guint64 after;
+	gsize max_bytes;
 	void (*done)(void *, int, const StoreFrame *, guint, gboolean);
 	void *user;
 	int error;
@@ -188,16 +189,24 @@ static void read_run(PoolJob *job)
 		r->error = journal_read_run(r->read, &r->text);
 }
 
+static void log_read(Store *s, guint64 after, gsize max_bytes, void (*done)(void *, int, const StoreFrame *, guint, gboolean), void *user);
+
 static void read_done(PoolJob *job)
 {
 	ReadJob *r = (ReadJob *)job;
 	guint n = r->read ? journal_read_count(r->read) : 0;
+	guint64 written = journal_written(r->d->journal);
 
 	/* It is there and does not read: to whoever asks that is as if it was not kept. */
 	if (r->text)
 		g_warning("%s", r->text);
 	if (r->error) {
 		r->done(r->user, ENODATA, NULL, 0, FALSE);
+		return;
+	}
+	/* What came meanwhile is not missed: an answer is at its end, or has something. */
+	if (!n && r->after < written) {
+		log_read(&r->d->base, r->after, r->max_bytes, r->done, r->user);
 		return;
 	}
 	g_autofree StoreFrame *frames = g_new0(StoreFrame, n + 1);
@@ -207,7 +216,7 @@ static void read_done(PoolJob *job)
 		frames[i] = (StoreFrame){ { f.epoch, f.index }, f.payload, f.length };
 	}
 	guint64 last = n ? frames[n - 1].pos.index : r->after;
-	r->done(r->user, 0, frames, n, last >= journal_written(r->d->journal));
+	r->done(r->user, 0, frames, n, last >= written);
 }
 
 static void read_free(PoolJob *job)
@@ -228,6 +237,7 @@ static void log_read(Store *s, guint64 after, gsize max_bytes, void (*done)(void
 	r->job = (PoolJob){ .run = read_run, .done = read_done, .free = read_free };
 	r->d = d;
 	r->after = after;
+	r->max_bytes = max_bytes;
 	r->done = done;
 	r->user = user;
 	if (after < journal_floor(d->journal))
