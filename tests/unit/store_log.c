@@ -320,6 +320,24 @@ static void only_acknowledged_rows_go_behind_the_journal(LogBed *b)
 	has(b, "a", "4");
 }
 
+static void a_tail_that_was_durable_can_be_cut(LogBed *b)
+{
+	b->s->log->set_limit(b->s, 0);
+	log_put(b, "a", "1");
+	log_put(b, "a", "2");
+	log_until_written(b);
+	b->vt->push(b);                                /* a batch that waits */
+	log_put(b, "a", "3");
+	log_put(b, "a", "4");
+	log_sync(b);
+	b->s->log->set_limit(b->s, 2);
+	b->vt->push(b);
+	log_cut(b, 2);
+	b->vt->kill(b);
+	log_is(b, 0, 2);
+	has(b, "a", "2");
+}
+
 static void a_cut_tail_is_gone_for_good(LogBed *b)
 {
 	b->s->log->set_limit(b->s, 0);
@@ -385,6 +403,20 @@ static void reading_gives_the_written_frames_in_order(LogBed *b)
 	g_assert_true(g_bytes_equal(r->txns->pdata[0], expected));
 }
 
+static void reading_goes_on_behind_a_cut(LogBed *b)
+{
+	b->s->log->set_limit(b->s, 0);
+	for (guint i = 0; i < 5; i++)
+		log_put(b, "a", "1");
+	log_until_written(b);
+	reads(b, 3, 1, "0.4 ");
+	log_cut(b, 2);
+	for (guint i = 0; i < 4; i++)
+		log_put(b, "a", "longer than before");
+	log_until_written(b);
+	reads(b, 4, G_MAXSIZE, "0.5 0.6 eof");
+}
+
 static void what_is_kept_can_be_read_when_it_left_memory(LogBed *b)
 {
 	b->s->log->keep(b->s, 2, G_MAXUINT64);
@@ -400,6 +432,44 @@ static void what_is_kept_can_be_read_when_it_left_memory(LogBed *b)
 	b->vt->again(b);
 	b->s->log->keep(b->s, 2, G_MAXUINT64);
 	reads(b, 2, G_MAXSIZE, "0.3 0.4 0.5 0.6 eof");
+}
+
+/* Reads on from `after` in pieces; the index of the last frame. */
+static guint64 read_through(LogBed *b, guint64 after)
+{
+	for (gboolean eof = FALSE; !eof; ) {
+		g_autoptr(LogRead) r = log_read(b, after, 150000);
+		g_assert_cmpint(r->error, ==, 0);
+		for (guint i = 0; i < r->pos->len; i++) {
+			g_assert_cmpuint(g_array_index(r->pos, StorePos, i).index, ==, ++after);
+			g_assert_cmpuint(g_bytes_get_size(r->txns->pdata[i]), >, 100000);
+		}
+		eof = r->eof;
+	}
+	return after;
+}
+
+static void much_that_is_kept_can_be_read_on_and_on(LogBed *b)
+{
+	g_autofree char *big = g_strnfill(100000, 'x');
+
+	b->s->log->keep(b->s, 2, G_MAXUINT64);
+	for (guint i = 0; i < 30; i++) {
+		log_put(b, "a", big);
+		if (i % 7 == 6) {
+			log_sync(b);
+			b->vt->push(b);
+		}
+	}
+	log_sync(b);
+	g_assert_cmpuint(read_through(b, 2), ==, 30);
+	g_assert_cmpuint(read_through(b, 17), ==, 30);
+	b->vt->kill(b);
+	b->s->log->keep(b->s, 2, G_MAXUINT64);
+	b->vt->push(b);
+	log_put(b, "a", big);
+	log_sync(b);
+	g_assert_cmpuint(read_through(b, 2), ==, 31);
 }
 
 static void what_is_not_kept_is_not_missed_silently(LogBed *b)
@@ -583,10 +653,13 @@ static const Promise promises[] = {
 	PROMISE(a_copy_takes_only_the_next_frame),
 	PROMISE(nothing_is_acknowledged_beyond_what_the_others_have),
 	PROMISE(only_acknowledged_rows_go_behind_the_journal),
+	PROMISE(a_tail_that_was_durable_can_be_cut),
 	PROMISE(a_cut_tail_is_gone_for_good),
 	PROMISE(the_whole_log_can_be_cut),
 	PROMISE(reading_gives_the_written_frames_in_order),
+	PROMISE(reading_goes_on_behind_a_cut),
 	PROMISE(what_is_kept_can_be_read_when_it_left_memory),
+	PROMISE(much_that_is_kept_can_be_read_on_and_on),
 	PROMISE(what_is_not_kept_is_not_missed_silently),
 	PROMISE(a_reset_leaves_nothing),
 	PROMISE(a_reset_that_is_cut_short_is_done_or_not_begun),

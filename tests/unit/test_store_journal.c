@@ -514,6 +514,29 @@ static void segments_go_once_sqlite_has_them(void)
 	kit_remove(path);
 }
 
+static void what_is_kept_goes_when_room_is_needed(void)
+{
+	char *dir = kit_dir();
+	guint64 last;
+	Journal *j = open_journal(dir, 1000, 0, &last);
+
+	for (guint i = 0; i < 40; i++)
+		write_some(j, 1);
+	journal_keep(j, 15, G_MAXUINT64);
+	g_autoptr(GPtrArray) plain = journal_trim(j, 40, 0);
+	g_assert_cmpuint(plain->len, >, 0);
+	g_assert_cmpuint(journal_floor(j), <=, 15);
+	g_assert_false(journal_can_trim(j, 40, 0));
+	g_assert_true(journal_keeps(j, 30, 0));
+	g_autoptr(GPtrArray) given = journal_give_kept(j, 30, 0);
+	g_assert_cmpuint(given->len, >, 0);
+	g_assert_cmpuint(journal_floor(j), >, 15);
+	g_assert_cmpuint(journal_floor(j), <=, 30);
+	g_assert_false(journal_can_trim(j, 40, 0));      /* the rest is kept as before */
+	journal_close(j);
+	kit_remove(dir);
+}
+
 static void on_failed(void *user, const char *text) { *(gboolean *)user = TRUE; }
 
 /* What the kernel could not write it forgets: the next sync would say that all is on disk. */
@@ -661,6 +684,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/journal/behind_sqlite_begins_anew", journal_behind_sqlite_begins_anew);
 	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
 	g_test_add_func("/store/journal/segments_go_once_sqlite_has_them", segments_go_once_sqlite_has_them);
+	g_test_add_func("/store/journal/what_is_kept_goes_when_room_is_needed", what_is_kept_goes_when_room_is_needed);
 	g_test_add_func("/store/journal/store_refuses_a_damaged_journal_and_names_the_place", store_refuses_a_damaged_journal_and_names_the_place);
 	return g_test_run();
 }

@@ -236,6 +236,28 @@ static void rows_go_to_sqlite_though_other_copies_are_always_behind(void)
 	bed_free(&b->base);
 }
 
+static void count_syncs(void *user, char channel, const char *line) { *(guint *)user += g_str_has_prefix(line, "durable"); }
+
+static void a_sync_is_of_fills_too(void)
+{
+	DiskBed *b = (DiskBed *)bed_new(0);
+	guint syncs = 0;
+	MagmaTrace trace = { G_GUINT64_CONSTANT(1) << magma_trace_bit('J'), count_syncs, &syncs };
+	DiskStoreConfig cfg = { .dir = b->dir, .trace = &trace };
+
+	diskstore_close(b->base.s);
+	b->base.s = diskstore_open(&cfg, NULL);
+	log_put(&b->base, "a", "1");
+	log_sync(&b->base);
+	g_assert_cmpuint(syncs, ==, 1);
+	log_sync(&b->base);
+	g_assert_cmpuint(syncs, ==, 1);
+	log_fill(&b->base, "b", "1");
+	log_sync(&b->base);
+	g_assert_cmpuint(syncs, ==, 2);
+	bed_free(&b->base);
+}
+
 static void on_frames(void *user, int error, const StoreFrame *frames, guint n, gboolean eof) { *(int *)user = error; }
 
 static void kept_frames_that_do_not_read_are_not_there(void)
@@ -274,6 +296,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/log/emptying_goes_on_when_opened", emptying_goes_on_when_opened);
 	g_test_add_func("/store/log/check_reads_fills_and_changes_nothing", check_reads_fills_and_changes_nothing);
 	g_test_add_func("/store/log/rows_go_to_sqlite_though_other_copies_are_always_behind", rows_go_to_sqlite_though_other_copies_are_always_behind);
+	g_test_add_func("/store/log/a_sync_is_of_fills_too", a_sync_is_of_fills_too);
 	g_test_add_func("/store/log/kept_frames_that_do_not_read_are_not_there", kept_frames_that_do_not_read_are_not_there);
 	return g_test_run();
 }
