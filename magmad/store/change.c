@@ -15,8 +15,13 @@ static void change_done(DiskStore *d, int error)
 {
 	g_autofree DiskChange *c = g_steal_pointer(&d->change);
 
-	/* Waiting scans waited for an index that may never come. */
+	/* Scans and syncs may wait for an index that never comes. */
 	disk_scans_go(d, 0, EIO);
+	for (guint i = 0; i < d->syncs->len; i++) {
+		SyncWaiter *w = &g_array_index(d->syncs, SyncWaiter, i);
+		w->index = MIN(w->index, journal_index(d->journal));
+		w->fills = MIN(w->fills, journal_fills(d->journal));
+	}
 	disk_acked_grow(d);
 	disk_wake(d);
 	c->done(c->user, error);
@@ -39,6 +44,7 @@ static int cut_now(DiskStore *d, guint64 index)
 	if (!journal_cut(d->journal, index, disk_epoch_at(d, index), &error))
 		return change_failed(d, error);
 	disk_epochs_upto(d, index, &d->epochs);
+	d->retry_at = 0;
 	d->told_written = MIN(d->told_written, index);
 	MAGMA_TRACE(d->trace, 'J', "cut behind index %" G_GUINT64_FORMAT, index);
 	if (!disk_load_again(d, &error))
@@ -80,11 +86,18 @@ static int reset_ended(DiskStore *d, ResetJob *r)
 	}
 	if (r->error)
 		return change_failed(d, r->error);
-	disk_unload(d);
-	contents_free(d->contents);
-	d->contents = contents_new(content, d->pool, &error);
-	if (!d->contents || !disk_load(d, &error))
+	Contents *contents = contents_new(content, d->pool, &error);
+	if (!contents)
 		return change_failed(d, error);
+	contents_free(d->contents);
+	d->contents = contents;
+	d->fills_gone += journal_fills(d->journal) - d->fills_before;
+	Journal *before = g_steal_pointer(&d->journal);
+	if (!disk_load(d, &error)) {
+		d->journal = before;            /* whoever looks at a failed store finds one */
+		return change_failed(d, error);
+	}
+	journal_close(before);
 	d->told_written = d->told = d->acked;
 	return 0;
 }

@@ -42,6 +42,7 @@ struct DiskStore {
 	guint64 told, told_written, told_fills;      /* what on_acked and on_written know */
 	gboolean fresh;               /* nothing was said of the limit yet, nothing was appended */
 	guint64 fills_before;         /* the journal's fills that are of an earlier life */
+	guint64 fills_gone;           /* of this one, that a reset took away */
 	guint64 sealed_fills, applied_fills;         /* how many of the journal's fills the frozen batch, and sqlite have */
 	DbEpochs epochs;
 	DbMeta meta;                  /* as sqlite has it */

@@ -161,8 +161,11 @@ gboolean disk_load(DiskStore *d, GError **error)
 	if (!load_rows(d, error) || !load_journal(d, error))
 		return FALSE;
 	d->acked = d->told = d->told_written = journal_index(d->journal);
-	d->epoch = journal_epoch(d->journal);
+	d->epoch = MAX(d->epoch, journal_epoch(d->journal));
 	d->applied_fills = d->sealed_fills = d->checkpointed = d->checkpointed_fills = 0;
+	/* Segments that an earlier life kept may have to give way at once. */
+	if (journal_keeps(d->journal, d->meta.applied, 0) && db_sync(d->writer) == 0)
+		d->checkpointed = d->meta.applied;
 	d->told_fills = d->fills_before;
 	return TRUE;
 }

@@ -162,10 +162,10 @@ static guint64 log_fill(Store *s, const guint8 *txn, gsize len)
 	txn_each(txn, len, disk_commit_row, d);
 	guint64 n = journal_fill(d->journal, txn, len);
 	log_added(d);
-	return n - d->fills_before;
+	return n - d->fills_before + d->fills_gone;
 }
 
-static guint64 log_filled(Store *s) { return journal_fills_written(DISK(s)->journal) - DISK(s)->fills_before; }
+static guint64 log_filled(Store *s) { return journal_fills_written(DISK(s)->journal) - DISK(s)->fills_before + DISK(s)->fills_gone; }
 
 /* --- what other copies read --- */
 

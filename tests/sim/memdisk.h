@@ -86,6 +86,8 @@ typedef struct {
 
 #define MEM(s) ((MemStore *)(s))
 
+/* Rows that fetches hold. */
+guint memstore_pins(MemStore *m);
 gboolean mem_chance(MemStore *m, guint permille);
 /* Calls fn(m, arg) later, or drop(arg) where the store has ended meanwhile. */
 void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg);

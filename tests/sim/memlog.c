@@ -225,6 +225,7 @@ void memlog_change(MemStore *m)
 		m->written_seq = 0;
 		m->acked = c->pos.index;
 		m->epoch = MAX(m->epoch, c->pos.epoch);
+		m->filled = m->fills;
 	} else {
 		memdisk_cut(m->disk, memdisk_seq(m->disk, c->pos.index));
 		m->written_seq = MIN(m->written_seq, memdisk_end(m->disk));
@@ -247,7 +248,7 @@ static void on_change(MemStore *m, void *arg)
 
 static void change(MemStore *m, StorePos pos, gboolean reset, void (*done)(void *, int), void *user)
 {
-	g_assert(!m->change);
+	g_assert(!m->change && memstore_pins(m) == 0);
 	m->change = g_new(MemChange, 1);
 	*m->change = (MemChange){ pos, reset, done, user };
 	mem_later(m, on_change, g_free, m->change);

@@ -73,6 +73,18 @@ void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *)
 
 /* --- rows --- */
 
+guint memstore_pins(MemStore *m)
+{
+	GHashTableIter it;
+	gpointer h;
+	guint n = 0;
+
+	g_hash_table_iter_init(&it, m->hot);
+	while (g_hash_table_iter_next(&it, NULL, &h))
+		n += ((Hot *)h)->pins;
+	return n;
+}
+
 static void on_arrival(MemStore *m, void *arg)
 {
 	RowKey *key = arg;

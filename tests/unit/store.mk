@@ -1,7 +1,7 @@
 # the disk store: a program per promise
 STORE_KIT = tests/unit/store_kit.c tests/unit/store_kit.h
 # what both stores promise of their log
-LOG_KIT = tests/unit/store_log.c tests/unit/store_log_random.c tests/unit/store_log.h tests/unit/store_log_inside.h
+LOG_KIT = tests/unit/store_log.c tests/unit/store_log_promises.c tests/unit/store_log_random.c tests/unit/store_log.h tests/unit/store_log_inside.h
 STORE_LIBS = magmad/libstore.a magmad/libcore.a $(UNIT_LIBS) $(SQLITE_LIBS)
 STORE_TESTS = tests/unit/test_store_rows tests/unit/test_store_content tests/unit/test_store_journal tests/unit/test_store_merge tests/unit/test_store_dir tests/unit/test_store_check tests/unit/test_store_log
 check_PROGRAMS += $(STORE_TESTS)

@@ -2,6 +2,12 @@
 #pragma once
 #include "tests/unit/store_log.h"
 
+typedef struct {
+	gboolean done;
+	int error;
+} LogAnswer;
+
+void log_on_done(void *answer, int error);
 void log_until(LogBed *b, const gboolean *flag);
 void log_until_written(LogBed *b);
 void log_sync(LogBed *b);
@@ -26,6 +32,9 @@ typedef struct {
 LogRead *log_read(LogBed *b, guint64 after, gsize max_bytes);
 void log_read_free(LogRead *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LogRead, log_read_free)
+
+/* "2.4 2.5 eof": epoch.index of what was read; "ENODATA". */
+char *log_read_text(LogBed *b, guint64 after, gsize max_bytes);
 
 /* store_log_random.c */
 void any_history_is_what_the_model_says(LogBed *b);
