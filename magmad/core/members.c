@@ -1,17 +1,13 @@
 /* Who is in the network, and the map. Until consensus exists the volcano that bootstrapped hands the map out: every change is durable there before anybody else hears of it. */
 #include "magmad/core/core.h"
 
-enum { LOAD_SCAN_ROWS = 1024 };
+#define FIRST_INO 16                       /* below: the root and what may come */
 #define JOIN_LIMIT (4500000)               /* "said within 5 s" */
 
 typedef struct {
-	guint table;                  /* being loaded */
-	guint8 from[STORE_KEY_MAX];
-	gsize fromlen;
 	gboolean fetching;            /* the map, from the coordinator */
 	MagmaTime fetch_at;
 	gboolean must_ask;            /* a slice of ours was on its way when we stopped: serve nothing before the coordinator has said where it is */
-	GByteArray *map_meta;
 	Call *joining;
 } Members;
 
@@ -19,133 +15,6 @@ static Members *members_of(Volcano *v) { return v->members; }
 static void begin(Volcano *v);
 
 static gboolean is_coordinator(const Volcano *v) { return v->map && v->map->coordinator == v->id; }
-
-/* --- loading what is kept in memory --- */
-
-static const StoreTable loaded[] = { TAB_META, TAB_MARK, TAB_COMMIT, TAB_ORPHAN, TAB_DIRTY, TAB_REPLY, TAB_CLIENT };
-
-static void load_meta(Volcano *v, const StoreRow *row)
-{
-	g_autofree char *name = g_strndup((const char *)row->key, row->klen);
-
-	if (strcmp(name, "map") == 0) {
-		g_autoptr(MagmaMap) map = magma_map_decode(row->val, row->vlen);
-		if (map && !v->map)
-			v->map = g_steal_pointer(&map);
-	} else if (strcmp(name, "id") == 0 && row->vlen == 8) {
-		v->id = magma_be64_load(row->val);
-	} else if (strcmp(name, "ino_limit") == 0 && row->vlen == 8) {
-		v->next_ino = v->ino_limit = magma_be64_load(row->val);
-	}
-}
-
-static void load_dirty(Volcano *v, const StoreRow *row)
-{
-	Dirty *d = g_new0(Dirty, 1);
-
-	d->fid.key = row->rk;
-	d->fid.ino = magma_be64_load(row->key);
-	d->truncate_to = row->vlen >= 8 ? magma_be64_load(row->val) : G_MAXUINT64;
-	d->last = core_now(v);
-	if (g_hash_table_contains(v->dirty, &d->fid.ino))
-		g_free(d);
-	else
-		g_hash_table_insert(v->dirty, &d->fid.ino, d);
-}
-
-static void load_row(Volcano *v, const StoreRow *row)
-{
-	switch (row->table) {
-	case TAB_META:
-		load_meta(v, row);
-		break;
-	case TAB_MARK:
-		mark_load(v, row);
-		break;
-	case TAB_COMMIT:
-		commit_load(v, row);
-		break;
-	case TAB_ORPHAN:
-		if (row->klen == 8) {
-			MagmaFid fid = { row->rk, magma_be64_load(row->key) };
-			gc_orphan(v, &fid);
-		}
-		break;
-	case TAB_DIRTY:
-		if (row->klen == 8)
-			load_dirty(v, row);
-		break;
-	case TAB_REPLY:
-		client_load_reply(v, row);
-		break;
-	case TAB_CLIENT:
-		client_load_tombstone(v, row);
-		break;
-	default:
-		break;
-	}
-}
-
-typedef struct {
-	Volcano *v;
-	guint table;
-	guint8 from[STORE_KEY_MAX];
-	gsize fromlen;
-	gboolean ranged;
-	MagmaRange only;
-	void (*done)(Volcano *v, void *user, int error);
-	void *user;
-} Loading;
-
-static void load_more(Loading *l);
-
-static void load_rows(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
-{
-	Loading *l = user;
-	Volcano *v = l->v;
-
-	core_enter(v);
-	for (guint i = 0; i < n; i++)
-		if (!l->ranged || (rows[i].table != TAB_META && rows[i].table != TAB_CLIENT && magma_range_has(&l->only, &rows[i].rk)))
-			load_row(v, &rows[i]);
-	if (error) {
-		l->done(v, l->user, error);
-		core_ctx_free(v, l);
-	} else {
-		if (eof || !n) {
-			l->table++;
-			l->fromlen = 0;
-		} else {
-			l->fromlen = rows[n - 1].klen;
-			memcpy(l->from, rows[n - 1].key, l->fromlen);
-		}
-		load_more(l);
-	}
-	core_leave(v);
-}
-
-static void load_more(Loading *l)
-{
-	if (l->table == G_N_ELEMENTS(loaded)) {
-		void (*done)(Volcano *, void *, int) = l->done;
-		Volcano *v = l->v;
-		void *user = l->user;
-		core_ctx_free(v, l);
-		done(v, user, 0);
-		return;
-	}
-	store_scan(l->v->store, loaded[l->table], l->from, l->fromlen, NULL, 0, LOAD_SCAN_ROWS, load_rows, l);
-}
-
-void members_reload(Volcano *v, const MagmaRange *only, void (*done)(Volcano *v, void *user, int error), void *user)
-{
-	Loading *l = CORE_CTX(v, Loading, NULL);
-
-	*l = (Loading){ .v = v, .ranged = only != NULL, .done = done, .user = user };
-	if (only)
-		l->only = *only;
-	load_more(l);
-}
 
 /* --- the map --- */
 
@@ -165,6 +34,12 @@ static void put_map(Txn *t, const MagmaMap *map)
 	txn_put(t, TAB_META, "map", 3, NULL, bytes->data, bytes->len);
 }
 
+static void members_map_changed(Volcano *v)
+{
+	for (guint i = 0; i < v->slices->len; i++)
+		move_map_changed(v->slices->pdata[i]);
+}
+
 /* A newer map, from whoever: kept, then used. */
 void members_learn(Volcano *v, const guint8 *p, gsize n)
 {
@@ -174,9 +49,9 @@ void members_learn(Volcano *v, const guint8 *p, gsize n)
 		return;
 	Txn *t = txn_new();
 	put_map(t, map);
-	core_commit(v, t);
+	core_commit(v->home, t);
 	core_set_map(v, g_steal_pointer(&map));
-	move_map_changed(v);
+	members_map_changed(v);
 	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
 	if (self && self->state == MAGMA_ACTIVE && v->serving && v->ready)
 		core_ready(v, NULL);
@@ -208,7 +83,7 @@ void members_fetch_map(Volcano *v)
 	if (m->fetching || !v->map || is_coordinator(v) || core_now(v) < m->fetch_at)
 		return;
 	m->fetching = TRUE;
-	call_volcano(v, v->map->coordinator, MAGMA_OP_map, &q, NULL, 2 * SECOND, map_fetched, v);
+	call_volcano(v, NULL, v->map->coordinator, MAGMA_OP_map, &q, NULL, 2 * SECOND, map_fetched, v);
 }
 
 static void push_map(Volcano *v)
@@ -220,7 +95,7 @@ static void push_map(Volcano *v)
 	for (guint i = 0; i < v->map->volcanos->len; i++) {
 		const MagmaVolcano *o = v->map->volcanos->pdata[i];
 		if (o->id != v->id)
-			call_volcano(v, o->id, MAGMA_OP_new_map, &q, NULL, 10 * SECOND, NULL, NULL);
+			call_volcano(v, NULL, o->id, MAGMA_OP_new_map, &q, NULL, 10 * SECOND, NULL, NULL);
 	}
 }
 
@@ -242,7 +117,7 @@ static void changed(void *user, int error)
 	if (!error) {
 		core_set_map(v, g_steal_pointer(&c->map));
 		push_map(v);
-		move_map_changed(v);
+		members_map_changed(v);
 		if (c->done)
 			c->done(v, c->user);
 	}
@@ -262,7 +137,7 @@ void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void
 	broken = magma_map_seal(map);
 	g_assert(!broken);
 	put_map(t, map);
-	core_commit(v, t);
+	core_commit(v->home, t);
 	*c = (Changing){ v, map, done, user };
 	v->map_changing = TRUE;
 	store_sync(v->store, changed, c);
@@ -292,7 +167,7 @@ static void bootstrapped(void *user, int error)
 	if (error) {
 		core_ready(v, g_strerror(error));
 	} else {
-		v->serving = TRUE;
+		v->serving = v->home->serving = TRUE;
 		core_ready(v, NULL);
 	}
 	core_leave(v);
@@ -309,8 +184,8 @@ static void bootstrap(Volcano *v)
 	Txn *t = txn_new();
 
 	v->io->random(v->iou, network, sizeof network);
-	v->id = 1;
-	v->next_ino = v->ino_limit = 16;       /* below: the root and what may come */
+	v->id = v->home->id = 1;
+	v->home->next_ino = v->home->ino_limit = FIRST_INO;
 	MagmaMap *map = magma_map_new(network, v->cfg.copies_wanted);
 	MagmaVolcano self = self_of(v, v->id);
 	self.state = MAGMA_ACTIVE;
@@ -325,9 +200,9 @@ static void bootstrap(Volcano *v)
 	g_assert(!broken);
 	put_map(t, map);
 	put_meta_u64(t, "id", v->id);
-	put_meta_u64(t, "ino_limit", v->ino_limit);
+	put_meta_u64(t, "ino_limit", v->home->ino_limit);
 	put_root(v, t);
-	core_commit(v, t);
+	core_commit(v->home, t);
 	core_set_map(v, map);
 	store_sync(v->store, bootstrapped, v);
 }
@@ -353,14 +228,14 @@ static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 			core_ready(v, "the network's lava map cannot be read: another version?");
 		} else {
 			Txn *t = txn_new();
-			v->id = rep->rep_join.id;
-			v->next_ino = v->ino_limit = 16;
+			v->id = v->home->id = rep->rep_join.id;
+			v->home->next_ino = v->home->ino_limit = FIRST_INO;
 			put_meta_u64(t, "id", v->id);
-			put_meta_u64(t, "ino_limit", v->ino_limit);
+			put_meta_u64(t, "ino_limit", v->home->ino_limit);
 			put_map(t, map);
-			core_commit(v, t);
+			core_commit(v->home, t);
 			core_set_map(v, g_steal_pointer(&map));
-			v->serving = TRUE;
+			v->serving = v->home->serving = TRUE;
 			v->state = "receiving a slice";
 			v->note[0] = 0;
 			const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
@@ -382,24 +257,25 @@ static void join(Volcano *v)
 	members_of(v)->joining = call_addr(v, &v->join_addr, MAGMA_OP_join, &q, JOIN_LIMIT, joined, v);
 }
 
-static void recovered(Volcano *v)
+static void recovered(Slice *sl)
 {
+	Volcano *v = sl->v;
 	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
 
-	v->serving = TRUE;
+	v->serving = sl->serving = TRUE;
 	if (self && self->state == MAGMA_ACTIVE)
 		core_ready(v, NULL);
 	else
 		v->state = "receiving a slice";
-	move_map_changed(v);
+	members_map_changed(v);
 	members_of(v)->fetch_at = 0;
 	members_fetch_map(v);
 }
 
 static void begin(Volcano *v)
 {
-	purge_elsewhere(v);
-	gc_recover(v, recovered);
+	purge_elsewhere(v->home);
+	gc_recover(v->home, recovered);
 }
 
 /* The address to join is a volcano's of our own map, or we would leave one network for another. */
@@ -413,8 +289,9 @@ static gboolean in_our_network(Volcano *v)
 	return FALSE;
 }
 
-static void loaded_all(Volcano *v, void *user, int error)
+static void loaded_all(Slice *sl, void *user, int error)
 {
+	Volcano *v = sl->v;
 	Members *m = members_of(v);
 
 	if (error) {
@@ -448,7 +325,7 @@ static void loaded_all(Volcano *v, void *user, int error)
 void members_start(Volcano *v)
 {
 	v->members = g_new0(Members, 1);
-	members_reload(v, NULL, loaded_all, NULL);
+	slice_load(v->home, NULL, loaded_all, NULL);
 }
 
 void members_tick(Volcano *v)
@@ -457,6 +334,7 @@ void members_tick(Volcano *v)
 
 	if (m->must_ask)
 		members_fetch_map(v);
+	move_plan(v);
 }
 
 void members_clear(Volcano *v) { g_free(v->members); }
@@ -493,11 +371,8 @@ void handle_ping(Op *op)
 		.copies_wanted = v->map ? v->map->copies_wanted : 0, .copies_kept = v->map ? v->map->copies_kept : 0,
 	};
 
-	if (op->client) {
-		Txn *t = txn_new();
-		client_prune(v, op->client, t);
-		core_commit(v, t);
-	}
+	for (guint i = 0; op->hdr.client && i < v->slices->len; i++)
+		client_prune_now(v->slices->pdata[i], op->hdr.client);
 	op_reply(op, &rep, NULL);
 }
 
@@ -590,7 +465,7 @@ void handle_join(Op *op)
 		return;
 	}
 	if (!is_coordinator(v)) {
-		call_volcano(v, v->map->coordinator, MAGMA_OP_join, q, NULL, 4 * SECOND, join_relayed, op);
+		call_volcano(v, NULL, v->map->coordinator, MAGMA_OP_join, q, NULL, 4 * SECOND, join_relayed, op);
 		return;
 	}
 	if (v->map_changing || v->map->volcanos->len >= MAGMA_VOLCANOS_MAX) {
@@ -635,12 +510,14 @@ void handle_join(Op *op)
 void handle_status(Op *op)
 {
 	Volcano *v = op->v;
+	VolcanoStats stats;
 	StoreUsage u;
 
+	volcano_stats(v, &stats);
 	v->store->vt->usage(v->store, &u);
 	struct magma_rep_status rep = {
 		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started,
-		.clients = g_hash_table_size(v->clients), .software = MAGMA_BYTES_STR(v->software),
+		.clients = stats.clients, .software = MAGMA_BYTES_STR(v->software),
 	};
 	op_reply(op, &rep, NULL);
 }
@@ -690,7 +567,7 @@ void volcano_halt_network(Volcano *v, void (*done)(void *user), void *user)
 		if (o->id == v->id)
 			continue;
 		h->waiting++;
-		call_volcano(v, o->id, MAGMA_OP_halt, &q, NULL, 2 * SECOND, halted, h);
+		call_volcano(v, NULL, o->id, MAGMA_OP_halt, &q, NULL, 2 * SECOND, halted, h);
 	}
 	halted(h, 0, NULL, NULL);
 	core_leave(v);
@@ -717,6 +594,6 @@ void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolea
 
 	core_enter(v);
 	*a = (AskStatus){ v, done, user };
-	call_volcano(v, id, MAGMA_OP_status, &q, NULL, SECOND, status_answered, a);
+	call_volcano(v, NULL, id, MAGMA_OP_status, &q, NULL, SECOND, status_answered, a);
 	core_leave(v);
 }

@@ -36,7 +36,7 @@ void handle_getattrs(Op *op)
 		if (!error && !wait && mark_blocks_flare(op, fid.ino))
 			return;
 		wait |= error == WAIT;
-		if (!error && mark_undecided_any(op->v, fid.ino))
+		if (!error && mark_undecided_any(op->sl, fid.ino))
 			marked = fid.ino;
 		magma_put_u32(out, error);
 		if (!error)
@@ -82,7 +82,7 @@ void handle_statfs(Op *op)
 	StoreUsage u;
 	struct magma_rep_statfs rep;
 
-	op->v->store->vt->usage(op->v->store, &u);
+	op->sl->store->vt->usage(op->sl->store, &u);
 	rep.total = u.total;
 	rep.free = u.free;
 	rep.avail = u.low ? 0 : u.avail;
@@ -134,7 +134,7 @@ static StoreGet get_xattr(Op *op, guint64 ino, MagmaBytes name, const guint8 **v
 {
 	guint8 k[STORE_KEY_MAX];
 
-	return store_get(op->v->store, &op->fetch, TAB_XATTR, k, key_ino_bytes(k, ino, name.data, name.len), val, n);
+	return store_get(op->sl->store, &op->fetch, TAB_XATTR, k, key_ino_bytes(k, ino, name.data, name.len), val, n);
 }
 
 static int getxattr_(Op *op)
@@ -198,7 +198,7 @@ static int setxattr_(Op *op)
 		return EEXIST;
 	if (q->flags & XATTR_REPLACE && have == STORE_ABSENT)
 		return ENODATA;
-	if (core_no_room(op->v))
+	if (core_no_room(op->sl))
 		return ENOSPC;
 	row->attr.flags |= MAGMA_ATTR_HAS_XATTR | (is_capability(q->name) ? MAGMA_ATTR_HAS_CAPABILITY : 0);
 	txn_put(draft_txn(d), TAB_XATTR, k, key_ino_bytes(k, q->fid.ino, q->name.data, q->name.len), &row->attr.fid.key, q->value.data, q->value.len);
@@ -233,10 +233,10 @@ void handle_removexattr(Op *op) { op_fail(op, removexattr_(op)); }
 static void xattrs_listed(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	g_autoptr(GByteArray) out = g_byte_array_new();
 
-	core_enter(v);
+	core_enter(sl->v);
 	for (guint i = 0; i < n; i++) {
 		MagmaBytes name = MAGMA_BYTES(rows[i].key + 8, rows[i].klen - 8);
 		if (starts(name, "trusted.") && op->hdr.cred.uid)
@@ -249,7 +249,7 @@ static void xattrs_listed(void *user, int error, const StoreRow *rows, guint n, 
 		op_error(op, error ? error : E2BIG);
 	else
 		op_reply(op, &rep, NULL);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 enum { XATTRS_MAX = 4096 };
@@ -270,5 +270,5 @@ void handle_listxattr(Op *op)
 		return;
 	}
 	key_ino(prefix, row.attr.fid.ino);
-	store_scan(op->v->store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, XATTRS_MAX, xattrs_listed, op);
+	store_scan(op->sl->store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, XATTRS_MAX, xattrs_listed, op);
 }

@@ -42,7 +42,7 @@ static int name_may_be_made(Op *op, const MagmaFid *dir, MagmaBytes name, FlareR
 		return error ? error : EEXIST;
 	if ((error = state_perm(op, row, MAGMA_W)))
 		return error;
-	op->v->store->vt->usage(op->v->store, &u);
+	op->sl->store->vt->usage(op->sl->store, &u);
 	return u.low ? ENOSPC : 0;
 }
 
@@ -109,7 +109,7 @@ static int create_here(Op *op, const NewFlare *n, const FlareRow *dir)
 	draft_add_entry(d, row, n->name, &p.target, p.mode & S_IFMT, op->now);
 	struct magma_rep_create rep = { .attr = p.attr };
 	if (p.client)
-		client_open(op->v, p.client, &p.target);
+		client_open(op->sl, p.client, &p.target);
 	draft_reply(g_steal_pointer(&d), &rep);
 	return 0;
 }
@@ -154,7 +154,7 @@ static int create(Op *op)
 
 	if (error || (error = name_may_be_made(op, &n.dir, n.name, &dir)))
 		return error;
-	switch (core_place(op->v, &n.key)) {
+	switch (core_place(op->sl, &n.key)) {
 	case FROZEN:
 		return MAGMA_ETRYAGAIN;
 	case HERE:
@@ -209,7 +209,7 @@ void handle_link(Op *op)
 	FlareRow dir;
 	int error = name_may_be_made(op, &q->dir, q->name, &dir);
 
-	if (!error && core_place(op->v, &q->flare.key) == FROZEN)
+	if (!error && core_place(op->sl, &q->flare.key) == FROZEN)
 		error = MAGMA_ETRYAGAIN;
 	if (error) {
 		op_finish(op, error);

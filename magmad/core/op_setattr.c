@@ -52,7 +52,7 @@ static int may_set_size(Op *op, const FlareRow *row, const Setting *s)
 		return is_dir(row->attr.mode) ? EISDIR : EINVAL;
 	if (s->size > (guint64)G_MAXINT64)
 		return EFBIG;
-	if (s->size > row->attr.size && core_no_room(op->v))
+	if (s->size > row->attr.size && core_no_room(op->sl))
 		return ENOSPC;
 	return s->mask & MAGMA_SET_BY_HANDLE ? 0 : state_perm(op, row, MAGMA_W);
 }
@@ -116,15 +116,15 @@ static void finish(Op *op, Draft *d, FlareRow *row, void (*commit)(Draft *d, con
 
 	G_STATIC_ASSERT(sizeof(struct magma_rep_setattr) == sizeof(struct magma_rep_open));
 	if (op->hdr.op == MAGMA_OP_open)
-		client_open(op->v, op->hdr.client, &row->attr.fid);
+		client_open(op->sl, op->hdr.client, &row->attr.fid);
 	commit(d, &rep);
 }
 
 /* A truncate half done would be neither the old file nor the new: it is noted first, with the request, and a restart completes it (gc.c). One at a time on a flare. 0 or WAIT. */
 static int note_truncate(Op *op, const Setting *s)
 {
-	Volcano *v = op->v;
-	Dirty *dirty = g_hash_table_lookup(v->dirty, &s->fid.ino);
+	Slice *sl = op->sl;
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &s->fid.ino);
 	guint8 k[STORE_KEY_MAX];
 
 	if (!dirty->truncate_by) {
@@ -135,18 +135,18 @@ static int note_truncate(Op *op, const Setting *s)
 		magma_put_u64(val, s->size);
 		magma_put_bytes(val, request, n);
 		txn_put(t, TAB_DIRTY, k, key_ino(k, s->fid.ino), &s->fid.key, val->data, val->len);
-		dirty->index = core_commit(v, t);
+		dirty->index = core_commit(sl, t);
 		dirty->truncate_by = op;
 	}
-	if (dirty->truncate_by == op && dirty->index <= store_acked(v->store))
+	if (dirty->truncate_by == op && dirty->index <= store_acked(sl->store))
 		return 0;
-	op_park(op, &v->ack_wait);
+	op_park(op, &sl->ack_wait);
 	return WAIT;
 }
 
 static void note_truncated(Op *op, Draft *d, const MagmaFid *fid)
 {
-	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &fid->ino);
+	Dirty *dirty = g_hash_table_lookup(op->sl->dirty, &fid->ino);
 	guint8 k[STORE_KEY_MAX];
 
 	if (!dirty || dirty->truncate_by != op)
@@ -183,7 +183,7 @@ gboolean setattr_take_note(Op *op, const MagmaFid *fid, const guint8 *note, gsiz
 	op->req = req;
 	op->msg = g_steal_pointer(&msg);
 	op->route = fid->key;
-	op->client = h.client ? client_get(op->v, h.client) : NULL;
+	op->client = h.client ? client_get(op->sl, h.client) : NULL;
 	return TRUE;
 }
 
@@ -205,7 +205,7 @@ static void step_truncated(Op *op)
 		error = content_cut_inline(op, d, &s->fid, s->size);
 	if (error == WAIT)
 		return;
-	content_end(op->v, s->fid.ino);
+	content_end(op->sl, s->fid.ino);
 	if (error) {
 		note_truncated(op, d, &s->fid);
 		draft_commit(g_steal_pointer(&d));
@@ -213,7 +213,7 @@ static void step_truncated(Op *op)
 		return;
 	}
 	note_truncated(op, d, &s->fid);
-	move_content_changed(op->v, &s->fid);
+	move_content_changed(op->sl, &s->fid);
 	commit_truncated(op, g_steal_pointer(&d), row, s, draft_reply);
 }
 
@@ -250,7 +250,7 @@ static int set(Op *op)
 	if (error)
 		return error;
 	/* Once its truncation is noted it was allowed; the note stands, so it is carried out. */
-	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &s->fid.ino);
+	Dirty *dirty = g_hash_table_lookup(op->sl->dirty, &s->fid.ino);
 	gboolean noted = dirty && dirty->truncate_by == op;
 	if (!noted && mark_blocks_flare(op, s->fid.ino))
 		return WAIT;
@@ -269,7 +269,7 @@ static int set(Op *op)
 		if (row->content == CONTENT_FILE && s->size >= row->attr.size) {
 			if ((error = content_intent(op, row)))
 				return error;
-			Busy *b = g_hash_table_lookup(op->v->busy, &s->fid.ino);
+			Busy *b = g_hash_table_lookup(op->sl->busy, &s->fid.ino);
 			if (b)
 				b->eof = MAX(b->eof, s->size);
 			row->attr.size = s->size;
@@ -277,9 +277,9 @@ static int set(Op *op)
 		} else if (row->content == CONTENT_FILE) {
 			if ((error = content_intent(op, row)) || (s->size < row->attr.size && (error = note_truncate(op, s))))
 				return error;
-			Busy *b = content_begin(op->v, s->fid.ino, s->size);
+			Busy *b = content_begin(op->sl, s->fid.ino, s->size);
 			b->eof = s->size;
-			store_content_truncate(op->v->store, &s->fid, s->size, truncated, op);
+			store_content_truncate(op->sl->store, &s->fid, s->size, truncated, op);
 			return WAIT;
 		} else if ((error = resize_inline(op, d, row, s->size))) {
 			return error;
@@ -348,13 +348,13 @@ void handle_open(Op *op)
 	if (mark_blocks_flare(op, q->fid.ino))
 		return;
 	struct magma_rep_open rep = { .attr = row.attr };
-	client_open(op->v, op->hdr.client, &q->fid);
+	client_open(op->sl, op->hdr.client, &q->fid);
 	op_reply(op, &rep, NULL);
 }
 
 void handle_release(Op *op)
 {
-	client_close(op->v, op->hdr.client, op->req.req_release.fid.ino);
+	client_close(op->sl, op->hdr.client, op->req.req_release.fid.ino);
 	op_finish(op, 0);
 }
 
@@ -368,8 +368,9 @@ void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reop
 		return;
 	for (guint i = 0; r.left && i < REOPEN_MAX; i++) {
 		MagmaFid fid = magma_get_fid(&r);
-		if (!r.error && core_place(v, &fid.key) == HERE)
-			client_open(v, h->client, &fid);
+		Slice *sl = r.error ? NULL : core_slice_for(v, &fid.key);
+		if (sl && sl->serving && core_place(sl, &fid.key) == HERE)
+			client_open(sl, h->client, &fid);
 	}
 }
 
@@ -384,10 +385,10 @@ void handle_reopen(Op *op)
 	for (guint i = 0; r.left && !r.error && i < REOPEN_MAX; i++) {
 		MagmaFid fid = magma_get_fid(&r);
 		/* It may have moved since the client looked at its map. */
-		int error = r.error ? EPROTO : core_place(op->v, &fid.key) != HERE ? MAGMA_EMAP : state_flare(op, &fid, &row);
+		int error = r.error ? EPROTO : core_place(op->sl, &fid.key) != HERE ? MAGMA_EMAP : state_flare(op, &fid, &row);
 		wait |= error == WAIT;
 		if (!error)
-			client_open(op->v, op->hdr.client, &fid);
+			client_open(op->sl, op->hdr.client, &fid);
 		magma_put_u32(errors, error);
 	}
 	if (wait)
