@@ -54,6 +54,11 @@ local OPERATIONS = {
 	[94] = { name = "move_commit", request = { { "u64", "move" } }, reply = { { "data", "map" } } },
 	[95] = { name = "halt", request = {}, reply = {} },
 	[96] = { name = "move_opens", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
+	[97] = { name = "raft", request = { { "u16", "from" }, { "data", "msg" } }, reply = {} },
+	[98] = { name = "suspect", request = { { "fid", "fid" } }, reply = {} },
+	[99] = { name = "names", request = { { "key", "slice" }, { "u64", "epoch" }, { "data", "fids" } }, reply = { { "data", "found" } } },
+	[100] = { name = "unname", request = { { "fid", "dir" }, { "fid", "child" }, { "name", "name" } }, reply = { { "u8", "removed" } } },
+	[101] = { name = "adopt", request = { { "fid", "dir" }, { "fid", "child" } }, reply = {} },
 }
 -- operations: end
 

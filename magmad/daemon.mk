@@ -5,6 +5,7 @@ magmad_libdaemon_a_SOURCES = \
 	magmad/config.c magmad/config.h \
 	magmad/daemonise.c magmad/daemonise.h \
 	magmad/identity.c magmad/identity.h \
+	magmad/keep.c magmad/keep.h \
 	magmad/log.c magmad/log.h \
 	magmad/notify.c magmad/notify.h \
 	magmad/options.c magmad/options.h \
@@ -14,7 +15,7 @@ magmad_libdaemon_a_SOURCES = \
 
 sbin_PROGRAMS += magmad/magmad
 magmad_magmad_SOURCES = magmad/main.c
-magmad_magmad_LDADD = magmad/libdaemon.a magmad/libconsole.a magmad/libcore.a magmad/libstore.a libmagma/libmagma.la \
+magmad_magmad_LDADD = magmad/libdaemon.a magmad/libconsole.a magmad/libcore.a magmad/libraft.a magmad/libstore.a libmagma/libmagma.la \
 	$(GLIB_LIBS) $(GIO_LIBS) $(SQLITE_LIBS) $(JSON_LIBS) $(OPENSSL_LIBS)
 
 dist_man_MANS += magmad/magmad.8

@@ -266,7 +266,7 @@ static FolderState name_means(const char *dir, const char *name)
 
 	if (g_str_equal(name, CONF))
 		return g_key_file_load_from_file(kf, path, G_KEY_FILE_NONE, NULL) && !g_key_file_has_group(kf, GROUP) ? FOLDER_EMPTY : FOLDER_VOLCANO;
-	if (g_str_equal(name, "lock") || g_str_equal(name, "lost+found") || g_str_equal(name, CONF ".new") || g_str_has_prefix(name, "state.db"))
+	if (g_str_equal(name, "lock") || g_str_equal(name, "lost+found") || g_str_equal(name, CONF ".new") || g_str_has_prefix(name, "state.db") || g_str_has_prefix(name, "lava.db"))
 		return FOLDER_EMPTY;
 	if (g_str_equal(name, "journal") || g_str_equal(name, "content"))
 		return is_empty_dir(path) ? FOLDER_EMPTY : FOLDER_FOREIGN;
@@ -334,7 +334,7 @@ char *folder_first_missing(const char *dir)
 
 void folder_undo(const char *dir, const char *first_missing)
 {
-	static const char *const ours[] = { "reserve", "journal", "content", "state.db", "state.db-wal", "state.db-shm", "state.db-journal", CONF ".new", CONF, "lock" };
+	static const char *const ours[] = { "reserve", "journal", "content", "state.db", "state.db-wal", "state.db-shm", "state.db-journal", "lava.db", "lava.db-journal", CONF ".new", CONF, "lock" };
 	g_autofree char *path = g_strdup(dir);
 
 	for (guint i = 0; i < G_N_ELEMENTS(ours); i++) {

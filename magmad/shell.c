@@ -1,5 +1,6 @@
 #include "magmad/shell.h"
 #include <config.h>
+#include "magmad/keep.h"
 #include "magmad/log.h"
 #include "magmad/store/diskstore.h"
 #include "magmad/timers.h"
@@ -26,6 +27,7 @@ struct Session {
 struct Shell {
 	GMainContext *ctx;
 	Store *store;
+	Keep *keep;
 	Timers *timers;
 	Volcano *volcano;
 	Port flare, node;
@@ -147,9 +149,14 @@ static void io_stop(void *user, const char *text)
 	shell->ops.stop(shell->ops.user, text);
 }
 
+static void io_keep(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user)
+{
+	keep_put(((Shell *)user)->keep, bytes, done, done_user);
+}
+
 static const VolcanoIo IO = {
 	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .connect = io_connect,
-	.timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+	.keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
 };
 
 static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean is_node, const MagmaTrace *trace, GError **error)
@@ -168,30 +175,31 @@ static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean
 	return port->net != NULL;
 }
 
-static Volcano *make_volcano(Shell *shell, const Identity *id, const MagmaTrace *trace)
+static Volcano *make_volcano(Shell *shell, const Identity *id, GBytes *kept, const MagmaTrace *trace)
 {
 	/* who joins asks at the node port of the volcano whose flare port it was told */
 	MagmaAddr join = magma_addr_with_port(&id->join, id->join.port + 1);
 	VolcanoConfig cfg = {
 		.name = id->name, .fqdn = id->fqdn, .software = PACKAGE_VERSION, .addr = id->addr, .bandwidth = id->bandwidth, .offered = id->offered,
-		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = (id->pending && !id->bootstrap) || id->again ? &join : NULL, .trace = trace,
+		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = (id->pending && !id->bootstrap) || id->again ? &join : NULL, .kept = kept, .trace = trace,
 	};
 
 	return volcano_new(&cfg, shell->store, &IO, shell);
 }
 
-Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, const MagmaTrace *trace, const ShellOps *ops, GError **error)
+Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Keep *keep, GBytes *kept, const MagmaTrace *trace, const ShellOps *ops, GError **error)
 {
 	g_autoptr(Shell) shell = g_new0(Shell, 1);
 
 	shell->ctx = ctx;
 	shell->store = store;
+	shell->keep = keep;
 	shell->ops = *ops;
 	shell->sessions = g_hash_table_new_full(NULL, NULL, g_free, NULL);
 	shell->timers = timers_new(ctx);
 	if (!port_open(shell, &shell->flare, id, FALSE, trace, error) || !port_open(shell, &shell->node, id, TRUE, trace, error))
 		return NULL;
-	shell->volcano = make_volcano(shell, id, trace);
+	shell->volcano = make_volcano(shell, id, kept, trace);
 	return g_steal_pointer(&shell);
 }
 

@@ -1,10 +1,10 @@
 /* Requests from this volcano to others (and to itself), and clients' requests passed on. A call is repeated until it is answered; what it asks for is
  * idempotent by operation id (mark.c), so repeating is harmless. */
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
 
 enum { REPEAT_FIRST = 500000, REPEAT_MAX = 4000000, FORWARDS_MAX = 65536 };
 
-typedef enum { BY_KEY, BY_VOLCANO, BY_ADDR } CallTo;
+typedef enum { BY_KEY, BY_VOLCANO, BY_LEADER, BY_ADDR } CallTo;
 
 struct Call {
 	Volcano *v;
@@ -143,6 +143,8 @@ static void call_transmit(Call *c)
 	c->repeat_at = core_now(v) + c->pause;
 	if (c->to == BY_KEY)
 		to = v->map ? magma_map_route(v->map, &c->key) : NULL;
+	else if (c->to == BY_LEADER)
+		to = v->map ? magma_map_by_id(v->map, consensus_leader(v)) : NULL;
 	else if (c->to == BY_VOLCANO)
 		to = v->map ? magma_map_by_id(v->map, c->volcano) : NULL;
 	if (c->to != BY_ADDR) {
@@ -222,6 +224,27 @@ Call *call_volcano(Volcano *v, Slice *sl, guint16 id, MagmaOp op, const void *re
 	c->volcano = id;
 	call_transmit(c);
 	return c;
+}
+
+Call *call_leader(Volcano *v, Slice *sl, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user)
+{
+	Call *c = call_new(v, sl, BY_LEADER, op, req, NULL, limit, done, user);
+
+	call_transmit(c);
+	return c;
+}
+
+void call_push(Volcano *v, guint16 id, GBytes *msg)
+{
+	const MagmaVolcano *to = v->map ? magma_map_by_id(v->map, id) : NULL;
+	MagmaAddr addr;
+	Peer *p;
+
+	if (!to || to->id == v->id)
+		return;
+	addr = magma_addr_with_port(&to->addr, to->addr.port + 1);
+	if ((p = peer_to(v, &addr)))
+		v->io->send(v->iou, p->session, msg, NULL);
 }
 
 Call *call_addr(Volcano *v, const MagmaAddr *node, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user)
@@ -328,7 +351,7 @@ void call_map_changed(Volcano *v)
 	g_hash_table_iter_init(&it, v->calls);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Call *c = value;
-		if (c->to == BY_KEY && !c->local)
+		if (c->to != BY_ADDR && !c->local)
 			c->repeat_at = 0;
 	}
 }

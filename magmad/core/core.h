@@ -68,6 +68,7 @@ typedef struct {
 	guint64 op[2];                /* op_hi, op_lo: the hash key */
 	MagmaFid coord;
 	GArray *parts;                /* CommitPart, not yet settled */
+	GArray *named;                /* MagmaFid: CommitPart's LEAVE and SWAP are about their names */
 	guint64 index;                /* journal index of the commit; 0: from before this start */
 	gboolean durable, sending;
 } Commit;
@@ -170,6 +171,7 @@ typedef struct {
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
+	gboolean cutting;             /* and is to be so on disk before a byte is written */
 	MagmaTime last;
 } Dirty;
 
@@ -191,7 +193,7 @@ struct Slice {
 	gboolean serving;             /* what is kept in memory has been read, and a crash repaired */
 	MagmaTime started;
 	guint64 next_ino, ino_limit;
-	guint64 ino_index;            /* journal index that has the limit */
+	guint64 ino_durable;          /* inos below are reserved on disk */
 	guint64 last_index;           /* of the last commit */
 	GQueue held;                  /* Held *, by index */
 	GQueue words;                 /* Word *, by index: COMMITs that wait for the journal */
@@ -212,6 +214,9 @@ struct Slice {
 	Move *move;                   /* a part of it on its way out; NULL: none */
 	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
 	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
+	struct Scrub *scrub;
+	gpointer scrubbing;           /* content files are being looked through (scrub_content.c); NULL: not */
+	gboolean unclean;             /* the store was not closed by volcano_stop(): content files may be there that should not */
 	guint purging;                /* purges of what lives elsewhere now: nothing may arrive there meanwhile */
 };
 
@@ -249,6 +254,8 @@ struct Volcano {
 	VolcanoStats stats;
 	gboolean planning;
 	gpointer members;
+	struct Consensus *consensus;
+	MagmaTime lease_until;        /* replies leave before (DESIGN section 5, rule 9) */
 };
 
 /* volcano.c */
@@ -333,6 +340,10 @@ typedef void (*CallDone)(void *user, int error, const MagmaAny *rep, GBytes *msg
 /* To the owner of key, wherever it is by then; repeated until answered. limit 0: no end. done is never called from inside. A call of a slice (sl) ends with it, without done. */
 Call *call_key(Slice *sl, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
 Call *call_volcano(Volcano *v, Slice *sl, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
+/* To whoever leads the group that votes on the map, by then. */
+Call *call_leader(Volcano *v, Slice *sl, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
+/* A message without an answer: it arrives or not. Takes no reference. */
+void call_push(Volcano *v, guint16 id, GBytes *msg);
 Call *call_addr(Volcano *v, const MagmaAddr *node, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
 void call_cancel(Call *c);
 void call_reply(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *rep, GBytes *msg);
@@ -412,6 +423,7 @@ void mark_forget_range(Slice *sl, const MagmaRange *r);
 void commit_forget_range(Slice *sl, const MagmaRange *r);
 Mark *mark_undecided(Slice *sl, guint64 ino, MarkKind kind);   /* prepared, and its coordinator has not said */
 guint mark_count(Slice *sl, guint64 ino, MarkKind kind);
+guint mark_count_all(Slice *sl, guint64 ino);
 
 /* coord.c: the coordinator's side */
 void coord_start(Op *op);                                 /* a new attempt; keeps the age */
@@ -442,6 +454,23 @@ void gc_tick(Slice *sl);
 void gc_recover(Slice *sl, void (*done)(Slice *sl));
 void gc_forget_range(Slice *sl, const MagmaRange *r);
 
+/* scrub.c: flares whose names and links may not add up after a power cut (docs/architecture.md) */
+/* Remembered, durably with t (NULL: in memory only), until its names have been counted and all is right. */
+void scrub_suspect(Slice *sl, const MagmaFid *fid, Txn *t);
+gboolean scrub_is_suspect(Slice *sl, guint64 ino);
+void scrub_touch(Slice *sl, guint64 ino);             /* an operation changes that flare's names: what is being counted is worth nothing */
+gboolean scrub_steady(Slice *sl, guint64 epoch);      /* that map, and no slice on its way */
+void scrub_load(Slice *sl, const StoreRow *row);      /* a row of TAB_META named SCRUB_PREFIX... */
+void scrub_tick(Slice *sl);
+void scrub_init(Slice *sl);
+void scrub_clear(Slice *sl);
+void scrub_stats(Slice *sl, VolcanoStats *out);
+#define SCRUB_PREFIX "suspect-"
+/* scrub_content.c: content files of no flare */
+void scrub_contents_begin(Slice *sl);                 /* after a stop that was none */
+void scrub_contents_tick(Slice *sl);
+gboolean scrub_contents_left(Slice *sl);
+
 /* op_content.c */
 void content_busy_free(gpointer p);
 Busy *content_begin(Slice *sl, guint64 ino, guint64 eof);      /* content operations under way are counted; each begin has its end */
@@ -460,8 +489,9 @@ gboolean core_no_room(Slice *sl);
 /* members.c */
 void members_learn(Volcano *v, const guint8 *p, gsize n);                 /* an encoded map: used if newer */
 void members_fetch_map(Volcano *v);
-/* The coordinator's only way to a new map: durable first, then told to all, then done. Takes map. */
-void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user);
+/* The leader's only way to a new map: committed by the group, then told to all, then done (0, or an errno: it may have come about or not). Takes map. */
+void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user, int error), void *user);
+void members_look(Volcano *v);                        /* at what a step of the group changed: a lease, a map */
 void members_start(Volcano *v);
 void members_tick(Volcano *v);
 void members_clear(Volcano *v);

@@ -1,20 +1,18 @@
-/* Who is in the network, and the map. Until consensus exists the volcano that bootstrapped hands the map out: every change is durable there before anybody else hears of it. */
-#include "magmad/core/core.h"
+/* Who is in the network, and the map, which only the leader of the group that votes on it (consensus.c) changes. */
+#include "magmad/core/consensus.h"
 
 #define FIRST_INO 16                       /* below: the root and what may come */
 #define JOIN_LIMIT (4500000)               /* "said within 5 s" */
 
 typedef struct {
-	gboolean fetching;            /* the map, from the coordinator */
+	gboolean fetching;            /* the map, from the leader */
 	MagmaTime fetch_at;
-	gboolean must_ask;            /* a slice of ours was on its way when we stopped: serve nothing before the coordinator has said where it is */
+	gboolean must_ask;            /* a slice of ours was on its way when we stopped: serve nothing before the leader has said where it is */
 	Call *joining;
 } Members;
 
 static Members *members_of(Volcano *v) { return v->members; }
 static void begin(Volcano *v);
-
-static gboolean is_coordinator(const Volcano *v) { return v->map && v->map->coordinator == v->id; }
 
 /* --- the map --- */
 
@@ -26,35 +24,41 @@ static void put_meta_u64(Txn *t, const char *name, guint64 value)
 	txn_put(t, TAB_META, name, strlen(name), NULL, val, sizeof val);
 }
 
-static void put_map(Txn *t, const MagmaMap *map)
-{
-	g_autoptr(GByteArray) bytes = g_byte_array_new();
-
-	magma_map_encode(map, bytes);
-	txn_put(t, TAB_META, "map", 3, NULL, bytes->data, bytes->len);
-}
-
 static void members_map_changed(Volcano *v)
 {
 	for (guint i = 0; i < v->slices->len; i++)
 		move_map_changed(v->slices->pdata[i]);
 }
 
-/* A newer map, from whoever: kept, then used. */
+/* A newer map that the group has committed, from whoever. */
 void members_learn(Volcano *v, const guint8 *p, gsize n)
 {
 	g_autoptr(MagmaMap) map = magma_map_decode(p, n);
 
 	if (!map || (v->map && (map->epoch <= v->map->epoch || memcmp(map->network, v->map->network, sizeof map->network) != 0)))
 		return;
-	Txn *t = txn_new();
-	put_map(t, map);
-	core_commit(v->home, t);
 	core_set_map(v, g_steal_pointer(&map));
 	members_map_changed(v);
-	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
-	if (self && self->state == MAGMA_ACTIVE && v->serving && v->ready)
+	members_look(v);
+}
+
+void members_look(Volcano *v)
+{
+	const MagmaVolcano *self = v->map ? magma_map_by_id(v->map, v->id) : NULL;
+
+	if (self && self->state == MAGMA_ACTIVE && v->serving && v->ready && consensus_may_serve(v))
 		core_ready(v, NULL);
+}
+
+/* The leader has said whose the slices are. */
+static void asked(Volcano *v)
+{
+	Members *m = members_of(v);
+
+	if (!m->must_ask)
+		return;
+	m->must_ask = FALSE;
+	begin(v);
 }
 
 static void map_fetched(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -67,10 +71,7 @@ static void map_fetched(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	m->fetch_at = core_now(v) + SECOND;
 	if (!error) {
 		members_learn(v, rep->rep_map.map.data, rep->rep_map.map.len);
-		if (m->must_ask) {
-			m->must_ask = FALSE;
-			begin(v);
-		}
+		asked(v);
 	}
 	core_leave(v);
 }
@@ -80,10 +81,10 @@ void members_fetch_map(Volcano *v)
 	Members *m = members_of(v);
 	struct magma_req_map q = { 0 };
 
-	if (m->fetching || !v->map || is_coordinator(v) || core_now(v) < m->fetch_at)
+	if (m->fetching || !v->map || consensus_leads(v) || core_now(v) < m->fetch_at)
 		return;
 	m->fetching = TRUE;
-	call_volcano(v, NULL, v->map->coordinator, MAGMA_OP_map, &q, NULL, 2 * SECOND, map_fetched, v);
+	call_leader(v, NULL, MAGMA_OP_map, &q, 2 * SECOND, map_fetched, v);
 }
 
 static void push_map(Volcano *v)
@@ -101,46 +102,29 @@ static void push_map(Volcano *v)
 
 typedef struct {
 	Volcano *v;
-	MagmaMap *map;
-	void (*done)(Volcano *v, void *user);
+	void (*done)(Volcano *v, void *user, int error);
 	void *user;
 } Changing;
 
-static void changing_clear(gpointer p) { g_clear_pointer(&((Changing *)p)->map, magma_map_unref); }
-
-static void changed(void *user, int error)
+static void changed(Volcano *v, void *user, int error)
 {
-	Changing *c = user;
-	Volcano *v = c->v;
+	Changing c = *(Changing *)user;
 
-	core_enter(v);
-	if (!error) {
-		core_set_map(v, g_steal_pointer(&c->map));
-		push_map(v);
-		members_map_changed(v);
-		if (c->done)
-			c->done(v, c->user);
-	}
+	core_ctx_free(v, user);
 	v->map_changing = FALSE;
-	core_ctx_free(v, c);
-	core_leave(v);
+	if (!error)
+		push_map(v);
+	if (c.done)
+		c.done(v, c.user, error);
 }
 
-/* The coordinator's only way to a new map: durable first. Takes map. */
-void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user)
+void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user, int error), void *user)
 {
-	Changing *c = CORE_CTX(v, Changing, changing_clear);
-	Txn *t = txn_new();
-	const char *broken;
+	Changing *c = CORE_CTX(v, Changing, NULL);
 
-	map->epoch++;
-	broken = magma_map_seal(map);
-	g_assert(!broken);
-	put_map(t, map);
-	core_commit(v->home, t);
-	*c = (Changing){ v, map, done, user };
+	*c = (Changing){ v, done, user };
 	v->map_changing = TRUE;
-	store_sync(v->store, changed, c);
+	consensus_propose(v, map, NULL, 0, changed, c);
 }
 
 /* --- start --- */
@@ -159,17 +143,25 @@ static void put_root(Volcano *v, Txn *t)
 	txn_put(t, TAB_FLARE, k, key_ino(k, MAGMA_ROOT_INO), &row.attr.fid.key, val->data, val->len);
 }
 
+static void group_made(Volcano *v, int error)
+{
+	if (error) {
+		core_ready(v, g_strerror(error));
+		return;
+	}
+	v->serving = v->home->serving = TRUE;
+	consensus_start(v);
+}
+
 static void bootstrapped(void *user, int error)
 {
 	Volcano *v = user;
 
 	core_enter(v);
-	if (error) {
+	if (error)
 		core_ready(v, g_strerror(error));
-	} else {
-		v->serving = v->home->serving = TRUE;
-		core_ready(v, NULL);
-	}
+	else
+		consensus_bootstrap(v, group_made);
 	core_leave(v);
 }
 
@@ -189,6 +181,7 @@ static void bootstrap(Volcano *v)
 	MagmaMap *map = magma_map_new(network, v->cfg.copies_wanted);
 	MagmaVolcano self = self_of(v, v->id);
 	self.state = MAGMA_ACTIVE;
+	self.flags = MAGMA_VOLCANO_VOTER;
 	MagmaSlice whole = { .id = v->id, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = v->id, .owner = v->id, .epoch = 1 };
 	map->epoch = 1;
 	map->copies_kept = 1;
@@ -198,13 +191,24 @@ static void bootstrap(Volcano *v)
 	magma_map_add_slice(map, &whole);
 	const char *broken = magma_map_seal(map);
 	g_assert(!broken);
-	put_map(t, map);
-	put_meta_u64(t, "id", v->id);
 	put_meta_u64(t, "ino_limit", v->home->ino_limit);
+	put_meta_u64(t, "running", v->boot);
 	put_root(v, t);
 	core_commit(v->home, t);
 	core_set_map(v, map);
 	store_sync(v->store, bootstrapped, v);
+}
+
+static void joined_synced(void *user, int error)
+{
+	Volcano *v = user;
+
+	core_enter(v);
+	if (error)
+		core_ready(v, g_strerror(error));
+	else
+		consensus_join(v, group_made);
+	core_leave(v);
 }
 
 static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -230,17 +234,15 @@ static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 			Txn *t = txn_new();
 			v->id = v->home->id = rep->rep_join.id;
 			v->home->next_ino = v->home->ino_limit = FIRST_INO;
-			put_meta_u64(t, "id", v->id);
 			put_meta_u64(t, "ino_limit", v->home->ino_limit);
-			put_map(t, map);
+			put_meta_u64(t, "running", v->boot);
+			v->home->unclean = TRUE;
+			scrub_contents_begin(v->home);      /* a first try may have lost its rows to a power cut, and not its files */
 			core_commit(v->home, t);
 			core_set_map(v, g_steal_pointer(&map));
-			v->serving = v->home->serving = TRUE;
 			v->state = "receiving a slice";
 			v->note[0] = 0;
-			const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
-			if (self && self->state == MAGMA_ACTIVE)
-				core_ready(v, NULL);
+			store_sync(v->store, joined_synced, v);
 		}
 	}
 	core_leave(v);
@@ -263,17 +265,23 @@ static void recovered(Slice *sl)
 	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
 
 	v->serving = sl->serving = TRUE;
-	if (self && self->state == MAGMA_ACTIVE)
-		core_ready(v, NULL);
-	else
+	v->note[0] = 0;
+	if (!self || self->state != MAGMA_ACTIVE)
 		v->state = "receiving a slice";
 	members_map_changed(v);
 	members_of(v)->fetch_at = 0;
 	members_fetch_map(v);
+	members_look(v);
 }
 
 static void begin(Volcano *v)
 {
+	Txn *t = txn_new();
+
+	put_meta_u64(t, "running", v->boot);
+	core_commit(v->home, t);
+	if (v->home->unclean)
+		scrub_contents_begin(v->home);
 	purge_elsewhere(v->home);
 	gc_recover(v->home, recovered);
 }
@@ -305,9 +313,12 @@ static void loaded_all(Slice *sl, void *user, int error)
 			return;
 		}
 		const MagmaSlice *own = magma_map_home(v->map, v->id);
-		if (v->map->move.id && own && v->map->move.from == own->id && !is_coordinator(v)) {
+		gboolean moving = v->map->move.id && own && v->map->move.from == own->id;
+		v->home->id = v->id;
+		consensus_start(v);
+		if (moving) {
 			m->must_ask = TRUE;
-			g_strlcpy(v->note, "waits for the coordinator: a slice was on its way", sizeof v->note);
+			g_strlcpy(v->note, "waits for the leader of the volcanos: a slice was on its way", sizeof v->note);
 			core_say(v, "%s", v->note);
 			members_fetch_map(v);
 			return;
@@ -332,12 +343,19 @@ void members_tick(Volcano *v)
 {
 	Members *m = members_of(v);
 
+	if (m->must_ask && consensus_leads(v) && consensus_may_serve(v))
+		asked(v);
 	if (m->must_ask)
 		members_fetch_map(v);
+	members_look(v);
 	move_plan(v);
 }
 
-void members_clear(Volcano *v) { g_free(v->members); }
+void members_clear(Volcano *v)
+{
+	consensus_clear(v);
+	g_free(v->members);
+}
 
 /* --- messages --- */
 
@@ -389,7 +407,7 @@ void handle_new_map(Op *op)
 	op_reply(op, &rep, NULL);
 }
 
-/* --- join, at the coordinator --- */
+/* --- join, at the leader --- */
 
 static void join_answer(Op *op, guint16 id, const char *refusal)
 {
@@ -426,9 +444,14 @@ static gboolean name_ok(const char *name)
 	return n >= 1 && n <= 63 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
-static void join_committed(Volcano *v, void *user)
+static void join_committed(Volcano *v, void *user, int error)
 {
 	Op *op = user;
+
+	if (error) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
 	guint id = GPOINTER_TO_UINT(op->data);
 
 	join_answer(op, id, "");          /* op may be gone now */
@@ -464,8 +487,8 @@ void handle_join(Op *op)
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
-	if (!is_coordinator(v)) {
-		call_volcano(v, NULL, v->map->coordinator, MAGMA_OP_join, q, NULL, 4 * SECOND, join_relayed, op);
+	if (!consensus_leads(v)) {
+		call_leader(v, NULL, MAGMA_OP_join, q, 4 * SECOND, join_relayed, op);
 		return;
 	}
 	if (v->map_changing || v->map->volcanos->len >= MAGMA_VOLCANOS_MAX) {
@@ -521,6 +544,9 @@ void handle_status(Op *op)
 	};
 	op_reply(op, &rep, NULL);
 }
+
+/* A push (op.c); nobody asks. */
+void handle_raft(Op *op) { op_error(op, EOPNOTSUPP); }
 
 static void halt_now(void *arg)
 {

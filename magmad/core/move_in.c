@@ -1,4 +1,5 @@
 /* The target of a move, and the coordinator that plans and commits it. */
+#include "magmad/core/consensus.h"
 #include "magmad/core/move.h"
 
 void move_ignore(void *user, int error) { (void)user; (void)error; }
@@ -302,8 +303,12 @@ static void commit_answer(Op *op)
 	op_reply(op, &rep, NULL);
 }
 
-static void commit_changed(Volcano *v, void *user)
+static void commit_changed(Volcano *v, void *user, int error)
 {
+	if (error) {
+		op_error(user, MAGMA_ETRYAGAIN);
+		return;
+	}
 	core_say(v, "a slice moved, epoch %" G_GUINT64_FORMAT, v->map->epoch);
 	commit_answer(user);
 	move_plan(v);
@@ -318,8 +323,8 @@ void handle_move_commit(Op *op)
 {
 	Volcano *v = op->v;
 
-	if (!v->map || v->map->coordinator != v->id) {
-		op_error(op, EPERM);
+	if (!v->map || !consensus_leads(v)) {
+		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
 	if (v->map->move.id != op->req.req_move_commit.move) {      /* done before, the answer was lost */
@@ -400,7 +405,7 @@ void move_plan(Volcano *v)
 {
 	gboolean wanted = FALSE;
 
-	if (!v->map || v->map->coordinator != v->id || v->planning || v->map->move.id || v->map_changing || !v->serving)
+	if (!v->map || !consensus_leads(v) || v->planning || v->map->move.id || v->map_changing || !v->serving)
 		return;
 	for (guint i = 0; i < v->map->volcanos->len; i++) {
 		const MagmaVolcano *o = v->map->volcanos->pdata[i];

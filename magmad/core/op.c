@@ -1,6 +1,6 @@
 /* The life of an operation: from the message, through evaluation, to the reply that waits for the journal. */
 #include <fcntl.h>
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
 
 Peer *peer_ref(Peer *p)
 {
@@ -205,10 +205,10 @@ static void deliver(Volcano *v, Peer *peer, Call *call, GBytes *head, GBytes *bo
 		v->io->send(v->iou, peer->session, head, body);
 }
 
-/* Rule 8: the reply leaves when the journal has everything it may have seen. Takes no references. */
+/* Rule 8: the reply leaves when the journal has everything it may have seen; rule 9: and while nobody can have taken this volcano's place. Takes no references. */
 void op_send_held(Slice *sl, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body)
 {
-	if (index <= store_acked(sl->store) && g_queue_is_empty(&sl->held)) {
+	if (index <= store_acked(sl->store) && g_queue_is_empty(&sl->held) && consensus_may_serve(sl->v)) {
 		deliver(sl->v, peer, call, head, body);
 		return;
 	}
@@ -226,7 +226,7 @@ void op_acked(Slice *sl, guint64 index)
 	Held *h;
 
 	core_enter(sl->v);
-	while ((h = g_queue_peek_head(&sl->held)) && h->index <= index) {
+	while ((h = g_queue_peek_head(&sl->held)) && h->index <= index && consensus_may_serve(sl->v)) {
 		g_queue_pop_head(&sl->held);
 		deliver(sl->v, h->peer, h->call, h->head, h->body);
 		peer_unref(h->peer);
@@ -537,7 +537,7 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 	gsize n;
 	const guint8 *p = g_bytes_get_data(msg, &n);
 
-	if (magma_msg_decode(p, n, &h, &any) != 0 || h.kind == MAGMA_PUSH) {
+	if (magma_msg_decode(p, n, &h, &any) != 0 || (h.kind == MAGMA_PUSH && (h.op != MAGMA_OP_raft || !peer->is_node))) {
 		MAGMA_TRACE(v->trace, 'F', "dropped: %" G_GSIZE_FORMAT " bytes that are no message", n);
 		return;
 	}
@@ -548,7 +548,9 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 	core_enter(v);
 	if (v->map && h.epoch > v->map->epoch)
 		members_fetch_map(v);
-	if (h.kind != MAGMA_REPLY)
+	if (h.kind == MAGMA_PUSH)
+		consensus_message(v, &any.req_raft);
+	else if (h.kind != MAGMA_REPLY)
 		op_request(v, peer, &h, &any, msg);
 	else if (peer->is_node && !call_relay(v, &h, msg))
 		call_reply(v, peer, &h, &any, msg);

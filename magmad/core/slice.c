@@ -73,6 +73,7 @@ Slice *slice_new(Volcano *v, guint16 id, Store *store)
 	sl->orphans = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	sl->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	sl->busy = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, content_busy_free);
+	scrub_init(sl);
 	store->user = sl;
 	store->on_acked = on_acked;
 	store->on_failed = on_failed;
@@ -102,6 +103,7 @@ void slice_free(Slice *sl)
 	g_hash_table_unref(sl->orphans);
 	g_hash_table_unref(sl->dirty);
 	g_hash_table_unref(sl->busy);
+	scrub_clear(sl);
 	sl->store->on_acked = NULL;
 	sl->store->on_failed = NULL;
 	g_free(sl);
@@ -115,15 +117,12 @@ static void load_meta(Slice *sl, const StoreRow *row)
 {
 	g_autofree char *name = g_strndup((const char *)row->key, row->klen);
 
-	if (strcmp(name, "map") == 0) {
-		g_autoptr(MagmaMap) map = magma_map_decode(row->val, row->vlen);
-		if (map && !sl->v->map)
-			sl->v->map = g_steal_pointer(&map);
-	} else if (strcmp(name, "id") == 0 && row->vlen == 8) {
-		sl->v->id = sl->id = magma_be64_load(row->val);
-	} else if (strcmp(name, "ino_limit") == 0 && row->vlen == 8) {
+	if (strcmp(name, "ino_limit") == 0 && row->vlen == 8)
 		sl->next_ino = sl->ino_limit = magma_be64_load(row->val);
-	}
+	else if (strcmp(name, "running") == 0)
+		sl->unclean = TRUE;
+	else if (g_str_has_prefix(name, SCRUB_PREFIX))
+		scrub_load(sl, row);
 }
 
 static void load_dirty(Slice *sl, const StoreRow *row)
@@ -241,8 +240,10 @@ void slice_tick(Slice *sl)
 		coord_tick(sl);
 		mark_tick(sl);
 		gc_tick(sl);
+		scrub_tick(sl);
+		scrub_contents_tick(sl);
 		client_tick(sl);
 		move_tick(sl);
 	}
-	sl->v->quick |= g_hash_table_size(sl->commits) || g_hash_table_size(sl->marks) || sl->move;
+	sl->v->quick |= g_hash_table_size(sl->commits) || g_hash_table_size(sl->marks) || sl->move || scrub_contents_left(sl);
 }

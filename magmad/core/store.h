@@ -62,6 +62,7 @@ struct StoreVt {
 	void (*content_stat)(Store *, const MagmaFid *, void (*done)(void *user, int error, const struct StoreContentStat *st), void *user);
 	void (*content_sync)(Store *, const MagmaFid *, void (*done)(void *user, int error), void *user);
 	void (*content_drop)(Store *, const MagmaFid *, void (*done)(void *user, int error), void *user);
+	void (*content_list)(Store *, guint folder, void (*done)(void *user, int error, const MagmaFid *fids, guint n, guint next), void *user);
 	void (*usage)(Store *, struct StoreUsage *out);
 };
 typedef struct StoreRow { StoreTable table; const guint8 *key; gsize klen; MagmaKey rk; const guint8 *val; gsize vlen; } StoreRow;
@@ -167,3 +168,7 @@ static inline void store_sync(Store *s, void (*done)(void *, int), void *u) { s-
 #define store_content_stat(s, ...) ((s)->vt->content_stat((s), __VA_ARGS__))
 #define store_content_sync(s, ...) ((s)->vt->content_sync((s), __VA_ARGS__))
 #define store_content_drop(s, ...) ((s)->vt->content_drop((s), __VA_ARGS__))
+/* The flares of which there are content files, unordered, piece by piece: those of some folders, by the first two bytes of their keys, from `folder` (0..STORE_FOLDERS - 1) on; there may be
+ * none. next: where to go on, STORE_FOLDERS: that was all. What is made or dropped meanwhile may be in it or not. */
+#define STORE_FOLDERS 65536
+#define store_content_list(s, ...) ((s)->vt->content_list((s), __VA_ARGS__))

@@ -1,5 +1,5 @@
 /* The volcano: construction, sessions, the clock's tick, what the console asks. */
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
 
 gpointer core_ctx_new(GHashTable *ctxs, gsize size, GDestroyNotify clear)
 {
@@ -106,6 +106,8 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->all_ops = g_hash_table_new(NULL, NULL);
 	call_init(v);
 	v->home = slice_new(v, 0, store);
+	if (cfg->kept && !consensus_load(v, cfg->kept))
+		v->state = "damaged";
 	return v;
 }
 
@@ -121,7 +123,7 @@ static void tick(void *arg)
 		return;
 	}
 	call_tick(v);
-	v->quick = g_hash_table_size(v->calls) || !v->serving;
+	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready;
 	for (guint i = 0; v->map && i < v->slices->len; i++)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);
@@ -151,7 +153,18 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 	core_leave(v);
 }
 
-void volcano_stop(Volcano *v) { v->stopping = TRUE; }
+void volcano_stop(Volcano *v)
+{
+	/* else the next start looks through the contents, from the beginning */
+	for (guint i = 0; !v->stopping && i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		Txn *t = txn_new();
+		if (sl->serving && !scrub_contents_left(sl))
+			txn_del(t, TAB_META, "running", 7, NULL);
+		core_commit(sl, t);
+	}
+	v->stopping = TRUE;
+}
 
 void volcano_free(Volcano *v)
 {
@@ -239,6 +252,7 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 		out->marks += g_hash_table_size(sl->marks);
 		out->commits += g_hash_table_size(sl->commits);
 		out->orphans += g_hash_table_size(sl->orphans);
+		scrub_stats(sl, out);
 		out->dirty += g_hash_table_size(sl->dirty);
 	}
 	out->state = v->state;

@@ -127,6 +127,10 @@ void disk_journal_out(DiskStore *d);
 void disk_sync(Store *s, void (*done)(void *, int), void *user);
 /* One turn's end: journal, syncs, cold reads, batches. */
 void disk_turn(DiskStore *d);
+/* Has another turn something to do or to answer at once? */
+gboolean disk_owes(const DiskStore *d);
+/* Whoever still waits for a sync hears EIO: the disk is full, and nobody waits for it to have room. */
+void disk_syncs_end(DiskStore *d);
 
 /* space.c */
 void disk_usage(Store *s, StoreUsage *out);

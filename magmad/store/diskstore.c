@@ -68,6 +68,11 @@ static void disk_drop(Store *s, const MagmaFid *fid, void (*done)(void *, int), 
 	contents_drop(contents(s), fid, done, user);
 }
 
+static void disk_content_list(Store *s, guint folder, void (*done)(void *, int, const MagmaFid *, guint, guint), void *user)
+{
+	contents_list(DISK(s)->contents, folder, done, user);
+}
+
 static const StoreVt disk_vt = {
 	.get = disk_get,
 	.fetch_clear = disk_fetch_clear,
@@ -84,6 +89,7 @@ static const StoreVt disk_vt = {
 	.content_stat = disk_stat,
 	.content_sync = disk_content_sync,
 	.content_drop = disk_drop,
+	.content_list = disk_content_list,
 	.usage = disk_usage,
 };
 
@@ -195,10 +201,12 @@ void diskstore_quiesce(Store *s)
 {
 	DiskStore *d = DISK(s);
 
+	/* what came back from the pool is answered in the turn after it */
 	do {
 		disk_turn(d);
 		pool_drain(d->pool);
-	} while (contents_busy(d->contents) || pool_pending(d->pool) || (d->change && !d->failed && !d->retry_at));
+	} while (contents_busy(d->contents) || pool_pending(d->pool) || disk_owes(d) || (d->change && !d->failed && !d->retry_at));
+	disk_syncs_end(d);
 	diskstore_flush(s);
 }
 

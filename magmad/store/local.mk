@@ -4,7 +4,7 @@ magmad_libstore_a_SOURCES = \
 	magmad/store/change.c \
 	magmad/store/check.c magmad/store/check_content.c magmad/store/check_rows.c magmad/store/check.h magmad/store/check_inside.h \
 	magmad/store/content.c magmad/store/content.h \
-	magmad/store/content_io.c magmad/store/content_io.h \
+	magmad/store/content_io.c magmad/store/content_list.c magmad/store/content_list.h magmad/store/content_io.h \
 	magmad/store/db.c magmad/store/db_merge.c magmad/store/db_write.c magmad/store/db.h magmad/store/db_inside.h magmad/store/sql.h \
 	magmad/store/disk.h magmad/store/diskstore.c magmad/store/diskstore.h \
 	magmad/store/frame.c magmad/store/frame.h \

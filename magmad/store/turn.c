@@ -104,6 +104,15 @@ static void syncs_answer(DiskStore *d)
 		due[i].done(due[i].user, d->failed ? EIO : 0);
 }
 
+void disk_syncs_end(DiskStore *d)
+{
+	while (d->syncs->len) {
+		SyncWaiter w = g_array_index(d->syncs, SyncWaiter, 0);
+		g_array_remove_index(d->syncs, 0);
+		w.done(w.user, EIO);
+	}
+}
+
 static void syncs_check(DiskStore *d, gint64 now)
 {
 	syncs_answer(d);
@@ -243,6 +252,11 @@ static gboolean has_work(const DiskStore *d)
 {
 	return !d->failed && !d->retry_at && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal) || d->told < d->acked
 		|| (d->syncs->len && !d->syncing));
+}
+
+gboolean disk_owes(const DiskStore *d)
+{
+	return has_work(d) || d->cold->len || d->answers.length || (d->failed && d->syncs->len);
 }
 
 void disk_turn(DiskStore *d)

@@ -41,6 +41,8 @@ struct Node {
 	gboolean started, ready, refused;
 	MagmaTrace trace;
 	GHashTable *timers;           /* world handles */
+	GBytes *kept;                 /* what a crash leaves */
+	GQueue keeping;               /* Keep *, on their way to the disk */
 };
 
 struct Cluster {

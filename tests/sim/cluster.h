@@ -32,6 +32,8 @@ void cluster_trouble(Cluster *c, gboolean on);
 void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost);
 /* Every volcano loses its power at once: what was not synced is gone. They come back one after the other. */
 void cluster_power_cut(Cluster *c);
+/* Only volcano i does: the others go on with what they told it and heard of it. */
+void cluster_power_cut_one(Cluster *c, guint i);
 /* One event, and what trouble makes of it. */
 void cluster_step(Cluster *c);
 /* Steps until fn(user) or limit microseconds have passed; FALSE: they have. */

@@ -1,2 +1,3 @@
 include tests/sim/sessions.mk
 include tests/sim/volcano.mk
+include tests/sim/raft.mk

@@ -2,7 +2,7 @@
 STORE_KIT = tests/unit/store_kit.c tests/unit/store_kit.h
 # what both stores promise of their log
 LOG_KIT = tests/unit/store_log.c tests/unit/store_log_promises.c tests/unit/store_log_random.c tests/unit/store_log.h tests/unit/store_log_inside.h
-STORE_LIBS = magmad/libstore.a magmad/libcore.a $(UNIT_LIBS) $(SQLITE_LIBS)
+STORE_LIBS = magmad/libstore.a magmad/libcore.a magmad/libraft.a $(UNIT_LIBS) $(SQLITE_LIBS)
 STORE_TESTS = tests/unit/test_store_rows tests/unit/test_store_content tests/unit/test_store_journal tests/unit/test_store_merge tests/unit/test_store_dir tests/unit/test_store_check tests/unit/test_store_log
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
@@ -25,7 +25,7 @@ MEMSTORE = tests/sim/memstore.c tests/sim/memstore.h tests/sim/memdisk.c tests/s
 check_PROGRAMS += tests/unit/test_memstore
 TESTS += tests/unit/test_memstore
 tests_unit_test_memstore_SOURCES = tests/unit/test_memstore.c $(LOG_KIT) $(MEMSTORE)
-tests_unit_test_memstore_LDADD = magmad/libcore.a $(UNIT_LIBS)
+tests_unit_test_memstore_LDADD = magmad/libcore.a magmad/libraft.a $(UNIT_LIBS)
 # make tests/bench/bench_store
 EXTRA_PROGRAMS += tests/bench/bench_store
 CLEANFILES += tests/bench/bench_store$(EXEEXT)

@@ -18,6 +18,7 @@ typedef struct {
 	char *dir;
 	Identity *id;
 	Store *store;
+	Keep *keep;
 	Shell *shell;
 	Console *console;
 	MagmaClient *client;
@@ -60,7 +61,11 @@ static void up(Volcanic *v)
 	DiskStoreConfig disk = { .dir = v->dir, .trace = &v->trace };
 	v->store = diskstore_open(&disk, &error);
 	g_assert_no_error(error);
-	v->shell = shell_new(NULL, v->id, v->store, &v->trace, &ops, &error);
+	g_autoptr(GBytes) kept = NULL;
+	v->keep = keep_open(v->dir, NULL, &kept, &error);
+	g_assert_no_error(error);
+	g_assert_null(kept);
+	v->shell = shell_new(NULL, v->id, v->store, v->keep, NULL, &v->trace, &ops, &error);
 	g_assert_no_error(error);
 	ConsoleConfig cfg = { .volcano = shell_volcano(v->shell), .store = v->store, .trace = &v->trace, .name = "wallace", .flare = v->id->addr, .cache_bytes = 64 << 20,
 		.stop = on_console_stop, .user = v };
@@ -82,6 +87,7 @@ static void down(Volcanic *v)
 	console_free(v->console);
 	shell_goodbye(v->shell);
 	shell_free(v->shell);
+	keep_close(v->keep);
 	diskstore_close(v->store);
 	folder_undo(v->dir, v->dir);
 	g_assert_false(g_file_test(v->dir, G_FILE_TEST_EXISTS));

@@ -150,6 +150,38 @@ static void drop_page_cache(const char *dir, const char *name)
 	close(fd);
 }
 
+typedef struct {
+	Store *s;
+	guint asked, answered;
+} Chain;
+
+static void on_link(void *user, int error)
+{
+	Chain *c = user;
+
+	g_assert_cmpint(error, ==, 0);
+	if (++c->answered == c->asked)
+		return;
+	g_autofree char *key = g_strdup_printf("%u", c->answered);
+	kit_put(c->s, TAB_XATTR, key, "x");
+	store_sync(c->s, on_link, c);
+}
+
+/* Whoever asked goes away behind a quiesce: an answer that comes later would find freed memory. */
+static void quiesce_leaves_no_sync_unanswered(void)
+{
+	char *path = kit_dir();
+	Chain c = { .s = kit_open(path, 0), .asked = 3 };
+
+	kit_put(c.s, TAB_XATTR, "0", "x");
+	store_sync(c.s, on_link, &c);
+	diskstore_quiesce(c.s);
+	g_assert_cmpuint(c.answered, ==, 3);
+	diskstore_close(c.s);
+	g_assert_cmpuint(c.answered, ==, 3);
+	kit_remove(path);
+}
+
 static void cold_rows_come_through_the_pool(void)
 {
 	/* Under /var/tmp: a tmpfs has no disk to wait for. */
@@ -415,6 +447,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/dir/only_a_volcano_of_this_format_is_opened", only_a_volcano_of_this_format_is_opened);
 	g_test_add_func("/store/dir/folders_of_others_are_not_taken", folders_of_others_are_not_taken);
 	g_test_add_func("/store/dir/born_and_died_never_reach_sqlite", born_and_died_never_reach_sqlite);
+	g_test_add_func("/store/dir/quiesce_leaves_no_sync_unanswered", quiesce_leaves_no_sync_unanswered);
 	g_test_add_func("/store/dir/cold_rows_come_through_the_pool", cold_rows_come_through_the_pool);
 	g_test_add_func("/store/dir/full_disk_still_frees_space", full_disk_still_frees_space);
 	g_test_add_func("/store/dir/failure_of_the_journal_stops_acknowledging", failure_of_the_journal_stops_acknowledging);
