@@ -93,8 +93,9 @@ typedef struct StoreLogVt {
 	guint64 (*durable)(Store *);
 	/* commit() makes frames of this epoch from now on; not below position().epoch. */
 	void (*set_epoch)(Store *, guint64 epoch);
-	/* What the other copies have; G_MAXUINT64 (the start value): there is none that counts. acked() does not fall by it: a lower value only stops its growing. But opening takes all that is written
-	 * for acked, and the first call after it, before anything is appended and before the loop runs, may take that back: down to what is behind the journal already. on_acked is called from here or at the end of the turn. */
+	/* What the other copies have; G_MAXUINT64 (the start value, unless it was opened as one_of_several: 0): there is none that counts. acked() does not fall by it: a lower value only stops its growing. But opening takes all that is written
+	 * for acked, and the first call after it, before anything is appended and before the loop runs, may take that back: down to what is behind the journal already. on_acked is called from here or at the end of the turn.
+	 * scan_range over more than one key waits until what was committed before it is acknowledged; scan waits for nothing. */
 	void (*set_limit)(Store *, guint64 index);
 	/* A copy takes the owner's frame: commit() at that position. FALSE, and nothing done: it is not the next one (index is not position().index + 1, or its epoch is older), or not a transaction. */
 	gboolean (*append)(Store *, const StoreFrame *f);

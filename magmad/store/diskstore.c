@@ -149,6 +149,10 @@ static gboolean store_open(DiskStore *d, const DiskStoreConfig *cfg, GError **er
 	disk_ballast_open(d);
 	if (!disk_open_db(d, error) || !disk_load(d, error))
 		return FALSE;
+	if (cfg->one_of_several) {
+		d->limit = 0;
+		d->acked = d->told = d->meta.applied;
+	}
 	g_autofree char *content = layout_content(d->dir);
 	d->pool = pool_new(cfg->context, POOL_THREADS);
 	d->contents = contents_new(content, d->pool, error);

@@ -283,7 +283,9 @@ void memlog_open(MemStore *m)
 	m->written_seq = memdisk_end(m->disk);
 	m->epoch = m->disk->pos.epoch;
 	m->acked = m->disk->pos.index;
-	m->limit = G_MAXUINT64;
+	m->limit = m->cfg.one_of_several ? 0 : G_MAXUINT64;
+	if (m->cfg.one_of_several)
+		m->acked = memdisk_index_at(m->disk, m->disk->base_seq);
 	m->keep_after = G_MAXUINT64;
 	m->fresh = TRUE;
 }

@@ -1,6 +1,7 @@
 /* The disk store as one of several copies: the promises of the log side (store_log.c), and what only a disk can show. */
 #include "tests/unit/store_kit.h"
 #include "tests/unit/store_log_inside.h"
+#include "libmagma/base/wire.h"
 #include "magmad/store/check.h"
 #include "magmad/store/content.h"
 #include <errno.h>
@@ -236,6 +237,99 @@ static void rows_go_to_sqlite_though_other_copies_are_always_behind(void)
 	bed_free(&b->base);
 }
 
+typedef struct { guint n; gboolean done; } Found;
+
+static void on_range(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	Found *f = user;
+
+	g_assert_cmpint(error, ==, 0);
+	g_assert_true(eof);
+	f->n = n;
+	f->done = TRUE;
+}
+
+static void flares_are(LogBed *b, guint expected)
+{
+	MagmaKey lo = { 0 }, hi;
+	Found f = { 0 };
+	StoreUsage u;
+
+	memset(hi.b, 0xff, sizeof hi.b);
+	store_scan_range(b->s, &lo, &hi, 0, 1000, on_range, &f);
+	log_until(b, &f.done);
+	g_assert_cmpuint(f.n, ==, expected);
+	b->s->vt->usage(b->s, &u);
+	g_assert_cmpuint(u.flares, ==, expected);
+}
+
+static void flare(LogBed *b, guint64 ino, gboolean put)
+{
+	Txn *t = txn_new();
+	guint8 key[8];
+	MagmaFid fid = kit_fid(ino);
+
+	magma_be64_store(key, ino);
+	if (put)
+		txn_put(t, TAB_FLARE, key, 8, &fid.key, "v", 1);
+	else
+		txn_del(t, TAB_FLARE, key, 8, &fid.key);
+	store_commit(b->s, t);
+}
+
+/* Their index by key is kept apart from the rows: in memory, in tables of what waits, and merged. */
+static void a_cut_leaves_the_flares_that_were_before(void)
+{
+	DiskBed *b = (DiskBed *)bed_new(0);
+
+	for (guint i = 1; i <= 20; i++)
+		flare(&b->base, i, TRUE);
+	flares_are(&b->base, 20);
+	for (guint i = 21; i <= 30; i++)
+		flare(&b->base, i, TRUE);
+	log_until_written(&b->base);
+	bed_push(&b->base);                            /* in sqlite, not merged */
+	b->base.s->log->set_limit(b->base.s, 0);
+	for (guint i = 31; i <= 40; i++)
+		flare(&b->base, i, TRUE);
+	bed_push(&b->base);                            /* sealed, not written */
+	for (guint i = 1; i <= 35; i++)
+		flare(&b->base, i, FALSE);
+	log_cut(&b->base, 32);
+	b->base.s->log->set_limit(b->base.s, 32);
+	flares_are(&b->base, 32);
+	flare(&b->base, 50, TRUE);
+	b->base.s->log->set_limit(b->base.s, G_MAXUINT64);
+	flares_are(&b->base, 33);
+	bed_kill(&b->base);
+	flares_are(&b->base, 33);
+	log_reset(&b->base, 1, 5);
+	flares_are(&b->base, 0);
+	flare(&b->base, 3, TRUE);
+	flares_are(&b->base, 1);
+	bed_free(&b->base);
+}
+
+static void a_copy_opened_so_acknowledges_nothing_by_itself(void)
+{
+	DiskBed *b = (DiskBed *)bed_new(0);
+	DiskStoreConfig cfg = { .dir = b->dir, .one_of_several = TRUE };
+
+	log_put(&b->base, "a", "1");
+	log_until_written(&b->base);
+	diskstore_abandon(b->base.s);
+	b->base.s = diskstore_open(&cfg, NULL);
+	g_assert_cmpuint(store_acked(b->base.s), ==, 0);
+	log_put(&b->base, "a", "2");
+	log_sync(&b->base);
+	bed_push(&b->base);
+	g_assert_cmpuint(store_acked(b->base.s), ==, 0);
+	log_cut(&b->base, 0);
+	g_autofree char *a = log_get(&b->base, "a");
+	g_assert_null(a);
+	bed_free(&b->base);
+}
+
 static void count_syncs(void *user, char channel, const char *line) { *(guint *)user += g_str_has_prefix(line, "durable"); }
 
 static void a_sync_is_of_fills_too(void)
@@ -296,6 +390,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/log/emptying_goes_on_when_opened", emptying_goes_on_when_opened);
 	g_test_add_func("/store/log/check_reads_fills_and_changes_nothing", check_reads_fills_and_changes_nothing);
 	g_test_add_func("/store/log/rows_go_to_sqlite_though_other_copies_are_always_behind", rows_go_to_sqlite_though_other_copies_are_always_behind);
+	g_test_add_func("/store/log/a_cut_leaves_the_flares_that_were_before", a_cut_leaves_the_flares_that_were_before);
+	g_test_add_func("/store/log/a_copy_opened_so_acknowledges_nothing_by_itself", a_copy_opened_so_acknowledges_nothing_by_itself);
 	g_test_add_func("/store/log/a_sync_is_of_fills_too", a_sync_is_of_fills_too);
 	g_test_add_func("/store/log/kept_frames_that_do_not_read_are_not_there", kept_frames_that_do_not_read_are_not_there);
 	return g_test_run();
