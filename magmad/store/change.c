@@ -107,6 +107,7 @@ static void reset_done(PoolJob *job)
 	ResetJob *r = (ResetJob *)job;
 
 	r->d->writer_job = NULL;
+	r->d->emptying = FALSE;
 	change_done(r->d, reset_ended(r->d, r));
 }
 
@@ -130,6 +131,7 @@ static void reset_push(DiskStore *d, StorePos pos)
 	db_read_end(d->loop_db);
 	contents_close_idle(d->contents, TRUE);
 	readers_clear(&d->readers, FALSE);
+	d->emptying = TRUE;
 	d->writer_job = &r->job;
 	pool_push(d->pool, &r->job);
 }

@@ -49,6 +49,7 @@ struct DiskStore {
 	guint64 checkpointed, checkpointed_fills;    /* what is behind the last checkpoint: segments may go at once */
 	gboolean trim_wanted;         /* less is to be kept than before */
 	DiskChange *change;           /* a cut or a reset: waits until nothing is under way, and nothing begins meanwhile */
+	gboolean emptying;            /* a reset is in the pool: journal and contents are not to be touched */
 	gsize cache_bytes;
 	guint64 segment_bytes;
 	NowaitVfs *vfs;

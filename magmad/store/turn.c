@@ -150,7 +150,7 @@ static void spare_free(PoolJob *job)
 
 static void spare_check(DiskStore *d)
 {
-	if (!journal_take_spare_wanted(d->journal))
+	if (d->emptying || !journal_take_spare_wanted(d->journal))
 		return;
 	SpareJob *s = g_new0(SpareJob, 1);
 	s->job = (PoolJob){ .run = spare_run, .done = job_nothing, .free = spare_free };
@@ -163,7 +163,7 @@ void disk_journal_out(DiskStore *d)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (d->failed || !journal_has_unwritten(d->journal) || d->retry_at > g_get_monotonic_time())
+	if (d->failed || d->emptying || !journal_has_unwritten(d->journal) || d->retry_at > g_get_monotonic_time())
 		return;
 	if (journal_write(d->journal, &error)) {
 		d->retry_at = 0;
@@ -250,7 +250,7 @@ void disk_wake(DiskStore *d)
 
 static gboolean has_work(const DiskStore *d)
 {
-	return !d->failed && !d->retry_at && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal) || d->told < d->acked
+	return !d->failed && !d->retry_at && !d->emptying && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal) || d->told < d->acked
 		|| (d->syncs->len && !d->syncing));
 }
 

@@ -368,6 +368,25 @@ static void a_reset_leaves_nothing(LogBed *b)
 	g_assert_cmpuint(log_put(b, "d", "1"), ==, 1);
 }
 
+static void a_reset_takes_what_is_not_written_yet(LogBed *b)
+{
+	g_autofree char *big = g_strnfill(200000, 'x');
+
+	log_put(b, "a", big);
+	log_until_written(b);
+	log_put(b, "a", big);                          /* for another segment */
+	log_fill(b, "b", big);
+	log_reset(b, 4, 1000);
+	log_is(b, 4, 1000);
+	log_put(b, "c", "1");
+	log_until_written(b);
+	b->vt->kill(b);
+	log_is(b, 4, 1001);
+	has(b, "a", NULL);
+	has(b, "b", NULL);
+	has(b, "c", "1");
+}
+
 static void a_reset_that_is_cut_short_is_done_or_not_begun(LogBed *b)
 {
 	MagmaFid fid = { .ino = 77 };
@@ -472,6 +491,7 @@ static const Promise promises[] = {
 	PROMISE(much_that_is_kept_can_be_read_on_and_on),
 	PROMISE(what_is_not_kept_is_not_missed_silently),
 	PROMISE(a_reset_leaves_nothing),
+	PROMISE(a_reset_takes_what_is_not_written_yet),
 	PROMISE(a_reset_that_is_cut_short_is_done_or_not_begun),
 	PROMISE(fills_are_rows_but_no_frames),
 	PROMISE(a_power_cut_takes_what_was_not_synced),

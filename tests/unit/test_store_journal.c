@@ -514,6 +514,52 @@ static void segments_go_once_sqlite_has_them(void)
 	kit_remove(path);
 }
 
+typedef struct { guint n; guint64 index; } Seen;
+
+static gboolean see_frame(void *user, const Frame *f)
+{
+	Seen *s = user;
+
+	g_assert_cmpuint(f->index, ==, s->index + (f->kind == FRAME_TXN));
+	s->index = f->index;
+	s->n++;
+	return TRUE;
+}
+
+static void fills_torn_at_any_byte_are_cut(void)
+{
+	char *dir = kit_dir();
+	guint64 last;
+	Journal *j = open_journal(dir, 1 << 20, 0, &last);
+	g_autofree char *segment = g_build_filename(dir, "0000000000000001.log", NULL), *bytes = NULL;
+	g_autoptr(GError) error = NULL;
+	gsize n, ends[6] = { 0 };
+
+	for (guint i = 1; i <= 5; i++) {
+		if (i % 3 == 1)
+			journal_append(j, 1, (const guint8 *)"transaction", 11);
+		else
+			journal_fill(j, (const guint8 *)"fill", 4);
+		g_assert_true(journal_write(j, &error));
+		ends[i] = journal_bytes(j);
+	}
+	g_assert_cmpuint(journal_index(j), ==, 2);
+	journal_close(j);
+	g_assert_true(g_file_get_contents(segment, &bytes, &n, NULL));
+	for (gsize cut = 0; cut <= n; cut++) {
+		g_auto(JournalScan) scan = { 0 };
+		Seen seen = { 0 };
+		guint whole = 5;
+		while (ends[whole] > cut)
+			whole--;
+		g_assert_true(g_file_set_contents(segment, bytes, cut, NULL));
+		g_assert_true(journal_scan(dir, &key, 0, 0, see_frame, &seen, &scan, &error));
+		g_assert_cmpuint(seen.n, ==, whole);
+		g_assert_true((scan.cut_file != NULL) == (cut != ends[whole]));
+	}
+	kit_remove(dir);
+}
+
 static void what_is_kept_goes_when_room_is_needed(void)
 {
 	char *dir = kit_dir();
@@ -684,6 +730,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/journal/behind_sqlite_begins_anew", journal_behind_sqlite_begins_anew);
 	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
 	g_test_add_func("/store/journal/segments_go_once_sqlite_has_them", segments_go_once_sqlite_has_them);
+	g_test_add_func("/store/journal/fills_torn_at_any_byte_are_cut", fills_torn_at_any_byte_are_cut);
 	g_test_add_func("/store/journal/what_is_kept_goes_when_room_is_needed", what_is_kept_goes_when_room_is_needed);
 	g_test_add_func("/store/journal/store_refuses_a_damaged_journal_and_names_the_place", store_refuses_a_damaged_journal_and_names_the_place);
 	return g_test_run();
