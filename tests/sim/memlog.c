@@ -226,6 +226,8 @@ void memlog_change(MemStore *m)
 		m->acked = c->pos.index;
 		m->epoch = MAX(m->epoch, c->pos.epoch);
 		m->filled = m->fills;
+		m->keep_after = G_MAXUINT64;
+		m->keep_bytes = 0;
 	} else {
 		memdisk_cut(m->disk, memdisk_seq(m->disk, c->pos.index));
 		m->written_seq = MIN(m->written_seq, memdisk_end(m->disk));
