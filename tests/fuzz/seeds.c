@@ -103,7 +103,7 @@ static void map_seed(const char *dir, const char *name, guint16 n, guint16 joini
 #define AS_FRAMES 1
 #define AS_FRAME_WITH_RIGHT_SUM 2
 
-static GByteArray *two_frames_and_a_mark(void)
+static GByteArray *frames_of_each_kind(void)
 {
 	static const FrameKey key = { "frames of a fuzz" };
 	static const guint8 as = AS_FRAMES, ino[8] = { 0, 0, 0, 0, 0, 0, 0, 7 };
@@ -119,6 +119,7 @@ static GByteArray *two_frames_and_a_mark(void)
 	const GByteArray *txn = txn_bytes(t);
 	frame_put(&key, frames, &(Frame){ .kind = FRAME_TXN, .index = 1, .epoch = 1, .payload = txn->data, .length = txn->len });
 	frame_put(&key, frames, &(Frame){ .kind = FRAME_TXN, .index = 2, .epoch = 1, .durable = 1, .payload = txn->data, .length = txn->len });
+	frame_put(&key, frames, &(Frame){ .kind = FRAME_FILL, .index = 2, .epoch = 1, .durable = 1, .payload = txn->data, .length = txn->len });
 	frame_put(&key, frames, &(Frame){ .kind = FRAME_MARK, .index = 2, .epoch = 1, .durable = 2 });
 	txn_free(t);
 	g_byte_array_append(out, &as, 1);
@@ -128,7 +129,7 @@ static GByteArray *two_frames_and_a_mark(void)
 
 static void frame_seeds(const char *dir)
 {
-	g_autoptr(GByteArray) b = two_frames_and_a_mark();
+	g_autoptr(GByteArray) b = frames_of_each_kind();
 
 	save(dir, "records", "frames", b);
 	b->data[0] = AS_FRAME_WITH_RIGHT_SUM;
@@ -146,6 +147,8 @@ static void frame_seeds(const char *dir)
 	save(dir, "records", "frame-huge", b);
 	b->data[1 + 44] = FRAME_MARK;
 	save(dir, "records", "frame-mark", b);
+	b->data[1 + 44] = FRAME_FILL;
+	save(dir, "records", "frame-fill", b);
 }
 
 int main(int argc, char **argv)
