@@ -140,7 +140,7 @@ static MemStoreConfig store_config(Node *n)
 
 	return (MemStoreConfig){
 		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
-		.turn = world_turn(c->world), .later = store_later, .user = n,
+		.turn = world_turn(c->world), .later = store_later, .user = n, .one_of_several = TRUE,
 	};
 }
 
