@@ -490,7 +490,7 @@ end
 local function match_call(session, message)
 	local data = message.data
 	local kind = data:byte(2)
-	if #data < HEADER[PUSH] or kind > REPLY then
+	if #data < HEADER[PUSH] or kind > PUSH then
 		return
 	end
 	local call = data:sub(9, 24)        -- transaction and client id

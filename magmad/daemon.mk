@@ -11,6 +11,7 @@ magmad_libdaemon_a_SOURCES = \
 	magmad/options.c magmad/options.h \
 	magmad/plan.c magmad/plan.h \
 	magmad/shell.c magmad/shell.h \
+	magmad/slices.c magmad/slices.h \
 	magmad/timers.c magmad/timers.h
 
 sbin_PROGRAMS += magmad/magmad

@@ -131,6 +131,21 @@ static void changed(Volcano *v, void *user, int error)
 		c.done(v, c.user, error);
 }
 
+/* Of every slice there are so many. */
+static guint least_copies(const MagmaMap *map)
+{
+	guint least = map->slices->len ? G_MAXUINT : 1;
+
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(map->slices, MagmaSlice, i);
+		guint n = 1;
+		for (guint k = 0; k < s->ncopies; k++)
+			n += s->copies[k].in_sync;
+		least = MIN(least, n);
+	}
+	return least;
+}
+
 void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user, int error), void *user)
 {
 	members_change_map_down(v, map, NULL, 0, done, user);
@@ -140,6 +155,7 @@ void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, gui
 {
 	Changing *c = CORE_CTX(v, Changing, NULL);
 
+	map->copies_kept = least_copies(map);
 	*c = (Changing){ v, done, user };
 	v->map_changing = TRUE;
 	consensus_propose(v, map, down, ndown, changed, c);

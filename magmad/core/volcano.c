@@ -57,14 +57,38 @@ Slice *core_slice_for(Volcano *v, const MagmaKey *k)
 	return s && s->owner == v->id ? core_slice(v, s->id) : NULL;
 }
 
+/* Clients hear of it at once: who waits for a volcano that is gone need not find out by time-outs. */
+static void tell_clients(Volcano *v)
+{
+	MagmaHdr h = { .kind = MAGMA_PUSH, .op = MAGMA_OP_new_map, .epoch = v->map->epoch };
+	g_autoptr(GByteArray) map = g_byte_array_new();
+	GByteArray *out = g_byte_array_new();
+	GHashTableIter it;
+	gpointer p;
+
+	magma_map_encode(v->map, map);
+	struct magma_req_new_map q = { .map = MAGMA_BYTES(map->data, map->len) };
+	magma_msg_encode(&h, &q, FALSE, out);
+	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(out);
+	g_hash_table_iter_init(&it, v->peers);
+	while (g_hash_table_iter_next(&it, &p, NULL)) {
+		Peer *peer = p;
+		if (!peer->is_node && peer->open && peer->session)
+			v->io->send(v->iou, peer->session, msg, NULL);
+	}
+}
+
 void core_set_map(Volcano *v, MagmaMap *map)
 {
 	MagmaMap *old = v->map;
+	guint64 old_epoch = old ? old->epoch : 0;
 
 	v->map = map;
 	if (old)
 		magma_map_unref(old);
 	MAGMA_TRACE(v->trace, 'r', "lava map of epoch %" G_GUINT64_FORMAT, map->epoch);
+	if (old_epoch)
+		tell_clients(v);
 	call_map_changed(v);
 }
 
