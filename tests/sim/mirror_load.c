@@ -33,6 +33,9 @@ typedef struct {
 	GByteArray *seen;             /* 1: a read has shown the new byte */
 	guint64 index, txn;           /* of its commit */
 	guint64 ended;                /* operations */
+	/* What a new owner had of it is taken for done; yet another one may not have it, as long as nothing was acknowledged in between. */
+	gboolean adopted, old_exists, row_adopted;
+	GByteArray *old;
 	gboolean found;               /* a power cut left it: anything may be in it */
 	gboolean noted, lost;         /* a truncation that is to be completed; its owner was lost */
 } Flare;
@@ -175,7 +178,8 @@ static void op_end(Flare *f)
 	f->ended++;
 	g_clear_pointer(&f->after, g_byte_array_unref);
 	g_clear_pointer(&f->seen, g_byte_array_unref);
-	f->noted = f->lost = FALSE;
+	g_clear_pointer(&f->old, g_byte_array_unref);
+	f->noted = f->lost = f->adopted = f->row_adopted = FALSE;
 }
 
 static void content_done(void *user, int error)
@@ -583,22 +587,30 @@ static void flare_inherit(Flare *f, const MNode *node)
 	guint64 size = flare_size(node, f, &exists);
 	const MemRow *dirty = row_of(node, TAB_DIRTY, ino, 8);
 	f->dirty = dirty != NULL;
-	if (f->stage == COMMITTED && has_change(node, f->txn)) {
-		g_byte_array_unref(f->bytes);
-		f->bytes = g_byte_array_ref(f->after);
-		f->exists = f->kind != DROP;
-		op_end(f);
-	}
 	if (f->stage == RESOLVING && f->after)
 		was_running = TRUE;   /* nobody has looked at it yet */
+	if (f->adopted && !has_change(node, f->txn)) {
+		g_byte_array_unref(f->bytes);
+		f->bytes = g_steal_pointer(&f->old);
+		f->exists = f->old_exists;
+		f->adopted = FALSE;
+	} else if (f->stage == COMMITTED && has_change(node, f->txn)) {
+		f->old = f->bytes;
+		f->old_exists = f->exists;
+		f->bytes = g_byte_array_ref(f->after);
+		f->exists = f->kind != DROP;
+		f->adopted = TRUE;
+	}
+	if (f->row_adopted && !f->adopted && !exists)
+		f->row_adopted = f->exists = FALSE;
 	if (!was_running)
 		op_end(f);
 	f->lost = f->after != NULL;
-	f->noted = f->lost && f->kind == TRUNCATE && dirty && dirty->vlen == 8;
-	if (f->lost && f->kind == TRUNCATE && !f->noted)
+	f->noted = f->lost && !f->adopted && f->kind == TRUNCATE && dirty && dirty->vlen == 8;
+	if (f->lost && f->kind == TRUNCATE && !f->noted && !f->adopted)
 		op_end(f);            /* it had not begun */
-	if (f->lost && !f->exists && exists)
-		f->exists = TRUE;
+	if (f->lost && !f->exists && exists && !f->adopted)
+		f->row_adopted = f->exists = TRUE;
 	if (exists != f->exists || (exists && size != f->bytes->len))
 		world_fail(f->l->n->w, "flare %" G_GUINT64_FORMAT " %s with %" G_GUINT64_FORMAT " bytes, not %u", f->fid.ino, exists ? "is there" : "is gone", size, f->bytes->len);
 	f->stage = RESOLVING;
