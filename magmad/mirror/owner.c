@@ -324,6 +324,7 @@ void owner_set_copies(Owner *o, const CopySpec *specs, guint n)
 			c->counted_seq = 0;
 			if (c->started)
 				copy_lost(c, 0, NULL);
+			sync_copy_joins(c);
 		} else if (was && !c->in_map) {
 			c->counted = c->asked = FALSE;
 			copy_lost(c, 0, NULL);
