@@ -190,6 +190,7 @@ static void start(Copy *c, gboolean reset, guint64 index)
 
 	c->blank = reset;
 	c->whole = c->whole && !reset;
+	c->filled_here |= reset;
 	c->need_rows = FALSE;
 	if (!c->counted)
 		c->acked_seq = feed_end(&c->o->feed);
@@ -203,13 +204,13 @@ static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 {
 	guint64 index = 0;
 	gboolean match = find_match(c, a, &index) && index >= a->floor;
-	gboolean resume = a->whole || (a->progress.len && index == a->at_index);
+	gboolean resume = a->whole || (c->filled_here && a->progress.len && index == a->at_index);
 
 	c->heard = now(c);
 	c->stream = a->stream;
 	c->whole = a->whole;
-	/* What it acknowledged in another life of its process a power cut may have taken. */
-	c->contents_first = c->contents_first || !c->counted || (c->life && c->life != a->life);
+	/* What it acknowledged in another life of its process a power cut may have taken. And frames from before this ownership may stand for contents that went only here. */
+	c->contents_first = c->contents_first || !c->counted || (c->life && c->life != a->life) || (!c->compared && index < c->o->start_index);
 	c->life = a->life;
 	if (a->whole && !match)
 		owner_say(c->o, "volcano %u: its log and this one share nothing that is known; its copy is made anew", c->volcano);

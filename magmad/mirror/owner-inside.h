@@ -40,7 +40,7 @@ struct Owner {
 	gint refs;
 	gboolean dead, deposed;
 	Store *local;
-	guint64 epoch;
+	guint64 epoch, start_index;   /* the log's end when it began to own */
 	OwnerConfig cfg;
 	GPtrArray *copies;            /* Copy */
 	gboolean told;                /* owner_set_copies was called */
@@ -53,6 +53,7 @@ struct Owner {
 	guint8 dirty_from[STORE_KEY_MAX];
 	gsize dirty_fromlen;
 	GPtrArray *held;              /* HeldRead */
+	GQueue early;                 /* EarlyOp */
 	GPtrArray *held_syncs;        /* Sync: of suspects */
 	GPtrArray *syncs;             /* Sync: under way */
 	guint tick;
@@ -126,6 +127,7 @@ struct Copy {
 	gboolean hold_frames;
 	gboolean compared;            /* under this ownership, in this life of it */
 	gboolean need_rows, whole, blank;
+	gboolean filled_here;         /* its filling was begun by this owner: the rows it has are of this log */
 	gboolean todo_unknown;
 	GHashTable *todo;             /* MagmaFid: contents to be compared; a set */
 	GQueue todo_next;             /* MagmaFid: of todo, not yet begun */

@@ -130,8 +130,12 @@ static void on_acked(void *user, guint64 index)
 {
 	Owner *o = user;
 
-	if (!o->dead && !o->deposed && o->base.on_acked)
+	if (o->dead || o->deposed)
+		return;
+	if (o->base.on_acked)
 		o->base.on_acked(o->base.user, index);
+	if (!o->dead && o->early.length)
+		owner_update(o);
 }
 
 static void on_failed(void *user, const char *text)
@@ -287,6 +291,7 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 	o->base.vt = owner_vt();
 	o->local = local;
 	o->epoch = epoch;
+	o->start_index = local->log->position(local).index;
 	o->cfg = *cfg;
 	if (!o->cfg.pace)
 		o->cfg.pace = PACE;
