@@ -199,7 +199,8 @@ void sync_end(Owner *o);
 void sync_copy_pump(Copy *c);
 void sync_copy_lost(Copy *c);         /* its stream is over: what it did not answer is asked again, or not if it does not count */
 void sync_copy_clear(Copy *c);
-gboolean sync_copy_idle(const Copy *c, guint64 seq);   /* nothing older than that place of the feed waits for it */
+void sync_copy_baseline(Copy *c);     /* it begins to count: all that it has is made durable */
+gboolean sync_copy_idle(const Copy *c, guint64 seq);   /* nothing up to that place of the feed waits for it */
 
 /* copy.c */
 Copy *copy_new(Owner *o, guint16 volcano);
