@@ -40,7 +40,6 @@ local OPERATIONS = {
 	[55] = { name = "seek", request = { { "fid", "fid" }, { "u64", "offset" }, { "u32", "whence" } }, reply = { { "u64", "offset" } } },
 	[56] = { name = "fsync", request = { { "fid", "fid" }, { "u8", "datasync" } }, reply = {} },
 	[57] = { name = "statfs", request = { { "key", "key" } }, reply = { { "u64", "total" }, { "u64", "free" }, { "u64", "avail" }, { "u64", "flares" } } },
-	[80] = { name = "node_hello", request = { { "u16", "volcano" }, { "u64", "boot" }, { "u64", "epoch" }, { "blob", "network" } }, reply = { { "u16", "volcano" }, { "u64", "boot" }, { "data", "map" } } },
 	[81] = { name = "join", request = { { "text", "name" }, { "text", "fqdn" }, { "blob", "addr" }, { "u32", "bandwidth" }, { "u64", "offered" }, { "u64", "token" } }, reply = { { "u16", "id" }, { "text", "refusal" }, { "data", "map" } } },
 	[82] = { name = "new_map", request = { { "data", "map" } }, reply = { { "u64", "epoch" } } },
 	[83] = { name = "prepare", request = { { "fid", "target" }, { "u64", "op_hi" }, { "u64", "op_lo" }, { "u64", "age" }, { "fid", "coord" }, { "u8", "kind" }, { "u32", "mode" }, { "fid", "flare" }, { "data", "args" } }, reply = { { "fid", "child" }, { "attr", "attr" }, { "data", "more" } } },
@@ -49,13 +48,18 @@ local OPERATIONS = {
 	[86] = { name = "parent", request = { { "fid", "fid" } }, reply = { { "fid", "parent" } } },
 	[87] = { name = "sync", request = { { "fid", "fid" } }, reply = {} },
 	[88] = { name = "status", request = {}, reply = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" }, { "u64", "free" }, { "u64", "uptime" }, { "u64", "clients" }, { "text", "software" } } },
-	[89] = { name = "load", request = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" } }, reply = {} },
-	[90] = { name = "move_order", request = { { "u64", "move" }, { "u16", "to" }, { "data", "map" } }, reply = {} },
 	[91] = { name = "move_rows", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "records" } }, reply = { { "u64", "sequence" } } },
 	[92] = { name = "move_data", request = { { "fid", "fid" }, { "u64", "move" }, { "u64", "sequence" }, { "u64", "offset" }, { "u64", "size" }, { "data", "data" } }, reply = {} },
-	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
+	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" } }, reply = {} },
 	[94] = { name = "move_commit", request = { { "u64", "move" } }, reply = { { "data", "map" } } },
 	[95] = { name = "halt", request = {}, reply = {} },
+	[96] = { name = "move_opens", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
+	[97] = { name = "raft", request = { { "u16", "from" }, { "data", "msg" } }, reply = {} },
+	[98] = { name = "suspect", request = { { "fid", "fid" } }, reply = {} },
+	[99] = { name = "names", request = { { "key", "slice" }, { "u64", "epoch" }, { "data", "fids" } }, reply = { { "data", "found" } } },
+	[100] = { name = "unname", request = { { "fid", "dir" }, { "fid", "child" }, { "name", "name" } }, reply = { { "u8", "removed" } } },
+	[101] = { name = "adopt", request = { { "fid", "dir" }, { "fid", "child" } }, reply = {} },
+	[102] = { name = "copy_state", request = { { "u16", "slice" }, { "u64", "epoch" }, { "u16", "volcano" }, { "u8", "in_sync" } }, reply = {} },
 	[110] = { name = "mirror_attach", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "attempt" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "life" }, { "u64", "at_epoch" }, { "u64", "at_index" }, { "u64", "floor" }, { "u8", "whole" }, { "blob", "progress" }, { "data", "epochs" } } },
 	[111] = { name = "mirror_start", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u8", "how" }, { "u64", "at_epoch" }, { "u64", "at_index" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
 	[112] = { name = "mirror_append", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "blob", "items" }, { "data", "bytes" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "data", "different" } } },
@@ -88,8 +92,8 @@ local HELLO, WELCOME, COOKIE, REJECT, DATA = 1, 2, 3, 4, 0x40
 local DATAGRAMS = { [HELLO] = "HELLO", [WELCOME] = "WELCOME", [COOKIE] = "COOKIE", [REJECT] = "REJECT", [DATA] = "DATA, phase 0", [DATA + 1] = "DATA, phase 1" }
 local LENGTHS = { [HELLO] = 192, [WELCOME] = 89, [COOKIE] = 41, [REJECT] = 25 }
 local DATA_HEADER, TAG = 13, 16
-local PAD, PING, ACK, MSG, CLOSE = 0, 1, 2, 3, 4
-local FRAMES = { [PAD] = "PAD", [PING] = "PING", [ACK] = "ACK", [MSG] = "MSG", [CLOSE] = "CLOSE" }
+local PAD, PING, ACK, MSG, CLOSE, CHALLENGE, RESPONSE = 0, 1, 2, 3, 4, 5, 6
+local FRAMES = { [PAD] = "PAD", [PING] = "PING", [ACK] = "ACK", [MSG] = "MSG", [CLOSE] = "CLOSE", [CHALLENGE] = "CHALLENGE", [RESPONSE] = "RESPONSE" }
 local CLOSES = { [0] = "goodbye", [1] = "you broke the protocol" }
 
 ---------------------------------------------------------------- bits
@@ -381,6 +385,14 @@ PARSE[CLOSE] = function(s, i)
 	return { why = why }, at
 end
 
+PARSE[CHALLENGE] = function(s, i)
+	if #s - i + 1 < 8 then
+		return nil
+	end
+	return {}, i + 8
+end
+PARSE[RESPONSE] = PARSE[CHALLENGE]
+
 -- The frames of a datagram; nil: these are not frames. cut: the capture has only its beginning.
 local function parse_frames(s, cut)
 	local frames, i = {}, 1
@@ -478,7 +490,7 @@ end
 local function match_call(session, message)
 	local data = message.data
 	local kind = data:byte(2)
-	if #data < HEADER[PUSH] or kind > REPLY then
+	if #data < HEADER[PUSH] or kind > PUSH then
 		return
 	end
 	local call = data:sub(9, 24)        -- transaction and client id
@@ -626,9 +638,9 @@ for _, name in ipairs({ "nlink", "uid", "gid" }) do field("uint32", "attr." .. n
 for _, name in ipairs({ "rdev", "size", "blocks" }) do field("uint64", "attr." .. name, name, base.DEC) end
 for _, name in ipairs({ "atime", "mtime", "ctime", "btime" }) do field("absolute_time", "attr." .. name, name, base.UTC) end
 field("uint32", "attr.flags", "flags", base.HEX)
-for _, name in ipairs({ "format", "state" }) do field("uint8", "map." .. name, name, base.DEC) end
-for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id", "from", "to", "volcanos", "id" }) do field("uint16", "map." .. name, name, base.DEC) end
-field("uint32", "map.bandwidth", "bandwidth", base.DEC)
+for _, name in ipairs({ "format", "state", "flags", "copies", "in_sync" }) do field("uint8", "map." .. name, name, base.DEC) end
+for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id", "from", "to", "volcanos", "slices", "id", "home", "owner", "copy", "part" }) do field("uint16", "map." .. name, name, base.DEC) end
+for _, name in ipairs({ "incarnation", "bandwidth" }) do field("uint32", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "epoch", "move", "offered" }) do field("uint64", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "network", "first", "last" }) do field("bytes", "map." .. name, name) end
 for _, name in ipairs({ "name", "fqdn" }) do field("string", "map." .. name, name) end
@@ -803,17 +815,32 @@ end
 
 local function add_volcano(c, item)
 	add_integer(c, item, "map.id", 2)
-	local state = add_integer(c, item, "map.state", 1)
+	add_integer(c, item, "map.state", 1)
+	add_integer(c, item, "map.flags", 1)
 	local name = add_string(c, item, "map.name", take(c, 1):uint())
 	add_string(c, item, "map.fqdn", take(c, 1):uint())
 	add_address(c, item)
-	if state == 2 then
-		add_bytes(c, item, "map.first", 20)
-		add_bytes(c, item, "map.last", 20)
-	end
 	add_integer(c, item, "map.bandwidth", 4)
 	add_integer(c, item, "map.offered", 8)
 	return "volcano " .. name
+end
+
+local function add_copies(c, item)
+	for _ = 1, (add_integer(c, item, "map.copies", 1)) do
+		add_integer(c, item, "map.copy", 2)
+		add_integer(c, item, "map.in_sync", 1)
+	end
+end
+
+local function add_slice(c, item)
+	local id = add_integer(c, item, "map.id", 2)
+	add_bytes(c, item, "map.first", 20)
+	add_bytes(c, item, "map.last", 20)
+	add_integer(c, item, "map.home", 2)
+	add_integer(c, item, "map.owner", 2)
+	add_integer(c, item, "map.epoch", 8)
+	add_copies(c, item)
+	return "slice " .. id
 end
 
 local function add_map(c, tree)
@@ -821,6 +848,7 @@ local function add_map(c, tree)
 		return
 	end
 	add_integer(c, tree, "map.format", 1)
+	add_integer(c, tree, "map.incarnation", 4)
 	add_integer(c, tree, "map.epoch", 8)
 	add_bytes(c, tree, "map.network", 16)
 	for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id" }) do add_integer(c, tree, "map." .. name, 2) end
@@ -829,8 +857,11 @@ local function add_map(c, tree)
 		add_integer(c, tree, "map.to", 2)
 		add_bytes(c, tree, "map.first", 20)
 		add_bytes(c, tree, "map.last", 20)
+		add_integer(c, tree, "map.part", 2)
+		add_copies(c, tree)
 	end
 	for _ = 1, (add_integer(c, tree, "map.volcanos", 2)) do add_element(c, tree, add_volcano) end
+	for _ = 1, (add_integer(c, tree, "map.slices", 2)) do add_element(c, tree, add_slice) end
 end
 
 local function list_of(add)
@@ -878,6 +909,7 @@ local add_fids = list_of(function(c, tree) add_fid(c, tree, "element") end)
 -- What is inside of blob and data, by operation and field; a map is a map everywhere.
 local LISTS = {
 	["reopen fids"] = add_fids,
+	["mirror_sync fids"] = add_fids,
 	["reopen errors"] = list_of(function(c, tree) add_integer(c, tree, "element.error", 4) end),
 	["peek attrs"] = list_of(function(c, tree) add_attr(c, tree, "attr") end),
 	["readdir entries"] = list_of(function(c, tree) add_element(c, tree, add_dirent) end),
@@ -886,8 +918,7 @@ local LISTS = {
 	["listxattr names"] = list_of(add_nul_name),
 	["join addr"] = add_address,
 	["settle marks"] = list_of(function(c, tree) add_element(c, tree, add_mark) end),
-	["move_ready opens"] = list_of(add_open),
-	["mirror_sync fids"] = add_fids,
+	["move_opens opens"] = list_of(add_open),
 }
 
 -- Adds the list inside the last n bytes read. What does not fit is shown as bytes only.
@@ -1054,6 +1085,9 @@ ADD[CLOSE] = function(frame, range, tree, lines)
 	if frame.why == 1 then item:add_proto_expert_info(E.broken) end
 	lines[#lines + 1] = "CLOSE (" .. CLOSES[frame.why] .. ")"
 end
+
+ADD[CHALLENGE] = function() end
+ADD[RESPONSE] = ADD[CHALLENGE]
 
 local function add_frames(it, tree, root, lines)
 	local before = #lines

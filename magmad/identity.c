@@ -1,6 +1,7 @@
 #include "magmad/identity.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -104,9 +105,9 @@ static gboolean check_format(GKeyFile *kf, const char *file, GError **error)
 
 	if (!text || !g_ascii_string_to_unsigned(text, 10, 1, G_MAXUINT64, &format, NULL))
 		return bad(error, file, "format");
-	if (format > DISKSTORE_FORMAT) {
-		g_set_error(error, MAGMA_ERROR, EPROTO, "%s: the folder has format %" G_GUINT64_FORMAT ", this magmad knows up to %d: start a newer magmad", file, format,
-			DISKSTORE_FORMAT);
+	if (format != DISKSTORE_FORMAT) {
+		g_set_error(error, MAGMA_ERROR, EPROTO, "%s: the folder has format %" G_GUINT64_FORMAT ", this magmad knows %d: %s", file, format, DISKSTORE_FORMAT,
+			format > DISKSTORE_FORMAT ? "start a newer magmad" : "it was written by a version whose format is not read any more");
 		return FALSE;
 	}
 	return TRUE;
@@ -265,7 +266,7 @@ static FolderState name_means(const char *dir, const char *name)
 
 	if (g_str_equal(name, CONF))
 		return g_key_file_load_from_file(kf, path, G_KEY_FILE_NONE, NULL) && !g_key_file_has_group(kf, GROUP) ? FOLDER_EMPTY : FOLDER_VOLCANO;
-	if (g_str_equal(name, "lock") || g_str_equal(name, "lost+found") || g_str_equal(name, CONF ".new") || g_str_has_prefix(name, "state.db"))
+	if (g_str_equal(name, "lock") || g_str_equal(name, "lost+found") || g_str_equal(name, CONF ".new") || g_str_has_prefix(name, "state.db") || g_str_has_prefix(name, "lava.db"))
 		return FOLDER_EMPTY;
 	if (g_str_equal(name, "journal") || g_str_equal(name, "content"))
 		return is_empty_dir(path) ? FOLDER_EMPTY : FOLDER_FOREIGN;
@@ -279,15 +280,16 @@ FolderState folder_look(const char *dir, GError **error)
 
 	if (stat(dir, &st) < 0 && errno == ENOENT)
 		return FOLDER_MISSING;
-	g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
+	DIR *d = opendir(dir);            /* g_dir_open() would leave another errno behind */
 	if (!d) {
 		set_errno(error, "", dir);
 		return FOLDER_ERROR;
 	}
-	for (const char *name; state != FOLDER_VOLCANO && (name = g_dir_read_name(d));) {
-		FolderState s = name_means(dir, name);
+	for (struct dirent *e; state != FOLDER_VOLCANO && (e = readdir(d));) {
+		FolderState s = g_str_equal(e->d_name, ".") || g_str_equal(e->d_name, "..") ? FOLDER_EMPTY : name_means(dir, e->d_name);
 		state = s == FOLDER_EMPTY ? state : s;
 	}
+	closedir(d);
 	return state;
 }
 
@@ -317,6 +319,8 @@ static void remove_tree(const char *path)
 	rmdir(path);
 }
 
+void folder_remove(const char *path) { remove_tree(path); }
+
 char *folder_first_missing(const char *dir)
 {
 	g_autofree char *path = g_strdup(dir), *missing = NULL;
@@ -332,7 +336,7 @@ char *folder_first_missing(const char *dir)
 
 void folder_undo(const char *dir, const char *first_missing)
 {
-	static const char *const ours[] = { "reserve", "journal", "content", "state.db", "state.db-wal", "state.db-shm", "state.db-journal", CONF ".new", CONF, "lock" };
+	static const char *const ours[] = { "reserve", "journal", "content", "state.db", "state.db-wal", "state.db-shm", "state.db-journal", "lava.db", "lava.db-journal", "slices", CONF ".new", CONF, "lock" };
 	g_autofree char *path = g_strdup(dir);
 
 	for (guint i = 0; i < G_N_ELEMENTS(ours); i++) {

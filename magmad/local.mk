@@ -1,5 +1,6 @@
-# magmad: core and store and console are archives that the tests link too.
+# magmad: core, raft, store and console are archives that the tests link too.
 include magmad/core/local.mk
+include magmad/raft/local.mk
 include magmad/store/local.mk
 include magmad/mirror/local.mk
 include magmad/console/local.mk

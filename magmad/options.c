@@ -257,7 +257,8 @@ OptionsResult options_parse(Options *o, char **args, char **help, GError **error
 		if (e->domain == MAGMA_ERROR)
 			g_propagate_error(error, g_steal_pointer(&e));
 		else
-			wrong(error, "%s; magmad --help lists the options", e->message);
+			/* "Unknown option --kye=SECRET": what was given to it stays unsaid */
+			wrong(error, "%.*s; magmad --help lists the options", (int)strcspn(e->message, "="), e->message);
 		return OPTIONS_WRONG;
 	}
 	if (helped) {

@@ -72,6 +72,13 @@ static gboolean wildcard_or_multicast(const MagmaAddr *a)
 	return memcmp(a->ip, zero, 16) == 0 || a->ip[0] == 0xff;
 }
 
+static gboolean loopback(const MagmaAddr *a)
+{
+	static const guint8 one[16] = { [15] = 1 };
+
+	return a->family == 4 ? a->ip[0] == 127 : memcmp(a->ip, one, 16) == 0;
+}
+
 static gboolean given_addr(const Options *o, MagmaAddr *out, GError **error)
 {
 	const char *text = options_text(o, OPT_ADDRESS);
@@ -91,12 +98,17 @@ static gboolean given_addr(const Options *o, MagmaAddr *out, GError **error)
 static gboolean choose_addr(const Options *o, const char *fqdn, MagmaAddr *out, GError **error)
 {
 	g_autoptr(GError) e = NULL;
+	char ip[MAGMA_ADDR_TEXT];
 
 	if (options_text(o, OPT_ADDRESS))
 		return given_addr(o, out, error);
 	if (!magma_resolve(fqdn, (guint16)options_number(o, OPT_PORT), out, 1, &e))
 		return refuse(error, ENOENT, "cannot find the local address: %s%s does not resolve; give the address with -i", fqdn,
 			options_text(o, OPT_FQDN) ? " (-s)" : "");
+	/* Debian's /etc/hosts gives the host's own name 127.0.1.1; announced, it would lead the others to themselves */
+	if (loopback(out))
+		return refuse(error, EINVAL, "%s%s is %s here, which no other machine reaches: give this host's address with -i", fqdn,
+			options_text(o, OPT_FQDN) ? " (-s)" : "", magma_addr_format_ip(out, ip));
 	out->port = (guint16)options_number(o, OPT_PORT);
 	return TRUE;
 }
@@ -171,7 +183,7 @@ static gboolean choose_network(const Options *o, Identity *id, GError **error)
 		}
 	if (n)
 		return refuse(error, EINVAL, "-j %s: has no IPv%d address, and this volcano has one of that family only", join->text, id->addr.family);
-	return refuse(error, ENOENT, "-j %s: %s", join->text, e ? e->message : "cannot be resolved");
+	return refuse(error, ENOENT, "-j %s", e ? e->message : join->text);        /* it begins with the name */
 }
 
 Identity *plan_first(const Options *o, const char *dir, GError **error)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,17 +20,35 @@ enum { EXIT_USAGE = 2, EXIT_HELPER_FAILED = 32 };      /* 32: mount(8)'s "mount 
 
 static int failed(const MountOptions *o) { return o->helper ? EXIT_HELPER_FAILED : EXIT_FAILURE; }
 
+/* Is source what one sees on dir now? Mounting it again would hide that mount, and leave it when the second one is unmounted. */
+static gboolean mounted_already(const char *dir, const char *source)
+{
+	FILE *f = setmntent("/proc/self/mounts", "re");
+	gboolean same = FALSE;
+	for (struct mntent *e; f && (e = getmntent(f));)
+		if (g_str_equal(e->mnt_dir, dir))        /* the last one is on top */
+			same = g_str_equal(e->mnt_type, "fuse.magma") && g_str_equal(e->mnt_fsname, source);
+	if (f)
+		endmntent(f);
+	return same;
+}
+
 /* Absolute, for after chdir("/"); NULL with the reason said. */
 static char *find_mount_point(const MountOptions *o)
 {
 	char path[PATH_MAX];
 	struct stat st;
 	if (!realpath(o->dir, path) || stat(path, &st)) {
-		log_say("%s: %s", o->dir, g_strerror(errno));
+		int e = errno;
+		log_say("%s: %s%s", o->dir, g_strerror(e), e == ENOTCONN ? ": what served a mount there is gone; umount it first" : "");
 		return NULL;
 	}
 	if (!S_ISDIR(st.st_mode)) {
 		log_say("%s: %s", o->dir, g_strerror(ENOTDIR));
+		return NULL;
+	}
+	if (!o->nspath && mounted_already(path, o->source)) {
+		log_say("%s: %s is mounted there already", path, o->source);
 		return NULL;
 	}
 	return g_strdup(path);

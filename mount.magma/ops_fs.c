@@ -160,10 +160,10 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	g_source_attach(g->timer, m->ctx);
 	g->waiting = 1;               /* ours, while the questions go out */
 	const MagmaMap *map = magma_client_map(m->client);
-	guint n = map && map->ring ? map->ring->len : 0;
+	guint n = map ? map->slices->len : 0;
 	g_autofree MagmaKey *keys = g_new(MagmaKey, n + 1);
 	for (guint i = 0; i < n; i++)
-		keys[i] = ((const MagmaVolcano *)map->volcanos->pdata[g_array_index(map->ring, guint, i)])->slice.lo;
+		keys[i] = g_array_index(map->slices, MagmaSlice, i).range.lo;
 	for (guint i = 0; i < n; i++) {
 		struct magma_req_statfs r = { .key = keys[i] };
 		g->waiting++;

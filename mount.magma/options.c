@@ -82,6 +82,8 @@ static const OptRow opt_rows[] = {
 	{ "user", OPT_IGNORE }, { "nouser", OPT_IGNORE }, { "users", OPT_IGNORE }, { "nousers", OPT_IGNORE },
 	{ "owner", OPT_IGNORE }, { "noowner", OPT_IGNORE }, { "group", OPT_IGNORE }, { "nogroup", OPT_IGNORE },
 	{ "comment", OPT_IGNORE }, { "helper", OPT_IGNORE }, { "uhelper", OPT_IGNORE },
+	/* the kernel shows these of every FUSE mount, and newer versions of mount(8) hand back what it shows */
+	{ "user_id", OPT_IGNORE }, { "group_id", OPT_IGNORE }, { "max_read", OPT_IGNORE }, { "blksize", OPT_IGNORE },
 	{ "remount", OPT_REFUSE }, { "bind", OPT_REFUSE }, { "rbind", OPT_REFUSE }, { "move", OPT_REFUSE },
 };
 

@@ -141,7 +141,13 @@ static gboolean mount_it(Mount *m, GError **error)
 		log_take_fuse(FALSE);
 		return TRUE;
 	}
-	g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", m->dir, log_fuse_line());
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), e = errno;
+	if (fd >= 0)
+		close(fd);
+	if (fd < 0 && (e == ENOENT || e == ENODEV || e == ENXIO))
+		g_set_error(error, MAGMA_ERROR, e, "/dev/fuse: %s: load FUSE with modprobe fuse, or let this container have the device", g_strerror(e));
+	else
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", m->dir, log_fuse_line());
 	g_clear_pointer(&m->se, fuse_session_destroy);
 	return FALSE;
 }

@@ -12,10 +12,11 @@ char *magma_locate_text(const MagmaMap *map, const MagmaFid *fid)
 		return g_string_free(out, FALSE);
 	}
 	g_string_append_printf(out, "%s %s (", owner->name, magma_addr_format(&owner->addr, addr));
-	const MagmaVolcano *v = owner;
+	const MagmaSlice *s = magma_map_slice(map, &fid->key);
 	guint mirrors = 0;
-	while (mirrors + 1 < map->copies_kept && (v = magma_map_after(map, v)) != owner)
-		g_string_append_printf(out, "%s%s", mirrors++ ? ", " : "", v->name);
+	for (guint i = 0; i < s->ncopies; i++)
+		if (s->copies[i].in_sync)
+			g_string_append_printf(out, "%s%s", mirrors++ ? ", " : "", magma_map_by_id(map, s->copies[i].volcano)->name);
 	g_string_append(out, mirrors ? ")" : "1 copy)");
 	return g_string_free(out, FALSE);
 }

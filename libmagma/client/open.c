@@ -279,10 +279,17 @@ static gboolean is_asserted(const Open *o)
 	return o->there && !o->releasing && o->count > 0;
 }
 
-/* Those of one volcano, or (NULL) all, whose owner differs from that in old, in messages per volcano of at most REOPEN_MAX. */
+/* Is it still the same life of the same slice at the same volcano? */
+static gboolean owner_is_the_same(const MagmaMap *old, const MagmaSlice *now, const MagmaKey *key)
+{
+	const MagmaSlice *was = magma_map_slice(old, key);
+	return was && was->owner == now->owner && was->epoch == now->epoch;
+}
+
+/* Those of one volcano, or (NULL) all whose slice has another owner than in old, in messages per slice of at most REOPEN_MAX. */
 static GPtrArray *collect(MagmaClient *c, const MagmaVolcano *only, const MagmaMap *old)
 {
-	g_autoptr(GHashTable) by_owner = g_hash_table_new(NULL, NULL);
+	g_autoptr(GHashTable) by_slice = g_hash_table_new(NULL, NULL);
 	GPtrArray *batches = g_ptr_array_new();
 	GHashTableIter it;
 	gpointer value;
@@ -290,14 +297,13 @@ static GPtrArray *collect(MagmaClient *c, const MagmaVolcano *only, const MagmaM
 	g_hash_table_iter_init(&it, c->opens);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		const Open *o = value;
-		const MagmaVolcano *v = c->map ? magma_map_route(c->map, &o->fid.key) : NULL;
-		const MagmaVolcano *was = old ? magma_map_route(old, &o->fid.key) : NULL;
-		if (!v || !is_asserted(o) || (only && only->id != v->id) || (was && was->id == v->id))
+		const MagmaSlice *s = c->map ? magma_map_slice(c->map, &o->fid.key) : NULL;
+		if (!s || !is_asserted(o) || (only && only->id != s->owner) || (old && owner_is_the_same(old, s, &o->fid.key)))
 			continue;
-		GArray *fids = g_hash_table_lookup(by_owner, GUINT_TO_POINTER(v->id));
+		GArray *fids = g_hash_table_lookup(by_slice, GUINT_TO_POINTER(s->id));
 		if (!fids || fids->len == REOPEN_MAX) {
 			fids = fid_array();
-			g_hash_table_insert(by_owner, GUINT_TO_POINTER(v->id), fids);
+			g_hash_table_insert(by_slice, GUINT_TO_POINTER(s->id), fids);
 			g_ptr_array_add(batches, fids);
 		}
 		g_array_append_val(fids, o->fid);
@@ -332,7 +338,10 @@ void open_moved(MagmaClient *c, const MagmaMap *old)
 
 void open_keepalive_by_key(MagmaClient *c, const MagmaVolcano *v)
 {
-	MagmaKey route = v->slice.lo;
+	const MagmaSlice *s = magma_map_home(c->map, v->id);
+	if (!s)
+		return;
+	MagmaKey route = s->range.lo;
 	g_autoptr(GPtrArray) batches = collect(c, v, NULL);
 
 	if (batches->len == 0)

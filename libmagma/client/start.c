@@ -7,6 +7,7 @@
 #define NEXT_HOST_AFTER SECOND
 /* All hosts are begun so early that their handshakes (3 s) can end within the time allowed. */
 #define BEGIN_WITHIN (1400 * MS)
+#define USUAL_PORT 12000
 
 struct Start {
 	void (*done)(void *user, const GError *error);
@@ -40,7 +41,8 @@ static GError *start_error(MagmaClient *c)
 		const Peer *p = c->hosts[i];
 		magma_addr_format(&p->addr, text);
 		if (p->failures && p->why == MAGMA_CLOSE_AUTH)
-			return g_error_new(MAGMA_ERROR, MAGMA_EAUTH, "authentication failed at %s: wrong secret key", text);
+			return g_error_new(MAGMA_ERROR, MAGMA_EAUTH, "authentication failed at %s: wrong secret key%s", text,
+				p->addr.port == USUAL_PORT ? "" : ", or that is not a flare port");
 		if (p->state == PEER_GREETING)
 			return g_error_new(MAGMA_ERROR, ETIMEDOUT, "the volcano at %s is there, but does not serve yet", text);
 		g_string_append_printf(hosts, "%s%s", hosts->len ? ", " : "", text);

@@ -134,11 +134,18 @@ static void sock_too_big(void *user, const MagmaAddr *to, gsize size)
 	magma_endpoint_too_big(net->ep, to, size);
 }
 
-static void sock_refused(void *user, const MagmaAddr *to)
+static void sock_refused(void *user, const MagmaAddr *to, const guint8 *quoted, gsize n)
 {
 	MagmaNet *net = user;
 
-	magma_endpoint_refused(net->ep, to);
+	magma_endpoint_refused(net->ep, to, quoted, n);
+}
+
+static void sock_quoted_too_big(void *user, const MagmaAddr *to, const guint8 *quoted, gsize n, gsize size)
+{
+	MagmaNet *net = user;
+
+	magma_endpoint_quoted_too_big(net->ep, to, quoted, n, size);
 }
 
 static void set_blocked(MagmaNet *net, gboolean blocked)
@@ -194,14 +201,15 @@ static void receive(MagmaNet *net)
 
 static void turn(MagmaNet *net, GIOCondition events)
 {
-	if (events & G_IO_ERR) {
-		static const SockErrorFns fns = { sock_refused, sock_too_big };
-		sock_errors(net->sock, &fns, net);
-	}
 	if (events & G_IO_OUT)
 		set_blocked(net, FALSE);
 	if (events & (G_IO_IN | G_IO_ERR))
 		receive(net);
+	/* Behind what came: a peer that was heard needs no hint, and one that went may have said something before. */
+	if ((events & G_IO_ERR) && !net->dead) {
+		static const SockErrorFns fns = { sock_refused, sock_quoted_too_big };
+		sock_errors(net->sock, &fns, net);
+	}
 	MagmaTime now = magma_net_now();
 	if (!net->dead && magma_endpoint_deadline(net->ep) <= now)
 		magma_endpoint_tick(net->ep, now);

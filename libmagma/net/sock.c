@@ -149,7 +149,7 @@ int sock_fd(const Sock *s) { return s->fd; }
 const MagmaAddr *sock_local(const Sock *s) { return &s->local; }
 guint64 sock_recv_window(const Sock *s) { return s->recv_window; }
 
-static void error_apply(const struct sock_extended_err *e, const MagmaAddr *to, const SockErrorFns *fns, void *user)
+static void error_apply(const struct sock_extended_err *e, const MagmaAddr *to, const guint8 *quoted, gsize n, const SockErrorFns *fns, void *user)
 {
 	gboolean icmp = e->ee_origin == SO_EE_ORIGIN_ICMP || e->ee_origin == SO_EE_ORIGIN_ICMP6;
 	gsize headers = to->family == 6 ? 48 : 28;
@@ -157,9 +157,9 @@ static void error_apply(const struct sock_extended_err *e, const MagmaAddr *to, 
 	if (!icmp)
 		return;       /* what the local stack refuses, sendmsg() has said already */
 	if (e->ee_errno == ECONNREFUSED)
-		fns->refused(user, to);
+		fns->refused(user, to, quoted, n);
 	else if (e->ee_errno == EMSGSIZE && e->ee_info > headers)
-		fns->too_big(user, to, e->ee_info - headers + 1);
+		fns->too_big(user, to, quoted, n, e->ee_info - headers + 1);
 }
 
 void sock_errors(Sock *s, const SockErrorFns *fns, void *user)
@@ -172,12 +172,13 @@ void sock_errors(Sock *s, const SockErrorFns *fns, void *user)
 			.msg_control = control, .msg_controllen = sizeof control };
 		MagmaAddr addr;
 
-		if (recvmsg(s->fd, &m, MSG_ERRQUEUE) < 0)
+		ssize_t n = recvmsg(s->fd, &m, MSG_ERRQUEUE);
+		if (n < 0)
 			return;
 		if (m.msg_namelen == 0 || !sock_addr_from_system(&to, &addr))
 			continue;
 		for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
 			if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) || (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
-				error_apply((const struct sock_extended_err *)CMSG_DATA(c), &addr, fns, user);
+				error_apply((const struct sock_extended_err *)CMSG_DATA(c), &addr, quoted, (gsize)n, fns, user);
 	}
 }

@@ -23,10 +23,10 @@ typedef void (*SockTooBigFn)(void *user, const MagmaAddr *to, gsize size);
 /* Sends b from byte *done on, which grows by what is gone (sent, or refused and reported). SOCK_BLOCKED: the rest waits for POLLOUT. */
 SockSent sock_send(Sock *s, const MagmaBurst *b, gsize *done, SockTooBigFn too_big, void *user);
 
-/* What the network said about earlier datagrams (IP_RECVERR). */
+/* What the network said about earlier datagrams (IP_RECVERR), and what it quotes of them: from their first byte, as much as there is. */
 typedef struct {
-	void (*refused)(void *user, const MagmaAddr *to);
-	SockTooBigFn too_big;
+	void (*refused)(void *user, const MagmaAddr *to, const guint8 *quoted, gsize n);
+	void (*too_big)(void *user, const MagmaAddr *to, const guint8 *quoted, gsize n, gsize size);
 } SockErrorFns;
 void sock_errors(Sock *s, const SockErrorFns *fns, void *user);
 

@@ -12,7 +12,7 @@
  * Decoded MagmaBytes point into the message. Encodings of lists inside blob and data: proto/list.h.
  *
  * Routing: the first field of type fid of a request (or key, where there is none) says which volcano the request goes to.
- * Numbers are never reused. */
+ * Numbers are never reused: 80, 89 and 90 were node_hello, load and move_order, which nobody sent. */
 #pragma once
 #include "libmagma/flare/flare.h"
 
@@ -62,7 +62,6 @@ enum {
 	OP(fsync,     56, MAGMA_OP_CLIENT) \
 	OP(statfs,    57, MAGMA_OP_CLIENT) \
 	/* between volcanos */ \
-	OP(node_hello, 80, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(join,       81, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(new_map,    82, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(prepare,    83, MAGMA_OP_NODE) \
@@ -71,13 +70,18 @@ enum {
 	OP(parent,     86, MAGMA_OP_NODE) \
 	OP(sync,       87, MAGMA_OP_NODE) \
 	OP(status,     88, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(load,       89, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(move_order, 90, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_rows,  91, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_data,  92, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_ready, 93, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_commit, 94, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(halt,       95, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(move_opens, 96, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(raft,       97, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(suspect,    98, MAGMA_OP_NODE) \
+	OP(names,      99, MAGMA_OP_NODE) \
+	OP(unname,    100, MAGMA_OP_NODE) \
+	OP(adopt,     101, MAGMA_OP_NODE) \
+	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	/* from the owner of a slice to its copies */ \
 	OP(mirror_attach, 110, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
@@ -171,8 +175,6 @@ enum {
 #define MAGMA_REQ_statfs(F) F(key, key)
 #define MAGMA_REP_statfs(F) F(u64, total) F(u64, free) F(u64, avail) F(u64, flares)
 
-#define MAGMA_REQ_node_hello(F) F(u16, volcano) F(u64, boot) F(u64, epoch) F(blob, network)
-#define MAGMA_REP_node_hello(F) F(u16, volcano) F(u64, boot) F(data, map)
 #define MAGMA_REQ_join(F) F(text, name) F(text, fqdn) F(blob, addr) F(u32, bandwidth) F(u64, offered) F(u64, token)
 #define MAGMA_REP_join(F) F(u16, id) F(text, refusal) F(data, map)
 #define MAGMA_REQ_new_map(F) F(data, map)
@@ -181,7 +183,7 @@ enum {
  * kind: MAGMA_MARK_*; args: its arguments as decided by kind (magmad/core/mark.h) */
 #define MAGMA_REQ_prepare(F) F(fid, target) F(u64, op_hi) F(u64, op_lo) F(u64, age) F(fid, coord) F(u8, kind) F(u32, mode) F(fid, flare) F(data, args)
 #define MAGMA_REP_prepare(F) F(fid, child) F(attr, attr) F(data, more)
-/* marks: list of (op_hi, op_lo, fid target, u8 kind); outcome: MAGMA_SETTLE_* ; reply: those settled, same list */
+/* marks: list of (op_hi, op_lo, fid target, u8 kind); outcome: MAGMA_SETTLE_* ; reply: of LEAVE and SWAP those that a FINAL found nothing of, same list */
 #define MAGMA_REQ_settle(F) F(u8, outcome) F(data, marks)
 #define MAGMA_REP_settle(F) F(data, marks)
 /* outcome: MAGMA_SETTLE_*, or ABORT where the coordinator does not know the operation (and never will) */
@@ -195,24 +197,40 @@ enum {
 #define MAGMA_REP_sync(F)
 #define MAGMA_REQ_status(F)
 #define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, clients) F(text, software)
-#define MAGMA_REQ_load(F) F(u16, volcano) F(u64, keys) F(u64, used)
-#define MAGMA_REP_load(F)
-/* from the coordinator to the source: hand that range over; from is the source */
-#define MAGMA_REQ_move_order(F) F(u64, move) F(u16, to) F(data, map)
-#define MAGMA_REP_move_order(F)
-/* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
+/* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data, move_opens and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
 #define MAGMA_REQ_move_rows(F) F(u64, move) F(u64, sequence) F(data, records)
 #define MAGMA_REP_move_rows(F) F(u64, sequence)
 #define MAGMA_REQ_move_data(F) F(fid, fid) F(u64, move) F(u64, sequence) F(u64, offset) F(u64, size) F(data, data)
 #define MAGMA_REP_move_data(F)
+/* opens: list of (u64 client, fid) */
+#define MAGMA_REQ_move_opens(F) F(u64, move) F(u64, sequence) F(data, opens)
+#define MAGMA_REP_move_opens(F)
 /* source to target: all is there; target makes it durable before it answers */
-#define MAGMA_REQ_move_ready(F) F(u64, move) F(u64, sequence) F(data, opens)
+#define MAGMA_REQ_move_ready(F) F(u64, move) F(u64, sequence)
 #define MAGMA_REP_move_ready(F)
 /* source to coordinator: make it true; the answer is the new map */
 #define MAGMA_REQ_move_commit(F) F(u64, move)
 #define MAGMA_REP_move_commit(F) F(data, map)
+/* a push, unanswered: one message of the group that votes on the map (docs/reliability.md); from: the volcano that sends it */
+#define MAGMA_REQ_raft(F) F(u16, from) F(data, msg)
+#define MAGMA_REP_raft(F)
+/* of the owner of a slice under that epoch, to the leader: this copy has everything and is waited for: it counts from now on (in_sync 1); or it does not answer, and is to count no longer (0) */
+#define MAGMA_REQ_copy_state(F) F(u16, slice) F(u64, epoch) F(u16, volcano) F(u8, in_sync)
+#define MAGMA_REP_copy_state(F)
 #define MAGMA_REQ_halt(F)
 #define MAGMA_REP_halt(F)
+/* this flare's names and links may not add up: to its owner, who remembers it durably and counts */
+#define MAGMA_REQ_suspect(F) F(fid, fid)
+#define MAGMA_REP_suspect(F)
+/* who in that slice names these? fids: list of fid; found: list of (u8 what, u32 index in fids, and for MAGMA_NAMES_ENTRY fid directory, u32 length and name). EBUSY: by another map, or a slice is on its way */
+#define MAGMA_REQ_names(F) F(key, slice) F(u64, epoch) F(data, fids)
+#define MAGMA_REP_names(F) F(data, found)
+/* takes that name away if it still leads to child; removed 0: it did not. On disk when the reply comes */
+#define MAGMA_REQ_unname(F) F(fid, dir) F(fid, child) F(name, name)
+#define MAGMA_REP_unname(F) F(u8, removed)
+/* gives a directory without a name the name restored-INO in dir. On disk when the reply comes */
+#define MAGMA_REQ_adopt(F) F(fid, dir) F(fid, child)
+#define MAGMA_REP_adopt(F)
 /* epoch: of the ownership, in a reply the newest one the copy knows. error: an errno; ESTALE: somebody owns the slice under that newer epoch; ENOTCONN: not this stream.
  * A new stream begins: where does your log end? attempt grows within an epoch. life: random, of the copy's process; at: its last frame; floor: what it cannot undo; whole: it is not in the middle of being filled;
  * epochs: list of (u64 epoch, u64 first index) */
@@ -241,4 +259,6 @@ enum {
 	MAGMA_WRITE_KILLPRIV = 2,
 	MAGMA_WRITE_DSYNC = 4,        /* O_DSYNC, O_SYNC: durable before the reply */
 };
+/* what of names: an entry; or an operation over two volcanos is under way with that flare: count again later */
+enum { MAGMA_NAMES_BUSY = 0, MAGMA_NAMES_ENTRY = 1 };
 enum { MAGMA_SETTLE_ABORT = 0, MAGMA_SETTLE_COMMIT = 1, MAGMA_SETTLE_FINAL = 2, MAGMA_SETTLE_PENDING = 3 };

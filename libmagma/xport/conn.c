@@ -250,7 +250,7 @@ static MagmaTime deadline(const MagmaConn *c)
 		return handshake_deadline(c);
 	case XC_OPEN:
 		/* An acknowledgement that is due leaves at the next poll, which is bound to come when the session is ready. */
-		return MIN(MIN(loss_deadline(&c->loss), c->ready ? NEVER : c->ack_at), idle_deadline(c));
+		return MIN(MIN(loss_deadline(&c->loss), c->ready ? NEVER : c->ack_at), MIN(idle_deadline(c), xpath_deadline(c)));
 	default:
 		return NEVER;
 	}
@@ -306,6 +306,7 @@ void xconn_tick(MagmaConn *c, MagmaTime now)
 	} else if (c->state == XC_OPEN) {
 		if (loss_deadline(&c->loss) <= now)
 			loss_tick(c, now);
+		xpath_tick(c, now);
 		/* the last in flight may have left it with nothing to repeat (a lost probe): then nothing is waited for */
 		if (!c->loss.flying && !c->parallel)
 			c->waiting_since = 0;

@@ -56,8 +56,23 @@ static gboolean on_msg(MagmaConn *c, MagmaReader *r)
 	}
 }
 
-/* TRUE: go on. eliciting: whether any frame but ACK, PAD and CLOSE was in it. */
-static gboolean on_frames(MagmaConn *c, MagmaTime now, const guint8 *p, gsize n, gboolean *eliciting)
+/* Rule V2: the last one asked is answered. */
+static gboolean on_path(MagmaConn *c, MagmaTime now, const MagmaAddr *from, guint8 type, MagmaReader *r)
+{
+	const guint8 *data = magma_get_bytes(r, PATH_DATA);
+	if (!data)
+		return FALSE;
+	if (type == FRAME_RESPONSE) {
+		xpath_response(c, now, from, data);
+	} else {
+		memcpy(c->challenge, data, PATH_DATA);
+		c->challenged = TRUE;
+	}
+	return TRUE;
+}
+
+/* TRUE: go on. eliciting: whether a frame was in it that is to be acknowledged. */
+static gboolean on_frames(MagmaConn *c, MagmaTime now, const MagmaAddr *from, const guint8 *p, gsize n, gboolean *eliciting)
 {
 	MagmaReader r = magma_reader(p, n);
 	while (r.left) {
@@ -87,6 +102,13 @@ static gboolean on_frames(MagmaConn *c, MagmaTime now, const guint8 *p, gsize n,
 			xconn_die(c, code == FRAME_CLOSE_GOODBYE ? MAGMA_CLOSE_PEER : MAGMA_CLOSE_PROTOCOL);
 			return FALSE;
 		}
+		case FRAME_CHALLENGE:
+		case FRAME_RESPONSE:
+			if (!on_path(c, now, from, type, &r)) {
+				xconn_violation(c, "bad CHALLENGE or RESPONSE");
+				return FALSE;
+			}
+			break;
 		default:
 			xconn_violation(c, "unknown frame");
 			return FALSE;
@@ -110,20 +132,6 @@ static void note_received(MagmaConn *c, MagmaTime now, guint64 pn, gsize n, gboo
 		return;
 	c->unacked++;
 	c->unacked_bytes += n;
-}
-
-/* Rule P5: the peer is where its newest packet comes from. */
-static void follow_address(MagmaConn *c, const MagmaAddr *from)
-{
-	char a[MAGMA_ADDR_TEXT], b[MAGMA_ADDR_TEXT];
-	MAGMA_TRACE(c->ep->cfg.trace, 'n', "session %016" G_GINT64_MODIFIER "x moves from %s to %s", c->cid, magma_addr_format(&c->peer, a),
-		    magma_addr_format(from, b));
-	gboolean other_host = c->peer.family != from->family || memcmp(c->peer.ip, from->ip, sizeof from->ip) != 0;
-	c->peer = *from;
-	if (!other_host)
-		return;
-	pmtu_new_path(&c->pmtu);
-	loss_new_path(&c->loss, c->pmtu.mtu);
 }
 
 void xconn_input(MagmaConn *c, MagmaTime now, const MagmaAddr *from, const guint8 *p, gsize n)
@@ -152,9 +160,8 @@ void xconn_input(MagmaConn *c, MagmaTime now, const MagmaAddr *from, const guint
 		xconn_keylog(c);
 	if (c->state == XC_HALF)
 		xconn_opened(c);
-	if (newest && !c->initiator && !magma_addr_equal(from, &c->peer))
-		follow_address(c, from);
-	if (!on_frames(c, now, c->ep->scratch, n - DATA_OVERHEAD, &eliciting))
+	xpath_heard(c, now, from, n, newest);
+	if (!on_frames(c, now, from, c->ep->scratch, n - DATA_OVERHEAD, &eliciting))
 		return;
 	note_received(c, now, pn, n, eliciting);
 	heard(c, now);

@@ -221,6 +221,17 @@ gsize xconn_seal_close(MagmaConn *c, guint code, guint8 *out)
 	return len;
 }
 
+gsize xconn_seal_path(MagmaConn *c, guint type, const guint8 data[PATH_DATA], guint8 *out)
+{
+	Writer w = { .sealer = &c->tx, .base = out + start(c, out), .cap = 1 + PATH_DATA };
+	w.base[w.pos++] = (guint8)type;
+	memcpy(w.base + w.pos, data, PATH_DATA);
+	w.pos += PATH_DATA;
+	gsize len = finish(&w);
+	loss_sent(&c->loss, c->ep->now, (guint)len, FALSE);
+	return len;
+}
+
 static gboolean poll_open(MagmaConn *c, MagmaTime now, MagmaBurst *out)
 {
 	gsize size = MIN(c->pmtu.mtu, MAX(c->peer_window / 2, PMTU_BASE)), max = MIN(out->max, BURST_BYTES);
@@ -278,6 +289,6 @@ gboolean xconn_poll(MagmaConn *c, MagmaTime now, MagmaBurst *out)
 		return FALSE;
 	}
 	if (c->state == XC_OPEN)
-		return poll_open(c, now, out);
+		return xpath_poll(c, now, out) || poll_open(c, now, out);
 	return c->state == XC_CLOSING ? poll_closing(c, now, out) : poll_handshake(c, now, out);
 }

@@ -81,7 +81,7 @@ MagmaEndpoint *magma_endpoint_new(const MagmaXportConfig *cfg, const MagmaXportO
 	ep->by_cid = g_hash_table_new(g_int64_hash, g_int64_equal);
 	ep->heap = g_ptr_array_new();
 	ep->events = g_array_new(FALSE, FALSE, sizeof(Event));
-	ep->reject_tokens = G_MAXUINT32;
+	ep->reject_tokens = ep->hint_tokens = G_MAXUINT32;
 	ep->rekey_packets = SEAL_REKEY_PACKETS;
 	ep->scratch = g_malloc(G_MAXUINT16 + 1);
 	return ep;
@@ -224,38 +224,6 @@ gboolean magma_endpoint_poll(MagmaEndpoint *ep, MagmaTime now, MagmaBurst *out)
 	}
 	leave(ep);
 	return some;
-}
-
-void magma_endpoint_too_big(MagmaEndpoint *ep, const MagmaAddr *to, gsize size)
-{
-	/* Nothing smaller is sent (M1), so it helps nobody to know; and an ICMP that says so may be forged: it must not make a session resend what is in flight. What really does not fit is lost. */
-	if (size <= PMTU_BASE)
-		return;
-	for (GList *l = ep->all.head; l; l = l->next) {
-		MagmaConn *c = l->data;
-		if (c->state != XC_OPEN || !magma_addr_equal(&c->peer, to))
-			continue;
-		if (pmtu_too_big(&c->pmtu, ep->now, (guint)MIN(size, G_MAXUINT16)))
-			xconn_mtu_changed(c);
-		loss_refused(&c->loss, ep->now, (guint)MIN(size, G_MAXUINT16));
-		if (!c->loss.flying)
-			c->waiting_since = 0;
-		xconn_ready(c);
-		xconn_rearm(c);
-	}
-}
-
-void magma_endpoint_refused(MagmaEndpoint *ep, const MagmaAddr *to)
-{
-	for (GList *l = ep->all.head; l; l = l->next) {
-		MagmaConn *c = l->data;
-		if (!magma_addr_equal(&c->peer, to))
-			continue;
-		if (c->state == XC_HELLO)
-			c->hs->refused = TRUE;
-		else if (c->state == XC_OPEN && c->initiator && c->waiting_since && !c->parallel)
-			xconn_start_parallel(c, ep->now);
-	}
 }
 
 const MagmaXportStats *magma_endpoint_stats(const MagmaEndpoint *ep)

@@ -1,4 +1,4 @@
-/* The wire of sessions: datagram types, frame types and their sizes. docs/protocol-sessions.md, D1-D4 and F1-F4. */
+/* The wire of sessions: datagram types, frame types and their sizes. docs/protocol-sessions.md, D1-D4 and F1-F5. */
 #pragma once
 #include <glib.h>
 #include <string.h>
@@ -17,6 +17,8 @@ enum {
 	FRAME_ACK = 0x02,
 	FRAME_MSG = 0x03,
 	FRAME_CLOSE = 0x04,
+	FRAME_CHALLENGE = 0x05,   /* are you there? say these bytes */
+	FRAME_RESPONSE = 0x06,
 };
 
 #define FRAME_CLOSE_GOODBYE 0
@@ -34,6 +36,9 @@ enum {
 #define COOKIE_LEN 16
 #define COOKIE_DGRAM_LEN (DGRAM_PREFIX + ECHO_LEN + COOKIE_LEN)
 #define REJECT_LEN (DGRAM_PREFIX + ECHO_LEN)
+
+#define PATH_DATA 8               /* of a CHALLENGE, and of its RESPONSE */
+#define PATH_DGRAM (DATA_OVERHEAD + 1 + PATH_DATA)
 
 #define ACK_RANGES_MAX 64u
 #define ACK_FRAME_MAX (1 + 8 + 8 + 2 + 8 + (ACK_RANGES_MAX - 1) * 16)

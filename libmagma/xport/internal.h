@@ -40,6 +40,16 @@ typedef struct {
 	guint cookies, rejects;
 } Handshake;
 
+/* Responder: another address the peer was heard from, not yet known to be its own. */
+typedef struct {
+	MagmaAddr addr;
+	gboolean asked;               /* there is one */
+	gboolean due;                 /* a challenge */
+	guint8 data[PATH_DATA];
+	guint64 received, sent;       /* bytes: from there, to there */
+	MagmaTime next, until;        /* the next challenge; the end of it */
+} Path;
+
 struct MagmaConn {
 	MagmaEndpoint *ep;
 	XConnState state;
@@ -48,7 +58,10 @@ struct MagmaConn {
 	gboolean unknown;             /* the user was never told of it: goes without on_close */
 	MagmaCloseReason why;
 	guint64 cid, peer_cid;        /* ours, which its datagrams bear; the peer's, which ours bear */
-	MagmaAddr peer;
+	MagmaAddr peer;               /* where we send; the peer was heard from there in answer to us */
+	Path path;
+	gboolean challenged;          /* a response is due, with these bytes */
+	guint8 challenge[PATH_DATA];
 	void *user;
 	Handshake *hs;
 	SealSuite suite;
@@ -72,6 +85,7 @@ struct MagmaConn {
 	MagmaTime last_heard;
 	MagmaTime idle_from;          /* last heard, or last asked by a keepalive */
 	MagmaTime waiting_since;      /* something is in flight and nothing was heard since; 0: not so */
+	MagmaTime hinted;             /* when a hint last began a handshake; 0: never */
 	MagmaConn *parallel;          /* initiator: handshake begun because this session is silent */
 	MagmaConn *replaces;          /* the other end of that */
 
@@ -119,6 +133,8 @@ struct MagmaEndpoint {
 	MagmaTime cookie_rotated;     /* 0: none made yet */
 	guint64 reject_tokens;        /* token bucket, in microseconds */
 	MagmaTime reject_time;
+	guint64 hint_tokens;          /* the same, of handshakes begun because of a hint */
+	MagmaTime hint_time;
 	guint64 rekey_packets;        /* SEAL_REKEY_PACKETS; tests lower it */
 	guint8 *scratch;              /* one decrypted datagram */
 };
@@ -151,6 +167,17 @@ void xconn_input_done(MagmaConn *c, MagmaTime now);
 gboolean xconn_poll(MagmaConn *c, MagmaTime now, MagmaBurst *out);
 /* A sealed datagram with a CLOSE frame; returns its length, at most CONTROL_LEN. */
 gsize xconn_seal_close(MagmaConn *c, guint code, guint8 *out);
+/* The same with a CHALLENGE or RESPONSE frame, PATH_DGRAM bytes. Its loss is nobody's business but path.c's: it may go to an address where nobody is. */
+gsize xconn_seal_path(MagmaConn *c, guint type, const guint8 data[PATH_DATA], guint8 *out);
+
+/* path.c: where the peer is */
+/* An authenticated datagram of n bytes; newest: its number is the highest so far. */
+void xpath_heard(MagmaConn *c, MagmaTime now, const MagmaAddr *from, gsize n, gboolean newest);
+void xpath_response(MagmaConn *c, MagmaTime now, const MagmaAddr *from, const guint8 *data);
+MagmaTime xpath_deadline(const MagmaConn *c);
+void xpath_tick(MagmaConn *c, MagmaTime now);
+/* The challenge or response that is due. FALSE: none. */
+gboolean xpath_poll(MagmaConn *c, MagmaTime now, MagmaBurst *out);
 
 /* handshake.c */
 void handshake_start(MagmaConn *c, MagmaTime now);

@@ -16,8 +16,8 @@ typedef struct {
 	SentFrame *frames;            /* messages in it */
 	guint32 size;                 /* of the datagram */
 	guint8 state;                 /* SentState */
-	gboolean probe : 1;           /* of the path MTU: its loss is not congestion */
-	gboolean limited : 1;         /* the window was full when it left */
+	guint probe : 1;              /* of the path MTU: its loss is not congestion */
+	guint limited : 1;            /* the window was full when it left */
 } SentPacket;
 
 typedef struct {

@@ -14,8 +14,8 @@ struct SendMsg {
 	guint32 total, sent, acked_bytes;
 	guint refs;                    /* frames that name it */
 	guint8 class;
-	gboolean queued : 1, begun : 1, done : 1;
-	gboolean bare : 1;             /* an empty message that has to be sent */
+	guint queued : 1, begun : 1, done : 1;
+	guint bare : 1;                /* an empty message that has to be sent */
 	RangeSet lost, acked;
 };
 

@@ -69,14 +69,17 @@ typedef struct {
 	gboolean probe;               /* a path MTU probe: EMSGSIZE for it is normal */
 } MagmaBurst;
 gboolean magma_endpoint_poll(MagmaEndpoint *ep, MagmaTime now, MagmaBurst *out);
-/* The system refused a datagram of that size to that address (EMSGSIZE), or said that nobody listens there (ECONNREFUSED). */
+/* The system itself refused a datagram of that size to that address (EMSGSIZE). */
 void magma_endpoint_too_big(MagmaEndpoint *ep, const MagmaAddr *to, gsize size);
-void magma_endpoint_refused(MagmaEndpoint *ep, const MagmaAddr *to);
+/* The network says of a datagram sent to that address that nobody listens there, or that its size does not pass (ICMP); quoted: the datagram's first n bytes, as far as the message has them.
+ * Without effect where they are not of a session's own. */
+void magma_endpoint_refused(MagmaEndpoint *ep, const MagmaAddr *to, const guint8 *quoted, gsize n);
+void magma_endpoint_quoted_too_big(MagmaEndpoint *ep, const MagmaAddr *to, const guint8 *quoted, gsize n, gsize size);
 
 typedef struct {
 	guint64 datagrams_in, datagrams_out, bytes_in, bytes_out, messages_in, messages_out;
 	guint64 lost, retransmitted_bytes;
-	guint64 bad_tag, bad_form, replayed, unknown_session, handshake_rejects_sent, cookies_sent, handshakes;
+	guint64 bad_tag, bad_form, replayed, unknown_session, handshake_rejects_sent, cookies_sent, handshakes, hints_ignored;
 } MagmaXportStats;
 const MagmaXportStats *magma_endpoint_stats(const MagmaEndpoint *ep);
 guint magma_endpoint_sessions(const MagmaEndpoint *ep);

@@ -37,15 +37,15 @@ static void lava_free(Task *t)
 	g_free(l);
 }
 
-static void volcano_text(GString *out, const MagmaVolcano *v, const Live *live)
+static void volcano_text(GString *out, const MagmaMap *map, const MagmaVolcano *v, const Live *live)
 {
 	char addr[MAGMA_ADDR_TEXT], lo[MAGMA_KEY_HEX], hi[MAGMA_KEY_HEX];
-	gboolean active = v->state == MAGMA_ACTIVE;
+	const MagmaSlice *s = magma_map_home(map, v->id);
 
 	g_string_append_printf(out, "   node: %s (%s) %s\n", v->name, v->fqdn, magma_addr_format(&v->addr, addr));
-	g_string_append_printf(out, "  alive: %s%s\n", live->alive ? "yes" : "no", active ? "" : " (joining)");
-	g_string_append_printf(out, "  start: %s\n", active ? magma_key_to_hex(&v->slice.lo, lo) : "-");
-	g_string_append_printf(out, "   stop: %s\n", active ? magma_key_to_hex(&v->slice.hi, hi) : "-");
+	g_string_append_printf(out, "  alive: %s%s\n", live->alive ? "yes" : "no", s ? "" : " (joining)");
+	g_string_append_printf(out, "  start: %s\n", s ? magma_key_to_hex(&s->range.lo, lo) : "-");
+	g_string_append_printf(out, "   stop: %s\n", s ? magma_key_to_hex(&s->range.hi, hi) : "-");
 	if (live->alive)
 		g_string_append_printf(out, "   keys: %" G_GUINT64_FORMAT "\n", live->keys);
 	else
@@ -66,13 +66,14 @@ static void lava_text(Lava *l)
 	g_string_append_printf(out, "Lava topology: epoch %" G_GUINT64_FORMAT ", %u volcano%s, %s\n", l->map->epoch, n, n == 1 ? "" : "s", copies);
 	for (guint i = 0; i < n; i++) {
 		g_string_append_c(out, '\n');
-		volcano_text(out, l->map->volcanos->pdata[i], &l->live[i]);
+		volcano_text(out, l->map, l->map->volcanos->pdata[i], &l->live[i]);
 	}
 	session_answer(l->task.session, out->str);
 }
 
 static void volcano_json(JsonBuilder *b, const MagmaMap *map, const MagmaVolcano *v, const Live *live)
 {
+	const MagmaSlice *s = magma_map_home(map, v->id);
 	char text[MAGMA_ADDR_TEXT];
 
 	json_builder_begin_object(b);
@@ -84,12 +85,12 @@ static void volcano_json(JsonBuilder *b, const MagmaMap *map, const MagmaVolcano
 	json_builder_set_member_name(b, "alive");
 	json_builder_add_boolean_value(b, live->alive);
 	json_builder_set_member_name(b, "state");
-	json_builder_add_string_value(b, v->state == MAGMA_ACTIVE ? "active" : "joining");
+	json_builder_add_string_value(b, s ? "active" : "joining");
 	json_builder_set_member_name(b, "coordinator");
 	json_builder_add_boolean_value(b, v->id == map->coordinator);
-	if (v->state == MAGMA_ACTIVE) {
-		json_put_text(b, "start", magma_key_to_hex(&v->slice.lo, text), MAGMA_KEY_HEX - 1);
-		json_put_text(b, "stop", magma_key_to_hex(&v->slice.hi, text), MAGMA_KEY_HEX - 1);
+	if (s) {
+		json_put_text(b, "start", magma_key_to_hex(&s->range.lo, text), MAGMA_KEY_HEX - 1);
+		json_put_text(b, "stop", magma_key_to_hex(&s->range.hi, text), MAGMA_KEY_HEX - 1);
 	}
 	if (live->alive) {
 		json_put_int(b, "keys", live->keys);
@@ -196,7 +197,9 @@ static void status_json(ConsoleSession *s, const VolcanoStats *v, const StoreUsa
 		{ "volcano", volcano_id(s->console->cfg.volcano) }, { "epoch", map ? map->epoch : 0 }, { "copies_kept", map ? map->copies_kept : 0 },
 		{ "copies_wanted", map ? map->copies_wanted : 0 }, { "uptime", (guint64)v->uptime / G_USEC_PER_SEC }, { "clients", v->clients }, { "opens", v->opens },
 		{ "operations_running", v->ops_running }, { "operations_done", v->ops_done }, { "forwarded", v->forwarded }, { "replies_held", v->replies_held },
-		{ "marks", v->marks }, { "commits", v->commits }, { "orphans", v->orphans }, { "dirty", v->dirty }, { "flares", u->flares },
+		{ "marks", v->marks }, { "commits", v->commits }, { "orphans", v->orphans }, { "dirty", v->dirty }, { "suspects", v->suspects },
+		{ "scrubbed_entries", v->scrubbed_entries }, { "scrubbed_flares", v->scrubbed_flares }, { "scrubbed_links", v->scrubbed_links },
+		{ "scrubbed_contents", v->scrubbed_contents }, { "flares", u->flares },
 		{ "disk_total", u->total }, { "disk_free", u->free }, { "disk_available", u->avail }, { "used", u->used }, { "journal_bytes", u->journal_bytes },
 		{ "journal_index", u->journal_index }, { "durable_index", u->durable_index }, { "cache_rows", u->cache_rows }, { "cache_bytes", u->cache_bytes },
 		{ "console_sessions", s->console->sessions->len },
@@ -243,6 +246,8 @@ static void status_text(ConsoleSession *s, const VolcanoStats *v, const StoreUsa
 	g_string_append_printf(out, "     opens: " N "\n", v->opens);
 	g_string_append_printf(out, "operations: " N " done, " N " running, " N " forwarded, " N " replies held\n", v->ops_done, v->ops_running, v->forwarded, v->replies_held);
 	g_string_append_printf(out, "     marks: " N ", commits " N ", orphans " N ", dirty " N "\n", v->marks, v->commits, v->orphans, v->dirty);
+	g_string_append_printf(out, "     scrub: " N " flares to be counted%s; put right: " N " entries, " N " flares, " N " link counts, " N " contents\n", v->suspects,
+		v->scrubbing_contents ? ", looking through the contents" : "", v->scrubbed_entries, v->scrubbed_flares, v->scrubbed_links, v->scrubbed_contents);
 	g_string_append_printf(out, "   journal: " N " MByte, index " N ", durable " N "\n", text_mbyte(u->journal_bytes), u->journal_index, u->durable_index);
 	g_string_append_printf(out, "     cache: " N " rows, " N " MByte, %s\n", u->cache_rows, text_mbyte(u->cache_bytes), hits);
 	g_string_append_printf(out, "      disk: " N " MByte used by " N " flares, " N " of " N " MByte available%s\n", text_mbyte(u->used), u->flares, MIB(u->avail), MIB(u->total),

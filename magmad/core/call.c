@@ -1,13 +1,14 @@
 /* Requests from this volcano to others (and to itself), and clients' requests passed on. A call is repeated until it is answered; what it asks for is
  * idempotent by operation id (mark.c), so repeating is harmless. */
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
 
 enum { REPEAT_FIRST = 500000, REPEAT_MAX = 4000000, FORWARDS_MAX = 65536 };
 
-typedef enum { BY_KEY, BY_VOLCANO, BY_ADDR } CallTo;
+typedef enum { BY_KEY, BY_VOLCANO, BY_LEADER, BY_ADDR } CallTo;
 
 struct Call {
 	Volcano *v;
+	Slice *sl;                    /* that wants it; NULL: the volcano */
 	guint64 xid;
 	CallTo to;
 	MagmaKey key;
@@ -63,6 +64,25 @@ static void call_free(Call *c)
 	g_slice_free(Call, c);
 }
 
+void call_clear_slice(Slice *sl)
+{
+	g_autoptr(GPtrArray) own = g_ptr_array_new();
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, sl->v->calls);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (((Call *)value)->sl == sl)
+			g_ptr_array_add(own, value);
+	for (guint i = 0; i < own->len; i++) {
+		Call *c = own->pdata[i];
+		c->sl = NULL;
+		c->done = NULL;
+		if (!c->local)        /* else its operation, of another slice, will answer */
+			call_free(c);
+	}
+}
+
 void call_clear(Volcano *v)
 {
 	GHashTableIter it;
@@ -104,6 +124,7 @@ static Peer *peer_to(Volcano *v, const MagmaAddr *addr)
 	}
 	Peer *p = g_new0(Peer, 1);
 	p->refs = 1;
+	p->number = ++v->peers_made;
 	p->session = s;
 	p->is_node = TRUE;
 	p->calls = g_ptr_array_new();
@@ -123,14 +144,15 @@ static void call_transmit(Call *c)
 	c->repeat_at = core_now(v) + c->pause;
 	if (c->to == BY_KEY)
 		to = v->map ? magma_map_route(v->map, &c->key) : NULL;
+	else if (c->to == BY_LEADER)
+		to = v->map ? magma_map_by_id(v->map, consensus_leader(v)) : NULL;
 	else if (c->to == BY_VOLCANO)
 		to = v->map ? magma_map_by_id(v->map, c->volcano) : NULL;
 	if (c->to != BY_ADDR) {
 		if (!to)
 			return;
 		if (to->id == v->id) {
-			if (!c->local && !(c->to == BY_KEY && move_sealed(v))) {
-				c->local = TRUE;
+			if (!c->local) {
 				if (c->body) {      /* one piece, as the decoder wants it */
 					gsize a, b;
 					const guint8 *pa = g_bytes_get_data(c->head, &a), *pb = g_bytes_get_data(c->body, &b);
@@ -141,7 +163,7 @@ static void call_transmit(Call *c)
 					g_clear_pointer(&c->body, g_bytes_unref);
 					c->head = g_byte_array_free_to_bytes(whole);
 				}
-				op_local(v, c, c->head);
+				c->local = op_local(v, c, c->head);
 			}
 			return;
 		}
@@ -165,7 +187,7 @@ static void call_transmit(Call *c)
 		v->io->send(v->iou, p->session, c->head, c->body);
 }
 
-static Call *call_new(Volcano *v, CallTo to, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
+static Call *call_new(Volcano *v, Slice *sl, CallTo to, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
 {
 	Call *c = g_slice_new0(Call);
 	MagmaHdr h = { .kind = MAGMA_REQUEST, .op = op, .hops = MAGMA_HOPS, .xid = ++v->next_xid, .epoch = v->map ? v->map->epoch : 0 };
@@ -173,6 +195,7 @@ static Call *call_new(Volcano *v, CallTo to, MagmaOp op, const void *req, GBytes
 
 	magma_msg_encode(&h, req, body != NULL, head);
 	c->v = v;
+	c->sl = sl;
 	c->xid = h.xid;
 	c->to = to;
 	c->op = op;
@@ -186,27 +209,48 @@ static Call *call_new(Volcano *v, CallTo to, MagmaOp op, const void *req, GBytes
 	return c;
 }
 
-Call *call_key(Volcano *v, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
+Call *call_key(Slice *sl, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
 {
-	Call *c = call_new(v, BY_KEY, op, req, body, limit, done, user);
+	Call *c = call_new(sl->v, sl, BY_KEY, op, req, body, limit, done, user);
 
 	c->key = *key;
 	call_transmit(c);
 	return c;
 }
 
-Call *call_volcano(Volcano *v, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
+Call *call_volcano(Volcano *v, Slice *sl, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
 {
-	Call *c = call_new(v, BY_VOLCANO, op, req, body, limit, done, user);
+	Call *c = call_new(v, sl, BY_VOLCANO, op, req, body, limit, done, user);
 
 	c->volcano = id;
 	call_transmit(c);
 	return c;
 }
 
+Call *call_leader(Volcano *v, Slice *sl, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user)
+{
+	Call *c = call_new(v, sl, BY_LEADER, op, req, NULL, limit, done, user);
+
+	call_transmit(c);
+	return c;
+}
+
+void call_push(Volcano *v, guint16 id, GBytes *msg)
+{
+	const MagmaVolcano *to = v->map ? magma_map_by_id(v->map, id) : NULL;
+	MagmaAddr addr;
+	Peer *p;
+
+	if (!to || to->id == v->id)
+		return;
+	addr = magma_addr_with_port(&to->addr, to->addr.port + 1);
+	if ((p = peer_to(v, &addr)))
+		v->io->send(v->iou, p->session, msg, NULL);
+}
+
 Call *call_addr(Volcano *v, const MagmaAddr *node, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user)
 {
-	Call *c = call_new(v, BY_ADDR, op, req, NULL, limit, done, user);
+	Call *c = call_new(v, NULL, BY_ADDR, op, req, NULL, limit, done, user);
 
 	c->addr = *node;
 	call_transmit(c);
@@ -251,6 +295,14 @@ void call_reply(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *rep, 
 	if (!c || c->op != h->op || h->client || c->local || c->peer != peer || call_again(c, h->error))
 		return;
 	call_finish(c, h->error, h->error ? NULL : rep, msg);
+}
+
+void call_local_lost(Call *c)
+{
+	c->local = FALSE;
+	c->repeat_at = 0;
+	if (!c->done)
+		call_free(c);
 }
 
 void call_answer_local(Volcano *v, Call *c, GBytes *msg)
@@ -300,7 +352,7 @@ void call_map_changed(Volcano *v)
 	g_hash_table_iter_init(&it, v->calls);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Call *c = value;
-		if (c->to == BY_KEY && !c->local)
+		if (c->to != BY_ADDR && !c->local)
 			c->repeat_at = 0;
 	}
 }

@@ -20,26 +20,26 @@ void client_free(gpointer p)
 	g_free(c);
 }
 
-Client *client_get(Volcano *v, guint64 id)
+Client *client_get(Slice *sl, guint64 id)
 {
-	Client *c = g_hash_table_lookup(v->clients, &id);
+	Client *c = g_hash_table_lookup(sl->clients, &id);
 
 	if (c)
 		return c;
 	c = g_new0(Client, 1);
 	c->id = id;
-	c->heard = core_now(v);
+	c->heard = core_now(sl->v);
 	c->running = g_hash_table_new(g_int64_hash, g_int64_equal);
 	c->replies = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, stored_free);
 	c->opens = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	g_queue_init(&c->order);
-	g_hash_table_insert(v->clients, &c->id, c);
+	g_hash_table_insert(sl->clients, &c->id, c);
 	return c;
 }
 
-void client_heard(Volcano *v, Client *c, const MagmaHdr *h)
+void client_heard(Slice *sl, Client *c, const MagmaHdr *h)
 {
-	c->heard = core_now(v);
+	c->heard = core_now(sl->v);
 	if (h->watermark > c->watermark)
 		c->watermark = h->watermark;
 }
@@ -50,7 +50,7 @@ static gsize reply_key(guint8 *k, guint64 client, guint64 xid)
 }
 
 /* Drops what the client has already seen; the deletes ride on a transaction that is written anyway. */
-void client_prune(Volcano *v, Client *c, Txn *t)
+void client_prune(Slice *sl, Client *c, Txn *t)
 {
 	guint8 k[STORE_KEY_MAX];
 	Stored *s;
@@ -60,6 +60,18 @@ void client_prune(Volcano *v, Client *c, Txn *t)
 		txn_del(t, TAB_REPLY, k, reply_key(k, c->id, s->xid), &s->rk);
 		g_hash_table_remove(c->replies, &s->xid);
 	}
+}
+
+void client_prune_now(Slice *sl, guint64 client)
+{
+	Client *c = g_hash_table_lookup(sl->clients, &client);
+	Txn *t;
+
+	if (!c || !sl->serving)
+		return;
+	t = txn_new();
+	client_prune(sl, c, t);
+	core_commit(sl, t);
 }
 
 static void remember(Client *c, guint64 xid, guint64 index, const MagmaKey *rk, GBytes *reply)
@@ -74,13 +86,13 @@ static void remember(Client *c, guint64 xid, guint64 index, const MagmaKey *rk, 
 	g_queue_push_tail(&c->order, s);
 }
 
-void client_store_reply(Volcano *v, Client *c, guint64 xid, const MagmaKey *rk, GBytes *reply, Txn *t)
+void client_store_reply(Slice *sl, Client *c, guint64 xid, const MagmaKey *rk, GBytes *reply, Txn *t)
 {
 	guint8 k[STORE_KEY_MAX];
 	gsize n;
 	const guint8 *p = g_bytes_get_data(reply, &n);
 
-	client_prune(v, c, t);
+	client_prune(sl, c, t);
 	txn_put(t, TAB_REPLY, k, reply_key(k, c->id, xid), rk, p, n);
 	remember(c, xid, G_MAXUINT64, rk, reply);
 }
@@ -93,28 +105,28 @@ void client_reply_committed(Client *c, guint64 xid, guint64 index)
 		s->index = index;
 }
 
-void client_load_reply(Volcano *v, const StoreRow *row)
+void client_load_reply(Slice *sl, const StoreRow *row)
 {
 	if (row->klen != 16)
 		return;
 	guint64 id = magma_be64_load(row->key), xid = magma_be64_load(row->key + 8);
-	Client *c = client_get(v, id);
+	Client *c = client_get(sl, id);
 	if (g_hash_table_contains(c->replies, &xid))
 		return;
 	g_autoptr(GBytes) reply = g_bytes_new(row->val, row->vlen);
 	remember(c, xid, 0, &row->rk, reply);
 }
 
-void client_forget_range(Volcano *v, const MagmaRange *r)
+void client_forget_range(Slice *sl, const MagmaRange *r)
 {
 	GHashTableIter it;
 	gpointer value;
 
-	g_hash_table_iter_init(&it, v->opens);
+	g_hash_table_iter_init(&it, sl->opens);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		if (magma_range_has(r, &((OpenSet *)value)->fid.key))
 			g_hash_table_iter_remove(&it);
-	g_hash_table_iter_init(&it, v->clients);
+	g_hash_table_iter_init(&it, sl->clients);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Client *c = value;
 		for (GList *l = c->order.head; l;) {
@@ -137,48 +149,50 @@ static void open_set_free(gpointer p)
 	g_free(o);
 }
 
-void client_open(Volcano *v, guint64 client, const MagmaFid *fid)
+void client_open(Slice *sl, guint64 client, const MagmaFid *fid)
 {
 	if (!client)
 		return;
-	Client *c = client_get(v, client);
-	OpenSet *o = g_hash_table_lookup(v->opens, &fid->ino);
+	Client *c = client_get(sl, client);
+	OpenSet *o = g_hash_table_lookup(sl->opens, &fid->ino);
 
+	if (c->gone)
+		return;
 	if (!o) {
 		o = g_new0(OpenSet, 1);
 		o->fid = *fid;
 		o->clients = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-		g_hash_table_insert(v->opens, &o->fid.ino, o);
+		g_hash_table_insert(sl->opens, &o->fid.ino, o);
 	}
 	g_hash_table_add(o->clients, g_memdup2(&client, sizeof client));
 	g_hash_table_add(c->opens, g_memdup2(&fid->ino, sizeof fid->ino));
 }
 
-static void open_drop(Volcano *v, guint64 client, guint64 ino)
+static void open_drop(Slice *sl, guint64 client, guint64 ino)
 {
-	OpenSet *o = g_hash_table_lookup(v->opens, &ino);
+	OpenSet *o = g_hash_table_lookup(sl->opens, &ino);
 
 	if (!o)
 		return;
 	g_hash_table_remove(o->clients, &client);
 	if (g_hash_table_size(o->clients))
 		return;
-	g_hash_table_steal(v->opens, &ino);
+	g_hash_table_steal(sl->opens, &ino);
 	open_set_free(o);
 }
 
-void client_close(Volcano *v, guint64 client, guint64 ino)
+void client_close(Slice *sl, guint64 client, guint64 ino)
 {
-	Client *c = g_hash_table_lookup(v->clients, &client);
+	Client *c = g_hash_table_lookup(sl->clients, &client);
 
 	if (c)
 		g_hash_table_remove(c->opens, &ino);
-	open_drop(v, client, ino);
+	open_drop(sl, client, ino);
 }
 
-void client_close_all(Volcano *v, guint64 ino)
+void client_close_all(Slice *sl, guint64 ino)
 {
-	OpenSet *o = g_hash_table_lookup(v->opens, &ino);
+	OpenSet *o = g_hash_table_lookup(sl->opens, &ino);
 	GHashTableIter it;
 	gpointer key;
 
@@ -186,20 +200,20 @@ void client_close_all(Volcano *v, guint64 ino)
 		return;
 	g_hash_table_iter_init(&it, o->clients);
 	while (g_hash_table_iter_next(&it, &key, NULL)) {
-		Client *c = g_hash_table_lookup(v->clients, key);
+		Client *c = g_hash_table_lookup(sl->clients, key);
 		if (c)
 			g_hash_table_remove(c->opens, &ino);
 	}
-	g_hash_table_remove(v->opens, &ino);
+	g_hash_table_remove(sl->opens, &ino);
 }
 
-gboolean client_is_open(Volcano *v, guint64 ino)
+gboolean client_is_open(Slice *sl, guint64 ino)
 {
-	return g_hash_table_contains(v->opens, &ino);
+	return g_hash_table_contains(sl->opens, &ino);
 }
 
 /* It left, or was silent too long. A tombstone answers whatever of it still comes (rule 12): never a second execution. */
-void client_gone(Volcano *v, Client *c, gboolean tombstone)
+void client_gone(Slice *sl, Client *c, gint64 expired)
 {
 	Txn *t = txn_new();
 	guint8 k[STORE_KEY_MAX];
@@ -207,7 +221,7 @@ void client_gone(Volcano *v, Client *c, gboolean tombstone)
 	gpointer key;
 	Stored *s;
 
-	MAGMA_TRACE(v->trace, 'v', "client %016" G_GINT64_MODIFIER "x %s", c->id, tombstone ? "expired" : "left");
+	MAGMA_TRACE(sl->trace, 'v', "client %016" G_GINT64_MODIFIER "x %s", c->id, expired ? "expired" : "left");
 	while ((s = g_queue_pop_head(&c->order))) {
 		txn_del(t, TAB_REPLY, k, reply_key(k, c->id, s->xid), &s->rk);
 		g_hash_table_remove(c->replies, &s->xid);
@@ -216,52 +230,66 @@ void client_gone(Volcano *v, Client *c, gboolean tombstone)
 	c->opens = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	g_hash_table_iter_init(&it, opens);
 	while (g_hash_table_iter_next(&it, &key, NULL))
-		open_drop(v, c->id, *(guint64 *)key);
-	if (tombstone) {
-		MagmaTs now = v->io->real(v->iou);
+		open_drop(sl, c->id, *(guint64 *)key);
+	if (expired) {
 		guint8 at[8];
-		magma_be64_store(at, now.sec);
+		magma_be64_store(at, expired);
 		txn_put(t, TAB_CLIENT, k, key_ino(k, c->id), NULL, at, sizeof at);
-		c->gone = TRUE;
+		c->gone = expired;
 	}
-	core_commit(v, t);
+	core_commit(sl, t);
+}
+
+void client_load_tombstone(Slice *sl, const StoreRow *row)
+{
+	if (row->klen == 8)
+		client_get(sl, magma_be64_load(row->key))->gone = row->vlen == 8 ? MAX(1, (gint64)magma_be64_load(row->val)) : 1;
+}
+
+void client_inherit_tombstone(Slice *sl, guint64 client, gint64 expired)
+{
+	Client *c = client_get(sl, client);
+
+	if (c->gone < expired)
+		client_gone(sl, c, expired);
 }
 
 enum { TOMBSTONE_LIFE = 3600, TICK_CLIENTS_MAX = 256 };   /* a client gives a request up after 60 s; an hour is far beyond; a turn stays short */
 
 /* This process did not run for a while (SIGSTOP, suspend, a disk that hangs): what clients sent meanwhile is still to be read, and their time did not pass here. */
-static void forgive_gap(Volcano *v, MagmaTime gap)
+static void forgive_gap(Slice *sl, MagmaTime gap)
 {
 	GHashTableIter it;
 	gpointer value;
 
-	g_hash_table_iter_init(&it, v->clients);
+	g_hash_table_iter_init(&it, sl->clients);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		((Client *)value)->heard += gap;
-	v->started += gap;            /* the grace for opens likewise */
+	sl->started += gap;            /* the grace for opens likewise */
 }
 
 /* Clients come with a slice that is arriving here; they do not know of this volcano before the map says so, and nobody is heard before it serves. */
-static gboolean nobody_can_be_heard(Volcano *v)
+static gboolean nobody_can_be_heard(Slice *sl)
 {
-	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+	const MagmaMap *map = sl->v->map;
+	const MagmaSlice *s = magma_map_slice_by_id(map, sl->id);
 
-	return !v->serving || !self || self->state != MAGMA_ACTIVE || v->map->move.to == v->id;
+	return !sl->serving || !s || s->owner != sl->v->id || map->move.to == sl->v->id;
 }
 
-void client_tick(Volcano *v)
+void client_tick(Slice *sl)
 {
-	MagmaTime now = core_now(v);
-	MagmaTime gap = v->ticked ? now - v->ticked : 0;
+	MagmaTime now = core_now(sl->v);
+	MagmaTime gap = sl->ticked ? now - sl->ticked : 0;
 
-	v->ticked = now;
-	if (gap > 3 * SECOND || nobody_can_be_heard(v))
-		forgive_gap(v, gap);
+	sl->ticked = now;
+	if (gap > 3 * SECOND || nobody_can_be_heard(sl))
+		forgive_gap(sl, gap);
 	g_autoptr(GPtrArray) over = g_ptr_array_new();
 	GHashTableIter it;
 	gpointer value;
 
-	g_hash_table_iter_init(&it, v->clients);
+	g_hash_table_iter_init(&it, sl->clients);
 	while (g_hash_table_iter_next(&it, NULL, &value) && over->len < TICK_CLIENTS_MAX) {
 		Client *c = value;
 		MagmaTime limit = c->gone ? TOMBSTONE_LIFE * SECOND : CLIENT_EXPIRY;
@@ -271,25 +299,30 @@ void client_tick(Volcano *v)
 	for (guint i = 0; i < over->len; i++) {
 		Client *c = over->pdata[i];
 		if (!c->gone && (g_hash_table_size(c->opens) || g_hash_table_size(c->replies))) {
-			client_gone(v, c, TRUE);
+			client_gone(sl, c, sl->v->io->real(sl->v->iou).sec);
 			continue;
 		}
 		if (c->gone) {
 			guint8 k[STORE_KEY_MAX];
 			Txn *t = txn_new();
 			txn_del(t, TAB_CLIENT, k, key_ino(k, c->id), NULL);
-			core_commit(v, t);
+			core_commit(sl, t);
 		}
-		g_hash_table_remove(v->clients, &c->id);
+		g_hash_table_remove(sl->clients, &c->id);
 	}
 }
 
 void handle_goodbye(Op *op)
 {
-	if (op->client) {
-		client_gone(op->v, op->client, FALSE);
-		op->client->watermark = op->hdr.xid;
+	Volcano *v = op->v;
+
+	for (guint i = 0; op->hdr.client && i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		Client *c = g_hash_table_lookup(sl->clients, &op->hdr.client);
+		if (!c || !sl->serving)
+			continue;
+		client_gone(sl, c, 0);
+		c->watermark = op->hdr.xid;
 	}
 	op_finish(op, 0);
 }
-

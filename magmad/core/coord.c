@@ -6,7 +6,7 @@ enum { SETTLE_BATCH = 512 };       /* marks in one SETTLE message: about 24 KiB 
 
 void coord_start(Op *op)
 {
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	Coord *c = op->coord;
 
 	if (!c) {
@@ -17,10 +17,10 @@ void coord_start(Op *op)
 	g_assert(!c->active);
 	c->n = 0;
 	c->phase = 0;
-	c->op[0] = v->boot;
-	c->op[1] = ++v->next_op;
+	c->op[0] = sl->v->boot;
+	c->op[1] = ++sl->v->next_op;
 	c->active = TRUE;
-	g_hash_table_insert(v->attempts, c->op, op);
+	g_hash_table_insert(sl->attempts, c->op, op);
 }
 
 Part *coord_part(Op *op, MarkKind kind, const MagmaFid *target)
@@ -31,7 +31,7 @@ Part *coord_part(Op *op, MarkKind kind, const MagmaFid *target)
 	Part *p = &c->parts[c->n++];
 	*p = (Part){ .kind = kind, .target = *target, .now = op->now, .uid = op->hdr.cred.uid };
 	/* An operation that runs may still end on a range that is frozen: what it does is followed. */
-	p->local = core_place(op->v, &target->key) != ELSEWHERE;
+	p->local = core_place(op->sl, &target->key) != ELSEWHERE;
 	return p;
 }
 
@@ -55,11 +55,11 @@ static void prepared(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Asked *a = user;
 	Op *op = a->op;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	Coord *c = op->coord;
 	Part *p = &c->parts[a->part];
 
-	core_enter(v);
+	core_enter(sl->v);
 	g_ptr_array_remove_fast(c->calls, a->call);
 	c->waiting--;
 	p->error = error == ETIMEDOUT ? EIO : error;
@@ -74,9 +74,9 @@ static void prepared(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		p->dir_mode = magma_get_u32(&more);
 		p->dir_uid = magma_get_u32(&more);
 	}
-	core_ctx_free(v, a);
+	core_ctx_free(sl, a);
 	coord_answered(op);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void ask(Op *op, guint index)
@@ -98,13 +98,13 @@ static void ask(Op *op, guint index)
 	magma_put_counted(args, p->symlink.data, p->symlink.len);
 	magma_put_counted(args, p->cred.data, p->cred.len);
 	q.args = MAGMA_BYTES(args->data, args->len);
-	Asked *a = CORE_CTX(op->v, Asked, NULL);
+	Asked *a = CORE_CTX(op->sl, Asked, NULL);
 	a->op = op;
 	a->part = index;
 	c->waiting++;
 	p->called = TRUE;
-	MagmaTime left = op->started + COORD_LIMIT - core_now(op->v);
-	a->call = call_key(op->v, &p->target.key, MAGMA_OP_prepare, &q, NULL, MAX(left, SECOND), prepared, a);
+	MagmaTime left = op->started + COORD_LIMIT - core_now(op->sl->v);
+	a->call = call_key(op->sl, &p->target.key, MAGMA_OP_prepare, &q, NULL, MAX(left, SECOND), prepared, a);
 	g_ptr_array_add(c->calls, a->call);
 }
 
@@ -142,14 +142,14 @@ static void put_settle_mark(GByteArray *out, const guint64 op[2], const MagmaFid
 	magma_put_u8(out, kind);
 }
 
-static void tell(Volcano *v, const guint64 op[2], const MagmaFid *target, MarkKind kind, guint8 outcome)
+static void tell(Slice *sl, const guint64 op[2], const MagmaFid *target, MarkKind kind, guint8 outcome)
 {
 	g_autoptr(GByteArray) marks = g_byte_array_new();
 
 	put_settle_mark(marks, op, target, kind);
 	struct magma_req_settle q = { .outcome = outcome, .marks = MAGMA_BYTES(marks->data, marks->len) };
 	/* one try each second for a few: a lost one is found by RESOLVE, or by FINAL */
-	call_key(v, &target->key, MAGMA_OP_settle, &q, NULL, 5 * SECOND, NULL, NULL);
+	call_key(sl, &target->key, MAGMA_OP_settle, &q, NULL, 5 * SECOND, NULL, NULL);
 }
 
 static void coord_end(Op *op)
@@ -159,34 +159,34 @@ static void coord_end(Op *op)
 	if (!c->active)
 		return;
 	c->active = FALSE;
-	g_hash_table_remove(op->v->attempts, c->op);
+	g_hash_table_remove(op->sl->attempts, c->op);
 	name_unlock_all(op);
 }
 
 static void retry(void *arg)
 {
 	Op *op = arg;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	op->coord->timer = 0;
 	op_run(op);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 void coord_abort(Op *op, int error)
 {
 	Coord *c = op->coord;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	guint16 r;
 
 	g_assert(!c->waiting);
 	for (guint i = 0; i < c->n; i++)
 		if (c->parts[i].called && (c->parts[i].prepared || c->parts[i].error == EIO))
-			tell(v, c->op, &c->parts[i].target, c->parts[i].kind, MAGMA_SETTLE_ABORT);
+			tell(sl, c->op, &c->parts[i].target, c->parts[i].kind, MAGMA_SETTLE_ABORT);
 	coord_end(op);
-	if (error == MAGMA_EBACKOFF && core_now(v) - op->started < COORD_LIMIT) {
-		v->io->random(v->iou, &r, sizeof r);
+	if (error == MAGMA_EBACKOFF && core_now(sl->v) - op->started < COORD_LIMIT) {
+		sl->v->io->random(sl->v->iou, &r, sizeof r);
 		op->step = NULL;
 		switch (op->hdr.op) {
 #define CASE(name) case MAGMA_OP_##name: op->step = handle_##name; break
@@ -194,7 +194,7 @@ void coord_abort(Op *op, int error)
 #undef CASE
 		default: g_assert_not_reached();
 		}
-		c->timer = v->io->timer(v->iou, 500 + r % 4000, retry, op);
+		c->timer = sl->v->io->timer(sl->v->iou, 500 + r % 4000, retry, op);
 		return;
 	}
 	op_finish(op, error == MAGMA_EBACKOFF ? EBUSY : error);
@@ -208,7 +208,7 @@ void coord_free(Op *op)
 		return;
 	coord_end(op);
 	if (c->timer)
-		op->v->io->timer_cancel(op->v->iou, c->timer);
+		op->sl->v->io->timer_cancel(op->sl->v->iou, c->timer);
 	g_ptr_array_unref(c->locks);
 	g_ptr_array_unref(c->calls);
 	g_free(c);
@@ -221,40 +221,42 @@ void commit_free(gpointer p)
 	Commit *c = p;
 
 	g_array_unref(c->parts);
+	g_array_unref(c->named);
 	g_free(c);
 }
 
-static Commit *commit_new(Volcano *v, const guint64 op[2], const MagmaKey *rk)
+static Commit *commit_new(Slice *sl, const guint64 op[2], const MagmaKey *rk)
 {
 	Commit *c = g_new0(Commit, 1);
 
 	memcpy(c->op, op, sizeof c->op);
 	c->coord.key = *rk;
 	c->parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
-	g_hash_table_insert(v->commits, c->op, c);
+	c->named = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+	g_hash_table_insert(sl->commits, c->op, c);
 	return c;
 }
 
-void commit_forget_range(Volcano *v, const MagmaRange *r)
+void commit_forget_range(Slice *sl, const MagmaRange *r)
 {
 	GHashTableIter it;
 	gpointer value;
 
-	g_hash_table_iter_init(&it, v->commits);
+	g_hash_table_iter_init(&it, sl->commits);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		if (magma_range_has(r, &((Commit *)value)->coord.key))
 			g_hash_table_iter_remove(&it);
 }
 
-void commit_load(Volcano *v, const StoreRow *row)
+void commit_load(Slice *sl, const StoreRow *row)
 {
 	if (row->klen != 16)
 		return;
 	guint64 op[2] = { magma_be64_load(row->key), magma_be64_load(row->key + 8) };
-	if (g_hash_table_contains(v->commits, op))
+	if (g_hash_table_contains(sl->commits, op))
 		return;
-	Commit *c = commit_new(v, op, &row->rk);
-	if (!commit_row_decode(row->val, row->vlen, c->parts))
+	Commit *c = commit_new(sl, op, &row->rk);
+	if (!commit_row_decode(row->val, row->vlen, c->parts, c->named))
 		g_array_set_size(c->parts, 0);
 }
 
@@ -268,7 +270,7 @@ typedef struct {
 	CommitPart part;
 } Word;
 
-static void words_add(Volcano *v, const Commit *c)
+static void words_add(Slice *sl, const Commit *c)
 {
 	for (guint i = 0; i < c->parts->len; i++) {
 		const CommitPart *part = &g_array_index(c->parts, CommitPart, i);
@@ -276,62 +278,71 @@ static void words_add(Volcano *v, const Commit *c)
 			continue;
 		Word *w = g_new(Word, 1);
 		*w = (Word){ c->index, { c->op[0], c->op[1] }, *part };
-		g_queue_push_tail(&v->words, w);
+		g_queue_push_tail(&sl->words, w);
 	}
 }
 
-void coord_acked(Volcano *v, guint64 index)
+void coord_acked(Slice *sl, guint64 index)
 {
 	Word *w;
 
-	while ((w = g_queue_peek_head(&v->words)) && w->index <= index) {
-		g_queue_pop_head(&v->words);
-		tell(v, w->op, &w->part.target, w->part.kind, MAGMA_SETTLE_COMMIT);
+	while ((w = g_queue_peek_head(&sl->words)) && w->index <= index) {
+		g_queue_pop_head(&sl->words);
+		tell(sl, w->op, &w->part.target, w->part.kind, MAGMA_SETTLE_COMMIT);
 		g_free(w);
 	}
 }
 
-void coord_clear(Volcano *v) { g_queue_clear_full(&v->words, g_free); }
+void coord_clear(Slice *sl) { g_queue_clear_full(&sl->words, g_free); }
 
 void coord_commit(Op *op, Draft *d, const void *fields)
 {
 	Coord *c = op->coord;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	guint8 k[STORE_KEY_MAX];
 	g_autoptr(GArray) remote = g_array_new(FALSE, FALSE, sizeof(CommitPart));
-	gboolean lock = FALSE;
+	gboolean lock = FALSE, names = FALSE;
+	MagmaFid named[COMMIT_NAMED_MAX];
+	guint n_named = 0;
 
 	for (guint i = 0; i < c->n; i++)
 		if (!c->parts[i].local && !c->parts[i].gone) {
 			CommitPart part = { c->parts[i].target, c->parts[i].kind };
 			lock |= part.kind == MARK_RENAME_LOCK;
+			names |= part.kind == MARK_LEAVE || part.kind == MARK_SWAP;
 			g_array_append_val(remote, part);
 		}
+	if (names) {       /* rename: its source is part 0 */
+		named[n_named++] = c->parts[0].entry.child;
+		if (c->target.child.ino)
+			named[n_named++] = c->target.child;
+	}
 	Commit *commit = NULL;
 	if (remote->len) {
 		g_autoptr(GByteArray) val = g_byte_array_new();
-		commit_row_encode((CommitPart *)remote->data, remote->len, val);
+		commit_row_encode((CommitPart *)remote->data, remote->len, named, n_named, val);
 		txn_put(draft_txn(d), TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &op->route, val->data, val->len);
-		commit = commit_new(v, c->op, &op->route);
+		commit = commit_new(sl, c->op, &op->route);
 		g_array_append_vals(commit->parts, remote->data, remote->len);
+		g_array_append_vals(commit->named, named, n_named);
 		commit->index = G_MAXUINT64;
 	}
 	for (guint i = 0; i < c->n; i++)
 		if (c->parts[i].local && c->parts[i].kind == MARK_BORN && c->parts[i].client)
-			client_open(v, c->parts[i].client, &c->parts[i].target);
+			client_open(sl, c->parts[i].client, &c->parts[i].target);
 	coord_end(op);
 	draft_reply(d, fields);           /* op may be gone now */
 	if (!commit)
 		return;
-	commit->index = v->last_index;
-	words_add(v, commit);
-	coord_acked(v, store_acked(v->store));
+	commit->index = sl->last_index;
+	words_add(sl, commit);
+	coord_acked(sl, store_acked(sl->store));
 	if (lock)
-		coord_settle_now(v);
+		coord_settle_now(sl);
 }
 
 typedef struct {
-	Volcano *v;
+	Slice *sl;
 	GArray *ops;                  /* guint64 pairs, then matched with parts */
 	GArray *parts;                /* CommitPart */
 } Settling;
@@ -344,7 +355,7 @@ static void settling_clear(gpointer p)
 	g_array_unref(s->parts);
 }
 
-static void commit_part_done(Volcano *v, Commit *c, const CommitPart *part)
+static void commit_part_done(Slice *sl, Commit *c, const CommitPart *part)
 {
 	guint8 k[STORE_KEY_MAX];
 
@@ -361,30 +372,50 @@ static void commit_part_done(Volcano *v, Commit *c, const CommitPart *part)
 	}
 	Txn *t = txn_new();
 	txn_del(t, TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &c->coord.key);
-	core_commit(v, t);
-	g_hash_table_remove(v->commits, c->op);
+	core_commit(sl, t);
+	g_hash_table_remove(sl->commits, c->op);
+}
+
+/* A power cut took the mark on an entry of a rename before it was settled: what had that name is looked at. */
+static void doubt_named(Slice *sl, const MagmaBytes marks)
+{
+	MagmaReader r = magma_reader(marks.data, marks.len);
+	Txn *t = txn_new();
+
+	while (r.left && !r.error) {
+		guint64 op[2] = { magma_get_u64(&r), 0 };
+		op[1] = magma_get_u64(&r);
+		magma_get_fid(&r);
+		magma_get_u8(&r);
+		Commit *c = r.error ? NULL : g_hash_table_lookup(sl->commits, op);
+		for (guint i = 0; c && i < c->named->len; i++)
+			scrub_suspect(sl, &g_array_index(c->named, MagmaFid, i), t);
+	}
+	core_commit(sl, t);
 }
 
 static void settled(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Settling *s = user;
-	Volcano *v = s->v;
+	Slice *sl = s->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
+	if (!error)
+		doubt_named(sl, rep->rep_settle.marks);
 	for (guint i = 0; i < s->parts->len; i++) {
-		Commit *c = g_hash_table_lookup(v->commits, &g_array_index(s->ops, guint64, 2 * i));
+		Commit *c = g_hash_table_lookup(sl->commits, &g_array_index(s->ops, guint64, 2 * i));
 		if (!c)
 			continue;
 		if (error)
 			c->sending = FALSE;
 		else
-			commit_part_done(v, c, &g_array_index(s->parts, CommitPart, i));
+			commit_part_done(sl, c, &g_array_index(s->parts, CommitPart, i));
 	}
-	core_ctx_free(v, s);
-	core_leave(v);
+	core_ctx_free(sl, s);
+	core_leave(sl->v);
 }
 
-static void send_final(Volcano *v, guint16 to, Settling *s)
+static void send_final(Slice *sl, Settling *s)
 {
 	g_autoptr(GByteArray) marks = g_byte_array_new();
 
@@ -393,95 +424,95 @@ static void send_final(Volcano *v, guint16 to, Settling *s)
 		put_settle_mark(marks, &g_array_index(s->ops, guint64, 2 * i), &part->target, part->kind);
 	}
 	struct magma_req_settle q = { .outcome = MAGMA_SETTLE_FINAL, .marks = MAGMA_BYTES(marks->data, marks->len) };
-	call_volcano(v, to, MAGMA_OP_settle, &q, NULL, 10 * SECOND, settled, s);
+	call_key(sl, &g_array_index(s->parts, CommitPart, 0).target.key, MAGMA_OP_settle, &q, NULL, 10 * SECOND, settled, s);
 }
 
-/* FINAL for every durable commit, gathered by volcano. The rename lock goes alone, when all else of its operation is settled (rule 11). */
-static void settle_durable(Volcano *v)
+/* FINAL for every durable commit, gathered by slice. The rename lock goes alone, when all else of its operation is settled (rule 11). */
+static void settle_durable(Slice *sl)
 {
-	g_autoptr(GHashTable) by_volcano = g_hash_table_new(NULL, NULL);
+	g_autoptr(GHashTable) by_slice = g_hash_table_new(NULL, NULL);
 	GHashTableIter it;
-	gpointer key, value;
+	gpointer value;
 
-	g_hash_table_iter_init(&it, v->commits);
+	g_hash_table_iter_init(&it, sl->commits);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Commit *c = value;
-		if (!c->durable || c->sending || core_place(v, &c->coord.key) != HERE)
+		if (!c->durable || c->sending || core_place(sl, &c->coord.key) != HERE)
 			continue;
 		c->sending = TRUE;
 		for (guint i = 0; i < c->parts->len; i++) {
 			CommitPart *part = &g_array_index(c->parts, CommitPart, i);
-			const MagmaVolcano *to = magma_map_route(v->map, &part->target.key);
+			const MagmaSlice *to = magma_map_slice(sl->v->map, &part->target.key);
 			if (!to || (part->kind == MARK_RENAME_LOCK && c->parts->len > 1))
 				continue;
-			Settling *s = g_hash_table_lookup(by_volcano, GUINT_TO_POINTER(to->id));
+			Settling *s = g_hash_table_lookup(by_slice, GUINT_TO_POINTER(to->id));
 			if (s && s->parts->len >= SETTLE_BATCH) {
-				send_final(v, to->id, s);
+				send_final(sl, s);
 				s = NULL;
 			}
 			if (!s) {
-				s = CORE_CTX(v, Settling, settling_clear);
-				s->v = v;
+				s = CORE_CTX(sl, Settling, settling_clear);
+				s->sl = sl;
 				s->ops = g_array_new(FALSE, FALSE, sizeof(guint64));
 				s->parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
-				g_hash_table_insert(by_volcano, GUINT_TO_POINTER(to->id), s);
+				g_hash_table_insert(by_slice, GUINT_TO_POINTER(to->id), s);
 			}
 			g_array_append_vals(s->ops, c->op, 2);
 			g_array_append_val(s->parts, *part);
 		}
 	}
-	g_hash_table_iter_init(&it, by_volcano);
-	while (g_hash_table_iter_next(&it, &key, &value))
-		send_final(v, GPOINTER_TO_UINT(key), value);
+	g_hash_table_iter_init(&it, by_slice);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		send_final(sl, value);
 }
 
 typedef struct {
-	Volcano *v;
+	Slice *sl;
 	guint64 index;
 } SyncedTo;
 
 static void synced(void *user, int error)
 {
 	SyncedTo *s = user;
-	Volcano *v = s->v;
+	Slice *sl = s->sl;
 	GHashTableIter it;
 	gpointer value;
 
-	core_enter(v);
-	v->settling = FALSE;
-	g_hash_table_iter_init(&it, v->commits);
+	core_enter(sl->v);
+	sl->settling = FALSE;
+	g_hash_table_iter_init(&it, sl->commits);
 	while (!error && g_hash_table_iter_next(&it, NULL, &value)) {
 		Commit *c = value;
 		if (c->index <= s->index)
 			c->durable = TRUE;
 	}
-	core_ctx_free(v, s);
+	core_ctx_free(sl, s);
 	if (!error)
-		settle_durable(v);
-	core_leave(v);
+		settle_durable(sl);
+	core_leave(sl->v);
 }
 
-void coord_settle_now(Volcano *v)
+void coord_settle_now(Slice *sl)
 {
 	GHashTableIter it;
 	gpointer value;
 	gboolean need = FALSE;
 
-	if (v->settling || !v->map)
+	if (sl->settling || !sl->v->map)
 		return;
-	g_hash_table_iter_init(&it, v->commits);
+	g_hash_table_iter_init(&it, sl->commits);
 	while (!need && g_hash_table_iter_next(&it, NULL, &value))
 		need = !((Commit *)value)->durable || !((Commit *)value)->sending;
 	if (!need)
 		return;
-	SyncedTo *s = CORE_CTX(v, SyncedTo, NULL);
-	*s = (SyncedTo){ v, v->last_index };
-	v->settling = TRUE;
-	store_sync(v->store, synced, s);
+	SyncedTo *s = CORE_CTX(sl, SyncedTo, NULL);
+	*s = (SyncedTo){ sl, sl->last_index };
+	sl->settling = TRUE;
+	store_sync(sl->store, synced, s);
 }
 
-void coord_tick(Volcano *v)
+void coord_tick(Slice *sl)
 {
-	if (g_hash_table_size(v->commits) && v->serving && !move_sealed(v))
-		coord_settle_now(v);
+	if (g_hash_table_size(sl->commits) && sl->serving && !move_sealed(sl))
+		coord_settle_now(sl);
 }

@@ -18,6 +18,7 @@
 #define SETTLE_EVERY (SECOND / 4)             /* how often finished cross-volcano operations are made durable and settled */
 #define RESOLVE_AFTER (5 * SECOND)            /* a mark this old asks its coordinator */
 #define CAPABILITY_XATTR "security.capability"
+#define FIRST_INO 16                          /* of a slice; below: the root and what may come */
 #define INO_BLOCK 65536                       /* inos reserved durably at a time: one small transaction for so many creates */
 
 typedef struct Op Op;
@@ -26,10 +27,12 @@ typedef struct Client Client;
 typedef struct Call Call;
 typedef struct Draft Draft;
 typedef struct Move Move;
+typedef struct Slice Slice;
 
 /* A session's other end. Counted: operations in flight keep it after the session is gone (session NULL then). */
 struct Peer {
 	gint refs;
+	guint64 number;               /* in the order they came: what goes to all goes in this order */
 	Session *session;
 	gboolean is_node;
 	gboolean open;
@@ -67,6 +70,7 @@ typedef struct {
 	guint64 op[2];                /* op_hi, op_lo: the hash key */
 	MagmaFid coord;
 	GArray *parts;                /* CommitPart, not yet settled */
+	GArray *named;                /* MagmaFid: CommitPart's LEAVE and SWAP are about their names */
 	guint64 index;                /* journal index of the commit; 0: from before this start */
 	gboolean durable, sending;
 } Commit;
@@ -110,7 +114,9 @@ typedef struct {
 } Coord;
 
 struct Op {
+	guint64 number;               /* in the order they came */
 	Volcano *v;
+	Slice *sl;                    /* whose state it works on; NULL: of the volcano as a whole (hello, join, status ...) */
 	Fetch fetch;
 	MagmaHdr hdr;
 	MagmaAny req;
@@ -138,7 +144,7 @@ struct Client {
 	GHashTable *replies;          /* xid -> Stored * */
 	GQueue order;                 /* Stored *, as stored */
 	GHashTable *opens;            /* set of ino */
-	gboolean gone;                /* expired: every request is answered MAGMA_EEXPIRED */
+	gint64 gone;                  /* expired then, seconds since 1970: every request is answered MAGMA_EEXPIRED; 0: it lives */
 };
 
 typedef struct {
@@ -164,10 +170,11 @@ typedef struct {
 	MagmaFid fid;
 	guint64 index;                /* of the commit that noted it: the first write waits for it */
 	guint64 writes;               /* counted, to see whether a sync covered all */
-	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size */
+	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size, and the request */
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
+	gboolean cutting;             /* and is to be so on disk before a byte is written */
 	MagmaTime last;
 } Dirty;
 
@@ -180,35 +187,20 @@ typedef struct {
 	Waitq wait;
 } Busy;
 
-struct Volcano {
-	VolcanoConfig cfg;
-	char *name, *fqdn, *software;
-	MagmaAddr join_addr;
-	const VolcanoIo *io;
-	void *iou;
+/* One slice that this volcano answers for: a state machine of its own over a store of its own. */
+struct Slice {
+	Volcano *v;
+	guint16 id;
 	Store *store;
 	const MagmaTrace *trace;
-	guint16 id;
-	guint64 boot;
+	gboolean serving;             /* what is kept in memory has been read, and a crash repaired */
 	MagmaTime started;
-	gint64 started_real;          /* seconds since 1970 */
-	MagmaMap *map;
-	gboolean serving, stopping;
-	const char *state;
-	char note[200];
-	void (*ready)(void *user, const char *refusal);
-	void *ready_user;
-
 	guint64 next_ino, ino_limit;
-	guint64 ino_index;            /* journal index that has the limit */
+	guint64 ino_durable;          /* inos below are reserved on disk */
 	guint64 last_index;           /* of the last commit */
-	guint64 next_xid, next_op;
-	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
-	GQueue runq;                  /* Op * to run */
 	GQueue held;                  /* Held *, by index */
 	GQueue words;                 /* Word *, by index: COMMITs that wait for the journal */
-	GHashTable *peers;            /* set of Peer * that live */
-	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts, *calls, *forwards, *node_peers;
+	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts;
 	GHashTable *settled[2];       /* sets of Settled: of late, and before */
 	MagmaTime settled_since;
 	GHashTable *orphans;          /* ino -> MagmaFid */
@@ -216,26 +208,72 @@ struct Volcano {
 	GHashTable *busy;             /* ino -> Busy *: contents that change their place, or are written right now */
 	Waitq ack_wait;               /* for the journal to reach what was committed */
 	gboolean syncing_orphans;
-	guint tick, gc_running;
-	gboolean quick, settling, map_changing;
+	guint gc_running;
+	gboolean settling;
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	MagmaTime ticked;             /* last; a gap is a time in which this process did not run */
-	GHashTable *all_ops;          /* set of Op *: volcano_free ends them */
+	GHashTable *all_ops;          /* set of Op *: slice_free ends them */
 	guint64 tombstones;
-	VolcanoStats stats;
-	Move *move;                   /* a slice of ours on its way out; NULL: none */
+	Move *move;                   /* a part of it on its way out; NULL: none */
 	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
 	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
+	struct Scrub *scrub;
+	gpointer scrubbing;           /* content files are being looked through (scrub_content.c); NULL: not */
+	gboolean unclean;             /* the store was not closed by volcano_stop(): content files may be there that should not */
 	guint purging;                /* purges of what lives elsewhere now: nothing may arrive there meanwhile */
+};
+
+/* The process: who it is, the map, its sessions and calls, its slices. */
+struct Volcano {
+	VolcanoConfig cfg;
+	char *name, *fqdn, *software;
+	MagmaAddr join_addr;
+	const VolcanoIo *io;
+	void *iou;
+	const MagmaTrace *trace;
+	guint16 id;
+	guint64 boot;
+	MagmaTime started;
+	gint64 started_real;          /* seconds since 1970 */
+	MagmaMap *map;
+	gboolean serving, stopping;   /* serving: it has a map and takes part */
+	gboolean begins_network;      /* its first slice gets the root */
+	const char *state;
+	char note[200];
+	void (*ready)(void *user, const char *refusal);
+	void *ready_user;
+
+	Store *store;                 /* borrowed */
+	GPtrArray *slices;            /* Slice * */
+	GHashTable *holdings;         /* slice id -> Holding * (holding.h) */
+	gboolean may_own;             /* the newest map is known: it says whose the slices are */
+	gboolean apply_map;           /* holdings are not yet what the map says */
+	guint32 starts;               /* of this volcano, counted on disk */
+	guint64 next_xid, next_op, ops_made;
+	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
+	GQueue runq;                  /* Op * to run, of all slices */
+	GHashTable *peers;            /* set of Peer * that live */
+	guint64 peers_made;
+	GHashTable *calls, *forwards, *node_peers;
+	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
+	GHashTable *all_ops;          /* set of Op * without a slice */
+	guint tick;
+	gboolean quick, map_changing;
+	VolcanoStats stats;
 	gboolean planning;
 	gpointer members;
+	struct Consensus *consensus;
+	MagmaTime lease_until;        /* replies leave before (DESIGN section 5, rule 9) */
 };
 
 /* volcano.c */
 /* What a call or the store gives back one day: zeroed, freed with the volcano where that day does not come. clear (may be NULL) releases what it holds. */
-gpointer core_ctx_new(Volcano *v, gsize size, GDestroyNotify clear);
-void core_ctx_free(Volcano *v, gpointer ctx);
-#define CORE_CTX(v, Type, clear) ((Type *)core_ctx_new((v), sizeof(Type), (clear)))
+gpointer core_ctx_new(GHashTable *ctxs, gsize size, GDestroyNotify clear);
+void core_ctx_drop(GHashTable *ctxs, gpointer ctx);
+void core_ctx_clear(GHashTable *ctxs);                /* all of them, and the table */
+/* owner: a Slice or a Volcano, whichever has to live for it. */
+#define CORE_CTX(owner, Type, clear) ((Type *)core_ctx_new((owner)->ctxs, sizeof(Type), (clear)))
+#define core_ctx_free(owner, ctx) core_ctx_drop((owner)->ctxs, (ctx))
 static inline void core_enter(Volcano *v) { v->depth++; }
 void core_leave(Volcano *v);
 void core_tick_soon(Volcano *v);                      /* something with a deadline began */
@@ -245,54 +283,84 @@ MagmaTime core_now(Volcano *v);
 void core_say(Volcano *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 void core_set_map(Volcano *v, MagmaMap *map);         /* takes the reference; wakes what waits for a map */
 void core_ready(Volcano *v, const char *refusal);
-guint64 core_commit(Volcano *v, Txn *t);              /* store_commit, followed by a move in progress; remembers the index */
+Slice *core_slice(Volcano *v, guint16 id);            /* of those that live here, or NULL */
+Slice *core_slice_for(Volcano *v, const MagmaKey *k); /* the one that the map says owns k, if it is this volcano's and lives here */
+
+/* slice.c */
+/* Over a store that it does not own. id 0: not known yet (the store or a join will tell). It is in v->slices until it is freed. */
+Slice *slice_new(Volcano *v, guint16 id, Store *store);
+/* Makes its first rows (fresh), or reads what is kept in memory of them and repairs what a crash left; then it serves. */
+void slice_begin(Slice *sl, gboolean fresh);
+/* Another volcano answers for it now: whoever waits here is told to ask again, and it is freed. Not from inside an operation of it. */
+void slice_dismiss(Slice *sl);
+void slice_tick(Slice *sl);
+void slice_free(Slice *sl);
+/* Brings what is kept in memory (marks, commits, replies ...) up to the rows: of one range, or everything with only NULL. */
+void slice_load(Slice *sl, const MagmaRange *only, void (*done)(Slice *sl, void *user, int error), void *user);
+const MagmaRange *slice_range(const Slice *sl);       /* by the map; NULL: it has none (yet) */
+guint64 core_commit(Slice *sl, Txn *t);              /* store_commit, followed by a move in progress; remembers the index */
 typedef enum { HERE, ELSEWHERE, FROZEN } Place;
-Place core_place(Volcano *v, const MagmaKey *k);
+Place core_place(Slice *sl, const MagmaKey *k);       /* seen from a slice: HERE is this one; ELSEWHERE may be another of this volcano's */
 
 /* op.c */
-Op *op_new(Volcano *v, const MagmaHdr *h, const MagmaAny *req, GBytes *msg, Peer *peer);
+/* sl NULL: of the volcano as a whole. */
+Op *op_new(Volcano *v, Slice *sl, const MagmaHdr *h, const MagmaAny *req, GBytes *msg, Peer *peer);
 void op_run(Op *op);                                  /* puts it into the run queue */
 void op_park(Op *op, Waitq *q);
-void waitq_wake(Volcano *v, Waitq *q);
+void waitq_wake(Slice *sl, Waitq *q);
 void op_reply(Op *op, const void *fields, GBytes *body);  /* ends the operation; takes nothing */
 void op_error(Op *op, int error);
 void op_finish(Op *op, int error);                    /* op_error, or an empty reply for 0; nothing for WAIT */
+void op_fail(Op *op, int error);                      /* the end of an evaluation that answers by itself where it succeeds: op_error, or nothing for 0 and WAIT */
+/* A completion of the store for an operation: notes the error in *slot and runs the step. */
+void op_completed(Op *op, int *slot, int error, void (*step)(Op *op));
 void op_drop(Op *op);                                  /* ends an operation nobody waits for */
-void op_send_held(Volcano *v, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body);
-void op_acked(Volcano *v, guint64 index);
+void op_send_held(Slice *sl, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body);
+void op_acked(Slice *sl, guint64 index);
 GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split);
 void op_message(Volcano *v, Peer *peer, GBytes *msg);
-void op_clear(Volcano *v);
+void op_clear(GHashTable *ops, Volcano *v);           /* ends all operations in the set */
+void op_clear_slice(Slice *sl);
 /* A REOPEN on its way to another volcano, gathered by an older map: what is here is asserted here. */
 void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reopen *q);
-void op_local(Volcano *v, Call *call, GBytes *msg);   /* a call of this volcano to itself */
+gboolean op_local(Volcano *v, Call *call, GBytes *msg);       /* a call of this volcano to itself; FALSE: not now */
 Peer *peer_ref(Peer *p);
 void peer_unref(Peer *p);
+GPtrArray *peers_in_order(Volcano *v);                /* Peer *, borrowed; the array is the caller's */
 
 /* client.c */
-Client *client_get(Volcano *v, guint64 id);
-void client_heard(Volcano *v, Client *c, const MagmaHdr *h);
-void client_store_reply(Volcano *v, Client *c, guint64 xid, const MagmaKey *rk, GBytes *reply, Txn *t);
+Client *client_get(Slice *sl, guint64 id);
+void client_heard(Slice *sl, Client *c, const MagmaHdr *h);
+void client_store_reply(Slice *sl, Client *c, guint64 xid, const MagmaKey *rk, GBytes *reply, Txn *t);
 void client_reply_committed(Client *c, guint64 xid, guint64 index);
-void client_prune(Volcano *v, Client *c, Txn *t);
-void client_open(Volcano *v, guint64 client, const MagmaFid *fid);
-void client_close(Volcano *v, guint64 client, guint64 ino);
-gboolean client_is_open(Volcano *v, guint64 ino);
-void client_close_all(Volcano *v, guint64 ino);        /* whoever has it open */
-void client_gone(Volcano *v, Client *c, gboolean tombstone);
-void client_tick(Volcano *v);
+void client_prune(Slice *sl, Client *c, Txn *t);
+void client_prune_now(Slice *sl, guint64 client);
+void client_open(Slice *sl, guint64 client, const MagmaFid *fid);
+void client_close(Slice *sl, guint64 client, guint64 ino);
+gboolean client_is_open(Slice *sl, guint64 ino);
+void client_close_all(Slice *sl, guint64 ino);        /* whoever has it open */
+void client_gone(Slice *sl, Client *c, gint64 expired);      /* 0: it left, without a tombstone */
+void client_load_tombstone(Slice *sl, const StoreRow *row);
+/* It expired at the volcano a slice comes from: what it asked there may be asked here again. Kept if it is newer than one that is here. */
+void client_inherit_tombstone(Slice *sl, guint64 client, gint64 expired);
+void client_tick(Slice *sl);
 void client_free(gpointer c);
-void client_load_reply(Volcano *v, const StoreRow *row);
-void client_forget_range(Volcano *v, const MagmaRange *r);
+void client_load_reply(Slice *sl, const StoreRow *row);
+void client_forget_range(Slice *sl, const MagmaRange *r);
 
 /* call.c: requests of this volcano to others */
 typedef void (*CallDone)(void *user, int error, const MagmaAny *rep, GBytes *msg);
-/* To the owner of key, wherever it is by then; repeated until answered. limit 0: no end. done is never called from inside. */
-Call *call_key(Volcano *v, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
-Call *call_volcano(Volcano *v, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
+/* To the owner of key, wherever it is by then; repeated until answered. limit 0: no end. done is never called from inside. A call of a slice (sl) ends with it, without done. */
+Call *call_key(Slice *sl, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
+Call *call_volcano(Volcano *v, Slice *sl, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
+/* To whoever leads the group that votes on the map, by then. */
+Call *call_leader(Volcano *v, Slice *sl, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
+/* A message without an answer: it arrives or not. Takes no reference. */
+void call_push(Volcano *v, guint16 id, GBytes *msg);
 Call *call_addr(Volcano *v, const MagmaAddr *node, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
 void call_cancel(Call *c);
 void call_reply(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *rep, GBytes *msg);
+void call_local_lost(Call *c);                        /* who was to answer it is gone: it goes out again */
 void call_answer_local(Volcano *v, Call *c, GBytes *msg);
 void call_peer_opened(Volcano *v, Peer *p);
 void call_peer_closed(Volcano *v, Peer *p, const char *why);
@@ -302,6 +370,7 @@ void call_tick(Volcano *v);
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route);
 gboolean call_relay(Volcano *v, const MagmaHdr *h, GBytes *msg);
 void call_init(Volcano *v);
+void call_clear_slice(Slice *sl);
 void call_clear(Volcano *v);
 
 /* state.c: typed rows */
@@ -314,7 +383,7 @@ Draft *draft_new(Op *op);
 void draft_free(Draft *d);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Draft, draft_free)
 Txn *draft_txn(Draft *d);
-Volcano *draft_volcano(Draft *d);
+Slice *draft_slice(Draft *d);
 /* The row as this draft leaves it; to be changed in place. 0, ESTALE, EIO, WAIT. */
 int draft_flare(Draft *d, const MagmaFid *fid, FlareRow **row);
 FlareRow *draft_new_flare(Draft *d, const MagmaFid *fid);
@@ -335,8 +404,8 @@ void draft_store_reply(Draft *d, const void *fields);
 
 /* lock.c */
 int name_check(Op *op, guint64 dir, MagmaBytes name);     /* 0, or WAIT: parked until the name is free */
-NameLock *name_holder(Volcano *v, guint64 dir, MagmaBytes name);
-Mark *mark_on_name(Volcano *v, guint64 dir, MagmaBytes name);
+NameLock *name_holder(Slice *sl, guint64 dir, MagmaBytes name);
+Mark *mark_on_name(Slice *sl, guint64 dir, MagmaBytes name);
 void name_lock(Op *op, guint64 dir, MagmaBytes name);     /* op->coord->locks; the name must be free or the operation's own */
 void name_unlock_all(Op *op);
 NameKey name_key(guint64 dir, MagmaBytes name);
@@ -352,19 +421,22 @@ int part_apply(Draft *d, Part *p, Phase phase);
 /* All three at once, for a participant on the coordinator's own volcano. */
 int part_apply_all(Draft *d, Part *p);
 gboolean mark_blocks_flare(Op *op, guint64 ino);          /* parked if a prepared mark may change what is read */
-Mark *mark_undecided_any(Volcano *v, guint64 ino);        /* such a mark, or NULL */
-Mark *mark_find(Volcano *v, guint64 hi, guint64 lo, guint64 ino, MarkKind kind);
-void mark_load(Volcano *v, const StoreRow *row);
-void mark_tick(Volcano *v);
+Mark *mark_undecided_any(Slice *sl, guint64 ino);        /* such a mark, or NULL */
+/* The key of the first mark that a SETTLE is about. */
+gboolean mark_settle_route(const struct magma_req_settle *q, MagmaKey *route);
+Mark *mark_find(Slice *sl, guint64 hi, guint64 lo, guint64 ino, MarkKind kind);
+void mark_load(Slice *sl, const StoreRow *row);
+void mark_tick(Slice *sl);
 void mark_free(gpointer m);
 guint mark_hash(gconstpointer p);
 gboolean mark_equal(gconstpointer a, gconstpointer b);
 guint settled_hash(gconstpointer p);
 gboolean settled_equal(gconstpointer a, gconstpointer b);
-void mark_forget_range(Volcano *v, const MagmaRange *r);
-void commit_forget_range(Volcano *v, const MagmaRange *r);
-Mark *mark_undecided(Volcano *v, guint64 ino, MarkKind kind);   /* prepared, and its coordinator has not said */
-guint mark_count(Volcano *v, guint64 ino, MarkKind kind);
+void mark_forget_range(Slice *sl, const MagmaRange *r);
+void commit_forget_range(Slice *sl, const MagmaRange *r);
+Mark *mark_undecided(Slice *sl, guint64 ino, MarkKind kind);   /* prepared, and its coordinator has not said */
+guint mark_count(Slice *sl, guint64 ino, MarkKind kind);
+guint mark_count_all(Slice *sl, guint64 ino);
 
 /* coord.c: the coordinator's side */
 void coord_start(Op *op);                                 /* a new attempt; keeps the age */
@@ -376,24 +448,46 @@ void coord_abort(Op *op, int error);                      /* undoes and answers 
 /* Adds the commit row to d if anybody else takes part, commits with the reply, tells the participants. Takes d; ends the operation. */
 void coord_commit(Op *op, Draft *d, const void *fields);
 void coord_free(Op *op);
-void coord_tick(Volcano *v);
-void commit_load(Volcano *v, const StoreRow *row);
+void coord_tick(Slice *sl);
+void commit_load(Slice *sl, const StoreRow *row);
 void commit_free(gpointer c);
-void coord_settle_now(Volcano *v);
-void coord_acked(Volcano *v, guint64 index);
-void coord_clear(Volcano *v);
+void coord_settle_now(Slice *sl);
+void coord_acked(Slice *sl, guint64 index);
+void coord_clear(Slice *sl);
+
+/* op_setattr.c: a truncation that a crash interrupted. The request of a TAB_DIRTY row becomes the operation's; FALSE: it cannot be read. */
+gboolean setattr_take_note(Op *op, const MagmaFid *fid, const guint8 *note, gsize n);
+/* Sets what that request wanted set, and stores its reply. The content file has its size. Takes d. */
+void setattr_recover(Op *op, Draft *d, FlareRow *row);
 
 /* gc.c: orphans, write intents */
-void gc_orphan(Volcano *v, const MagmaFid *fid);
-void gc_tick(Volcano *v);
+void gc_orphan(Slice *sl, const MagmaFid *fid);
+void gc_tick(Slice *sl);
 /* After the start: sizes and times of flares with a write intent are taken from their content files; then done. */
-void gc_recover(Volcano *v, void (*done)(Volcano *v));
-void gc_forget_range(Volcano *v, const MagmaRange *r);
+void gc_recover(Slice *sl, void (*done)(Slice *sl));
+void gc_forget_range(Slice *sl, const MagmaRange *r);
+
+/* scrub.c: flares whose names and links may not add up after a power cut (docs/architecture.md) */
+/* Remembered, durably with t (NULL: in memory only), until its names have been counted and all is right. */
+void scrub_suspect(Slice *sl, const MagmaFid *fid, Txn *t);
+gboolean scrub_is_suspect(Slice *sl, guint64 ino);
+void scrub_touch(Slice *sl, guint64 ino);             /* an operation changes that flare's names: what is being counted is worth nothing */
+gboolean scrub_steady(Slice *sl, guint64 epoch);      /* that map, and no slice on its way */
+void scrub_load(Slice *sl, const StoreRow *row);      /* a row of TAB_META named SCRUB_PREFIX... */
+void scrub_tick(Slice *sl);
+void scrub_init(Slice *sl);
+void scrub_clear(Slice *sl);
+void scrub_stats(Slice *sl, VolcanoStats *out);
+#define SCRUB_PREFIX "suspect-"
+/* scrub_content.c: content files of no flare */
+void scrub_contents_begin(Slice *sl);                 /* after a stop that was none */
+void scrub_contents_tick(Slice *sl);
+gboolean scrub_contents_left(Slice *sl);
 
 /* op_content.c */
 void content_busy_free(gpointer p);
-Busy *content_begin(Volcano *v, guint64 ino, guint64 eof);      /* content operations under way are counted; each begin has its end */
-void content_end(Volcano *v, guint64 ino);
+Busy *content_begin(Slice *sl, guint64 ino, guint64 eof);      /* content operations under way are counted; each begin has its end */
+void content_end(Slice *sl, guint64 ino);
 gboolean content_wait(Op *op, guint64 ino);                     /* parked while the content moves from inline to a file */
 int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n);
 void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n);
@@ -403,29 +497,31 @@ int content_convert(Op *op, const FlareRow *row);               /* to a file; al
 int content_intent(Op *op, const FlareRow *row);                /* the write intent is in the journal: 0, WAIT */
 void content_kill_priv(Draft *d, FlareRow *row);
 guint64 content_blocks(guint64 bytes);
-gboolean core_no_room(Volcano *v);
+gboolean core_no_room(Slice *sl);
 
 /* members.c */
-/* Brings what is kept in memory (marks, commits, replies ...) up to the rows: of one range, or everything with only NULL. */
-void members_reload(Volcano *v, const MagmaRange *only, void (*done)(Volcano *v, void *user, int error), void *user);
 void members_learn(Volcano *v, const guint8 *p, gsize n);                 /* an encoded map: used if newer */
 void members_fetch_map(Volcano *v);
-/* The coordinator's only way to a new map: durable first, then told to all, then done. Takes map. */
-void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user);
+/* The leader's only way to a new map: committed by the group, then told to all, then done (0, or an errno: it may have come about or not). Takes map. */
+void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user, int error), void *user);
+void members_look(Volcano *v);                        /* at what a step of the group changed: a lease, a map */
 void members_start(Volcano *v);
 void members_tick(Volcano *v);
+void members_slice_serves(Slice *sl);                 /* it has begun to */
+void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user);
+void planner_tick(Volcano *v);
 void members_clear(Volcano *v);
 /* move_out.c, move_in.c */
-void move_follow(Volcano *v, Txn *t);
-gboolean move_frozen(Volcano *v, const MagmaKey *k);
-gboolean move_sealed(Volcano *v);                     /* frozen, and what is in memory is on its way: nothing may change any more */
-void move_content_changed(Volcano *v, const MagmaFid *fid);
-void move_tick(Volcano *v);
+void move_follow(Slice *sl, Txn *t);
+gboolean move_frozen(Slice *sl, const MagmaKey *k);
+gboolean move_sealed(Slice *sl);                     /* frozen, and what is in memory is on its way: nothing may change any more */
+void move_content_changed(Slice *sl, const MagmaFid *fid);
+void move_tick(Slice *sl);
 void move_ignore(void *user, int error);
-gboolean move_is(Volcano *v, const MagmaMove *m);      /* is m the move that is running here? */
-void move_clear(Volcano *v);
-void purge_elsewhere(Volcano *v);                     /* at the start: what a crash left of slices that are others' now */
-void move_map_changed(Volcano *v);                    /* the map may tell this volcano to hand a slice over, or that it is done */
+gboolean move_is(Slice *sl, const MagmaMove *m);      /* is m the move that is running here? */
+void move_clear(Slice *sl);
+void purge_elsewhere(Slice *sl);                     /* at the start: what a crash left of slices that are others' now */
+void move_map_changed(Slice *sl);                    /* the map may tell this volcano to hand a slice over, or that it is done */
 void move_plan(Volcano *v);                           /* coordinator: a volcano without a slice gets one */
 
 /* Handlers, one per operation of the table that is not answered elsewhere. */

@@ -13,33 +13,33 @@ typedef struct {
 	gboolean dropped;
 } Job;
 
-static Op *job_new(Volcano *v, const MagmaFid *fid, void (*step)(Op *))
+static Op *job_new(Slice *sl, const MagmaFid *fid, void (*step)(Op *))
 {
 	MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_sync };
-	Op *op = op_new(v, &h, NULL, NULL, NULL);
+	Op *op = op_new(sl->v, sl, &h, NULL, NULL, NULL);
 	Job *j = g_new0(Job, 1);
 
 	j->fid = *fid;
 	op->data = j;
 	op->data_free = g_free;
 	op->step = step;
-	v->gc_running++;
+	sl->gc_running++;
 	return op;
 }
 
 static void job_end(Op *op)
 {
-	op->v->gc_running--;
+	op->sl->gc_running--;
 	op_drop(op);
 }
 
 /* --- orphans --- */
 
-void gc_orphan(Volcano *v, const MagmaFid *fid)
+void gc_orphan(Slice *sl, const MagmaFid *fid)
 {
-	if (!g_hash_table_contains(v->orphans, &fid->ino)) {
+	if (!g_hash_table_contains(sl->orphans, &fid->ino)) {
 		MagmaFid *f = g_memdup2(fid, sizeof *fid);
-		g_hash_table_insert(v->orphans, &f->ino, f);
+		g_hash_table_insert(sl->orphans, &f->ino, f);
 	}
 }
 
@@ -56,18 +56,18 @@ static void commit_reaped(Op *op, const StoreRow *xattrs, guint n)
 	txn_del(t, TAB_DIRTY, k, kl, &j->fid.key);
 	for (guint i = 0; i < n; i++)
 		txn_del(t, TAB_XATTR, xattrs[i].key, xattrs[i].klen, &j->fid.key);
-	core_commit(op->v, t);
-	g_hash_table_remove(op->v->dirty, &j->fid.ino);
-	g_hash_table_remove(op->v->orphans, &j->fid.ino);
+	core_commit(op->sl, t);
+	g_hash_table_remove(op->sl->dirty, &j->fid.ino);
+	g_hash_table_remove(op->sl->orphans, &j->fid.ino);
 	job_end(op);
 }
 
 static void reap_xattrs(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (error) {
 		job_end(op);
 	} else if (eof || !n) {
@@ -76,10 +76,10 @@ static void reap_xattrs(void *user, int error, const StoreRow *rows, guint n, gb
 		Txn *t = txn_new();
 		for (guint i = 0; i < n; i++)
 			txn_del(t, TAB_XATTR, rows[i].key, rows[i].klen, &rows[i].rk);
-		core_commit(v, t);
+		core_commit(sl, t);
 		op_run(op);
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void step_reap(Op *op);
@@ -87,70 +87,66 @@ static void step_reap(Op *op);
 static void dropped(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 	Job *j = op->data;
 
-	core_enter(v);
 	j->dropped = TRUE;
-	j->error = error;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &j->error, error, step_reap);
 }
 
 /* The content first: a crash in between leaves the orphan's row, and this is done again. */
 static void step_reap(Op *op)
 {
 	Job *j = op->data;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	guint8 k[STORE_KEY_MAX];
 	FlareRow row;
 	int error = state_flare(op, &j->fid, &row);
 
 	if (error == WAIT)
 		return;
-	if (j->error || (!error && client_is_open(v, j->fid.ino))) {
+	if (j->error || (!error && client_is_open(sl, j->fid.ino))) {
 		job_end(op);
 		return;
 	}
 	if (!error && row.attr.nlink && !row.sealed) {      /* it got its name back */
 		Txn *t = txn_new();
 		txn_del(t, TAB_ORPHAN, k, key_ino(k, j->fid.ino), &j->fid.key);
-		core_commit(v, t);
-		g_hash_table_remove(v->orphans, &j->fid.ino);
+		core_commit(sl, t);
+		g_hash_table_remove(sl->orphans, &j->fid.ino);
 		job_end(op);
 		return;
 	}
 	if (!j->dropped) {
-		store_content_drop(v->store, &j->fid, dropped, op);
+		store_content_drop(sl->store, &j->fid, dropped, op);
 		return;
 	}
 	guint8 prefix[8];
 	key_ino(prefix, j->fid.ino);
 	if (!error && row.attr.flags & MAGMA_ATTR_HAS_XATTR)
-		store_scan(v->store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, 4096, reap_xattrs, op);
+		store_scan(sl->store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, 4096, reap_xattrs, op);
 	else
 		commit_reaped(op, NULL, 0);
 }
 
 static void orphans_durable(void *user, int error)
 {
-	Volcano *v = user;
+	Slice *sl = user;
 	GHashTableIter it;
 	gpointer value;
 	guint n = 0;
 	g_autoptr(GArray) fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 
-	core_enter(v);
-	v->syncing_orphans = FALSE;
-	g_hash_table_iter_init(&it, v->orphans);
+	core_enter(sl->v);
+	sl->syncing_orphans = FALSE;
+	g_hash_table_iter_init(&it, sl->orphans);
 	while (!error && n < REAP_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
 		MagmaFid *fid = value;
-		if (core_place(v, &fid->key) == HERE && !client_is_open(v, fid->ino) && !g_hash_table_contains(v->busy, &fid->ino) && ++n)
+		if (core_place(sl, &fid->key) == HERE && !client_is_open(sl, fid->ino) && !scrub_is_suspect(sl, fid->ino) && !g_hash_table_contains(sl->busy, &fid->ino) && ++n)
 			g_array_append_val(fids, *fid);
 	}
 	for (guint i = 0; i < fids->len; i++)
-		op_run(job_new(v, &g_array_index(fids, MagmaFid, i), step_reap));
-	core_leave(v);
+		op_run(job_new(sl, &g_array_index(fids, MagmaFid, i), step_reap));
+	core_leave(sl->v);
 }
 
 /* --- write intents, at leisure --- */
@@ -167,7 +163,7 @@ static void clean_commit(Op *op, const MagmaFid *fid)
 static void step_clean(Op *op)
 {
 	Job *j = op->data;
-	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &j->fid.ino);
+	Dirty *dirty = g_hash_table_lookup(op->sl->dirty, &j->fid.ino);
 	FlareRow row;
 	int error = state_flare(op, &j->fid, &row);
 
@@ -175,7 +171,7 @@ static void step_clean(Op *op)
 		return;
 	if (dirty) {
 		dirty->syncing = FALSE;
-		if (!j->error && !error && row.content == CONTENT_FILE && dirty->writes == j->writes && !g_hash_table_contains(op->v->busy, &j->fid.ino) && !dirty->truncate_by)
+		if (!j->error && !error && row.content == CONTENT_FILE && dirty->writes == j->writes && !g_hash_table_contains(op->sl->busy, &j->fid.ino) && !dirty->truncate_by)
 			clean_commit(op, &j->fid);
 	}
 	job_end(op);
@@ -184,56 +180,52 @@ static void step_clean(Op *op)
 static void cleaned(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	core_enter(v);
-	((Job *)op->data)->error = error;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Job *)op->data)->error, error, step_clean);
 }
 
-static void clean_some(Volcano *v)
+static void clean_some(Slice *sl)
 {
 	GHashTableIter it;
 	gpointer value;
 	guint looked = 0, n = 0;
 	Op *ops[CLEAN_PER_TICK];
 
-	g_hash_table_iter_init(&it, v->dirty);
+	g_hash_table_iter_init(&it, sl->dirty);
 	while (looked++ < LOOK_PER_TICK && n < CLEAN_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
 		Dirty *d = value;
-		if (d->syncing || core_place(v, &d->fid.key) != HERE || core_now(v) - d->last < CLEAN_AFTER || g_hash_table_contains(v->busy, &d->fid.ino))
+		if (d->syncing || core_place(sl, &d->fid.key) != HERE || core_now(sl->v) - d->last < CLEAN_AFTER || g_hash_table_contains(sl->busy, &d->fid.ino))
 			continue;
 		d->syncing = TRUE;
-		ops[n] = job_new(v, &d->fid, step_clean);
+		ops[n] = job_new(sl, &d->fid, step_clean);
 		((Job *)ops[n++]->data)->writes = d->writes;
 	}
 	for (guint i = 0; i < n; i++)
-		store_content_sync(v->store, &((Job *)ops[i]->data)->fid, cleaned, ops[i]);
+		store_content_sync(sl->store, &((Job *)ops[i]->data)->fid, cleaned, ops[i]);
 }
 
-void gc_tick(Volcano *v)
+void gc_tick(Slice *sl)
 {
-	if (v->gc_running || !v->serving || move_frozen(v, NULL))
+	if (sl->gc_running || !sl->serving || move_frozen(sl, NULL))
 		return;
-	if (g_hash_table_size(v->orphans) && !v->syncing_orphans && core_now(v) - v->started > OPEN_GRACE) {
-		v->syncing_orphans = TRUE;
-		store_sync(v->store, orphans_durable, v);
+	if (g_hash_table_size(sl->orphans) && !sl->syncing_orphans && core_now(sl->v) - sl->started > OPEN_GRACE) {
+		sl->syncing_orphans = TRUE;
+		store_sync(sl->store, orphans_durable, sl);
 	}
-	if (g_hash_table_size(v->dirty))
-		clean_some(v);
+	if (g_hash_table_size(sl->dirty))
+		clean_some(sl);
 }
 
-void gc_forget_range(Volcano *v, const MagmaRange *r)
+void gc_forget_range(Slice *sl, const MagmaRange *r)
 {
 	GHashTableIter it;
 	gpointer value;
 
-	g_hash_table_iter_init(&it, v->orphans);
+	g_hash_table_iter_init(&it, sl->orphans);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		if (magma_range_has(r, &((MagmaFid *)value)->key))
 			g_hash_table_iter_remove(&it);
-	g_hash_table_iter_init(&it, v->dirty);
+	g_hash_table_iter_init(&it, sl->dirty);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		if (magma_range_has(r, &((Dirty *)value)->fid.key))
 			g_hash_table_iter_remove(&it);
@@ -242,10 +234,10 @@ void gc_forget_range(Volcano *v, const MagmaRange *r)
 /* --- after a start --- */
 
 typedef struct {
-	Volcano *v;
+	Slice *sl;
 	GArray *fids;
 	guint next, running;
-	void (*done)(Volcano *v);
+	void (*done)(Slice *sl);
 } Recovery;
 
 static void recovery_clear(gpointer p) { g_array_unref(((Recovery *)p)->fids); }
@@ -270,13 +262,10 @@ static void step_recover(Op *op);
 static void recover_io(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	RecoverJob *j = op->data;
 
-	core_enter(v);
-	((RecoverJob *)op->data)->job.error = error;
-	((RecoverJob *)op->data)->stage++;
-	op_run(op);
-	core_leave(v);
+	j->stage++;
+	op_completed(op, &j->job.error, error, step_recover);
 }
 
 static void recover_stat(void *user, int error, const StoreContentStat *st)
@@ -289,14 +278,41 @@ static void recover_stat(void *user, int error, const StoreContentStat *st)
 	recover_io(user, error);
 }
 
+/* The file has its new size. The reply is stored with what was set: a repeat must not cut off what others write from now on. 0 or WAIT. */
+static int complete_truncate(Op *op, Draft **d, FlareRow *row, Dirty *dirty)
+{
+	const MagmaFid fid = dirty->fid;
+	guint8 k[STORE_KEY_MAX];
+	gsize kl = key_ino(k, fid.ino), n;
+	const guint8 *note;
+
+	StoreGet have = store_get(op->sl->store, &op->fetch, TAB_DIRTY, k, kl, &note, &n);
+	if (have == STORE_PENDING)
+		return WAIT;
+	if (content_cut_inline(op, *d, &fid, dirty->truncate_to) == WAIT)
+		return WAIT;
+	gboolean known = have == STORE_FOUND && n > 8 && setattr_take_note(op, &fid, note, n);
+	txn_put(draft_txn(*d), TAB_DIRTY, k, kl, &fid.key, "", 0);
+	row->attr.size = dirty->truncate_to;
+	dirty->truncate_to = G_MAXUINT64;
+	if (known) {
+		setattr_recover(op, g_steal_pointer(d), row);
+		return 0;
+	}
+	row->attr.mtime = row->attr.ctime = op->now;
+	row->attr.blocks = MIN(row->attr.blocks, content_blocks(row->attr.size));
+	draft_commit(g_steal_pointer(d));
+	return 0;
+}
+
 /* The row has every acknowledged write's size; a file beyond it holds a write nobody was told of. A noted truncation is completed. An inline copy that is longer than the file comes from
  * before a power cut that ate the file's end; a truncation cuts that copy too (op_setattr.c), so what is longer was never cut. */
 static void step_recover(Op *op)
 {
 	RecoverJob *j = op->data;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	const MagmaFid *fid = &j->job.fid;
-	Dirty *dirty = g_hash_table_lookup(v->dirty, &fid->ino);
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &fid->ino);
 	guint8 k[STORE_KEY_MAX];
 	const guint8 *val;
 	gsize n = 0;
@@ -306,12 +322,12 @@ static void step_recover(Op *op)
 
 	if (error == WAIT)
 		return;
-	StoreGet data = store_get(v->store, &op->fetch, TAB_DATA, k, key_ino(k, fid->ino), &val, &n);
+	StoreGet data = store_get(sl->store, &op->fetch, TAB_DATA, k, key_ino(k, fid->ino), &val, &n);
 	if (data == STORE_PENDING)
 		return;
 	if (error == ESTALE && dirty && !j->job.error) {      /* its flare is gone; the file may not be */
 		if (j->stage++ == 0) {
-			store_content_drop(v->store, fid, recover_io, op);
+			store_content_drop(sl->store, fid, recover_io, op);
 			return;
 		}
 		draft_dirty(d, &j->job.fid, FALSE);
@@ -327,7 +343,7 @@ static void step_recover(Op *op)
 	/* Still inline: the crash came in the middle of a conversion; the file is nobody's. */
 	if (row->content == CONTENT_INLINE) {
 		if (j->stage++ == 0) {
-			store_content_drop(v->store, fid, recover_io, op);
+			store_content_drop(sl->store, fid, recover_io, op);
 			return;
 		}
 		MagmaFid f = *fid;
@@ -338,7 +354,7 @@ static void step_recover(Op *op)
 	}
 	switch (j->stage) {
 	case 0:
-		store_content_stat(v->store, fid, recover_stat, op);
+		store_content_stat(sl->store, fid, recover_stat, op);
 		return;
 	case 1:
 		n = data == STORE_FOUND ? MIN(n, size) : 0;
@@ -346,35 +362,27 @@ static void step_recover(Op *op)
 			g_autoptr(GBytes) bytes = g_bytes_new(val + j->job.stat.size, n - j->job.stat.size);
 			guint64 at = j->job.stat.size;
 			j->job.stat.size = n;
-			store_content_write(v->store, fid, at, bytes, recover_io, op);
+			store_content_write(sl->store, fid, at, bytes, recover_io, op);
 			return;
 		}
 		j->stage++;
 		/* fall through */
 	case 2:
 		if (j->job.stat.size > size) {
-			store_content_truncate(v->store, fid, size, recover_io, op);
+			store_content_truncate(sl->store, fid, size, recover_io, op);
 			return;
 		}
 		break;
 	}
-	if (dirty->truncate_to != G_MAXUINT64) {
-		if (content_cut_inline(op, d, fid, size) == WAIT)
-			return;
-		row->attr.size = size;
-		row->attr.mtime = row->attr.ctime = op->now;
-		row->attr.blocks = MIN(row->attr.blocks, content_blocks(size));
-		dirty->truncate_to = G_MAXUINT64;
-		txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
-		draft_commit(g_steal_pointer(&d));
-	}
+	if (dirty->truncate_to != G_MAXUINT64 && complete_truncate(op, &d, row, dirty) == WAIT)
+		return;
 	recover_end(op, j->r);
 }
 
 static void recover_more(Recovery *r)
 {
 	while (r->running < RECOVER_AT_ONCE && r->next < r->fids->len) {
-		Op *op = job_new(r->v, &g_array_index(r->fids, MagmaFid, r->next++), step_recover);
+		Op *op = job_new(r->sl, &g_array_index(r->fids, MagmaFid, r->next++), step_recover);
 		RecoverJob *j = g_new0(RecoverJob, 1);
 		j->job = *(Job *)op->data;
 		j->r = r;
@@ -384,23 +392,23 @@ static void recover_more(Recovery *r)
 		op_run(op);
 	}
 	if (!r->running) {
-		void (*done)(Volcano *) = r->done;
-		Volcano *v = r->v;
-		core_ctx_free(v, r);
-		done(v);
+		void (*done)(Slice *) = r->done;
+		Slice *sl = r->sl;
+		core_ctx_free(sl, r);
+		done(sl);
 	}
 }
 
-void gc_recover(Volcano *v, void (*done)(Volcano *v))
+void gc_recover(Slice *sl, void (*done)(Slice *sl))
 {
-	Recovery *r = CORE_CTX(v, Recovery, recovery_clear);
+	Recovery *r = CORE_CTX(sl, Recovery, recovery_clear);
 	GHashTableIter it;
 	gpointer value;
 
-	r->v = v;
+	r->sl = sl;
 	r->done = done;
 	r->fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
-	g_hash_table_iter_init(&it, v->dirty);
+	g_hash_table_iter_init(&it, sl->dirty);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		g_array_append_val(r->fids, ((Dirty *)value)->fid);
 	recover_more(r);

@@ -27,32 +27,32 @@ gboolean name_key_equal(gconstpointer pa, gconstpointer pb)
 	return a->ino == b->ino && a->len == b->len && memcmp(a->name, b->name, a->len) == 0;
 }
 
-NameLock *name_holder(Volcano *v, guint64 dir, MagmaBytes name)
+NameLock *name_holder(Slice *sl, guint64 dir, MagmaBytes name)
 {
-	if (!g_hash_table_size(v->names))
+	if (!g_hash_table_size(sl->names))
 		return NULL;
 	NameKey k = name_key(dir, name);
-	return g_hash_table_lookup(v->names, &k);
+	return g_hash_table_lookup(sl->names, &k);
 }
 
-Mark *mark_on_name(Volcano *v, guint64 dir, MagmaBytes name)
+Mark *mark_on_name(Slice *sl, guint64 dir, MagmaBytes name)
 {
-	if (!g_hash_table_size(v->marks_by_name))
+	if (!g_hash_table_size(sl->marks_by_name))
 		return NULL;
 	NameKey k = name_key(dir, name);
-	return g_hash_table_lookup(v->marks_by_name, &k);
+	return g_hash_table_lookup(sl->marks_by_name, &k);
 }
 
 int name_check(Op *op, guint64 dir, MagmaBytes name)
 {
-	NameLock *l = name_holder(op->v, dir, name);
+	NameLock *l = name_holder(op->sl, dir, name);
 	Mark *m;
 
 	if (l && l->owner != op) {
 		op_park(op, &l->wait);
 		return WAIT;
 	}
-	if ((m = mark_on_name(op->v, dir, name))) {
+	if ((m = mark_on_name(op->sl, dir, name))) {
 		op_park(op, &m->wait);
 		return WAIT;
 	}
@@ -61,8 +61,8 @@ int name_check(Op *op, guint64 dir, MagmaBytes name)
 
 void name_lock(Op *op, guint64 dir, MagmaBytes name)
 {
-	Volcano *v = op->v;
-	NameLock *l = name_holder(v, dir, name);
+	Slice *sl = op->sl;
+	NameLock *l = name_holder(sl, dir, name);
 
 	if (l) {
 		g_assert(l->owner == op);
@@ -72,7 +72,7 @@ void name_lock(Op *op, guint64 dir, MagmaBytes name)
 	l->key = name_key(dir, name);
 	l->owner = op;
 	g_queue_init(&l->wait.waiters);
-	g_hash_table_insert(v->names, &l->key, l);
+	g_hash_table_insert(sl->names, &l->key, l);
 	g_ptr_array_add(op->coord->locks, l);
 }
 
@@ -82,8 +82,8 @@ void name_unlock_all(Op *op)
 
 	while (locks->len) {
 		NameLock *l = g_ptr_array_remove_index(locks, locks->len - 1);
-		g_hash_table_remove(op->v->names, &l->key);
-		waitq_wake(op->v, &l->wait);
+		g_hash_table_remove(op->sl->names, &l->key);
+		waitq_wake(op->sl, &l->wait);
 		g_free(l);
 	}
 }

@@ -21,11 +21,11 @@ gboolean mark_equal(gconstpointer pa, gconstpointer pb)
 
 void mark_free(gpointer p) { g_free(p); }
 
-Mark *mark_find(Volcano *v, guint64 hi, guint64 lo, guint64 ino, MarkKind kind)
+Mark *mark_find(Slice *sl, guint64 hi, guint64 lo, guint64 ino, MarkKind kind)
 {
 	Mark probe = { .row = { .op_hi = hi, .op_lo = lo, .target = { .ino = ino }, .kind = kind } };
 
-	return g_hash_table_lookup(v->marks, &probe);
+	return g_hash_table_lookup(sl->marks, &probe);
 }
 
 /* --- what is settled for good: a late copy of its PREPARE must not begin it again. In memory, because a restart ends the sessions that could still bring one. --- */
@@ -39,87 +39,87 @@ guint settled_hash(gconstpointer p)
 
 gboolean settled_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, sizeof(Settled)) == 0; }
 
-static void settled_remember(Volcano *v, guint64 hi, guint64 lo, guint64 ino, guint8 kind)
+static void settled_remember(Slice *sl, guint64 hi, guint64 lo, guint64 ino, guint8 kind)
 {
 	Settled s = { hi, lo, ino, kind };
 
-	g_hash_table_add(v->settled[0], g_memdup2(&s, sizeof s));
+	g_hash_table_add(sl->settled[0], g_memdup2(&s, sizeof s));
 }
 
-static gboolean settled_already(Volcano *v, const struct magma_req_prepare *q)
+static gboolean settled_already(Slice *sl, guint64 hi, guint64 lo, guint64 ino, guint8 kind)
 {
-	Settled s = { q->op_hi, q->op_lo, q->target.ino, q->kind };
+	Settled s = { hi, lo, ino, kind };
 
-	return g_hash_table_contains(v->settled[0], &s) || g_hash_table_contains(v->settled[1], &s);
+	return g_hash_table_contains(sl->settled[0], &s) || g_hash_table_contains(sl->settled[1], &s);
 }
 
-static void settled_tick(Volcano *v)
+static void settled_tick(Slice *sl)
 {
-	GHashTable *old = v->settled[1];
+	GHashTable *old = sl->settled[1];
 
-	if (core_now(v) - v->settled_since < SETTLED_KEPT)
+	if (core_now(sl->v) - sl->settled_since < SETTLED_KEPT)
 		return;
 	g_hash_table_remove_all(old);
-	v->settled[1] = v->settled[0];
-	v->settled[0] = old;
-	v->settled_since = core_now(v);
+	sl->settled[1] = sl->settled[0];
+	sl->settled[0] = old;
+	sl->settled_since = core_now(sl->v);
 }
 
 static gboolean on_name(MarkKind kind) { return kind == MARK_LEAVE || kind == MARK_SWAP; }
 
-static GPtrArray *marks_of(Volcano *v, guint64 ino) { return g_hash_table_lookup(v->marks_by_ino, &ino); }
+static GPtrArray *marks_of(Slice *sl, guint64 ino) { return g_hash_table_lookup(sl->marks_by_ino, &ino); }
 
-static Mark *mark_remember(Volcano *v, const MarkRow *row)
+static Mark *mark_remember(Slice *sl, const MarkRow *row)
 {
 	Mark *m = g_new0(Mark, 1);
 
 	m->row = *row;
-	m->since = core_now(v);
+	m->since = core_now(sl->v);
 	g_queue_init(&m->wait.waiters);
 	if (on_name(row->kind)) {
 		m->name = name_key(row->target.ino, row->name);
 		/* a committed one holds its name no more, and another may hold it by now (both come back with a start) */
 		if (!row->committed)
-			g_hash_table_replace(v->marks_by_name, &m->name, m);
+			g_hash_table_replace(sl->marks_by_name, &m->name, m);
 	}
 	m->row.name = MAGMA_BYTES(m->name.name, m->name.len);
-	g_hash_table_add(v->marks, m);
-	GPtrArray *list = marks_of(v, row->target.ino);
+	g_hash_table_add(sl->marks, m);
+	GPtrArray *list = marks_of(sl, row->target.ino);
 	if (!list) {
 		list = g_ptr_array_new();
-		g_hash_table_insert(v->marks_by_ino, g_memdup2(&row->target.ino, 8), list);
+		g_hash_table_insert(sl->marks_by_ino, g_memdup2(&row->target.ino, 8), list);
 	}
 	g_ptr_array_add(list, m);
 	return m;
 }
 
-static void mark_forget(Volcano *v, Mark *m)
+static void mark_forget(Slice *sl, Mark *m)
 {
-	GPtrArray *list = marks_of(v, m->row.target.ino);
+	GPtrArray *list = marks_of(sl, m->row.target.ino);
 	guint64 ino = m->row.target.ino;
 
-	if (on_name(m->row.kind) && g_hash_table_lookup(v->marks_by_name, &m->name) == m)
-		g_hash_table_remove(v->marks_by_name, &m->name);
+	if (on_name(m->row.kind) && g_hash_table_lookup(sl->marks_by_name, &m->name) == m)
+		g_hash_table_remove(sl->marks_by_name, &m->name);
 	g_ptr_array_remove_fast(list, m);
 	if (!list->len)
-		g_hash_table_remove(v->marks_by_ino, &ino);
-	waitq_wake(v, &m->wait);
-	g_hash_table_remove(v->marks, m);     /* frees it */
+		g_hash_table_remove(sl->marks_by_ino, &ino);
+	waitq_wake(sl, &m->wait);
+	g_hash_table_remove(sl->marks, m);     /* frees it */
 }
 
-void mark_load(Volcano *v, const StoreRow *row)
+void mark_load(Slice *sl, const StoreRow *row)
 {
 	MarkRow m;
 
-	if (mark_row_decode(row->val, row->vlen, &m) && !mark_find(v, m.op_hi, m.op_lo, m.target.ino, m.kind)) {
-		Mark *mark = mark_remember(v, &m);
-		mark->since = core_now(v) - RESOLVE_AFTER;      /* from before this start: ask at once */
+	if (mark_row_decode(row->val, row->vlen, &m) && !mark_find(sl, m.op_hi, m.op_lo, m.target.ino, m.kind)) {
+		Mark *mark = mark_remember(sl, &m);
+		mark->since = core_now(sl->v) - RESOLVE_AFTER;      /* from before this start: ask at once */
 	}
 }
 
-Mark *mark_undecided(Volcano *v, guint64 ino, MarkKind kind)
+Mark *mark_undecided(Slice *sl, guint64 ino, MarkKind kind)
 {
-	GPtrArray *list = g_hash_table_size(v->marks_by_ino) ? marks_of(v, ino) : NULL;
+	GPtrArray *list = g_hash_table_size(sl->marks_by_ino) ? marks_of(sl, ino) : NULL;
 
 	for (guint i = 0; list && i < list->len; i++) {
 		Mark *m = list->pdata[i];
@@ -129,9 +129,9 @@ Mark *mark_undecided(Volcano *v, guint64 ino, MarkKind kind)
 	return NULL;
 }
 
-guint mark_count(Volcano *v, guint64 ino, MarkKind kind)
+guint mark_count(Slice *sl, guint64 ino, MarkKind kind)
 {
-	GPtrArray *list = g_hash_table_size(v->marks_by_ino) ? marks_of(v, ino) : NULL;
+	GPtrArray *list = g_hash_table_size(sl->marks_by_ino) ? marks_of(sl, ino) : NULL;
 	guint n = 0;
 
 	for (guint i = 0; list && i < list->len; i++)
@@ -139,18 +139,25 @@ guint mark_count(Volcano *v, guint64 ino, MarkKind kind)
 	return n;
 }
 
-void mark_forget_range(Volcano *v, const MagmaRange *r)
+guint mark_count_all(Slice *sl, guint64 ino)
+{
+	GPtrArray *list = g_hash_table_size(sl->marks_by_ino) ? marks_of(sl, ino) : NULL;
+
+	return list ? list->len : 0;
+}
+
+void mark_forget_range(Slice *sl, const MagmaRange *r)
 {
 	g_autoptr(GPtrArray) out = g_ptr_array_new();
 	GHashTableIter it;
 	gpointer key;
 
-	g_hash_table_iter_init(&it, v->marks);
+	g_hash_table_iter_init(&it, sl->marks);
 	while (g_hash_table_iter_next(&it, &key, NULL))
 		if (magma_range_has(r, &((Mark *)key)->row.target.key))
 			g_ptr_array_add(out, key);
 	for (guint i = 0; i < out->len; i++)
-		mark_forget(v, out->pdata[i]);
+		mark_forget(sl, out->pdata[i]);
 }
 
 /* Links, size and entries of a flare hang on it. The coordinator may have committed, and answered, already. */
@@ -159,9 +166,9 @@ static gboolean shows(MarkKind kind)
 	return kind == MARK_REF_ADD || kind == MARK_REF_DROP || kind == MARK_SEAL || kind == MARK_LEAVE || kind == MARK_SWAP;
 }
 
-Mark *mark_undecided_any(Volcano *v, guint64 ino)
+Mark *mark_undecided_any(Slice *sl, guint64 ino)
 {
-	GPtrArray *list = g_hash_table_size(v->marks_by_ino) ? marks_of(v, ino) : NULL;
+	GPtrArray *list = g_hash_table_size(sl->marks_by_ino) ? marks_of(sl, ino) : NULL;
 
 	for (guint i = 0; list && i < list->len; i++) {
 		Mark *m = list->pdata[i];
@@ -174,7 +181,7 @@ Mark *mark_undecided_any(Volcano *v, guint64 ino)
 /* The outcome of something prepared is not known yet: what is read now might still vanish, or be gone already. */
 gboolean mark_blocks_flare(Op *op, guint64 ino)
 {
-	Mark *m = mark_undecided_any(op->v, ino);
+	Mark *m = mark_undecided_any(op->sl, ino);
 
 	if (m)
 		op_park(op, &m->wait);
@@ -208,9 +215,9 @@ gboolean core_get_cred(MagmaBytes b, MagmaCred *c)
 /* Somebody else holds that name: the older waits, the younger backs off (DESIGN section 3), so there is no circle. */
 static int name_claim(Op *op, Part *p, guint64 age)
 {
-	Volcano *v = op->v;
-	NameLock *l = name_holder(v, p->target.ino, p->name);
-	Mark *m = mark_on_name(v, p->target.ino, p->name);
+	Slice *sl = op->sl;
+	NameLock *l = name_holder(sl, p->target.ino, p->name);
+	Mark *m = mark_on_name(sl, p->target.ino, p->name);
 
 	if (l && l->owner != op) {
 		if (age >= l->owner->age)
@@ -250,7 +257,7 @@ static int check_entry(Op *op, Part *p, guint64 age)
 /* Is something prepared there by another operation than the one that asks? (A rename of a/b over a has its own mark in a.) */
 static gboolean others_undecided(Op *op, guint64 ino)
 {
-	GPtrArray *list = marks_of(op->v, ino);
+	GPtrArray *list = marks_of(op->sl, ino);
 	const struct magma_req_prepare *q = &op->req.req_prepare;
 	guint64 hi = op->coord ? op->coord->op[0] : q->op_hi, lo = op->coord ? op->coord->op[1] : q->op_lo;
 
@@ -277,7 +284,7 @@ static int check_flare(Op *op, Part *p)
 		if (others_undecided(op, p->target.ino))
 			return MAGMA_EBACKOFF;
 		if (row.attr.nlink == 0)
-			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
+			return marks_of(op->sl, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
 		if (row.attr.nlink >= 65000)
 			return EMLINK;
 		return is_dir(row.attr.mode) ? EPERM : 0;
@@ -285,13 +292,13 @@ static int check_flare(Op *op, Part *p)
 		if (is_dir(row.attr.mode))
 			return EISDIR;
 		if (row.attr.nlink == 0)
-			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
+			return marks_of(op->sl, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
 		break;
 	case MARK_SEAL:
 		if (!is_dir(row.attr.mode))
 			return ENOTDIR;
 		if (row.sealed)
-			return marks_of(op->v, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
+			return marks_of(op->sl, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
 		if (row.attr.size)        /* an entry may be gone already, or come back */
 			return others_undecided(op, p->target.ino) ? MAGMA_EBACKOFF : ENOTEMPTY;
 		break;
@@ -315,7 +322,7 @@ static int check_flare(Op *op, Part *p)
 
 static int check_rename_lock(Op *op, guint64 age)
 {
-	GPtrArray *list = marks_of(op->v, MAGMA_ROOT_INO);
+	GPtrArray *list = marks_of(op->sl, MAGMA_ROOT_INO);
 
 	for (guint i = 0; list && i < list->len; i++) {
 		Mark *m = list->pdata[i];
@@ -334,7 +341,7 @@ int part_check(Op *op, Part *p, guint64 age)
 	switch (p->kind) {
 	case MARK_BORN: {
 		StoreUsage u;
-		op->v->store->vt->usage(op->v->store, &u);
+		op->sl->store->vt->usage(op->sl->store, &u);
 		return u.low ? ENOSPC : 0;
 	}
 	case MARK_LEAVE:
@@ -412,7 +419,7 @@ static int undo_entry(Op *op, Draft *d, Part *p)
 
 static int apply_flare(Draft *d, Part *p, Phase phase)
 {
-	Volcano *v = draft_volcano(d);
+	Slice *sl = draft_slice(d);
 	FlareRow *row;
 	int error = draft_flare(d, &p->target, &row);
 
@@ -422,7 +429,7 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 	case MARK_REF_ADD:
 		if (phase == PHASE_PREPARE)
 			row->attr.nlink++;
-		else if (phase == PHASE_ABORT && row->attr.nlink && !--row->attr.nlink && !mark_count(v, p->target.ino, MARK_REF_DROP))
+		else if (phase == PHASE_ABORT && row->attr.nlink && !--row->attr.nlink && !mark_count(sl, p->target.ino, MARK_REF_DROP))
 			draft_destroy(d, row);      /* its other names went meanwhile */
 		break;
 	case MARK_REF_DROP:
@@ -450,7 +457,7 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 	p->attr = row->attr;
 	/* Another removal that is not final may yet give its link back: the last one destroys. (own: this mark itself, where there is one) */
 	guint own = p->marked ? 1 : 0;
-	if (phase == PHASE_FINAL && p->kind == MARK_REF_DROP && row->attr.nlink == 0 && mark_count(v, p->target.ino, MARK_REF_DROP) == own)
+	if (phase == PHASE_FINAL && p->kind == MARK_REF_DROP && row->attr.nlink == 0 && mark_count(sl, p->target.ino, MARK_REF_DROP) == own)
 		draft_destroy(d, row);
 	if (phase == PHASE_FINAL && p->kind == MARK_SEAL)
 		draft_destroy(d, row);
@@ -459,18 +466,27 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 
 static int born_abort(Draft *d, Part *p)
 {
+	Slice *sl = draft_slice(d);
 	FlareRow *row;
 	int error = draft_flare(d, &p->target, &row);
 
-	if (!error) {
-		client_close_all(draft_volcano(d), p->target.ino);      /* opened by the CREATE that is undone */
+	if (error)
+		return error;
+	/* Its coordinator lost the name it was born with (its disk did). It may have another by now, or be a directory that is not empty: its names will be counted. */
+	if (mark_count_all(sl, p->target.ino) > 1 || row->parent.ino != p->other.ino || (is_dir(row->attr.mode) ? row->attr.size : row->attr.nlink > 1)) {
+		if (!is_dir(row->attr.mode) && row->attr.nlink > 1)
+			row->attr.nlink--;
+		scrub_suspect(sl, &p->target, draft_txn(d));
+	} else {
+		client_close_all(sl, p->target.ino);      /* opened by the CREATE that is undone */
 		draft_destroy(d, row);
 	}
-	return error;
+	return 0;
 }
 
 int part_apply(Draft *d, Part *p, Phase phase)
 {
+	scrub_touch(draft_slice(d), p->target.ino);
 	switch (p->kind) {
 	case MARK_BORN:
 		if (phase == PHASE_PREPARE)
@@ -568,16 +584,16 @@ static int prepare_again(Op *op, Part *p, const Mark *m)
 static int prepare(Op *op)
 {
 	const struct magma_req_prepare *q = &op->req.req_prepare;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	Part p;
 	Mark *m;
 	int error;
 
 	if (!part_decode(op, &p))
 		return EPROTO;
-	if ((m = mark_find(v, q->op_hi, q->op_lo, p.target.ino, p.kind)))
+	if ((m = mark_find(sl, q->op_hi, q->op_lo, p.target.ino, p.kind)))
 		return prepare_again(op, &p, m);
-	if (settled_already(v, q))
+	if (settled_already(sl, q->op_hi, q->op_lo, p.target.ino, p.kind))
 		return ECANCELED;
 	if ((error = part_check(op, &p, q->age)))
 		return error;
@@ -590,25 +606,31 @@ static int prepare(Op *op)
 	};
 	put_mark(draft_txn(d), &row);
 	draft_commit(g_steal_pointer(&d));
-	mark_remember(v, &row);
+	mark_remember(sl, &row);
 	if (p.kind == MARK_BORN && p.client)
-		client_open(v, p.client, &p.target);
+		client_open(sl, p.client, &p.target);
 	prepare_answer(op, &p);
 	return 0;
 }
 
-void handle_prepare(Op *op)
-{
-	int error = prepare(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_prepare(Op *op) { op_fail(op, prepare(op)); }
 
 static Part part_of_mark(Op *op, const Mark *m)
 {
 	return (Part){ .kind = m->row.kind, .target = m->row.target, .other = m->row.other, .entry = m->row.entry, .mode = m->row.type,
 		.name = m->row.name, .now = op->now, .marked = TRUE };
+}
+
+/* It was undone after its coordinator had said "committed": a power cut took the commit there. What other operations did since may not fit. */
+static void settle_doubts(Slice *sl, const Mark *m, Txn *t)
+{
+	if (on_name(m->row.kind)) {
+		scrub_suspect(sl, &m->row.entry.child, t);
+		if (m->row.kind == MARK_SWAP)
+			scrub_suspect(sl, &m->row.other, t);
+	} else if (m->row.kind != MARK_RENAME_LOCK) {
+		scrub_suspect(sl, &m->row.target, t);
+	}
 }
 
 /* One mark, one outcome. 0, or WAIT. A row that is gone is no reason to keep the mark. */
@@ -635,46 +657,85 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	}
 	if (error == WAIT)
 		return WAIT;
+	if (outcome == MAGMA_SETTLE_ABORT && m->row.committed)
+		settle_doubts(op->sl, m, draft_txn(d));
 	if (error)
-		MAGMA_TRACE(op->v->trace, 'v', "mark of kind %d on ino %" G_GUINT64_FORMAT ": %s", p.kind, p.target.ino, g_strerror(error));
+		MAGMA_TRACE(op->sl->trace, 'v', "mark of kind %d on ino %" G_GUINT64_FORMAT ": %s", p.kind, p.target.ino, g_strerror(error));
 	if (outcome == MAGMA_SETTLE_COMMIT) {
 		m->row.committed = TRUE;
 		put_mark(draft_txn(d), &m->row);
 		draft_commit(g_steal_pointer(&d));
-		if (on_name(p.kind) && g_hash_table_lookup(op->v->marks_by_name, &m->name) == m)
-			g_hash_table_remove(op->v->marks_by_name, &m->name);
-		waitq_wake(op->v, &m->wait);
+		if (on_name(p.kind) && g_hash_table_lookup(op->sl->marks_by_name, &m->name) == m)
+			g_hash_table_remove(op->sl->marks_by_name, &m->name);
+		waitq_wake(op->sl, &m->wait);
 		return 0;
 	}
 	del_mark(draft_txn(d), &m->row);
 	draft_commit(g_steal_pointer(&d));
-	mark_forget(op->v, m);
+	mark_forget(op->sl, m);
 	return 0;
+}
+
+/* FINAL for a mark of which nothing is known. Settled before this start; or a power cut took it, and the coordinator's entry is there or gone without us: the flare's names are counted. */
+static void settle_unknown(Op *op, guint64 hi, guint64 lo, const MagmaFid *target, guint8 kind)
+{
+	Slice *sl = op->sl;
+
+	if (on_name(kind)) {      /* whose name it was, only the coordinator knows */
+		if (!op->data) {
+			op->data = g_byte_array_new();
+			op->data_free = (GDestroyNotify)g_byte_array_unref;
+		}
+		magma_put_u64(op->data, hi);
+		magma_put_u64(op->data, lo);
+		magma_put_fid(op->data, target);
+		magma_put_u8(op->data, kind);
+	} else if (kind != MARK_RENAME_LOCK) {
+		Txn *t = txn_new();
+		scrub_suspect(sl, target, t);
+		core_commit(sl, t);
+	}
+}
+
+static void settle_answer(Op *op)
+{
+	GByteArray *unknown = op->data;
+	struct magma_rep_settle rep = { .marks = unknown ? MAGMA_BYTES(unknown->data, unknown->len) : MAGMA_BYTES(NULL, 0) };
+
+	op_reply(op, &rep, NULL);
 }
 
 static void settle_synced(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
-	struct magma_rep_settle rep = { .marks = op->req.req_settle.marks };
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (error)
 		op_error(op, error);
 	else
-		op_reply(op, &rep, NULL);
-	core_leave(v);
+		settle_answer(op);
+	core_leave(sl->v);
 }
 
 /* list of marks; each is settled in a transaction of its own, so a run that waits for a row goes on where it was. FINAL is acknowledged when it is on disk: the coordinator forgets the operation
  * then, and a mark that a power cut brought back would find nobody who knows it. */
+gboolean mark_settle_route(const struct magma_req_settle *q, MagmaKey *route)
+{
+	MagmaReader r = magma_reader(q->marks.data, q->marks.len);
+
+	magma_get_u64(&r);
+	magma_get_u64(&r);
+	*route = magma_get_fid(&r).key;
+	return !r.error;
+}
+
 void handle_settle(Op *op)
 {
 	const struct magma_req_settle *q = &op->req.req_settle;
 	MagmaReader r = magma_reader(q->marks.data, q->marks.len);
-	struct magma_rep_settle rep = { .marks = q->marks };
 
-	if (!op->v->serving || move_sealed(op->v)) {
+	if (!op->sl->serving || move_sealed(op->sl)) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
@@ -682,28 +743,32 @@ void handle_settle(Op *op)
 		guint64 hi = magma_get_u64(&r), lo = magma_get_u64(&r);
 		MagmaFid target = magma_get_fid(&r);
 		guint8 kind = magma_get_u8(&r);
-		Mark *m = r.error ? NULL : mark_find(op->v, hi, lo, target.ino, kind);
+		Mark *m = r.error ? NULL : mark_find(op->sl, hi, lo, target.ino, kind);
 		if (m && settle_one(op, m, q->outcome) == WAIT)
 			return;
-		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT)
-			settled_remember(op->v, hi, lo, target.ino, kind);
-		if (!m && core_place(op->v, &target.key) != HERE) {
+		if (!m && !r.error && core_place(op->sl, &target.key) != HERE) {
 			op_error(op, MAGMA_ETRYAGAIN);       /* it may have moved, with its mark */
 			return;
 		}
+		gboolean unknown = !m && !r.error && q->outcome == MAGMA_SETTLE_FINAL && !settled_already(op->sl, hi, lo, target.ino, kind);
+		if (unknown)
+			settle_unknown(op, hi, lo, &target, kind);
+		/* an entry's stays unknown: another copy of this message must not be answered otherwise */
+		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT && !(unknown && on_name(kind)))
+			settled_remember(op->sl, hi, lo, target.ino, kind);
 	}
 	if (r.error)
 		op_error(op, EPROTO);
 	else if (q->outcome == MAGMA_SETTLE_FINAL)
-		store_sync(op->v->store, settle_synced, op);
+		store_sync(op->sl->store, settle_synced, op);
 	else
-		op_reply(op, &rep, NULL);
+		settle_answer(op);
 }
 
 /* --- marks that hang --- */
 
 typedef struct {
-	Volcano *v;
+	Slice *sl;
 	guint64 hi, lo, ino;
 	MarkKind kind;
 } Asking;
@@ -712,13 +777,13 @@ typedef struct {
 static void step_resolved(Op *op)
 {
 	Asking *a = op->data;
-	Mark *m = mark_find(op->v, a->hi, a->lo, a->ino, a->kind);
+	Mark *m = mark_find(op->sl, a->hi, a->lo, a->ino, a->kind);
 
-	if (m && !move_sealed(op->v)) {
+	if (m && !move_sealed(op->sl)) {
 		if (settle_one(op, m, op->hdr.flags) == WAIT)
 			return;
 		if (op->hdr.flags != MAGMA_SETTLE_COMMIT)
-			settled_remember(op->v, a->hi, a->lo, a->ino, a->kind);
+			settled_remember(op->sl, a->hi, a->lo, a->ino, a->kind);
 	}
 	op_drop(op);
 }
@@ -726,50 +791,50 @@ static void step_resolved(Op *op)
 static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Asking *a = user;
-	Volcano *v = a->v;
-	Mark *m = mark_find(v, a->hi, a->lo, a->ino, a->kind);
+	Slice *sl = a->sl;
+	Mark *m = mark_find(sl, a->hi, a->lo, a->ino, a->kind);
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (m) {
 		m->asking = FALSE;
-		m->since = core_now(v);
+		m->since = core_now(sl->v);
 	}
 	/* The rename lock is let go by its coordinator alone, when all else is settled (rule 11), or because nobody knows the operation. */
 	gboolean keep = !error && (rep->rep_resolve.outcome == MAGMA_SETTLE_PENDING || (a->kind == MARK_RENAME_LOCK && rep->rep_resolve.outcome != MAGMA_SETTLE_ABORT));
 	if (m && !error && !keep) {
 		MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_settle, .flags = rep->rep_resolve.outcome };
-		Op *op = op_new(v, &h, NULL, NULL, NULL);
+		Op *op = op_new(sl->v, sl, &h, NULL, NULL, NULL);
 		op->data = g_memdup2(a, sizeof *a);
 		op->data_free = g_free;
 		op->step = step_resolved;
 		op_run(op);
 	}
-	core_ctx_free(v, a);
-	core_leave(v);
+	core_ctx_free(sl, a);
+	core_leave(sl->v);
 }
 
-void mark_tick(Volcano *v)
+void mark_tick(Slice *sl)
 {
-	settled_tick(v);
-	if (move_sealed(v) || !v->serving)
+	settled_tick(sl);
+	if (move_sealed(sl) || !sl->serving)
 		return;
-	MagmaTime now = core_now(v);
+	MagmaTime now = core_now(sl->v);
 	GHashTableIter it;
 	gpointer key;
 	guint asked = 0;
 
-	g_hash_table_iter_init(&it, v->marks);
+	g_hash_table_iter_init(&it, sl->marks);
 	while (asked < ASK_MAX_PER_TICK && g_hash_table_iter_next(&it, &key, NULL)) {
 		Mark *m = key;
 		/* one that is arriving with a slice is the other volcano's business until the map says otherwise */
-		if (m->asking || now - m->since < RESOLVE_AFTER || core_place(v, &m->row.target.key) != HERE)
+		if (m->asking || now - m->since < RESOLVE_AFTER || core_place(sl, &m->row.target.key) != HERE)
 			continue;
 		struct magma_req_resolve q = { .coord = m->row.coord, .op_hi = m->row.op_hi, .op_lo = m->row.op_lo };
-		Asking *a = CORE_CTX(v, Asking, NULL);
-		*a = (Asking){ v, m->row.op_hi, m->row.op_lo, m->row.target.ino, m->row.kind };
+		Asking *a = CORE_CTX(sl, Asking, NULL);
+		*a = (Asking){ sl, m->row.op_hi, m->row.op_lo, m->row.target.ino, m->row.kind };
 		m->asking = TRUE;
 		asked++;
-		call_key(v, &q.coord.key, MAGMA_OP_resolve, &q, NULL, 0, resolved, a);
+		call_key(sl, &q.coord.key, MAGMA_OP_resolve, &q, NULL, 0, resolved, a);
 	}
 }
 
@@ -778,9 +843,9 @@ void handle_resolve(Op *op)
 	const struct magma_req_resolve *q = &op->req.req_resolve;
 	guint64 id[2] = { q->op_hi, q->op_lo };
 	struct magma_rep_resolve rep = { .outcome = MAGMA_SETTLE_ABORT };
-	Commit *c = g_hash_table_lookup(op->v->commits, id);
+	Commit *c = g_hash_table_lookup(op->sl->commits, id);
 
-	if (g_hash_table_contains(op->v->attempts, id))
+	if (g_hash_table_contains(op->sl->attempts, id))
 		rep.outcome = MAGMA_SETTLE_PENDING;
 	else if (c)
 		rep.outcome = c->durable ? MAGMA_SETTLE_FINAL : MAGMA_SETTLE_COMMIT;

@@ -1,186 +1,77 @@
-/* Who is in the network, and the map. Until consensus exists the volcano that bootstrapped hands the map out: every change is durable there before anybody else hears of it. */
-#include "magmad/core/core.h"
+/* Who is in the network, and the map, which only the leader of the group that votes on it (consensus.c) changes. */
+#include "magmad/core/consensus.h"
+#include "magmad/core/holding.h"
 
-enum { LOAD_SCAN_ROWS = 1024 };
 #define JOIN_LIMIT (4500000)               /* "said within 5 s" */
 
 typedef struct {
-	guint table;                  /* being loaded */
-	guint8 from[STORE_KEY_MAX];
-	gsize fromlen;
-	gboolean fetching;            /* the map, from the coordinator */
+	gboolean fetching;            /* the map, from the leader */
 	MagmaTime fetch_at;
-	gboolean must_ask;            /* a slice of ours was on its way when we stopped: serve nothing before the coordinator has said where it is */
-	GByteArray *map_meta;
 	Call *joining;
 } Members;
 
 static Members *members_of(Volcano *v) { return v->members; }
-static void begin(Volcano *v);
-
-static gboolean is_coordinator(const Volcano *v) { return v->map && v->map->coordinator == v->id; }
-
-/* --- loading what is kept in memory --- */
-
-static const StoreTable loaded[] = { TAB_META, TAB_MARK, TAB_COMMIT, TAB_ORPHAN, TAB_DIRTY, TAB_REPLY, TAB_CLIENT };
-
-static void load_meta(Volcano *v, const StoreRow *row)
-{
-	g_autofree char *name = g_strndup((const char *)row->key, row->klen);
-
-	if (strcmp(name, "map") == 0) {
-		g_autoptr(MagmaMap) map = magma_map_decode(row->val, row->vlen);
-		if (map && !v->map)
-			v->map = g_steal_pointer(&map);
-	} else if (strcmp(name, "id") == 0 && row->vlen == 8) {
-		v->id = magma_be64_load(row->val);
-	} else if (strcmp(name, "ino_limit") == 0 && row->vlen == 8) {
-		v->next_ino = v->ino_limit = magma_be64_load(row->val);
-	}
-}
-
-static void load_dirty(Volcano *v, const StoreRow *row)
-{
-	Dirty *d = g_new0(Dirty, 1);
-
-	d->fid.key = row->rk;
-	d->fid.ino = magma_be64_load(row->key);
-	d->truncate_to = row->vlen == 8 ? magma_be64_load(row->val) : G_MAXUINT64;
-	d->last = core_now(v);
-	if (g_hash_table_contains(v->dirty, &d->fid.ino))
-		g_free(d);
-	else
-		g_hash_table_insert(v->dirty, &d->fid.ino, d);
-}
-
-static void load_row(Volcano *v, const StoreRow *row)
-{
-	switch (row->table) {
-	case TAB_META:
-		load_meta(v, row);
-		break;
-	case TAB_MARK:
-		mark_load(v, row);
-		break;
-	case TAB_COMMIT:
-		commit_load(v, row);
-		break;
-	case TAB_ORPHAN:
-		if (row->klen == 8) {
-			MagmaFid fid = { row->rk, magma_be64_load(row->key) };
-			gc_orphan(v, &fid);
-		}
-		break;
-	case TAB_DIRTY:
-		if (row->klen == 8)
-			load_dirty(v, row);
-		break;
-	case TAB_REPLY:
-		client_load_reply(v, row);
-		break;
-	case TAB_CLIENT:
-		if (row->klen == 8)
-			client_get(v, magma_be64_load(row->key))->gone = TRUE;
-		break;
-	default:
-		break;
-	}
-}
-
-typedef struct {
-	Volcano *v;
-	guint table;
-	guint8 from[STORE_KEY_MAX];
-	gsize fromlen;
-	gboolean ranged;
-	MagmaRange only;
-	void (*done)(Volcano *v, void *user, int error);
-	void *user;
-} Loading;
-
-static void load_more(Loading *l);
-
-static void load_rows(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
-{
-	Loading *l = user;
-	Volcano *v = l->v;
-
-	core_enter(v);
-	for (guint i = 0; i < n; i++)
-		if (!l->ranged || (rows[i].table != TAB_META && rows[i].table != TAB_CLIENT && magma_range_has(&l->only, &rows[i].rk)))
-			load_row(v, &rows[i]);
-	if (error) {
-		l->done(v, l->user, error);
-		core_ctx_free(v, l);
-	} else {
-		if (eof || !n) {
-			l->table++;
-			l->fromlen = 0;
-		} else {
-			l->fromlen = rows[n - 1].klen;
-			memcpy(l->from, rows[n - 1].key, l->fromlen);
-		}
-		load_more(l);
-	}
-	core_leave(v);
-}
-
-static void load_more(Loading *l)
-{
-	if (l->table == G_N_ELEMENTS(loaded)) {
-		void (*done)(Volcano *, void *, int) = l->done;
-		Volcano *v = l->v;
-		void *user = l->user;
-		core_ctx_free(v, l);
-		done(v, user, 0);
-		return;
-	}
-	store_scan(l->v->store, loaded[l->table], l->from, l->fromlen, NULL, 0, LOAD_SCAN_ROWS, load_rows, l);
-}
-
-void members_reload(Volcano *v, const MagmaRange *only, void (*done)(Volcano *v, void *user, int error), void *user)
-{
-	Loading *l = CORE_CTX(v, Loading, NULL);
-
-	*l = (Loading){ .v = v, .ranged = only != NULL, .done = done, .user = user };
-	if (only)
-		l->only = *only;
-	load_more(l);
-}
 
 /* --- the map --- */
 
-static void put_meta_u64(Txn *t, const char *name, guint64 value)
+static void members_map_changed(Volcano *v)
 {
-	guint8 val[8];
-
-	magma_be64_store(val, value);
-	txn_put(t, TAB_META, name, strlen(name), NULL, val, sizeof val);
+	for (guint i = 0; i < v->slices->len; i++)
+		move_map_changed(v->slices->pdata[i]);
+	v->apply_map = TRUE;          /* core_leave does it: operations that run may end by it */
 }
 
-static void put_map(Txn *t, const MagmaMap *map)
-{
-	g_autoptr(GByteArray) bytes = g_byte_array_new();
-
-	magma_map_encode(map, bytes);
-	txn_put(t, TAB_META, "map", 3, NULL, bytes->data, bytes->len);
-}
-
-/* A newer map, from whoever: kept, then used. */
+/* A newer map that the group has committed, from whoever. */
 void members_learn(Volcano *v, const guint8 *p, gsize n)
 {
 	g_autoptr(MagmaMap) map = magma_map_decode(p, n);
 
 	if (!map || (v->map && (map->epoch <= v->map->epoch || memcmp(map->network, v->map->network, sizeof map->network) != 0)))
 		return;
-	Txn *t = txn_new();
-	put_map(t, map);
-	core_commit(v, t);
 	core_set_map(v, g_steal_pointer(&map));
-	move_map_changed(v);
-	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
-	if (self && self->state == MAGMA_ACTIVE && v->serving && v->ready)
+	members_map_changed(v);
+	members_look(v);
+}
+
+/* All slices that the map gives to this volcano are being served. */
+static gboolean all_serve(Volcano *v)
+{
+	for (guint i = 0; i < v->map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(v->map->slices, MagmaSlice, i);
+		const Slice *sl = s->owner == v->id ? core_slice(v, s->id) : NULL;
+		if (s->owner == v->id && !(sl && sl->serving))
+			return FALSE;
+	}
+	return TRUE;
+}
+
+void members_look(Volcano *v)
+{
+	const MagmaVolcano *self = v->map ? magma_map_by_id(v->map, v->id) : NULL;
+
+	if (v->ready && self && self->state == MAGMA_ACTIVE && v->serving && v->may_own && consensus_may_serve(v) && all_serve(v))
 		core_ready(v, NULL);
+}
+
+void members_slice_serves(Slice *sl)
+{
+	Volcano *v = sl->v;
+
+	v->note[0] = 0;
+	move_map_changed(sl);
+	members_of(v)->fetch_at = 0;
+	members_fetch_map(v);
+	members_look(v);
+}
+
+/* The leader has said whose the slices are. */
+static void asked(Volcano *v)
+{
+	if (v->may_own)
+		return;
+	v->may_own = TRUE;
+	v->note[0] = 0;
+	v->apply_map = TRUE;
 }
 
 static void map_fetched(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -193,10 +84,7 @@ static void map_fetched(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	m->fetch_at = core_now(v) + SECOND;
 	if (!error) {
 		members_learn(v, rep->rep_map.map.data, rep->rep_map.map.len);
-		if (m->must_ask) {
-			m->must_ask = FALSE;
-			begin(v);
-		}
+		asked(v);
 	}
 	core_leave(v);
 }
@@ -206,10 +94,10 @@ void members_fetch_map(Volcano *v)
 	Members *m = members_of(v);
 	struct magma_req_map q = { 0 };
 
-	if (m->fetching || !v->map || is_coordinator(v) || core_now(v) < m->fetch_at)
+	if (m->fetching || !v->map || consensus_leads(v) || core_now(v) < m->fetch_at)
 		return;
 	m->fetching = TRUE;
-	call_volcano(v, v->map->coordinator, MAGMA_OP_map, &q, NULL, 2 * SECOND, map_fetched, v);
+	call_leader(v, NULL, MAGMA_OP_map, &q, 2 * SECOND, map_fetched, v);
 }
 
 static void push_map(Volcano *v)
@@ -221,81 +109,80 @@ static void push_map(Volcano *v)
 	for (guint i = 0; i < v->map->volcanos->len; i++) {
 		const MagmaVolcano *o = v->map->volcanos->pdata[i];
 		if (o->id != v->id)
-			call_volcano(v, o->id, MAGMA_OP_new_map, &q, NULL, 10 * SECOND, NULL, NULL);
+			call_volcano(v, NULL, o->id, MAGMA_OP_new_map, &q, NULL, 10 * SECOND, NULL, NULL);
 	}
 }
 
 typedef struct {
 	Volcano *v;
-	MagmaMap *map;
-	void (*done)(Volcano *v, void *user);
+	void (*done)(Volcano *v, void *user, int error);
 	void *user;
 } Changing;
 
-static void changing_clear(gpointer p) { g_clear_pointer(&((Changing *)p)->map, magma_map_unref); }
-
-static void changed(void *user, int error)
+static void changed(Volcano *v, void *user, int error)
 {
-	Changing *c = user;
-	Volcano *v = c->v;
+	Changing c = *(Changing *)user;
 
-	core_enter(v);
-	if (!error) {
-		core_set_map(v, g_steal_pointer(&c->map));
-		push_map(v);
-		move_map_changed(v);
-		if (c->done)
-			c->done(v, c->user);
-	}
+	core_ctx_free(v, user);
 	v->map_changing = FALSE;
-	core_ctx_free(v, c);
-	core_leave(v);
+	if (!error)
+		push_map(v);
+	if (c.done)
+		c.done(v, c.user, error);
 }
 
-/* The coordinator's only way to a new map: durable first. Takes map. */
-void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user), void *user)
+/* Of every slice there are so many. */
+static guint least_copies(const MagmaMap *map)
 {
-	Changing *c = CORE_CTX(v, Changing, changing_clear);
-	Txn *t = txn_new();
-	const char *broken;
+	guint least = map->slices->len ? G_MAXUINT : 1;
 
-	map->epoch++;
-	broken = magma_map_seal(map);
-	g_assert(!broken);
-	put_map(t, map);
-	core_commit(v, t);
-	*c = (Changing){ v, map, done, user };
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(map->slices, MagmaSlice, i);
+		guint n = 1;
+		for (guint k = 0; k < s->ncopies; k++)
+			n += s->copies[k].in_sync;
+		least = MIN(least, n);
+	}
+	return least;
+}
+
+void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user, int error), void *user)
+{
+	members_change_map_down(v, map, NULL, 0, done, user);
+}
+
+void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user)
+{
+	Changing *c = CORE_CTX(v, Changing, NULL);
+
+	map->copies_kept = least_copies(map);
+	*c = (Changing){ v, done, user };
 	v->map_changing = TRUE;
-	store_sync(v->store, changed, c);
+	consensus_propose(v, map, down, ndown, changed, c);
 }
 
 /* --- start --- */
 
-static void put_root(Volcano *v, Txn *t)
+static void group_made(Volcano *v, int error)
 {
-	FlareRow row = { .parent = magma_fid_root(), .next_cookie = 1 };
-	guint8 k[STORE_KEY_MAX];
-	g_autoptr(GByteArray) val = g_byte_array_new();
-
-	row.attr.fid = magma_fid_root();
-	row.attr.mode = S_IFDIR | 0755;
-	row.attr.nlink = 2;
-	row.attr.atime = row.attr.mtime = row.attr.ctime = row.attr.btime = v->io->real(v->iou);
-	flare_row_encode(&row, val);
-	txn_put(t, TAB_FLARE, k, key_ino(k, MAGMA_ROOT_INO), &row.attr.fid.key, val->data, val->len);
+	if (error) {
+		core_ready(v, g_strerror(error));
+		return;
+	}
+	v->serving = TRUE;
+	consensus_start(v);
 }
 
+/* The first rows are on disk before anything says that there is a volcano here. */
 static void bootstrapped(void *user, int error)
 {
 	Volcano *v = user;
 
 	core_enter(v);
-	if (error) {
+	if (error)
 		core_ready(v, g_strerror(error));
-	} else {
-		v->serving = TRUE;
-		core_ready(v, NULL);
-	}
+	else
+		consensus_bootstrap(v, group_made);
 	core_leave(v);
 }
 
@@ -307,28 +194,26 @@ static MagmaVolcano self_of(Volcano *v, guint16 id)
 static void bootstrap(Volcano *v)
 {
 	guint8 network[16];
-	Txn *t = txn_new();
 
 	v->io->random(v->iou, network, sizeof network);
 	v->id = 1;
-	v->next_ino = v->ino_limit = 16;       /* below: the root and what may come */
 	MagmaMap *map = magma_map_new(network, v->cfg.copies_wanted);
 	MagmaVolcano self = self_of(v, v->id);
 	self.state = MAGMA_ACTIVE;
-	self.slice = (MagmaRange){ MAGMA_KEY_MIN, MAGMA_KEY_MAX };
+	self.flags = MAGMA_VOLCANO_VOTER;
+	MagmaSlice whole = { .id = v->id, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = v->id, .owner = v->id, .epoch = 1 };
 	map->epoch = 1;
 	map->copies_kept = 1;
 	map->coordinator = v->id;
 	map->next_id = 2;
 	magma_map_add(map, &self);
+	magma_map_add_slice(map, &whole);
 	const char *broken = magma_map_seal(map);
 	g_assert(!broken);
-	put_map(t, map);
-	put_meta_u64(t, "id", v->id);
-	put_meta_u64(t, "ino_limit", v->ino_limit);
-	put_root(v, t);
-	core_commit(v, t);
 	core_set_map(v, map);
+	v->may_own = v->begins_network = TRUE;
+	holdings_apply(v);
+	v->begins_network = FALSE;
 	store_sync(v->store, bootstrapped, v);
 }
 
@@ -352,20 +237,12 @@ static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		if (!map) {
 			core_ready(v, "the network's lava map cannot be read: another version?");
 		} else {
-			Txn *t = txn_new();
 			v->id = rep->rep_join.id;
-			v->next_ino = v->ino_limit = 16;
-			put_meta_u64(t, "id", v->id);
-			put_meta_u64(t, "ino_limit", v->ino_limit);
-			put_map(t, map);
-			core_commit(v, t);
 			core_set_map(v, g_steal_pointer(&map));
-			v->serving = TRUE;
+			v->may_own = v->apply_map = TRUE;
 			v->state = "receiving a slice";
 			v->note[0] = 0;
-			const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
-			if (self && self->state == MAGMA_ACTIVE)
-				core_ready(v, NULL);
+			consensus_join(v, group_made);
 		}
 	}
 	core_leave(v);
@@ -382,26 +259,6 @@ static void join(Volcano *v)
 	members_of(v)->joining = call_addr(v, &v->join_addr, MAGMA_OP_join, &q, JOIN_LIMIT, joined, v);
 }
 
-static void recovered(Volcano *v)
-{
-	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
-
-	v->serving = TRUE;
-	if (self && self->state == MAGMA_ACTIVE)
-		core_ready(v, NULL);
-	else
-		v->state = "receiving a slice";
-	move_map_changed(v);
-	members_of(v)->fetch_at = 0;
-	members_fetch_map(v);
-}
-
-static void begin(Volcano *v)
-{
-	purge_elsewhere(v);
-	gc_recover(v, recovered);
-}
-
 /* The address to join is a volcano's of our own map, or we would leave one network for another. */
 static gboolean in_our_network(Volcano *v)
 {
@@ -413,52 +270,46 @@ static gboolean in_our_network(Volcano *v)
 	return FALSE;
 }
 
-static void loaded_all(Volcano *v, void *user, int error)
+static void restart(Volcano *v)
 {
-	Members *m = members_of(v);
-
-	if (error) {
-		core_ready(v, g_strerror(error));
+	/* Also with -b or -j: a first start that was killed after it was kept is gone on with. But the volcano stays in its network. */
+	if (v->cfg.join && !in_our_network(v)) {
+		core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
 		return;
 	}
-	if (v->map && v->id) {
-		/* Also with -b or -j: a first start that was killed after it was committed is gone on with. But the volcano stays in its network. */
-		if (v->cfg.join && !in_our_network(v)) {
-			core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
-			return;
-		}
-		if (v->map->move.id && v->map->move.from == v->id && !is_coordinator(v)) {
-			m->must_ask = TRUE;
-			g_strlcpy(v->note, "waits for the coordinator: a slice was on its way", sizeof v->note);
-			core_say(v, "%s", v->note);
-			members_fetch_map(v);
-			return;
-		}
-		begin(v);
-	} else if (v->cfg.bootstrap) {
-		bootstrap(v);
-	} else if (v->cfg.join) {
-		join(v);
-	} else {
-		core_ready(v, "the storage folder holds no volcano: -b starts a new network, -j HOST joins one");
-	}
+	g_strlcpy(v->note, "waits for the volcanos that vote on the lava map", sizeof v->note);
+	consensus_begin_life(v, group_made);
 }
 
 void members_start(Volcano *v)
 {
 	v->members = g_new0(Members, 1);
-	members_reload(v, NULL, loaded_all, NULL);
+	if (v->map && v->id)
+		restart(v);
+	else if (v->cfg.bootstrap)
+		bootstrap(v);
+	else if (v->cfg.join)
+		join(v);
+	else
+		core_ready(v, "the storage folder holds no volcano: -b starts a new network, -j HOST joins one");
 }
 
 void members_tick(Volcano *v)
 {
-	Members *m = members_of(v);
-
-	if (m->must_ask)
+	if (!v->may_own && v->serving && consensus_leads(v) && consensus_may_serve(v))
+		asked(v);
+	if (!v->may_own && v->serving)
 		members_fetch_map(v);
+	members_look(v);
+	planner_tick(v);
+	move_plan(v);
 }
 
-void members_clear(Volcano *v) { g_free(v->members); }
+void members_clear(Volcano *v)
+{
+	consensus_clear(v);
+	g_free(v->members);
+}
 
 /* --- messages --- */
 
@@ -492,26 +343,8 @@ void handle_ping(Op *op)
 		.copies_wanted = v->map ? v->map->copies_wanted : 0, .copies_kept = v->map ? v->map->copies_kept : 0,
 	};
 
-	if (op->client) {
-		Txn *t = txn_new();
-		client_prune(v, op->client, t);
-		core_commit(v, t);
-	}
-	op_reply(op, &rep, NULL);
-}
-
-void handle_node_hello(Op *op)
-{
-	const struct magma_req_node_hello *q = &op->req.req_node_hello;
-	g_autoptr(GByteArray) bytes = g_byte_array_new();
-	struct magma_rep_node_hello rep = { .volcano = op->v->id, .boot = op->v->boot };
-
-	if (!op->v->map || q->network.len != 16 || memcmp(q->network.data, op->v->map->network, 16) != 0) {
-		op_error(op, MAGMA_EPROTO);
-		return;
-	}
-	magma_map_encode(op->v->map, bytes);
-	rep.map = MAGMA_BYTES(bytes->data, bytes->len);
+	for (guint i = 0; op->hdr.client && i < v->slices->len; i++)
+		client_prune_now(v->slices->pdata[i], op->hdr.client);
 	op_reply(op, &rep, NULL);
 }
 
@@ -528,7 +361,7 @@ void handle_new_map(Op *op)
 	op_reply(op, &rep, NULL);
 }
 
-/* --- join, at the coordinator --- */
+/* --- join, at the leader --- */
 
 static void join_answer(Op *op, guint16 id, const char *refusal)
 {
@@ -565,9 +398,14 @@ static gboolean name_ok(const char *name)
 	return n >= 1 && n <= 63 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
-static void join_committed(Volcano *v, void *user)
+static void join_committed(Volcano *v, void *user, int error)
 {
 	Op *op = user;
+
+	if (error) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
 	guint id = GPOINTER_TO_UINT(op->data);
 
 	join_answer(op, id, "");          /* op may be gone now */
@@ -603,8 +441,8 @@ void handle_join(Op *op)
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
-	if (!is_coordinator(v)) {
-		call_volcano(v, v->map->coordinator, MAGMA_OP_join, q, NULL, 4 * SECOND, join_relayed, op);
+	if (!consensus_leads(v)) {
+		call_leader(v, NULL, MAGMA_OP_join, q, 4 * SECOND, join_relayed, op);
 		return;
 	}
 	if (v->map_changing || v->map->volcanos->len >= MAGMA_VOLCANOS_MAX) {
@@ -644,23 +482,25 @@ void handle_join(Op *op)
 	members_change_map(v, map, join_committed, op);
 }
 
-/* --- status, load, halt --- */
+/* --- status, halt --- */
 
 void handle_status(Op *op)
 {
 	Volcano *v = op->v;
+	VolcanoStats stats;
 	StoreUsage u;
 
-	v->store->vt->usage(v->store, &u);
+	volcano_stats(v, &stats);
+	volcano_usage(v, &u);
 	struct magma_rep_status rep = {
 		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started,
-		.clients = g_hash_table_size(v->clients), .software = MAGMA_BYTES_STR(v->software),
+		.clients = stats.clients, .software = MAGMA_BYTES_STR(v->software),
 	};
 	op_reply(op, &rep, NULL);
 }
 
-void handle_load(Op *op) { op_error(op, EOPNOTSUPP); }
-void handle_move_order(Op *op) { op_error(op, EOPNOTSUPP); }
+/* A push (op.c); nobody asks. */
+void handle_raft(Op *op) { op_error(op, EOPNOTSUPP); }
 
 static void halt_now(void *arg)
 {
@@ -707,7 +547,7 @@ void volcano_halt_network(Volcano *v, void (*done)(void *user), void *user)
 		if (o->id == v->id)
 			continue;
 		h->waiting++;
-		call_volcano(v, o->id, MAGMA_OP_halt, &q, NULL, 2 * SECOND, halted, h);
+		call_volcano(v, NULL, o->id, MAGMA_OP_halt, &q, NULL, 2 * SECOND, halted, h);
 	}
 	halted(h, 0, NULL, NULL);
 	core_leave(v);
@@ -734,6 +574,6 @@ void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolea
 
 	core_enter(v);
 	*a = (AskStatus){ v, done, user };
-	call_volcano(v, id, MAGMA_OP_status, &q, NULL, SECOND, status_answered, a);
+	call_volcano(v, NULL, id, MAGMA_OP_status, &q, NULL, SECOND, status_answered, a);
 	core_leave(v);
 }

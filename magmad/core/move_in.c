@@ -1,28 +1,40 @@
 /* The target of a move, and the coordinator that plans and commits it. */
+#include "magmad/core/consensus.h"
 #include "magmad/core/move.h"
 
 void move_ignore(void *user, int error) { (void)user; (void)error; }
 
 /* --- target --- */
 
-static gboolean is_ours(Volcano *v, guint64 move)
+static gboolean is_ours(Slice *sl, guint64 move)
 {
-	if (v->map->move.id != move)
-		members_fetch_map(v);
-	return v->map->move.id == move && v->map->move.to == v->id;
+	if (sl->v->map->move.id != move)
+		members_fetch_map(sl->v);
+	return sl->v->map->move.id == move && sl->v->map->move.to == sl->v->id;
 }
 
 typedef struct {
-	Volcano *v;
+	Slice *sl;
 	Txn *txn;
 	GArray *gone;                 /* MagmaFid: flares that were removed meanwhile */
+	GArray *expired;              /* Tombstone: clients that expired at the source */
 } Applying;
+
+typedef struct {
+	guint64 client;
+	gint64 expired;
+} Tombstone;
 
 static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
 {
 	Applying *a = user;
 
-	if (row->table == TAB_META || row->table == TAB_CLIENT || !magma_range_has(&a->v->map->move.range, &row->rk))
+	if (row->table == TAB_CLIENT && !del && row->klen == 8 && row->vlen == 8) {
+		Tombstone t = { magma_be64_load(row->key), (gint64)magma_be64_load(row->val) };
+		g_array_append_val(a->expired, t);
+		return TRUE;
+	}
+	if (row->table == TAB_META || row->table == TAB_CLIENT || !magma_range_has(&a->sl->v->map->move.range, &row->rk))
 		return FALSE;
 	if (del)
 		txn_del(a->txn, row->table, row->key, row->klen, &row->rk);
@@ -37,48 +49,48 @@ static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
 }
 
 typedef struct {
-	Volcano *v;
+	Slice *sl;
 	MagmaFid fid;
 } Dropping;
 
 static void gone_dropped(void *user, int error)
 {
 	Dropping *d = user;
-	Volcano *v = d->v;
+	Slice *sl = d->sl;
 	guint8 k[STORE_KEY_MAX];
 	Txn *t = txn_new();
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (!error)
 		txn_del(t, TAB_DIRTY, k, key_ino(k, d->fid.ino), &d->fid.key);
-	core_commit(v, t);
-	core_ctx_free(v, d);
-	core_leave(v);
+	core_commit(sl, t);
+	core_ctx_free(sl, d);
+	core_leave(sl->v);
 }
 
-static void drop_gone(Volcano *v, const GArray *fids)
+static void drop_gone(Slice *sl, const GArray *fids)
 {
 	for (guint i = 0; i < fids->len; i++) {
-		Dropping *d = CORE_CTX(v, Dropping, NULL);
-		*d = (Dropping){ v, g_array_index(fids, MagmaFid, i) };
-		store_content_drop(v->store, &d->fid, gone_dropped, d);
+		Dropping *d = CORE_CTX(sl, Dropping, NULL);
+		*d = (Dropping){ sl, g_array_index(fids, MagmaFid, i) };
+		store_content_drop(sl->store, &d->fid, gone_dropped, d);
 	}
 }
 
 /* What a piece of the stream is to us. Messages may come twice and late: one of an earlier try must change nothing any more. */
 typedef enum { PIECE_FIRST, PIECE_NEXT, PIECE_AGAIN, PIECE_NOT_NOW, PIECE_WRONG } Piece;
 
-static Piece piece_of(Volcano *v, guint64 move, guint64 sequence)
+static Piece piece_of(Slice *sl, guint64 move, guint64 sequence)
 {
-	gboolean known = v->move_in_id == move;
+	gboolean known = sl->move_in_id == move;
 
-	if (!is_ours(v, move) || v->move_in_wiping || v->purging)
+	if (!is_ours(sl, move) || sl->move_in_wiping || sl->purging)
 		return PIECE_NOT_NOW;
-	if ((guint32)sequence == 1 && (!known || MOVE_TRY_OF(sequence) > MOVE_TRY_OF(v->move_in_sequence)))
-		return v->move_in_busy ? PIECE_NOT_NOW : PIECE_FIRST;
-	if (known && sequence == v->move_in_sequence)
-		return v->move_in_busy ? PIECE_NOT_NOW : PIECE_AGAIN;
-	if (known && sequence == v->move_in_sequence + 1 && !v->move_in_busy)
+	if ((guint32)sequence == 1 && (!known || MOVE_TRY_OF(sequence) > MOVE_TRY_OF(sl->move_in_sequence)))
+		return sl->move_in_busy ? PIECE_NOT_NOW : PIECE_FIRST;
+	if (known && sequence == sl->move_in_sequence)
+		return sl->move_in_busy ? PIECE_NOT_NOW : PIECE_AGAIN;
+	if (known && sequence == sl->move_in_sequence + 1 && !sl->move_in_busy)
 		return PIECE_NEXT;
 	return PIECE_WRONG;
 }
@@ -92,19 +104,19 @@ static gboolean piece_refused(Op *op, Piece piece)
 	return TRUE;
 }
 
-static void piece_begin(Volcano *v, guint64 sequence)
+static void piece_begin(Slice *sl, guint64 sequence)
 {
-	v->move_in_sequence = sequence;
-	v->move_in_busy = TRUE;
+	sl->move_in_sequence = sequence;
+	sl->move_in_busy = TRUE;
 }
 
 static void piece_end(Op *op, int error)
 {
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	v->move_in_busy = FALSE;
+	sl->move_in_busy = FALSE;
 	if (error)
-		v->move_in_id = 0;            /* only a new try goes on */
+		sl->move_in_id = 0;            /* only a new try goes on */
 	op_finish(op, error);
 }
 
@@ -113,9 +125,10 @@ static void piece_end(Op *op, int error)
 static void apply_rows(Op *op)
 {
 	const struct magma_req_move_rows *q = &op->req.req_move_rows;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
-	Applying a = { v, txn_new(), gone };
+	g_autoptr(GArray) expired = g_array_new(FALSE, FALSE, sizeof(Tombstone));
+	Applying a = { sl, txn_new(), gone, expired };
 	struct magma_rep_move_rows rep = { .sequence = q->sequence };
 
 	if (!txn_each(q->records.data, q->records.len, apply_record, &a)) {
@@ -123,44 +136,46 @@ static void apply_rows(Op *op)
 		op_error(op, EPROTO);
 		return;
 	}
-	v->move_in_id = q->move;
-	v->move_in_sequence = q->sequence;
-	core_commit(v, a.txn);
-	drop_gone(v, gone);
+	sl->move_in_id = q->move;
+	sl->move_in_sequence = q->sequence;
+	core_commit(sl, a.txn);
+	drop_gone(sl, gone);
+	for (guint i = 0; i < expired->len; i++)
+		client_inherit_tombstone(sl, g_array_index(expired, Tombstone, i).client, g_array_index(expired, Tombstone, i).expired);
 	op_reply(op, &rep, NULL);
 }
 
 static void wiped(void *user)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
-	v->move_in_wiping = 0;
-	if (is_ours(v, op->req.req_move_rows.move))
+	core_enter(sl->v);
+	sl->move_in_wiping = 0;
+	if (is_ours(sl, op->req.req_move_rows.move))
 		apply_rows(op);
 	else
 		op_error(op, MAGMA_ETRYAGAIN);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 /* Whatever an earlier try left, in rows and in memory, goes before the first piece. */
 static void wipe(Op *op)
 {
-	Volcano *v = op->v;
-	MagmaRange range = v->map->move.range;
+	Slice *sl = op->sl;
+	MagmaRange range = sl->v->map->move.range;
 
-	v->move_in_wiping = op->req.req_move_rows.sequence;
-	v->move_in_id = 0;
-	forget_range(v, &range);
-	purge_range(v, &range, wiped, op);
+	sl->move_in_wiping = op->req.req_move_rows.sequence;
+	sl->move_in_id = 0;
+	forget_range(sl, &range);
+	purge_range(sl, &range, wiped, op);
 }
 
 void handle_move_rows(Op *op)
 {
 	const struct magma_req_move_rows *q = &op->req.req_move_rows;
 	struct magma_rep_move_rows rep = { .sequence = q->sequence };
-	Piece piece = piece_of(op->v, q->move, q->sequence);
+	Piece piece = piece_of(op->sl, q->move, q->sequence);
 
 	if (piece_refused(op, piece))
 		return;
@@ -177,11 +192,11 @@ void handle_move_rows(Op *op)
 static void data_done(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	piece_end(op, error);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void data_sized(void *user, int error)
@@ -191,67 +206,41 @@ static void data_sized(void *user, int error)
 	if (error)
 		data_done(user, error);
 	else
-		store_content_sync(op->v->store, &op->req.req_move_data.fid, data_done, op);
+		store_content_sync(op->sl->store, &op->req.req_move_data.fid, data_done, op);
 }
 
 void handle_move_data(Op *op)
 {
 	const struct magma_req_move_data *q = &op->req.req_move_data;
-	Volcano *v = op->v;
-	Piece piece = piece_of(v, q->move, q->sequence);
+	Slice *sl = op->sl;
+	Piece piece = piece_of(sl, q->move, q->sequence);
 
 	if (piece_refused(op, piece))
 		return;
-	if (piece != PIECE_NEXT || !magma_range_has(&v->map->move.range, &q->fid.key)) {
+	if (piece != PIECE_NEXT || !magma_range_has(&sl->v->map->move.range, &q->fid.key)) {
 		op_finish(op, piece == PIECE_AGAIN ? 0 : EPROTO);
 		return;
 	}
-	piece_begin(v, q->sequence);
+	piece_begin(sl, q->sequence);
 	if (q->size == G_MAXUINT64) {
-		store_content_drop(v->store, &q->fid, data_done, op);
+		store_content_drop(sl->store, &q->fid, data_done, op);
 	} else if (!q->data.len) {
-		store_content_truncate(v->store, &q->fid, q->size, data_sized, op);
+		store_content_truncate(sl->store, &q->fid, q->size, data_sized, op);
 	} else {
 		g_autoptr(GBytes) data = g_bytes_new(q->data.data, q->data.len);
-		store_content_write(v->store, &q->fid, q->offset, data, data_done, op);
+		store_content_write(sl->store, &q->fid, q->offset, data, data_done, op);
 	}
 }
 
-/* --- ready --- */
+/* --- opens --- */
 
-static void ready_loaded(Volcano *v, void *user, int error)
+/* Memory only: a restart of this volcano makes the source begin anew. */
+void handle_move_opens(Op *op)
 {
-	Op *op = user;
-	const MagmaBytes opens = op->req.req_move_ready.opens;
-	MagmaReader r = magma_reader(opens.data, opens.len);
-
-	while (r.left && !r.error) {
-		guint64 client = magma_get_u64(&r);
-		MagmaFid fid = magma_get_fid(&r);
-		if (!r.error)
-			client_open(v, client, &fid);
-	}
-	piece_end(op, error);
-}
-
-static void ready_synced(void *user, int error)
-{
-	Op *op = user;
-	Volcano *v = op->v;
-
-	core_enter(v);
-	if (error)
-		piece_end(op, error);
-	else
-		members_reload(v, &v->map->move.range, ready_loaded, op);
-	core_leave(v);
-}
-
-void handle_move_ready(Op *op)
-{
-	const struct magma_req_move_ready *q = &op->req.req_move_ready;
-	Volcano *v = op->v;
-	Piece piece = piece_of(v, q->move, q->sequence);
+	const struct magma_req_move_opens *q = &op->req.req_move_opens;
+	Slice *sl = op->sl;
+	Piece piece = piece_of(sl, q->move, q->sequence);
+	MagmaReader r = magma_reader(q->opens.data, q->opens.len);
 
 	if (piece_refused(op, piece))
 		return;
@@ -259,8 +248,47 @@ void handle_move_ready(Op *op)
 		op_finish(op, piece == PIECE_AGAIN ? 0 : EPROTO);
 		return;
 	}
-	piece_begin(v, q->sequence);
-	store_sync(v->store, ready_synced, op);
+	while (r.left && !r.error) {
+		guint64 client = magma_get_u64(&r);
+		MagmaFid fid = magma_get_fid(&r);
+		if (!r.error && magma_range_has(&sl->v->map->move.range, &fid.key))
+			client_open(sl, client, &fid);
+	}
+	piece_begin(sl, q->sequence);
+	piece_end(op, r.error ? EPROTO : 0);
+}
+
+/* --- ready --- */
+
+static void ready_loaded(Slice *sl, void *user, int error) { piece_end(user, error); }
+
+static void ready_synced(void *user, int error)
+{
+	Op *op = user;
+	Slice *sl = op->sl;
+
+	core_enter(sl->v);
+	if (error)
+		piece_end(op, error);
+	else
+		slice_load(sl, &sl->v->map->move.range, ready_loaded, op);
+	core_leave(sl->v);
+}
+
+void handle_move_ready(Op *op)
+{
+	const struct magma_req_move_ready *q = &op->req.req_move_ready;
+	Slice *sl = op->sl;
+	Piece piece = piece_of(sl, q->move, q->sequence);
+
+	if (piece_refused(op, piece))
+		return;
+	if (piece != PIECE_NEXT) {
+		op_finish(op, piece == PIECE_AGAIN ? 0 : EPROTO);
+		return;
+	}
+	piece_begin(sl, q->sequence);
+	store_sync(sl->store, ready_synced, op);
 }
 
 /* --- coordinator --- */
@@ -275,8 +303,12 @@ static void commit_answer(Op *op)
 	op_reply(op, &rep, NULL);
 }
 
-static void commit_changed(Volcano *v, void *user)
+static void commit_changed(Volcano *v, void *user, int error)
 {
+	if (error) {
+		op_error(user, MAGMA_ETRYAGAIN);
+		return;
+	}
 	core_say(v, "a slice moved, epoch %" G_GUINT64_FORMAT, v->map->epoch);
 	commit_answer(user);
 	move_plan(v);
@@ -291,8 +323,8 @@ void handle_move_commit(Op *op)
 {
 	Volcano *v = op->v;
 
-	if (!v->map || v->map->coordinator != v->id) {
-		op_error(op, EPERM);
+	if (!v->map || !consensus_leads(v)) {
+		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
 	if (v->map->move.id != op->req.req_move_commit.move) {      /* done before, the answer was lost */
@@ -304,11 +336,12 @@ void handle_move_commit(Op *op)
 		return;
 	}
 	MagmaMap *map = magma_map_copy(v->map);
-	MagmaVolcano *from = by_id(map, map->move.from), *to = by_id(map, map->move.to);
-	to->slice = map->move.range;
-	to->state = MAGMA_ACTIVE;
-	gboolean inside = magma_key_prev(&map->move.range.lo, &from->slice.hi);
+	MagmaSlice *from = (MagmaSlice *)magma_map_slice_by_id(map, map->move.from);
+	MagmaSlice part = map->move.part;
+	by_id(map, map->move.to)->state = MAGMA_ACTIVE;
+	gboolean inside = magma_key_prev(&part.range.lo, &from->range.hi);
 	g_assert(inside);
+	magma_map_add_slice(map, &part);
 	map->move = (MagmaMove){ 0 };
 	members_change_map(v, map, commit_changed, op);
 }
@@ -316,7 +349,7 @@ void handle_move_commit(Op *op)
 typedef struct {
 	Volcano *v;
 	guint waiting;
-	guint16 best;
+	guint16 best;                 /* slice */
 	guint64 keys;
 	double share;
 } Planning;
@@ -334,10 +367,11 @@ static void plan_now(Planning *p)
 	}
 	if (joiner && p->best && !v->map->move.id && !v->map_changing) {
 		MagmaMap *map = magma_map_copy(v->map);
-		MagmaVolcano *from = by_id(map, p->best);
-		MagmaKey middle = magma_range_middle(&from->slice);
-		map->move = (MagmaMove){ .id = map->epoch + 1, .from = from->id, .to = joiner, .range.hi = from->slice.hi };
+		const MagmaSlice *from = magma_map_slice_by_id(map, p->best);
+		MagmaKey middle = magma_range_middle(&from->range);
+		map->move = (MagmaMove){ .id = map->epoch + 1, .from = from->id, .to = joiner, .range.hi = from->range.hi };
 		magma_key_next(&middle, &map->move.range.lo);
+		map->move.part = (MagmaSlice){ .id = joiner, .range = map->move.range, .home = joiner, .owner = joiner, .epoch = 1 };
 		members_change_map(v, map, NULL, NULL);
 	}
 	core_ctx_free(v, p);
@@ -345,17 +379,17 @@ static void plan_now(Planning *p)
 
 typedef struct {
 	Planning *p;
-	guint16 id;
+	guint16 slice;
 } PlanAsk;
 
 static void plan_status(void *user, gboolean alive, const struct magma_rep_status *st)
 {
 	PlanAsk *a = user;
 	Planning *p = a->p;
-	const MagmaVolcano *o = magma_map_by_id(p->v->map, a->id);
+	const MagmaSlice *o = magma_map_slice_by_id(p->v->map, a->slice);
 
 	if (alive && o) {
-		double share = magma_range_share(&o->slice);
+		double share = magma_range_share(&o->range);
 		if (!p->best || st->keys > p->keys || (st->keys == p->keys && share > p->share)) {
 			p->best = o->id;
 			p->keys = st->keys;
@@ -372,7 +406,7 @@ void move_plan(Volcano *v)
 {
 	gboolean wanted = FALSE;
 
-	if (!v->map || v->map->coordinator != v->id || v->planning || v->map->move.id || v->map_changing || !v->serving)
+	if (!v->map || !consensus_leads(v) || v->planning || v->map->move.id || v->map_changing || !v->serving)
 		return;
 	for (guint i = 0; i < v->map->volcanos->len; i++) {
 		const MagmaVolcano *o = v->map->volcanos->pdata[i];
@@ -383,22 +417,23 @@ void move_plan(Volcano *v)
 	Planning *p = CORE_CTX(v, Planning, NULL);
 	p->v = v;
 	v->planning = TRUE;
-	p->waiting = v->map->ring->len;
-	for (guint i = 0; i < v->map->ring->len; i++) {
-		const MagmaVolcano *o = v->map->volcanos->pdata[g_array_index(v->map->ring, guint, i)];
+	p->waiting = v->map->slices->len;
+	for (guint i = 0; i < v->map->slices->len; i++) {
+		const MagmaSlice *o = &g_array_index(v->map->slices, MagmaSlice, i);
 		PlanAsk *a = CORE_CTX(v, PlanAsk, NULL);
 		*a = (PlanAsk){ p, o->id };
-		volcano_ask_status(v, o->id, plan_status, a);
+		volcano_ask_status(v, o->owner, plan_status, a);
 	}
 }
 
 /* Every volcano looks at a new map: is a slice to be handed over, is one gone? */
-void move_map_changed(Volcano *v)
+void move_map_changed(Slice *sl)
 {
-	const MagmaMove *now = &v->map->move;
+	const MagmaMove *now = &sl->v->map->move;
 
-	if (v->move && !move_is(v, now))
-		move_out_done(v);
-	if (!v->move && now->id && now->from == v->id && v->serving)
-		move_out_start(v);
+	if (sl->move && !move_is(sl, now))
+		move_out_done(sl);
+	const MagmaSlice *from = now->id ? magma_map_slice_by_id(sl->v->map, now->from) : NULL;
+	if (!sl->move && from && from->id == sl->id && from->owner == sl->v->id && sl->serving)
+		move_out_start(sl);
 }

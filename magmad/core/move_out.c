@@ -4,14 +4,15 @@
 
 enum {
 	CHUNK_FLARES = 64, PAGE_ROWS = 512,
-	STREAM_PIECE = 256 * 1024,    /* of records in one MOVE_ROWS */
+	STREAM_PIECE = 256 * 1024,    /* of records in one MOVE_ROWS, at most, and of opens in one MOVE_OPENS */
+	OPEN_BYTES = 8 + MAGMA_KEY_LEN + 8,
 	CALM = 4,                     /* so few files written since they were copied: time to freeze */
 	PASSES_MAX = 6,               /* they never get calm: freeze all the same */
 };
 #define DRAIN_LIMIT (5 * SECOND)      /* operations that do not end (a participant is gone): give up, thaw, try again later */
 #define TRY_AGAIN (2 * SECOND)
 
-typedef enum { COPY_ROWS, COPY_CONTENTS, DRAIN, LAST_ROWS, LAST_CONTENTS, LAST_MEMORY, READY, COMMITTING, WAITING } Phase_;
+typedef enum { COPY_ROWS, COPY_CONTENTS, DRAIN, LAST_ROWS, LAST_CONTENTS, LAST_MEMORY, LAST_OPENS, LAST_SYNC, READY, COMMITTING, WAITING } Phase_;
 
 typedef struct {
 	StoreTable table;
@@ -19,17 +20,18 @@ typedef struct {
 } Page;
 
 typedef struct {
-	Volcano *v;
+	Slice *sl;
 	guint64 generation;
 } Ticket;
 
 struct Move {
-	Volcano *v;
+	Slice *sl;
 	MagmaMove what;
 	Phase_ phase;
 	guint64 sequence;
 	gboolean sending, frozen, unit;   /* unit: rows are being read; what is committed meanwhile goes behind them */
 	GByteArray *out, *held;
+	GByteArray *opens;            /* (u64 client, fid) each, still to be sent */
 	MagmaKey at_key;
 	guint64 at_ino;
 	gboolean rows_done;
@@ -51,22 +53,22 @@ struct Move {
 static void advance(Move *m);
 static void start_over(Move *m, const char *why);
 
-static Move *out_of(Volcano *v) { return v->move; }
+static Move *out_of(Slice *sl) { return sl->move; }
 
 static Ticket *ticket(Move *m)
 {
-	Ticket *t = CORE_CTX(m->v, Ticket, NULL);
+	Ticket *t = CORE_CTX(m->sl, Ticket, NULL);
 
-	*t = (Ticket){ m->v, m->generation };
+	*t = (Ticket){ m->sl, m->generation };
 	return t;
 }
 
 /* The move a callback belongs to; NULL if it is over. Frees the ticket. */
 static Move *redeem(Ticket *t)
 {
-	Move *m = t->v->move && t->v->move->generation == t->generation ? t->v->move : NULL;
+	Move *m = t->sl->move && t->sl->move->generation == t->generation ? t->sl->move : NULL;
 
-	core_ctx_free(t->v, t);
+	core_ctx_free(t->sl, t);
 	return m;
 }
 
@@ -96,9 +98,9 @@ static gboolean follow_record(void *user, const StoreRow *row, gboolean del)
 	return TRUE;
 }
 
-void move_follow(Volcano *v, Txn *t)
+void move_follow(Slice *sl, Txn *t)
 {
-	Move *m = out_of(v);
+	Move *m = out_of(sl);
 
 	if (!m || m->phase == WAITING || m->phase >= READY)
 		return;
@@ -106,10 +108,10 @@ void move_follow(Volcano *v, Txn *t)
 	txn_each(b->data, b->len, follow_record, m);
 }
 
-gboolean move_is(Volcano *v, const MagmaMove *w) { return v->move && v->move->what.id == w->id; }
+gboolean move_is(Slice *sl, const MagmaMove *w) { return sl->move && sl->move->what.id == w->id; }
 
-gboolean move_frozen(Volcano *v, const MagmaKey *k) { return v->move && v->move->frozen; }
-gboolean move_sealed(Volcano *v) { return v->move && v->move->frozen && v->move->phase > DRAIN; }
+gboolean move_frozen(Slice *sl, const MagmaKey *k) { return sl->move && sl->move->frozen; }
+gboolean move_sealed(Slice *sl) { return sl->move && sl->move->frozen && sl->move->phase > DRAIN; }
 
 static void queue_file(Move *m, const MagmaFid *fid)
 {
@@ -120,9 +122,9 @@ static void queue_file(Move *m, const MagmaFid *fid)
 	g_hash_table_add(m->queued, &f->ino);
 }
 
-void move_content_changed(Volcano *v, const MagmaFid *fid)
+void move_content_changed(Slice *sl, const MagmaFid *fid)
 {
-	Move *m = out_of(v);
+	Move *m = out_of(sl);
 
 	if (m && m->phase != WAITING && in_range(m, &fid->key))
 		queue_file(m, fid);
@@ -132,10 +134,10 @@ void move_content_changed(Volcano *v, const MagmaFid *fid)
 
 static void sent(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
-	Volcano *v = ((Ticket *)user)->v;
+	Slice *sl = ((Ticket *)user)->sl;
 	Move *m = redeem(user);
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (m) {
 		m->sending = FALSE;
 		m->call = NULL;
@@ -144,10 +146,17 @@ static void sent(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		else
 			advance(m);
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static MagmaTime patience(Move *m) { return m->frozen ? 5 * SECOND : 60 * SECOND; }
+
+static void send_piece(Move *m, MagmaOp op, const void *req, GBytes *body, MagmaTime limit)
+{
+	m->sending = TRUE;
+	m->ticket = ticket(m);
+	m->call = call_volcano(m->sl->v, m->sl, m->what.to, op, req, body, limit, sent, m->ticket);
+}
 
 static gboolean row_ends(const guint8 *p, gsize n, gsize *len)
 {
@@ -174,9 +183,7 @@ static gboolean send_rows(Move *m)
 	while (n < m->out->len && row_ends(m->out->data + n, m->out->len - n, &one) && (n == 0 || n + one <= STREAM_PIECE))
 		n += one;
 	struct magma_req_move_rows q = { .move = m->what.id, .sequence = ++m->sequence, .records = MAGMA_BYTES(m->out->data, n) };
-	m->sending = TRUE;
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_rows, &q, NULL, patience(m), sent, m->ticket);
+	send_piece(m, MAGMA_OP_move_rows, &q, NULL, patience(m));
 	g_byte_array_remove_range(m->out, 0, n);
 	return TRUE;
 }
@@ -216,8 +223,8 @@ static void gather_free(gpointer p)
 static void step_gather(Op *op)
 {
 	Gather *g = op->data;
-	Volcano *v = op->v;
-	Move *m = v->move && v->move->generation == g->generation ? v->move : NULL;
+	Slice *sl = op->sl;
+	Move *m = sl->move && sl->move->generation == g->generation ? sl->move : NULL;
 	gboolean wait = FALSE;
 	const guint8 *val;
 	guint8 k[STORE_KEY_MAX];
@@ -225,7 +232,7 @@ static void step_gather(Op *op)
 
 	for (guint i = 0; m && i < g->inline_fids->len; i++) {
 		MagmaFid *fid = &g_array_index(g->inline_fids, MagmaFid, i);
-		wait |= store_get(v->store, &op->fetch, TAB_DATA, k, key_ino(k, fid->ino), &val, &n) == STORE_PENDING;
+		wait |= store_get(sl->store, &op->fetch, TAB_DATA, k, key_ino(k, fid->ino), &val, &n) == STORE_PENDING;
 	}
 	if (wait)
 		return;
@@ -233,7 +240,7 @@ static void step_gather(Op *op)
 	for (guint i = 0; m && i < g->inline_fids->len; i++) {
 		MagmaFid *fid = &g_array_index(g->inline_fids, MagmaFid, i);
 		StoreRow row = { .table = TAB_DATA, .key = k, .klen = key_ino(k, fid->ino), .rk = fid->key };
-		if (store_get(v->store, &op->fetch, TAB_DATA, k, row.klen, &row.val, &row.vlen) == STORE_FOUND)
+		if (store_get(sl->store, &op->fetch, TAB_DATA, k, row.klen, &row.val, &row.vlen) == STORE_FOUND)
 			append_row(m, &row);
 	}
 	op_drop(op);
@@ -254,13 +261,13 @@ static void add_page(Move *m, StoreTable table, const MagmaFid *fid)
 
 static void chunk_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
-	Volcano *v = ((Ticket *)user)->v;
+	Slice *sl = ((Ticket *)user)->sl;
 	Move *m = redeem(user);
 	FlareRow row;
 
 	if (!m)
 		return;
-	core_enter(v);
+	core_enter(sl->v);
 	Gather *g = g_new0(Gather, 1);
 	g->generation = m->generation;
 	g->inline_fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
@@ -287,24 +294,24 @@ static void chunk_read(void *user, int error, const StoreRow *rows, guint n, gbo
 		start_over(m, g_strerror(error));
 	} else {
 		MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_move_rows };
-		Op *op = op_new(v, &h, NULL, NULL, NULL);
+		Op *op = op_new(sl->v, sl, &h, NULL, NULL, NULL);
 		op->data = g;
 		op->data_free = gather_free;
 		op->step = step_gather;
 		m->gather = op;
 		op_run(op);
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void page_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
-	Volcano *v = ((Ticket *)user)->v;
+	Slice *sl = ((Ticket *)user)->sl;
 	Move *m = redeem(user);
 
 	if (!m)
 		return;
-	core_enter(v);
+	core_enter(sl->v);
 	for (guint i = 0; i < n; i++)
 		append_row(m, &rows[i]);
 	if (eof || !n) {
@@ -319,7 +326,7 @@ static void page_read(void *user, int error, const StoreRow *rows, guint n, gboo
 		start_over(m, g_strerror(error));
 	else
 		advance(m);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 /* Starts to read the next piece of rows. FALSE: there are none. */
@@ -333,13 +340,13 @@ static gboolean read_rows(Move *m)
 	if (p) {
 		m->unit = TRUE;
 		key_ino(prefix, p->fid.ino);
-		store_scan(m->v->store, p->table, m->page_from, m->page_fromlen, prefix, sizeof prefix, PAGE_ROWS, page_read, ticket(m));
+		store_scan(m->sl->store, p->table, m->page_from, m->page_fromlen, prefix, sizeof prefix, PAGE_ROWS, page_read, ticket(m));
 		return TRUE;
 	}
 	if (m->rows_done)
 		return FALSE;
 	m->unit = TRUE;
-	store_scan_range(m->v->store, &m->at_key, &m->what.range.hi, m->at_ino, CHUNK_FLARES, chunk_read, ticket(m));
+	store_scan_range(m->sl->store, &m->at_key, &m->what.range.hi, m->at_ino, CHUNK_FLARES, chunk_read, ticket(m));
 	return TRUE;
 }
 
@@ -349,21 +356,19 @@ static void send_data(Move *m, guint64 offset, guint64 size, GBytes *data)
 {
 	struct magma_req_move_data q = { .fid = m->file, .move = m->what.id, .sequence = ++m->sequence, .offset = offset, .size = size };
 
-	m->sending = TRUE;
 	if (data)
 		q.data.len = g_bytes_get_size(data);
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_data, &q, data, patience(m), sent, m->ticket);
+	send_piece(m, MAGMA_OP_move_data, &q, data, patience(m));
 }
 
 static void data_read(void *user, int error, GBytes *data)
 {
-	Volcano *v = ((Ticket *)user)->v;
+	Slice *sl = ((Ticket *)user)->sl;
 	Move *m = redeem(user);
 
 	if (!m)
 		return;
-	core_enter(v);
+	core_enter(sl->v);
 	m->sending = FALSE;
 	if (error) {
 		start_over(m, g_strerror(error));
@@ -375,40 +380,40 @@ static void data_read(void *user, int error, GBytes *data)
 		m->file_at += g_bytes_get_size(data);
 		send_data(m, at, m->file_size, data);
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void data_found(void *user, int error, guint64 off)
 {
-	Volcano *v = ((Ticket *)user)->v;
+	Slice *sl = ((Ticket *)user)->sl;
 	Move *m = redeem(user);
 
 	if (!m)
 		return;
-	core_enter(v);
+	core_enter(sl->v);
 	if (error || off >= m->file_size) {          /* nothing but a hole up to the end */
 		m->sending = FALSE;
 		m->file_at = m->file_size;
 		advance(m);
 	} else {
 		m->file_at = off;
-		store_content_read(v->store, &m->file, off, MIN(MAGMA_DATA_MAX, m->file_size - off), data_read, ticket(m));
+		store_content_read(sl->store, &m->file, off, MIN(MAGMA_DATA_MAX, m->file_size - off), data_read, ticket(m));
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void file_stat(void *user, int error, const StoreContentStat *st)
 {
-	Volcano *v = ((Ticket *)user)->v;
+	Slice *sl = ((Ticket *)user)->sl;
 	Move *m = redeem(user);
 
 	if (!m)
 		return;
-	core_enter(v);
+	core_enter(sl->v);
 	m->file_at = 0;
 	m->file_size = !error && st->exists ? st->size : 0;
 	send_data(m, 0, G_MAXUINT64, NULL);          /* begin: what is there goes */
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 /* One step of the file in work. FALSE: none in work and none waits. */
@@ -424,12 +429,12 @@ static gboolean copy_contents(Move *m)
 		g_hash_table_remove(m->queued, &f->ino);
 		g_free(f);
 		m->sending = TRUE;
-		store_content_stat(m->v->store, &m->file, file_stat, ticket(m));
+		store_content_stat(m->sl->store, &m->file, file_stat, ticket(m));
 		return TRUE;
 	}
 	if (m->file_at < m->file_size) {
 		m->sending = TRUE;
-		store_content_seek(m->v->store, &m->file, m->file_at, SEEK_DATA, data_found, ticket(m));
+		store_content_seek(m->sl->store, &m->file, m->file_at, SEEK_DATA, data_found, ticket(m));
 		return TRUE;
 	}
 	send_data(m, m->file_size, m->file_size, NULL);   /* end: this long, and on disk */
@@ -442,15 +447,15 @@ static gboolean copy_contents(Move *m)
 static void freeze(Move *m)
 {
 	m->frozen = TRUE;
-	m->frozen_at = core_now(m->v);
+	m->frozen_at = core_now(m->sl->v);
 	m->phase = DRAIN;
-	m->v->state = "handing over a slice";
+	m->sl->v->state = "handing over a slice";
 }
 
 static void thaw(Move *m)
 {
 	m->frozen = FALSE;
-	m->v->state = "serving";
+	m->sl->v->state = "serving";
 }
 
 /* Operations from before the freeze have ended, and the journal has what they did. */
@@ -459,14 +464,14 @@ static gboolean drained(Move *m)
 	GHashTableIter it;
 	gpointer key;
 
-	g_hash_table_iter_init(&it, m->v->all_ops);
+	g_hash_table_iter_init(&it, m->sl->all_ops);
 	while (g_hash_table_iter_next(&it, &key, NULL)) {
 		Op *op = key;
 		const MagmaOpInfo *info = magma_op_info(op->hdr.op);
 		if (op != m->gather && !op->done && (op->client || !(info->flags & MAGMA_OP_ANYONE)))
 			return FALSE;
 	}
-	return !g_hash_table_size(m->v->busy) && store_acked(m->v->store) >= m->v->last_index;
+	return !g_hash_table_size(m->sl->busy) && store_acked(m->sl->store) >= m->sl->last_index;
 }
 
 static void memory_row(Move *m, StoreTable table, const guint8 *k, gsize kl, const MagmaKey *rk, const guint8 *val, gsize n)
@@ -483,7 +488,7 @@ static void append_replies(Move *m)
 	gpointer value;
 	guint8 k[STORE_KEY_MAX];
 
-	g_hash_table_iter_init(&it, m->v->clients);
+	g_hash_table_iter_init(&it, m->sl->clients);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Client *c = value;
 		for (GList *l = c->order.head; l; l = l->next) {
@@ -495,75 +500,108 @@ static void append_replies(Move *m)
 	}
 }
 
+/* All of them: they are of no slice, and what an expired client asked of this one must not be executed at its heir. */
+static void append_tombstones(Move *m)
+{
+	GHashTableIter it;
+	gpointer value;
+	guint8 k[STORE_KEY_MAX], at[8];
+
+	g_hash_table_iter_init(&it, m->sl->clients);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Client *c = value;
+		StoreRow row = { .table = TAB_CLIENT, .key = k, .klen = key_ino(k, c->id), .val = at, .vlen = sizeof at };
+		magma_be64_store(at, c->gone);
+		if (c->gone)
+			append_row(m, &row);
+	}
+}
+
 /* What this volcano keeps in memory and an heir needs, as rows. */
 static void append_memory(Move *m)
 {
-	Volcano *v = m->v;
+	Slice *sl = m->sl;
 	GHashTableIter it;
 	gpointer key, value;
 	guint8 k[STORE_KEY_MAX];
 	g_autoptr(GByteArray) val = g_byte_array_new();
 
 	append_replies(m);
-	g_hash_table_iter_init(&it, v->marks);
+	append_tombstones(m);
+	g_hash_table_iter_init(&it, sl->marks);
 	while (g_hash_table_iter_next(&it, &key, NULL)) {
 		MarkRow *r = &((Mark *)key)->row;
 		g_byte_array_set_size(val, 0);
 		mark_row_encode(r, val);
 		memory_row(m, TAB_MARK, k, key_mark(k, r->op_hi, r->op_lo, r->target.ino, r->kind), &r->target.key, val->data, val->len);
 	}
-	g_hash_table_iter_init(&it, v->commits);
+	g_hash_table_iter_init(&it, sl->commits);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Commit *c = value;
 		g_byte_array_set_size(val, 0);
-		commit_row_encode((CommitPart *)c->parts->data, c->parts->len, val);
+		commit_row_encode((CommitPart *)c->parts->data, c->parts->len, (MagmaFid *)c->named->data, c->named->len, val);
 		memory_row(m, TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &c->coord.key, val->data, val->len);
 	}
-	g_hash_table_iter_init(&it, v->orphans);
+	g_hash_table_iter_init(&it, sl->orphans);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		memory_row(m, TAB_ORPHAN, k, key_ino(k, ((MagmaFid *)value)->ino), &((MagmaFid *)value)->key, (const guint8 *)"", 0);
-	g_hash_table_iter_init(&it, v->dirty);
+	g_hash_table_iter_init(&it, sl->dirty);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		memory_row(m, TAB_DIRTY, k, key_ino(k, ((Dirty *)value)->fid.ino), &((Dirty *)value)->fid.key, (const guint8 *)"", 0);
 }
 
-static void send_ready(Move *m)
+static void gather_opens(Move *m)
 {
-	g_autoptr(GByteArray) opens = g_byte_array_new();
 	GHashTableIter it, clients;
 	gpointer key, value;
 
-	g_hash_table_iter_init(&it, m->v->opens);
+	g_hash_table_iter_init(&it, m->sl->opens);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		OpenSet *o = value;
 		if (!in_range(m, &o->fid.key))
 			continue;
 		g_hash_table_iter_init(&clients, o->clients);
-		while (g_hash_table_iter_next(&clients, &key, NULL) && opens->len < MAGMA_DATA_MAX - 64) {
-			magma_put_u64(opens, *(guint64 *)key);
-			magma_put_fid(opens, &o->fid);
+		while (g_hash_table_iter_next(&clients, &key, NULL)) {
+			magma_put_u64(m->opens, *(guint64 *)key);
+			magma_put_fid(m->opens, &o->fid);
 		}
 	}
-	struct magma_req_move_ready q = { .move = m->what.id, .sequence = ++m->sequence, .opens = MAGMA_BYTES(opens->data, opens->len) };
-	m->sending = TRUE;
-	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->what.to, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND, sent, m->ticket);
+}
+
+/* FALSE: all are there. */
+static gboolean send_opens(Move *m)
+{
+	gsize n = MIN(m->opens->len, STREAM_PIECE / OPEN_BYTES * OPEN_BYTES);
+
+	if (m->sending || !n)
+		return m->sending;
+	struct magma_req_move_opens q = { .move = m->what.id, .sequence = ++m->sequence, .opens = MAGMA_BYTES(m->opens->data, n) };
+	send_piece(m, MAGMA_OP_move_opens, &q, NULL, patience(m));
+	g_byte_array_remove_range(m->opens, 0, n);
+	return TRUE;
+}
+
+static void send_ready(Move *m)
+{
+	struct magma_req_move_ready q = { .move = m->what.id, .sequence = ++m->sequence };
+
+	send_piece(m, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND);
 }
 
 static void committed(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
-	Volcano *v = ((Ticket *)user)->v;
+	Slice *sl = ((Ticket *)user)->sl;
 	Move *m = redeem(user);
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (m && !error) {
 		m->call = NULL;
-		members_learn(v, rep->rep_move_commit.map.data, rep->rep_move_commit.map.len);
-		move_map_changed(v);
+		members_learn(sl->v, rep->rep_move_commit.map.data, rep->rep_move_commit.map.len);
+		move_map_changed(sl);
 	} else if (m) {
 		start_over(m, magma_strerror(error));     /* the coordinator said no, so the range is still ours */
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void send_commit(Move *m)
@@ -572,7 +610,25 @@ static void send_commit(Move *m)
 
 	/* No limit: from here on only the coordinator knows whose the range is, and it stays frozen until it says so. */
 	m->ticket = ticket(m);
-	m->call = call_volcano(m->v, m->v->map->coordinator, MAGMA_OP_move_commit, &q, NULL, 0, committed, m->ticket);
+	m->call = call_leader(m->sl->v, m->sl, MAGMA_OP_move_commit, &q, 0, committed, m->ticket);
+}
+
+/* What stays here is on disk before the rest is the target's: both were changed in one transaction, without marks that could tell after a power cut what is missing. */
+static void source_synced(void *user, int error)
+{
+	Slice *sl = ((Ticket *)user)->sl;
+	Move *m = redeem(user);
+
+	if (!m)
+		return;
+	core_enter(sl->v);
+	if (error) {
+		start_over(m, g_strerror(error));
+	} else {
+		m->phase = READY;
+		send_ready(m);
+	}
+	core_leave(sl->v);
 }
 
 /* --- the whole --- */
@@ -624,8 +680,16 @@ static void advance(Move *m)
 	case LAST_MEMORY:
 		if (send_rows(m))
 			return;
-		m->phase = READY;
-		send_ready(m);
+		gather_opens(m);
+		m->phase = LAST_OPENS;
+		/* fall through */
+	case LAST_OPENS:
+		if (send_opens(m))
+			return;
+		m->phase = LAST_SYNC;
+		store_sync(m->sl->store, source_synced, ticket(m));
+		return;
+	case LAST_SYNC:
 		return;
 	case READY:
 		m->phase = COMMITTING;
@@ -642,10 +706,10 @@ static void move_reset(Move *m)
 	Page *p;
 	MagmaFid *f;
 
-	m->generation = ++m->v->move_generations;
+	m->generation = ++m->sl->move_generations;
 	if (m->call) {
 		call_cancel(m->call);
-		core_ctx_free(m->v, m->ticket);
+		core_ctx_free(m->sl, m->ticket);
 	}
 	m->call = NULL;
 	m->gather = NULL;
@@ -656,7 +720,8 @@ static void move_reset(Move *m)
 		g_free(f);
 	g_byte_array_set_size(m->out, 0);
 	g_byte_array_set_size(m->held, 0);
-	MagmaTs now = m->v->io->real(m->v->iou);
+	g_byte_array_set_size(m->opens, 0);
+	MagmaTs now = m->sl->v->io->real(m->sl->v->iou);
 	m->sequence = MOVE_TRY(now.sec * 1000 + now.nsec / 1000000);
 	m->sending = m->unit = m->rows_done = FALSE;
 	m->at_key = m->what.range.lo;
@@ -668,51 +733,52 @@ static void move_reset(Move *m)
 
 static void start_over(Move *m, const char *why)
 {
-	MAGMA_TRACE(m->v->trace, 'v', "move %" G_GUINT64_FORMAT ": %s; again in 2 s", m->what.id, why);
+	MAGMA_TRACE(m->sl->trace, 'v', "move %" G_GUINT64_FORMAT ": %s; again in 2 s", m->what.id, why);
 	thaw(m);
 	move_reset(m);
 	m->phase = WAITING;
-	m->again_at = core_now(m->v) + TRY_AGAIN;
+	m->again_at = core_now(m->sl->v) + TRY_AGAIN;
 }
 
-void move_out_start(Volcano *v)
+void move_out_start(Slice *sl)
 {
-	Move *m = v->move = g_new0(Move, 1);
+	Move *m = sl->move = g_new0(Move, 1);
 
-	m->v = v;
-	m->what = v->map->move;
+	m->sl = sl;
+	m->what = sl->v->map->move;
 	m->out = g_byte_array_new();
 	m->held = g_byte_array_new();
+	m->opens = g_byte_array_new();
 	m->queued = g_hash_table_new(g_int64_hash, g_int64_equal);
 	move_reset(m);
 	m->phase = COPY_ROWS;
-	MAGMA_TRACE(v->trace, 'v', "move %" G_GUINT64_FORMAT " to volcano %u begins", m->what.id, m->what.to);
+	MAGMA_TRACE(sl->trace, 'v', "move %" G_GUINT64_FORMAT " to volcano %u begins", m->what.id, m->what.to);
 	advance(m);
 }
 
 /* The map says that the range is another's now: nothing of it is kept. */
-void move_out_done(Volcano *v)
+void move_out_done(Slice *sl)
 {
-	Move *m = v->move;
+	Move *m = sl->move;
 	MagmaRange range = m->what.range;
 
-	MAGMA_TRACE(v->trace, 'v', "move %" G_GUINT64_FORMAT " is done", m->what.id);
+	MAGMA_TRACE(sl->trace, 'v', "move %" G_GUINT64_FORMAT " is done", m->what.id);
 	thaw(m);
-	move_clear(v);
-	purge_given_away(v, &range);
+	move_clear(sl);
+	const MagmaSlice *now = magma_map_slice(sl->v->map, &range.lo);
+	if (now && now->id != sl->id)
+		purge_given_away(sl, &range);
 }
 
-void move_tick(Volcano *v)
+void move_tick(Slice *sl)
 {
-	Move *m = v->move;
+	Move *m = sl->move;
 
-	if (!m) {
-		move_plan(v);
+	if (!m)
 		return;
-	}
-	if (m->phase == DRAIN && core_now(v) - m->frozen_at > DRAIN_LIMIT) {
+	if (m->phase == DRAIN && core_now(sl->v) - m->frozen_at > DRAIN_LIMIT) {
 		start_over(m, "operations did not end");
-	} else if (m->phase == WAITING && core_now(v) >= m->again_at) {
+	} else if (m->phase == WAITING && core_now(sl->v) >= m->again_at) {
 		m->phase = COPY_ROWS;
 		advance(m);
 	} else if (m->phase == DRAIN) {
@@ -720,16 +786,17 @@ void move_tick(Volcano *v)
 	}
 }
 
-void move_clear(Volcano *v)
+void move_clear(Slice *sl)
 {
-	Move *m = v->move;
+	Move *m = sl->move;
 
 	if (!m)
 		return;
 	move_reset(m);
 	g_byte_array_unref(m->out);
 	g_byte_array_unref(m->held);
+	g_byte_array_unref(m->opens);
 	g_hash_table_unref(m->queued);
 	g_free(m);
-	v->move = NULL;
+	sl->move = NULL;
 }

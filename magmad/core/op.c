@@ -1,6 +1,7 @@
 /* The life of an operation: from the message, through evaluation, to the reply that waits for the journal. */
 #include <fcntl.h>
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
+#include "magmad/core/holding.h"
 
 Peer *peer_ref(Peer *p)
 {
@@ -14,6 +15,26 @@ void peer_unref(Peer *p)
 		return;
 	g_ptr_array_unref(p->calls);
 	g_free(p);
+}
+
+static gint by_number(gconstpointer a, gconstpointer b)
+{
+	const Peer *x = *(Peer *const *)a, *y = *(Peer *const *)b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+GPtrArray *peers_in_order(Volcano *v)
+{
+	GPtrArray *all = g_ptr_array_new();
+	GHashTableIter it;
+	gpointer p;
+
+	g_hash_table_iter_init(&it, v->peers);
+	while (g_hash_table_iter_next(&it, &p, NULL))
+		g_ptr_array_add(all, p);
+	g_ptr_array_sort(all, by_number);
+	return all;
 }
 
 static void (*const handlers[MAGMA_OP_LIMIT])(Op *) = {
@@ -32,11 +53,15 @@ static void fetch_ready(Fetch *f)
 	core_leave(v);
 }
 
-Op *op_new(Volcano *v, const MagmaHdr *h, const MagmaAny *req, GBytes *msg, Peer *peer)
+static GHashTable *op_set(Op *op) { return op->sl ? op->sl->all_ops : op->v->all_ops; }
+
+Op *op_new(Volcano *v, Slice *sl, const MagmaHdr *h, const MagmaAny *req, GBytes *msg, Peer *peer)
 {
 	Op *op = g_slice_new0(Op);
 
 	op->v = v;
+	op->number = ++v->ops_made;
+	op->sl = sl;
 	op->hdr = *h;
 	if (req)
 		op->req = *req;
@@ -47,7 +72,7 @@ Op *op_new(Volcano *v, const MagmaHdr *h, const MagmaAny *req, GBytes *msg, Peer
 	op->started = core_now(v);
 	op->age = (guint64)op->now.sec * 1000000 + op->now.nsec / 1000;
 	v->stats.ops_running++;
-	g_hash_table_add(v->all_ops, op);
+	g_hash_table_add(op_set(op), op);
 	return op;
 }
 
@@ -55,7 +80,9 @@ static void op_free(Op *op)
 {
 	Volcano *v = op->v;
 
-	g_hash_table_remove(v->all_ops, op);
+	g_hash_table_remove(op_set(op), op);
+	if (op->queued)
+		g_queue_remove(&v->runq, op);
 	if (op->parked)
 		g_queue_remove(&op->parked->waiters, op);
 	if (op->registered && op->client)
@@ -63,7 +90,8 @@ static void op_free(Op *op)
 	coord_free(op);
 	if (op->data_free)
 		op->data_free(op->data);
-	store_fetch_clear(v->store, &op->fetch);
+	if (op->sl)
+		store_fetch_clear(op->sl->store, &op->fetch);
 	if (op->msg)
 		g_bytes_unref(op->msg);
 	peer_unref(op->peer);
@@ -86,7 +114,7 @@ void op_park(Op *op, Waitq *q)
 	g_queue_push_tail(&q->waiters, op);
 }
 
-void waitq_wake(Volcano *v, Waitq *q)
+void waitq_wake(Slice *sl, Waitq *q)
 {
 	Op *op;
 
@@ -97,46 +125,55 @@ void waitq_wake(Volcano *v, Waitq *q)
 }
 
 /* Nobody is woken any more. */
-static void forget_waiters(Volcano *v)
+static void forget_waiters(Slice *sl)
 {
 	GHashTableIter it;
 	gpointer p;
 
-	g_queue_clear(&v->ack_wait.waiters);
-	g_hash_table_iter_init(&it, v->names);
+	g_queue_clear(&sl->ack_wait.waiters);
+	g_hash_table_iter_init(&it, sl->names);
 	while (g_hash_table_iter_next(&it, NULL, &p))
 		g_queue_clear(&((NameLock *)p)->wait.waiters);
-	g_hash_table_iter_init(&it, v->marks);
+	g_hash_table_iter_init(&it, sl->marks);
 	while (g_hash_table_iter_next(&it, &p, NULL))
 		g_queue_clear(&((Mark *)p)->wait.waiters);
-	g_hash_table_iter_init(&it, v->busy);
+	g_hash_table_iter_init(&it, sl->busy);
 	while (g_hash_table_iter_next(&it, NULL, &p))
 		g_queue_clear(&((Busy *)p)->wait.waiters);
 }
 
-/* The end of the volcano: whatever still runs is forgotten, as a kill would. */
-void op_clear(Volcano *v)
+/* Whatever still runs is forgotten, as a kill would. */
+void op_clear(GHashTable *ops, Volcano *v)
 {
 	GHashTableIter it;
 	gpointer op;
-	Held *h;
 
 	v->depth++;
-	forget_waiters(v);
-	while (g_hash_table_iter_init(&it, v->all_ops), g_hash_table_iter_next(&it, &op, NULL)) {
+	while (g_hash_table_iter_init(&it, ops), g_hash_table_iter_next(&it, &op, NULL)) {
 		if (((Op *)op)->coord)
 			((Op *)op)->coord->waiting = 0;
+		if (((Op *)op)->call)
+			call_local_lost(((Op *)op)->call);
 		op_free(op);
 	}
-	g_queue_clear(&v->runq);
-	while ((h = g_queue_pop_head(&v->held))) {
+	v->depth--;
+}
+
+void op_clear_slice(Slice *sl)
+{
+	Held *h;
+
+	forget_waiters(sl);
+	op_clear(sl->all_ops, sl->v);
+	while ((h = g_queue_pop_head(&sl->held))) {
+		if (h->call)
+			call_local_lost(h->call);
 		peer_unref(h->peer);
 		g_bytes_unref(h->head);
 		if (h->body)
 			g_bytes_unref(h->body);
 		g_slice_free(Held, h);
 	}
-	v->depth--;
 }
 
 /* The entry point that is on top runs what became runnable; nobody below it does. */
@@ -144,17 +181,20 @@ void core_leave(Volcano *v)
 {
 	Op *op;
 
-	if (v->depth == 1) {
-		while ((op = g_queue_pop_head(&v->runq))) {
-			op->queued = FALSE;
-			if (!op->done) {
-				op->running = TRUE;
-				op->step(op);
-				op->running = FALSE;
-			}
-			if (op->done && !op->queued)
-				op_free(op);
+	while (v->depth == 1 && ((op = g_queue_pop_head(&v->runq)) || (v->apply_map && v->may_own))) {
+		if (!op) {
+			v->apply_map = FALSE;
+			holdings_apply(v);
+			continue;
 		}
+		op->queued = FALSE;
+		if (!op->done) {
+			op->running = TRUE;
+			op->step(op);
+			op->running = FALSE;
+		}
+		if (op->done && !op->queued)
+			op_free(op);
 	}
 	v->depth--;
 }
@@ -190,11 +230,11 @@ static void deliver(Volcano *v, Peer *peer, Call *call, GBytes *head, GBytes *bo
 		v->io->send(v->iou, peer->session, head, body);
 }
 
-/* Rule 8: the reply leaves when the journal has everything it may have seen. Takes no references. */
-void op_send_held(Volcano *v, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body)
+/* Rule 8: the reply leaves when the journal has everything it may have seen; rule 9: and while nobody can have taken this volcano's place. Takes no references. */
+void op_send_held(Slice *sl, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body)
 {
-	if (index <= store_acked(v->store) && g_queue_is_empty(&v->held)) {
-		deliver(v, peer, call, head, body);
+	if (index <= store_acked(sl->store) && g_queue_is_empty(&sl->held) && consensus_may_serve(sl->v)) {
+		deliver(sl->v, peer, call, head, body);
 		return;
 	}
 	Held *h = g_slice_new0(Held);
@@ -203,26 +243,26 @@ void op_send_held(Volcano *v, guint64 index, Peer *peer, Call *call, GBytes *hea
 	h->call = call;
 	h->head = g_bytes_ref(head);
 	h->body = body ? g_bytes_ref(body) : NULL;
-	g_queue_push_tail(&v->held, h);
+	g_queue_push_tail(&sl->held, h);
 }
 
-void op_acked(Volcano *v, guint64 index)
+void op_acked(Slice *sl, guint64 index)
 {
 	Held *h;
 
-	core_enter(v);
-	while ((h = g_queue_peek_head(&v->held)) && h->index <= index) {
-		g_queue_pop_head(&v->held);
-		deliver(v, h->peer, h->call, h->head, h->body);
+	core_enter(sl->v);
+	while ((h = g_queue_peek_head(&sl->held)) && h->index <= index && consensus_may_serve(sl->v)) {
+		g_queue_pop_head(&sl->held);
+		deliver(sl->v, h->peer, h->call, h->head, h->body);
 		peer_unref(h->peer);
 		g_bytes_unref(h->head);
 		if (h->body)
 			g_bytes_unref(h->body);
 		g_slice_free(Held, h);
 	}
-	coord_acked(v, index);
-	waitq_wake(v, &v->ack_wait);
-	core_leave(v);
+	coord_acked(sl, index);
+	waitq_wake(sl, &sl->ack_wait);
+	core_leave(sl->v);
 }
 
 static void answer(Op *op, GBytes *head, GBytes *body)
@@ -236,7 +276,10 @@ static void answer(Op *op, GBytes *head, GBytes *body)
 			MAGMA_TRACE(op->v->trace, 'F', "answer %s xid=%" G_GUINT64_FORMAT " %s", magma_op_info(h.op)->name, h.xid,
 				h.error ? magma_strerror(h.error) : "ok");
 	}
-	op_send_held(op->v, op->v->last_index, op->peer, op->call, head, body);
+	if (op->sl)
+		op_send_held(op->sl, op->sl->last_index, op->peer, op->call, head, body);
+	else
+		deliver(op->v, op->peer, op->call, head, body);
 	op_drop(op);
 }
 
@@ -266,8 +309,40 @@ void op_finish(Op *op, int error)
 		op_reply(op, &nothing, NULL);
 }
 
+void op_fail(Op *op, int error)
+{
+	if (error)
+		op_finish(op, error);
+}
+
+void op_completed(Op *op, int *slot, int error, void (*step)(Op *op))
+{
+	Slice *sl = op->sl;
+
+	core_enter(sl->v);
+	*slot = error;
+	op->step = step;
+	op_run(op);
+	core_leave(sl->v);
+}
+
+/* A stored reply from before this start that grants an open: opens are memory, and the client re-asserted only what it had been answered. */
+static void grant_again(Slice *sl, Client *c, const Stored *s)
+{
+	MagmaHdr h;
+	MagmaAny rep;
+	gsize n;
+	const guint8 *p = g_bytes_get_data(s->reply, &n);
+
+	if (s->index || magma_msg_decode(p, n, &h, &rep) != 0 || h.error || (h.op != MAGMA_OP_open && h.op != MAGMA_OP_create))
+		return;
+	const MagmaFid *fid = h.op == MAGMA_OP_open ? &rep.rep_open.attr.fid : &rep.rep_create.attr.fid;
+	if (core_place(sl, &fid->key) == HERE)
+		client_open(sl, c->id, fid);
+}
+
 /* A repeat of something that runs or is done. TRUE: dealt with. */
-static gboolean op_is_repeat(Volcano *v, Client *c, Peer *peer, const MagmaHdr *h)
+static gboolean op_is_repeat(Slice *sl, Client *c, Peer *peer, const MagmaHdr *h)
 {
 	Op *running = g_hash_table_lookup(c->running, &h->xid);
 
@@ -280,7 +355,8 @@ static gboolean op_is_repeat(Volcano *v, Client *c, Peer *peer, const MagmaHdr *
 	}
 	Stored *s = g_hash_table_lookup(c->replies, &h->xid);
 	if (s) {
-		op_send_held(v, s->index, peer, NULL, s->reply, NULL);
+		grant_again(sl, c, s);
+		op_send_held(sl, s->index, peer, NULL, s->reply, NULL);
 		return TRUE;
 	}
 	return FALSE;
@@ -289,16 +365,16 @@ static gboolean op_is_repeat(Volcano *v, Client *c, Peer *peer, const MagmaHdr *
 static void repeat_synced(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (error) {
 		op_error(op, error);
 	} else {
-		op_send_held(v, v->last_index, op->peer, NULL, op->data, NULL);
+		op_send_held(sl, sl->last_index, op->peer, NULL, op->data, NULL);
 		op_drop(op);
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void repeat_content_synced(void *user, int error)
@@ -308,7 +384,7 @@ static void repeat_content_synced(void *user, int error)
 	if (error && error != ENOENT)        /* none: it is inline */
 		repeat_synced(user, error);
 	else
-		store_sync(op->v->store, repeat_synced, op);
+		store_sync(op->sl->store, repeat_synced, op);
 }
 
 /* The stored reply of a write with O_DSYNC from before this start: journal and file may have had it, and the disk not. TRUE: the answer comes after a sync of both. */
@@ -320,7 +396,21 @@ static gboolean op_repeats_unsynced(Op *op)
 		return FALSE;
 	op->data = g_bytes_ref(s->reply);
 	op->data_free = (GDestroyNotify)g_bytes_unref;
-	store_content_sync(op->v->store, &op->req.req_write.fid, repeat_content_synced, op);
+	store_content_sync(op->sl->store, &op->req.req_write.fid, repeat_content_synced, op);
+	return TRUE;
+}
+
+/* A client's word to the volcano as a whole is a sign of life to each of its slices that knows it. FALSE: one of them has let it expire. */
+static gboolean client_lives(Volcano *v, const MagmaHdr *h)
+{
+	for (guint i = 0; i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		Client *c = g_hash_table_lookup(sl->clients, &h->client);
+		if (c && c->gone)
+			return FALSE;
+		if (c)
+			client_heard(sl, c, h);
+	}
 	return TRUE;
 }
 
@@ -330,12 +420,18 @@ static gboolean op_is_new(Op *op)
 
 	if (!op->hdr.client)
 		return TRUE;
-	op->client = client_get(op->v, op->hdr.client);
+	if (!op->sl) {
+		if (client_lives(op->v, &op->hdr))
+			return TRUE;
+		op_error(op, MAGMA_EEXPIRED);
+		return FALSE;
+	}
+	op->client = client_get(op->sl, op->hdr.client);
 	if (op->client->gone) {
 		op_error(op, MAGMA_EEXPIRED);
 		return FALSE;
 	}
-	client_heard(op->v, op->client, &op->hdr);
+	client_heard(op->sl, op->client, &op->hdr);
 	/* Below the client's own watermark it has every answer: an old copy on the wire (a RELEASE could close a later open). */
 	if (op->hdr.xid < op->client->watermark) {
 		op_drop(op);
@@ -346,7 +442,7 @@ static gboolean op_is_new(Op *op)
 		return TRUE;
 	if (op_repeats_unsynced(op))
 		return FALSE;
-	if (op_is_repeat(op->v, op->client, op->peer, &op->hdr)) {
+	if (op_is_repeat(op->sl, op->client, op->peer, &op->hdr)) {
 		op_drop(op);
 		return FALSE;
 	}
@@ -374,7 +470,6 @@ static gboolean op_needs_no_rows(Volcano *v, gboolean is_node, MagmaOp op)
 		return TRUE;
 	case MAGMA_OP_map:
 		return is_node && v->map;
-	case MAGMA_OP_node_hello:
 	case MAGMA_OP_join:
 	case MAGMA_OP_new_map:
 	case MAGMA_OP_status:
@@ -385,14 +480,79 @@ static gboolean op_needs_no_rows(Volcano *v, gboolean is_node, MagmaOp op)
 	}
 }
 
+/* Whom a request concerns: *sl, or the volcano as a whole where *sl stays NULL. */
+static Place op_place(Volcano *v, const MagmaHdr *h, const MagmaAny *any, MagmaKey *route, Slice **sl)
+{
+	*sl = NULL;
+	switch (h->op) {
+	case MAGMA_OP_move_rows:
+	case MAGMA_OP_move_data:
+	case MAGMA_OP_move_opens:
+	case MAGMA_OP_move_ready:
+		*sl = v->map && v->map->move.id && v->map->move.to == v->id ? core_slice(v, v->map->move.part.id) : NULL;
+		return *sl ? HERE : FROZEN;
+	case MAGMA_OP_settle:
+		if (!mark_settle_route(&any->req_settle, route))
+			return HERE;
+		break;
+	default:
+		if (!magma_msg_route(h->op, any, route))
+			return HERE;
+	}
+	const MagmaSlice *s = v->map ? magma_map_slice(v->map, route) : NULL;
+	if (!s || s->owner != v->id)
+		return ELSEWHERE;
+	*sl = core_slice(v, s->id);
+	return *sl ? core_place(*sl, route) : FROZEN;
+}
+
 /* May it be answered here at all? 0, or the error. */
-static int op_admit(Volcano *v, const MagmaOpInfo *info, gboolean is_node, const MagmaHdr *h)
+static int op_admit(Volcano *v, const Slice *sl, const MagmaOpInfo *info, gboolean is_node, MagmaOp op)
 {
 	if (v->stopping)
 		return MAGMA_ETRYAGAIN;
 	if (is_node ? !(info->flags & (MAGMA_OP_NODE | MAGMA_OP_CLIENT)) : !(info->flags & MAGMA_OP_CLIENT))
 		return EPERM;
-	return v->serving || op_needs_no_rows(v, is_node, h->op) ? 0 : MAGMA_ETRYAGAIN;
+	if (sl ? sl->serving : v->serving || op_needs_no_rows(v, is_node, op))
+		return 0;
+	return MAGMA_ETRYAGAIN;
+}
+
+/* Another volcano's: passed on for a client, refused to a volcano, whose map is old. */
+static void op_elsewhere(Op *op, const MagmaOpInfo *info, GBytes *msg)
+{
+	Volcano *v = op->v;
+
+	if (!(info->flags & MAGMA_OP_CLIENT) || op->hdr.hops == 0) {
+		op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
+		return;
+	}
+	if (op->hdr.op == MAGMA_OP_reopen)
+		op_reopen_passes(v, &op->hdr, &op->req.req_reopen);
+	call_forward(v, op->peer, &op->hdr, msg, &op->route);
+	op_drop(op);
+}
+
+static void op_request(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *any, GBytes *msg)
+{
+	const MagmaOpInfo *info = magma_op_info(h->op);
+	MagmaKey route = { { 0 } };
+	Slice *sl;
+	Place place = op_place(v, h, any, &route, &sl);
+	int error = op_admit(v, sl, info, peer->is_node, h->op);
+	Op *op = op_new(v, sl, h, any, msg, peer);
+
+	op->route = route;
+	if (error) {
+		op_error(op, error);
+	} else if (place == FROZEN) {
+		op_error(op, MAGMA_ETRYAGAIN);
+	} else if (place == ELSEWHERE) {
+		op_elsewhere(op, info, msg);
+	} else {
+		op->step = step_begin;
+		op_run(op);
+	}
 }
 
 void op_message(Volcano *v, Peer *peer, GBytes *msg)
@@ -402,7 +562,7 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 	gsize n;
 	const guint8 *p = g_bytes_get_data(msg, &n);
 
-	if (magma_msg_decode(p, n, &h, &any) != 0 || h.kind == MAGMA_PUSH) {
+	if (magma_msg_decode(p, n, &h, &any) != 0 || (h.kind == MAGMA_PUSH && (h.op != MAGMA_OP_raft || !peer->is_node))) {
 		MAGMA_TRACE(v->trace, 'F', "dropped: %" G_GSIZE_FORMAT " bytes that are no message", n);
 		return;
 	}
@@ -413,57 +573,33 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 	core_enter(v);
 	if (v->map && h.epoch > v->map->epoch)
 		members_fetch_map(v);
-	if (h.kind == MAGMA_REPLY) {
-		if (peer->is_node && !call_relay(v, &h, msg))
-			call_reply(v, peer, &h, &any, msg);
-		core_leave(v);
-		return;
-	}
-	const MagmaOpInfo *info = magma_op_info(h.op);
-	Op *op = op_new(v, &h, &any, msg, peer);
-	int error = op_admit(v, info, peer->is_node, &h);
-
-	if (error) {
-		op_error(op, error);
-	} else if (magma_msg_route(h.op, &any, &op->route)) {
-		switch (core_place(v, &op->route)) {
-		case HERE:
-			op->step = step_begin;
-			op_run(op);
-			break;
-		case FROZEN:
-			op_error(op, MAGMA_ETRYAGAIN);
-			break;
-		case ELSEWHERE:
-			if (!(info->flags & MAGMA_OP_CLIENT) || h.hops == 0) {
-				op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
-				break;
-			}
-			if (h.op == MAGMA_OP_reopen)
-				op_reopen_passes(v, &h, &any.req_reopen);
-			call_forward(v, peer, &h, msg, &op->route);
-			op_drop(op);
-			break;
-		}
-	} else {
-		op->step = step_begin;
-		op_run(op);
-	}
+	if (h.kind == MAGMA_PUSH)
+		consensus_message(v, &any.req_raft);
+	else if (h.kind != MAGMA_REPLY)
+		op_request(v, peer, &h, &any, msg);
+	else if (peer->is_node && !call_relay(v, &h, msg))
+		call_reply(v, peer, &h, &any, msg);
 	core_leave(v);
 }
 
-void op_local(Volcano *v, Call *call, GBytes *msg)
+gboolean op_local(Volcano *v, Call *call, GBytes *msg)
 {
 	MagmaHdr h;
 	MagmaAny any;
+	MagmaKey route = { { 0 } };
+	Slice *sl;
 	gsize n;
 	const guint8 *p = g_bytes_get_data(msg, &n);
 
 	if (magma_msg_decode(p, n, &h, &any) != 0)
 		g_assert_not_reached();       /* our own encoding */
-	Op *op = op_new(v, &h, &any, msg, NULL);
+	Place place = op_place(v, &h, &any, &route, &sl);
+	if (sl ? !sl->serving || move_sealed(sl) : place != HERE)
+		return FALSE;
+	Op *op = op_new(v, sl, &h, &any, msg, NULL);
 	op->call = call;
-	magma_msg_route(h.op, &any, &op->route);
+	op->route = route;
 	op->step = step_begin;
 	op_run(op);
+	return TRUE;
 }

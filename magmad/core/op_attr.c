@@ -16,13 +16,7 @@ static int getattr(Op *op)
 	return 0;
 }
 
-void handle_getattr(Op *op)
-{
-	int error = getattr(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_getattr(Op *op) { op_fail(op, getattr(op)); }
 
 enum { GETATTRS_MAX = 4096 };
 
@@ -42,7 +36,7 @@ void handle_getattrs(Op *op)
 		if (!error && !wait && mark_blocks_flare(op, fid.ino))
 			return;
 		wait |= error == WAIT;
-		if (!error && mark_undecided_any(op->v, fid.ino))
+		if (!error && mark_undecided_any(op->sl, fid.ino))
 			marked = fid.ino;
 		magma_put_u32(out, error);
 		if (!error)
@@ -71,13 +65,7 @@ static int readlink_(Op *op)
 	return 0;
 }
 
-void handle_readlink(Op *op)
-{
-	int error = readlink_(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_readlink(Op *op) { op_fail(op, readlink_(op)); }
 
 void handle_access(Op *op)
 {
@@ -94,7 +82,7 @@ void handle_statfs(Op *op)
 	StoreUsage u;
 	struct magma_rep_statfs rep;
 
-	op->v->store->vt->usage(op->v->store, &u);
+	op->sl->store->vt->usage(op->sl->store, &u);
 	rep.total = u.total;
 	rep.free = u.free;
 	rep.avail = u.low ? 0 : u.avail;
@@ -146,7 +134,7 @@ static StoreGet get_xattr(Op *op, guint64 ino, MagmaBytes name, const guint8 **v
 {
 	guint8 k[STORE_KEY_MAX];
 
-	return store_get(op->v->store, &op->fetch, TAB_XATTR, k, key_ino_bytes(k, ino, name.data, name.len), val, n);
+	return store_get(op->sl->store, &op->fetch, TAB_XATTR, k, key_ino_bytes(k, ino, name.data, name.len), val, n);
 }
 
 static int getxattr_(Op *op)
@@ -171,92 +159,84 @@ static int getxattr_(Op *op)
 	return 0;
 }
 
-void handle_getxattr(Op *op)
-{
-	int error = getxattr_(op);
+void handle_getxattr(Op *op) { op_fail(op, getxattr_(op)); }
 
-	if (error)
-		op_finish(op, error);
+/* What a change begins with: the flare's row, to be changed in d, the permission, and is the attribute there? 0, an errno, WAIT. */
+static int xattr_begin(Op *op, Draft *d, const MagmaFid *fid, MagmaBytes name, FlareRow **row, StoreGet *have)
+{
+	const guint8 *val;
+	gsize n;
+	int error = draft_flare(d, fid, row);
+
+	if (error || (error = xattr_may(op, *row, name, TRUE)))
+		return error;
+	*have = get_xattr(op, fid->ino, name, &val, &n);
+	return *have == STORE_PENDING ? WAIT : 0;
+}
+
+/* Takes d. */
+static void xattr_end(Op *op, Draft *d, FlareRow *row)
+{
+	static const MagmaAny nothing;
+
+	row->attr.ctime = op->now;
+	draft_reply(d, &nothing);
 }
 
 static int setxattr_(Op *op)
 {
 	const struct magma_req_setxattr *q = &op->req.req_setxattr;
 	guint8 k[STORE_KEY_MAX];
-	const guint8 *val;
-	gsize n;
-	StoreUsage u;
 	FlareRow *row;
+	StoreGet have;
 	g_autoptr(Draft) d = draft_new(op);
-	int error = draft_flare(d, &q->fid, &row);
+	int error = xattr_begin(op, d, &q->fid, q->name, &row, &have);
 
-	if (error || (error = xattr_may(op, row, q->name, TRUE)))
+	if (error)
 		return error;
-	StoreGet have = get_xattr(op, q->fid.ino, q->name, &val, &n);
-	if (have == STORE_PENDING)
-		return WAIT;
 	if (q->flags & XATTR_CREATE && have == STORE_FOUND)
 		return EEXIST;
 	if (q->flags & XATTR_REPLACE && have == STORE_ABSENT)
 		return ENODATA;
-	op->v->store->vt->usage(op->v->store, &u);
-	if (u.low)
+	if (core_no_room(op->sl))
 		return ENOSPC;
 	row->attr.flags |= MAGMA_ATTR_HAS_XATTR | (is_capability(q->name) ? MAGMA_ATTR_HAS_CAPABILITY : 0);
-	row->attr.ctime = op->now;
 	txn_put(draft_txn(d), TAB_XATTR, k, key_ino_bytes(k, q->fid.ino, q->name.data, q->name.len), &row->attr.fid.key, q->value.data, q->value.len);
-	struct magma_rep_setxattr rep = { 0 };
-	draft_reply(g_steal_pointer(&d), &rep);
+	xattr_end(op, g_steal_pointer(&d), row);
 	return 0;
 }
 
-void handle_setxattr(Op *op)
-{
-	int error = setxattr_(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_setxattr(Op *op) { op_fail(op, setxattr_(op)); }
 
 static int removexattr_(Op *op)
 {
 	const struct magma_req_removexattr *q = &op->req.req_removexattr;
 	guint8 k[STORE_KEY_MAX];
-	const guint8 *val;
-	gsize n;
 	FlareRow *row;
+	StoreGet have;
 	g_autoptr(Draft) d = draft_new(op);
-	int error = draft_flare(d, &q->fid, &row);
+	int error = xattr_begin(op, d, &q->fid, q->name, &row, &have);
 
-	if (error || (error = xattr_may(op, row, q->name, TRUE)))
+	if (error)
 		return error;
-	StoreGet have = get_xattr(op, q->fid.ino, q->name, &val, &n);
-	if (have != STORE_FOUND)
-		return have == STORE_PENDING ? WAIT : ENODATA;
+	if (have == STORE_ABSENT)
+		return ENODATA;
 	if (is_capability(q->name))
 		row->attr.flags &= ~(guint32)MAGMA_ATTR_HAS_CAPABILITY;
-	row->attr.ctime = op->now;
 	txn_del(draft_txn(d), TAB_XATTR, k, key_ino_bytes(k, q->fid.ino, q->name.data, q->name.len), &row->attr.fid.key);
-	struct magma_rep_removexattr rep = { 0 };
-	draft_reply(g_steal_pointer(&d), &rep);
+	xattr_end(op, g_steal_pointer(&d), row);
 	return 0;
 }
 
-void handle_removexattr(Op *op)
-{
-	int error = removexattr_(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_removexattr(Op *op) { op_fail(op, removexattr_(op)); }
 
 static void xattrs_listed(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	g_autoptr(GByteArray) out = g_byte_array_new();
 
-	core_enter(v);
+	core_enter(sl->v);
 	for (guint i = 0; i < n; i++) {
 		MagmaBytes name = MAGMA_BYTES(rows[i].key + 8, rows[i].klen - 8);
 		if (starts(name, "trusted.") && op->hdr.cred.uid)
@@ -269,7 +249,7 @@ static void xattrs_listed(void *user, int error, const StoreRow *rows, guint n, 
 		op_error(op, error ? error : E2BIG);
 	else
 		op_reply(op, &rep, NULL);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 enum { XATTRS_MAX = 4096 };
@@ -290,5 +270,5 @@ void handle_listxattr(Op *op)
 		return;
 	}
 	key_ino(prefix, row.attr.fid.ino);
-	store_scan(op->v->store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, XATTRS_MAX, xattrs_listed, op);
+	store_scan(op->sl->store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, XATTRS_MAX, xattrs_listed, op);
 }

@@ -8,36 +8,36 @@
 
 void content_busy_free(gpointer p) { g_free(p); }
 
-static Busy *busy_get(Volcano *v, guint64 ino) { return g_hash_table_lookup(v->busy, &ino); }
+static Busy *busy_get(Slice *sl, guint64 ino) { return g_hash_table_lookup(sl->busy, &ino); }
 
-Busy *content_begin(Volcano *v, guint64 ino, guint64 eof)
+Busy *content_begin(Slice *sl, guint64 ino, guint64 eof)
 {
-	Busy *b = busy_get(v, ino);
+	Busy *b = busy_get(sl, ino);
 
 	if (!b) {
 		b = g_new0(Busy, 1);
 		b->ino = ino;
 		b->eof = eof;
 		g_queue_init(&b->wait.waiters);
-		g_hash_table_insert(v->busy, &b->ino, b);
+		g_hash_table_insert(sl->busy, &b->ino, b);
 	}
 	b->running++;
 	return b;
 }
 
-void content_end(Volcano *v, guint64 ino)
+void content_end(Slice *sl, guint64 ino)
 {
-	Busy *b = busy_get(v, ino);
+	Busy *b = busy_get(sl, ino);
 
 	b->converting = FALSE;
-	waitq_wake(v, &b->wait);
+	waitq_wake(sl, &b->wait);
 	if (!--b->running)
-		g_hash_table_remove(v->busy, &ino);
+		g_hash_table_remove(sl->busy, &ino);
 }
 
 gboolean content_wait(Op *op, guint64 ino)
 {
-	Busy *b = busy_get(op->v, ino);
+	Busy *b = busy_get(op->sl, ino);
 
 	if (!b || !b->converting)
 		return FALSE;
@@ -45,11 +45,11 @@ gboolean content_wait(Op *op, guint64 ino)
 	return TRUE;
 }
 
-gboolean core_no_room(Volcano *v)
+gboolean core_no_room(Slice *sl)
 {
 	StoreUsage u;
 
-	v->store->vt->usage(v->store, &u);
+	sl->store->vt->usage(sl->store, &u);
 	return u.low;
 }
 
@@ -77,7 +77,7 @@ int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n
 	*n = 0;
 	if (!row->attr.size)
 		return 0;
-	switch (store_get(op->v->store, &op->fetch, TAB_DATA, k, key_ino(k, row->attr.fid.ino), val, n)) {
+	switch (store_get(op->sl->store, &op->fetch, TAB_DATA, k, key_ino(k, row->attr.fid.ino), val, n)) {
 	case STORE_PENDING: return WAIT;
 	case STORE_ABSENT: return EIO;
 	case STORE_FOUND: break;
@@ -104,7 +104,7 @@ int content_cut_inline(Op *op, Draft *d, const MagmaFid *fid, guint64 size)
 	gsize kl = key_ino(k, fid->ino), n;
 	const guint8 *val;
 
-	switch (store_get(op->v->store, &op->fetch, TAB_DATA, k, kl, &val, &n)) {
+	switch (store_get(op->sl->store, &op->fetch, TAB_DATA, k, kl, &val, &n)) {
 	case STORE_PENDING: return WAIT;
 	case STORE_ABSENT: return 0;
 	case STORE_FOUND: break;
@@ -127,7 +127,7 @@ typedef struct {
 static void step_converted(Op *op)
 {
 	Converting *c = op->data;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	FlareRow *row;
 	g_autoptr(Draft) d = draft_new(op);
 	int error = c->error ? c->error : draft_flare(d, &c->fid, &row);
@@ -137,11 +137,11 @@ static void step_converted(Op *op)
 	if (!error) {
 		row->content = CONTENT_FILE;
 		draft_commit(g_steal_pointer(&d));
-		move_content_changed(v, &c->fid);
+		move_content_changed(sl, &c->fid);
 	}
-	content_end(v, c->fid.ino);
+	content_end(sl, c->fid.ino);
 	if (error) {
-		store_content_drop(v->store, &c->fid, move_ignore, NULL);      /* half of it must not be found by the next conversion */
+		store_content_drop(sl->store, &c->fid, move_ignore, NULL);      /* half of it must not be found by the next conversion */
 		op_error(op, error);
 		return;
 	}
@@ -154,13 +154,8 @@ static void step_converted(Op *op)
 static void converted(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	core_enter(v);
-	((Converting *)op->data)->error = error;
-	op->step = step_converted;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Converting *)op->data)->error, error, step_converted);
 }
 
 /* The inline copy stays in TAB_DATA until the file is known to be on disk: a power cut must not lose what was synced while it was inline. */
@@ -168,7 +163,7 @@ int content_convert(Op *op, const FlareRow *row)
 {
 	const guint8 *val;
 	gsize n;
-	Busy *b = busy_get(op->v, row->attr.fid.ino);
+	Busy *b = busy_get(op->sl, row->attr.fid.ino);
 	int error = content_get_inline(op, row, &val, &n);
 
 	if (error)
@@ -191,7 +186,7 @@ int content_convert(Op *op, const FlareRow *row)
 	/* The intent first: a restart that finds it on a flare that is still inline removes the half-made file. */
 	if ((error = content_intent(op, row)))
 		return error;
-	b = content_begin(op->v, row->attr.fid.ino, row->attr.size);
+	b = content_begin(op->sl, row->attr.fid.ino, row->attr.size);
 	b->converting = TRUE;
 	if (op->data_free)
 		op->data_free(op->data);
@@ -200,39 +195,74 @@ int content_convert(Op *op, const FlareRow *row)
 	c->after = op->step;
 	op->data_free = g_free;
 	g_autoptr(GBytes) bytes = g_bytes_new(val, n);
-	store_content_write(op->v->store, &row->attr.fid, 0, bytes, converted, op);
+	store_content_write(op->sl->store, &row->attr.fid, 0, bytes, converted, op);
 	return WAIT;
 }
 
 enum { CLOCKS_DIFFER = 60 };      /* seconds, at most, between volcanos; a flare's birth is told by its parent's */
 
-/* A power cut may take a write's rows, its intent too, and leave its bytes: behind the row's size they would show in the next hole. A flare born since the start has none. */
-static void cut_tail(Volcano *v, Dirty *dirty, const FlareRow *row)
+typedef struct {
+	Slice *sl;
+	guint64 ino;
+} Cutting;
+
+static void cut_durable(void *user, int error)
 {
-	if (!dirty->cut && row->attr.btime.sec < v->started_real + CLOCKS_DIFFER)
-		store_content_truncate(v->store, &dirty->fid, row->content == CONTENT_FILE ? row->attr.size : 0, move_ignore, NULL);
+	Cutting *c = user;
+	Slice *sl = c->sl;
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &c->ino);
+
+	core_enter(sl->v);
+	if (dirty)
+		dirty->cutting = FALSE;
+	core_ctx_free(sl, c);
+	waitq_wake(sl, &sl->ack_wait);
+	core_leave(sl->v);
+}
+
+/* A power cut may take a write's rows, its intent too, and leave its bytes: behind the row's size they would show in the next hole. A flare born since the start has none. Below a flare that
+ * is still inline they go on disk too: the next power cut would bring them back, and a restart take them for what was written after the conversion (gc.c). */
+static void cut_tail(Slice *sl, Dirty *dirty, const FlareRow *row)
+{
+	const MagmaFid fid = row->attr.fid;
+
+	if (dirty->cut)
+		return;
 	dirty->cut = TRUE;
+	if (row->attr.btime.sec >= sl->v->started_real + CLOCKS_DIFFER)
+		return;
+	store_content_truncate(sl->store, &fid, row->content == CONTENT_FILE ? row->attr.size : 0, move_ignore, NULL);
+	if (row->content == CONTENT_INLINE && sl->unclean) {
+		Cutting *c = CORE_CTX(sl, Cutting, NULL);
+		*c = (Cutting){ sl, fid.ino };
+		dirty->cutting = TRUE;
+		store_content_sync(sl->store, &fid, cut_durable, c);
+	}
 }
 
 /* A file whose write intent is in the journal. 0 or WAIT. */
 int content_intent(Op *op, const FlareRow *row)
 {
-	Volcano *v = op->v;
-	Dirty *dirty = g_hash_table_lookup(v->dirty, &row->attr.fid.ino);
+	Slice *sl = op->sl;
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &row->attr.fid.ino);
 
 	if (!dirty) {
 		g_autoptr(Draft) d = draft_new(op);
 		draft_dirty(d, &row->attr.fid, TRUE);
 		draft_commit(g_steal_pointer(&d));
-		dirty = g_hash_table_lookup(v->dirty, &row->attr.fid.ino);
+		dirty = g_hash_table_lookup(sl->dirty, &row->attr.fid.ino);
 	}
-	if (dirty->index > store_acked(v->store)) {
-		op_park(op, &v->ack_wait);
+	if (dirty->index > store_acked(sl->store)) {
+		op_park(op, &sl->ack_wait);
 		return WAIT;
 	}
-	cut_tail(v, dirty, row);
+	cut_tail(sl, dirty, row);
+	if (dirty->cutting) {
+		op_park(op, &sl->ack_wait);
+		return WAIT;
+	}
 	dirty->writes++;
-	dirty->last = core_now(v);
+	dirty->last = core_now(sl->v);
 	return 0;
 }
 
@@ -247,14 +277,14 @@ typedef struct {
 static void reply_synced(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (error)
 		op_error(op, error);
 	else
 		op_reply(op, op->data, NULL);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void content_synced(void *user, int error)
@@ -264,7 +294,7 @@ static void content_synced(void *user, int error)
 	if (error)
 		reply_synced(user, error);
 	else
-		store_sync(op->v->store, reply_synced, op);
+		store_sync(op->sl->store, reply_synced, op);
 }
 
 /* The row is committed in the order in which the content operations ended; only the answer waits for the disk. */
@@ -283,7 +313,7 @@ static void finish_write(Op *op, Draft *d, guint64 offset, guint64 size, gboolea
 	op->data = g_memdup2(&rep, sizeof rep);
 	op->data_free = g_free;
 	if (file)
-		store_content_sync(op->v->store, &fid, content_synced, op);
+		store_content_sync(op->sl->store, &fid, content_synced, op);
 	else
 		content_synced(op, 0);
 }
@@ -318,7 +348,7 @@ static void step_written(Op *op)
 {
 	const struct magma_req_write *q = &op->req.req_write;
 	Writing *w = op->data;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	FlareRow *row;
 	g_autoptr(Draft) d = draft_new(op);
 	int error = w->error ? w->error : draft_flare(d, &w->fid, &row);
@@ -326,7 +356,7 @@ static void step_written(Op *op)
 	if (error == WAIT)
 		return;
 	if (error) {
-		content_end(v, w->fid.ino);
+		content_end(sl, w->fid.ino);
 		op_error(op, error);
 		return;
 	}
@@ -335,24 +365,17 @@ static void step_written(Op *op)
 	row->attr.mtime = row->attr.ctime = op->now;
 	if (q->flags & MAGMA_WRITE_KILLPRIV)
 		content_kill_priv(d, row);
-	move_content_changed(v, &w->fid);
+	move_content_changed(sl, &w->fid);
 	guint64 ino = w->fid.ino, size = row->attr.size, offset = w->offset;
 	finish_write(op, g_steal_pointer(&d), offset, size, TRUE);
-	content_end(v, ino);
+	content_end(sl, ino);
 }
 
 static void written(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	Writing *w = op->data;
-
-	core_enter(v);
-	w->error = error;
-	op->step = step_written;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Writing *)op->data)->error, error, step_written);
 }
 
 static int write_file(Op *op, const FlareRow *row, guint64 offset)
@@ -370,13 +393,13 @@ static int write_file(Op *op, const FlareRow *row, guint64 offset)
 		op->data_free(op->data);
 	op->data = w;
 	op->data_free = g_free;
-	Busy *b = content_begin(op->v, w->fid.ino, row->attr.size);
+	Busy *b = content_begin(op->sl, w->fid.ino, row->attr.size);
 	b->eof = MAX(b->eof, w->end);
 	/* A slice of the message: no copy. */
 	gsize n;
 	const guint8 *base = g_bytes_get_data(op->msg, &n);
 	g_autoptr(GBytes) bytes = g_bytes_new_from_bytes(op->msg, q->data.data - base, q->data.len);
-	store_content_write(op->v->store, &w->fid, offset, bytes, written, op);
+	store_content_write(op->sl->store, &w->fid, offset, bytes, written, op);
 	return WAIT;
 }
 
@@ -392,9 +415,9 @@ static int write_(Op *op)
 		return is_dir(row.attr.mode) ? EISDIR : EINVAL;
 	if (content_wait(op, q->fid.ino))
 		return WAIT;
-	if (core_no_room(op->v))
+	if (core_no_room(op->sl))
 		return ENOSPC;
-	Busy *b = busy_get(op->v, q->fid.ino);
+	Busy *b = busy_get(op->sl, q->fid.ino);
 	guint64 offset = q->flags & MAGMA_WRITE_APPEND ? (b ? b->eof : row.attr.size) : q->offset;
 	if (offset > (guint64)G_MAXINT64 - q->data.len)
 		return EFBIG;
@@ -405,13 +428,7 @@ static int write_(Op *op)
 	return content_convert(op, &row);
 }
 
-void handle_write(Op *op)
-{
-	int error = write_(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_write(Op *op) { op_fail(op, write_(op)); }
 
 /* --- read --- */
 
@@ -425,7 +442,7 @@ static void touch_atime(Op *op, const FlareRow *have)
 
 	if (magma_ts_cmp(a->atime, a->mtime) > 0 && magma_ts_cmp(a->atime, a->ctime) > 0 && op->now.sec - a->atime.sec < ATIME_AFTER)
 		return;
-	if (core_no_room(op->v))
+	if (core_no_room(op->sl))
 		return;
 	g_autoptr(Draft) d = draft_new(op);
 	if (draft_flare(d, &a->fid, &row))
@@ -437,11 +454,11 @@ static void touch_atime(Op *op, const FlareRow *have)
 static void read_done(void *user, int error, GBytes *data)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	guint64 want = GPOINTER_TO_SIZE(op->data);
 	g_autoptr(GBytes) whole = NULL;
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (error) {
 		op_error(op, error);
 	} else {
@@ -458,7 +475,7 @@ static void read_done(void *user, int error, GBytes *data)
 		struct magma_rep_read rep = { .data = { NULL, want } };
 		op_reply(op, &rep, whole);
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static int read_(Op *op)
@@ -482,7 +499,7 @@ static int read_(Op *op)
 	if (row.content == CONTENT_FILE) {
 		touch_atime(op, &row);
 		op->data = GSIZE_TO_POINTER(want);
-		store_content_read(op->v->store, &q->fid, q->offset, want, read_done, op);
+		store_content_read(op->sl->store, &q->fid, q->offset, want, read_done, op);
 		return WAIT;
 	}
 	if ((error = content_get_inline(op, &row, &val, &n)))
@@ -494,10 +511,4 @@ static int read_(Op *op)
 	return 0;
 }
 
-void handle_read(Op *op)
-{
-	int error = read_(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_read(Op *op) { op_fail(op, read_(op)); }

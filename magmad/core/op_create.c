@@ -42,7 +42,7 @@ static int name_may_be_made(Op *op, const MagmaFid *dir, MagmaBytes name, FlareR
 		return error ? error : EEXIST;
 	if ((error = state_perm(op, row, MAGMA_W)))
 		return error;
-	op->v->store->vt->usage(op->v->store, &u);
+	op->sl->store->vt->usage(op->sl->store, &u);
 	return u.low ? ENOSPC : 0;
 }
 
@@ -109,29 +109,37 @@ static int create_here(Op *op, const NewFlare *n, const FlareRow *dir)
 	draft_add_entry(d, row, n->name, &p.target, p.mode & S_IFMT, op->now);
 	struct magma_rep_create rep = { .attr = p.attr };
 	if (p.client)
-		client_open(op->v, p.client, &p.target);
+		client_open(op->sl, p.client, &p.target);
 	draft_reply(g_steal_pointer(&d), &rep);
 	return 0;
+}
+
+/* The participants have answered: a draft with the directory's row. It may have been sealed, or its permissions changed, meanwhile: look again. NULL: aborted, or it waits. */
+static Draft *directory_again(Op *op, const MagmaFid *fid, FlareRow **row)
+{
+	g_autoptr(Draft) d = draft_new(op);
+	FlareRow dir;
+	int error = coord_error(op);
+
+	if (!error)
+		error = state_dir(op, fid, &dir);
+	if (!error)
+		error = draft_flare(d, fid, row);
+	if (!error)
+		return g_steal_pointer(&d);
+	if (error != WAIT)
+		coord_abort(op, error);
+	return NULL;
 }
 
 static void step_created(Op *op)
 {
 	NewFlare n = new_flare_of(op);
 	Part *p = &op->coord->parts[0];
-	FlareRow *row, dir;
-	int error = coord_error(op);
+	FlareRow *row;
+	g_autoptr(Draft) d = directory_again(op, &n.dir, &row);
 
-	/* The directory may have been sealed, or its permissions changed, meanwhile: look again. */
-	if (!error)
-		error = state_dir(op, &n.dir, &dir);
-	if (error == WAIT)
-		return;
-	if (error) {
-		coord_abort(op, error);
-		return;
-	}
-	g_autoptr(Draft) d = draft_new(op);
-	if ((error = draft_flare(d, &n.dir, &row)) == WAIT)
+	if (!d)
 		return;
 	draft_add_entry(d, row, n.name, &p->target, p->mode & S_IFMT, op->now);
 	struct magma_rep_create rep = { .attr = p->attr };
@@ -146,7 +154,7 @@ static int create(Op *op)
 
 	if (error || (error = name_may_be_made(op, &n.dir, n.name, &dir)))
 		return error;
-	switch (core_place(op->v, &n.key)) {
+	switch (core_place(op->sl, &n.key)) {
 	case FROZEN:
 		return MAGMA_ETRYAGAIN;
 	case HERE:
@@ -166,13 +174,7 @@ static int create(Op *op)
 	return 0;
 }
 
-static void create_any(Op *op)
-{
-	int error = create(op);
-
-	if (error)
-		op_finish(op, error);
-}
+static void create_any(Op *op) { op_fail(op, create(op)); }
 
 void handle_mknod(Op *op) { create_any(op); }
 void handle_mkdir(Op *op) { create_any(op); }
@@ -185,19 +187,11 @@ static void step_linked(Op *op)
 {
 	const struct magma_req_link *q = &op->req.req_link;
 	Part *p = &op->coord->parts[0];
-	FlareRow *row, dir;
-	int error = coord_error(op);
+	FlareRow *row;
+	int error;
+	g_autoptr(Draft) d = directory_again(op, &q->dir, &row);
 
-	if (!error)
-		error = state_dir(op, &q->dir, &dir);
-	if (error == WAIT)
-		return;
-	if (error) {
-		coord_abort(op, error);
-		return;
-	}
-	g_autoptr(Draft) d = draft_new(op);
-	if ((error = draft_flare(d, &q->dir, &row)) == WAIT)
+	if (!d)
 		return;
 	if (p->local && ((error = part_check(op, p, op->age)) || (error = part_apply_all(d, p)))) {
 		if (error != WAIT)
@@ -215,7 +209,7 @@ void handle_link(Op *op)
 	FlareRow dir;
 	int error = name_may_be_made(op, &q->dir, q->name, &dir);
 
-	if (!error && core_place(op->v, &q->flare.key) == FROZEN)
+	if (!error && core_place(op->sl, &q->flare.key) == FROZEN)
 		error = MAGMA_ETRYAGAIN;
 	if (error) {
 		op_finish(op, error);

@@ -16,7 +16,7 @@ static void step_allocated(Op *op)
 
 	if (error == WAIT)
 		return;
-	content_end(op->v, q->fid.ino);
+	content_end(op->sl, q->fid.ino);
 	if (error) {
 		op_error(op, error);
 		return;
@@ -30,7 +30,7 @@ static void step_allocated(Op *op)
 	row->attr.mtime = row->attr.ctime = op->now;
 	if (op->hdr.cred.uid)
 		content_kill_priv(d, row);
-	move_content_changed(op->v, &q->fid);
+	move_content_changed(op->sl, &q->fid);
 	static const struct magma_rep_fallocate rep;
 	draft_reply(g_steal_pointer(&d), &rep);
 }
@@ -38,16 +38,16 @@ static void step_allocated(Op *op)
 static void allocated(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (op->data_free)
 		op->data_free(op->data);
 	op->data = GINT_TO_POINTER(error);
 	op->data_free = NULL;
 	op->step = step_allocated;
 	op_run(op);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static int allocate(Op *op)
@@ -66,7 +66,7 @@ static int allocate(Op *op)
 		return EOPNOTSUPP;
 	if (!q->length || q->offset > (guint64)G_MAXINT64 || q->length > (guint64)G_MAXINT64 - q->offset)
 		return q->length && q->offset <= (guint64)G_MAXINT64 ? EFBIG : EINVAL;
-	if (!(q->mode & FALLOC_FL_PUNCH_HOLE) && core_no_room(op->v))
+	if (!(q->mode & FALLOC_FL_PUNCH_HOLE) && core_no_room(op->sl))
 		return ENOSPC;
 	if (content_wait(op, q->fid.ino))
 		return WAIT;
@@ -74,31 +74,25 @@ static int allocate(Op *op)
 		return content_convert(op, &row);
 	if ((error = content_intent(op, &row)))
 		return error;
-	Busy *b = content_begin(op->v, q->fid.ino, row.attr.size);
+	Busy *b = content_begin(op->sl, q->fid.ino, row.attr.size);
 	if (!(q->mode & FALLOC_FL_KEEP_SIZE))
 		b->eof = MAX(b->eof, q->offset + q->length);
-	store_content_fallocate(op->v->store, &q->fid, q->mode, q->offset, q->length, allocated, op);
+	store_content_fallocate(op->sl->store, &q->fid, q->mode, q->offset, q->length, allocated, op);
 	return WAIT;
 }
 
-void handle_fallocate(Op *op)
-{
-	int error = allocate(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_fallocate(Op *op) { op_fail(op, allocate(op)); }
 
 /* --- seek --- */
 
 static void sought(void *user, int error, guint64 off)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	const struct magma_req_seek *q = &op->req.req_seek;
 	FlareRow row;
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (state_flare(op, &q->fid, &row) == 0) {
 		/* The end of the flare is the truth, wherever the file ends. */
 		if (q->whence == SEEK_HOLE && (error == ENXIO || off > row.attr.size)) {
@@ -115,7 +109,7 @@ static void sought(void *user, int error, guint64 off)
 		op_error(op, error);
 	else
 		op_reply(op, &rep, NULL);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 void handle_seek(Op *op)
@@ -136,7 +130,7 @@ void handle_seek(Op *op)
 		return;
 	}
 	if (row.content == CONTENT_FILE) {
-		store_content_seek(op->v->store, &q->fid, q->offset, q->whence, sought, op);
+		store_content_seek(op->sl->store, &q->fid, q->offset, q->whence, sought, op);
 		return;
 	}
 	rep.offset = q->whence == SEEK_DATA ? q->offset : row.attr.size;
@@ -155,15 +149,15 @@ typedef struct {
 static void sync_part_done(Op *op, int error)
 {
 	Syncing *s = op->data;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	const MagmaFid *fid = op->hdr.op == MAGMA_OP_fsync ? &op->req.req_fsync.fid : &op->req.req_sync.fid;
 
 	if (error && !s->error)
 		s->error = error == ETIMEDOUT ? EIO : error;
 	if (--s->waiting)
 		return;
-	Dirty *dirty = g_hash_table_lookup(v->dirty, &fid->ino);
-	Busy *b = g_hash_table_lookup(v->busy, &fid->ino);
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &fid->ino);
+	Busy *b = g_hash_table_lookup(sl->busy, &fid->ino);
 	if (s->file && !s->error && dirty && dirty->writes == s->writes && !b) {
 		Draft *d = draft_new(op);
 		draft_dirty(d, fid, FALSE);
@@ -176,11 +170,11 @@ static void sync_part_done(Op *op, int error)
 static void part_synced(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	sync_part_done(op, error);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void other_synced(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -193,22 +187,22 @@ enum { SYNC_LIMIT = 50 };      /* seconds; below the client's own 60 */
 /* The names made in a directory are durable only with their flares: those may be anywhere. */
 static void sync_others(Op *op, Syncing *s)
 {
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	for (guint i = 0; i < v->map->volcanos->len; i++) {
-		const MagmaVolcano *o = v->map->volcanos->pdata[i];
-		struct magma_req_sync q = { .fid = { .key = o->slice.lo } };
-		if (o->id == v->id || o->state != MAGMA_ACTIVE)
+	for (guint i = 0; i < sl->v->map->slices->len; i++) {
+		const MagmaSlice *o = &g_array_index(sl->v->map->slices, MagmaSlice, i);
+		struct magma_req_sync q = { .fid = { .key = o->range.lo } };
+		if (o->owner == sl->v->id)
 			continue;
 		s->waiting++;
-		call_volcano(v, o->id, MAGMA_OP_sync, &q, NULL, SYNC_LIMIT * SECOND, other_synced, op);
+		call_key(sl, &o->range.lo, MAGMA_OP_sync, &q, NULL, SYNC_LIMIT * SECOND, other_synced, op);
 	}
 }
 
 void handle_fsync(Op *op)
 {
 	const struct magma_req_fsync *q = &op->req.req_fsync;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	FlareRow row;
 	int error = state_flare(op, &q->fid, &row);
 
@@ -222,19 +216,19 @@ void handle_fsync(Op *op)
 	s->waiting = 1;
 	if (is_dir(row.attr.mode))
 		sync_others(op, s);
-	if (core_place(v, &row.parent.key) == ELSEWHERE) {
+	if (core_place(sl, &row.parent.key) == ELSEWHERE) {
 		struct magma_req_sync p = { .fid = row.parent };
 		s->waiting++;
-		call_key(v, &p.fid.key, MAGMA_OP_sync, &p, NULL, SYNC_LIMIT * SECOND, other_synced, op);
+		call_key(sl, &p.fid.key, MAGMA_OP_sync, &p, NULL, SYNC_LIMIT * SECOND, other_synced, op);
 	}
 	if (row.content == CONTENT_FILE) {
-		Dirty *dirty = g_hash_table_lookup(v->dirty, &q->fid.ino);
+		Dirty *dirty = g_hash_table_lookup(sl->dirty, &q->fid.ino);
 		s->file = TRUE;
 		s->writes = dirty ? dirty->writes : 0;
 		s->waiting++;
-		store_content_sync(v->store, &q->fid, part_synced, op);
+		store_content_sync(sl->store, &q->fid, part_synced, op);
 	}
-	store_sync(v->store, part_synced, op);
+	store_sync(sl->store, part_synced, op);
 }
 
 void handle_sync(Op *op)
@@ -244,5 +238,5 @@ void handle_sync(Op *op)
 	op->data = s;
 	op->data_free = g_free;
 	s->waiting = 1;
-	store_sync(op->v->store, part_synced, op);
+	store_sync(op->sl->store, part_synced, op);
 }

@@ -15,7 +15,7 @@ static int lookup(Op *op)
 	if ((error = state_perm(op, &dir, MAGMA_X)))
 		return error;
 	/* An entry about to leave: wait for the outcome (rule 11). */
-	if ((m = mark_on_name(op->v, q->dir.ino, q->name))) {
+	if ((m = mark_on_name(op->sl, q->dir.ino, q->name))) {
 		op_park(op, &m->wait);
 		return WAIT;
 	}
@@ -23,10 +23,12 @@ static int lookup(Op *op)
 		return error;
 	rep.child = e.child;
 	rep.type = e.type;
-	if (core_place(op->v, &e.child.key) == HERE) {
+	if (core_place(op->sl, &e.child.key) == HERE) {
 		error = state_flare(op, &e.child, &child);
 		if (error == WAIT)
 			return WAIT;
+		if (error == ESTALE && !mark_count_all(op->sl, e.child.ino))
+			scrub_suspect(op->sl, &e.child, NULL);      /* a name that leads nowhere */
 		if (error)
 			return error == ESTALE ? ENOENT : error;
 		if (mark_blocks_flare(op, e.child.ino))
@@ -38,29 +40,23 @@ static int lookup(Op *op)
 	return 0;
 }
 
-void handle_lookup(Op *op)
-{
-	int error = lookup(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_lookup(Op *op) { op_fail(op, lookup(op)); }
 
 /* --- peek: all flares born at a key --- */
 
 static void peeked(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	g_autoptr(GByteArray) attrs = g_byte_array_new();
 	FlareRow row;
 
-	core_enter(v);
+	core_enter(sl->v);
 	for (guint i = 0; i < n; i++) {
 		if (!flare_row_decode(rows[i].val, rows[i].vlen, &row) || !row.attr.nlink)
 			continue;
 		if (mark_blocks_flare(op, row.attr.fid.ino)) {      /* looked at again when it is decided */
-			core_leave(v);
+			core_leave(sl->v);
 			return;
 		}
 		magma_put_attr(attrs, &row.attr);
@@ -70,7 +66,7 @@ static void peeked(void *user, int error, const StoreRow *rows, guint n, gboolea
 		op_error(op, error);
 	else
 		op_reply(op, &rep, NULL);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 enum { PEEK_MAX = 64 };       /* flares born at one path: more are not worth guessing for */
@@ -79,7 +75,7 @@ void handle_peek(Op *op)
 {
 	const MagmaKey *k = &op->req.req_peek.key;
 
-	store_scan_range(op->v->store, k, k, 0, PEEK_MAX, peeked, op);
+	store_scan_range(op->sl->store, k, k, 0, PEEK_MAX, peeked, op);
 }
 
 /* --- readdir --- */
@@ -89,13 +85,13 @@ enum { READDIR_ROWS = 2048 };
 static void listed(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	const struct magma_req_readdir *q = &op->req.req_readdir;
 	g_autoptr(GByteArray) out = g_byte_array_sized_new(MIN(q->max, MAGMA_DATA_MAX) + 512);
 	guint32 max = CLAMP(q->max, 512, MAGMA_DATA_MAX);
 	guint i;
 
-	core_enter(v);
+	core_enter(sl->v);
 	for (i = 0; i < n; i++) {
 		EntryRow e;
 		MagmaDirent d;
@@ -118,7 +114,7 @@ static void listed(void *user, int error, const StoreRow *rows, guint n, gboolea
 		op_error(op, error);
 	else
 		op_reply(op, &rep, NULL);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static int readdir_check(Op *op)
@@ -145,7 +141,7 @@ void handle_readdir(Op *op)
 	}
 	key_ino(prefix, q->dir.ino);
 	key_ino_u64(from, q->dir.ino, q->cookie);
-	store_scan(op->v->store, TAB_COOKIE, from, sizeof from, prefix, sizeof prefix, READDIR_ROWS, listed, op);
+	store_scan(op->sl->store, TAB_COOKIE, from, sizeof from, prefix, sizeof prefix, READDIR_ROWS, listed, op);
 }
 
 void handle_parent(Op *op)
@@ -158,7 +154,7 @@ void handle_parent(Op *op)
 		op_finish(op, error);
 		return;
 	}
-	Mark *m = mark_undecided(op->v, row.attr.fid.ino, MARK_REPARENT);
+	Mark *m = mark_undecided(op->sl, row.attr.fid.ino, MARK_REPARENT);
 	if (m) {
 		op_park(op, &m->wait);
 		return;

@@ -74,7 +74,7 @@ static void remove_any(Op *op)
 
 	if (!error)
 		error = may_remove(op, &dir, &e, &sticky);
-	if (!error && core_place(op->v, &e.child.key) == FROZEN)
+	if (!error && core_place(op->sl, &e.child.key) == FROZEN)
 		error = MAGMA_ETRYAGAIN;
 	if (error) {
 		op_finish(op, error);

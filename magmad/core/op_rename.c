@@ -44,8 +44,8 @@ static gboolean same_name(const struct magma_req_rename *q)
 static int rename_begin(Op *op)
 {
 	const struct magma_req_rename *q = req_of(op);
-	EntryRow target;
-	Place from = core_place(op->v, &q->from_dir.key);
+	EntryRow target = { 0 };
+	Place from = core_place(op->sl, &q->from_dir.key);
 	g_autoptr(GByteArray) cred = g_byte_array_new();
 	int error;
 
@@ -96,13 +96,7 @@ static int rename_begin(Op *op)
 	return 0;
 }
 
-void handle_rename(Op *op)
-{
-	int error = rename_begin(op);
-
-	if (error)
-		op_finish(op, error);
-}
+void handle_rename(Op *op) { op_fail(op, rename_begin(op)); }
 
 /* What is moved onto what: 0, an errno, or -2: both names are the same flare already, nothing to do (rename(2)). */
 enum { NOTHING_TO_DO = -2 };
@@ -171,9 +165,9 @@ static void step_locked(Op *op)
 static void walked(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	op->coord->waiting--;
 	if (error) {
 		coord_abort(op, error == ETIMEDOUT ? EIO : error);
@@ -181,7 +175,7 @@ static void walked(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		op->coord->walk = rep->rep_parent.parent;
 		op_run(op);
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 /* Up from the destination to the root: meeting what is moved would make a loop. */
@@ -203,10 +197,10 @@ static void step_walk(Op *op)
 			c->walk_for = c->target.child;
 			continue;
 		}
-		if (core_place(op->v, &c->walk.key) != HERE) {
+		if (core_place(op->sl, &c->walk.key) != HERE) {
 			struct magma_req_parent q = { .fid = c->walk };
 			c->waiting++;
-			call_key(op->v, &q.fid.key, MAGMA_OP_parent, &q, NULL, COORD_LIMIT, walked, op);
+			call_key(op->sl, &q.fid.key, MAGMA_OP_parent, &q, NULL, COORD_LIMIT, walked, op);
 			return;
 		}
 		int error = state_flare(op, &c->walk, &row);

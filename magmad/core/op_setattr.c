@@ -10,21 +10,23 @@ typedef struct {
 	gboolean truncated;
 } Setting;
 
+static Setting setting_from(const Op *op)
+{
+	const struct magma_req_setattr *q = &op->req.req_setattr;
+
+	if (op->hdr.op == MAGMA_OP_open)
+		return (Setting){ .fid = op->req.req_open.fid, .mask = MAGMA_SET_SIZE | MAGMA_SET_BY_HANDLE };
+	return (Setting){ .fid = q->fid, .mask = q->mask, .size = q->size };
+}
+
 static Setting *setting_of(Op *op)
 {
 	Setting *s = op->data;
 
 	if (s)
 		return s;
-	s = g_new0(Setting, 1);
-	if (op->hdr.op == MAGMA_OP_open) {
-		s->fid = op->req.req_open.fid;
-		s->mask = MAGMA_SET_SIZE | MAGMA_SET_BY_HANDLE;
-	} else {
-		s->fid = op->req.req_setattr.fid;
-		s->mask = op->req.req_setattr.mask;
-		s->size = op->req.req_setattr.size;
-	}
+	s = g_new(Setting, 1);
+	*s = setting_from(op);
 	op->data = s;
 	op->data_free = g_free;
 	return s;
@@ -50,7 +52,7 @@ static int may_set_size(Op *op, const FlareRow *row, const Setting *s)
 		return is_dir(row->attr.mode) ? EISDIR : EINVAL;
 	if (s->size > (guint64)G_MAXINT64)
 		return EFBIG;
-	if (s->size > row->attr.size && core_no_room(op->v))
+	if (s->size > row->attr.size && core_no_room(op->sl))
 		return ENOSPC;
 	return s->mask & MAGMA_SET_BY_HANDLE ? 0 : state_perm(op, row, MAGMA_W);
 }
@@ -108,39 +110,43 @@ static void set_row(Op *op, Draft *d, FlareRow *row, const Setting *s, guint32 m
 	row->attr.ctime = op->now;
 }
 
-static void finish(Op *op, Draft *d, FlareRow *row)
+static void finish(Op *op, Draft *d, FlareRow *row, void (*commit)(Draft *d, const void *fields))
 {
 	struct magma_rep_setattr rep = { .attr = row->attr };
 
 	G_STATIC_ASSERT(sizeof(struct magma_rep_setattr) == sizeof(struct magma_rep_open));
 	if (op->hdr.op == MAGMA_OP_open)
-		client_open(op->v, op->hdr.client, &row->attr.fid);
-	draft_reply(d, &rep);
+		client_open(op->sl, op->hdr.client, &row->attr.fid);
+	commit(d, &rep);
 }
 
-/* A truncate half done would be neither the old file nor the new: it is noted first, and a restart completes it (gc.c). One at a time on a flare. 0 or WAIT. */
+/* A truncate half done would be neither the old file nor the new: it is noted first, with the request, and a restart completes it (gc.c). One at a time on a flare. 0 or WAIT. */
 static int note_truncate(Op *op, const Setting *s)
 {
-	Volcano *v = op->v;
-	Dirty *dirty = g_hash_table_lookup(v->dirty, &s->fid.ino);
-	guint8 k[STORE_KEY_MAX], val[8];
+	Slice *sl = op->sl;
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &s->fid.ino);
+	guint8 k[STORE_KEY_MAX];
 
 	if (!dirty->truncate_by) {
 		Txn *t = txn_new();
-		magma_be64_store(val, s->size);
-		txn_put(t, TAB_DIRTY, k, key_ino(k, s->fid.ino), &s->fid.key, val, sizeof val);
-		dirty->index = core_commit(v, t);
+		g_autoptr(GByteArray) val = g_byte_array_new();
+		gsize n;
+		const guint8 *request = g_bytes_get_data(op->msg, &n);
+		magma_put_u64(val, s->size);
+		magma_put_bytes(val, request, n);
+		txn_put(t, TAB_DIRTY, k, key_ino(k, s->fid.ino), &s->fid.key, val->data, val->len);
+		dirty->index = core_commit(sl, t);
 		dirty->truncate_by = op;
 	}
-	if (dirty->truncate_by == op && dirty->index <= store_acked(v->store))
+	if (dirty->truncate_by == op && dirty->index <= store_acked(sl->store))
 		return 0;
-	op_park(op, &v->ack_wait);
+	op_park(op, &sl->ack_wait);
 	return WAIT;
 }
 
 static void note_truncated(Op *op, Draft *d, const MagmaFid *fid)
 {
-	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &fid->ino);
+	Dirty *dirty = g_hash_table_lookup(op->sl->dirty, &fid->ino);
 	guint8 k[STORE_KEY_MAX];
 
 	if (!dirty || dirty->truncate_by != op)
@@ -149,12 +155,49 @@ static void note_truncated(Op *op, Draft *d, const MagmaFid *fid)
 	txn_put(draft_txn(d), TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
 }
 
-/* The content file has its new size; now the row. */
+/* The content file has its new size; now the row, and the reply. Takes d. */
+static void commit_truncated(Op *op, Draft *d, FlareRow *row, const Setting *s, void (*commit)(Draft *d, const void *fields))
+{
+	guint32 mode = 0;
+
+	may_set(op, row, s, &mode);           /* for the mode; it was allowed when it began */
+	row->attr.size = s->size;
+	row->attr.blocks = MIN(row->attr.blocks, content_blocks(s->size));
+	set_row(op, d, row, s, mode);
+	finish(op, d, row, commit);
+}
+
+gboolean setattr_take_note(Op *op, const MagmaFid *fid, const guint8 *note, gsize n)
+{
+	g_autoptr(GBytes) msg = g_bytes_new(note + 8, n - 8);
+	gsize len;
+	const guint8 *p = g_bytes_get_data(msg, &len);
+	MagmaHdr h;
+	MagmaAny req;
+
+	if (magma_msg_decode(p, len, &h, &req) != 0 || h.kind != MAGMA_REQUEST || (h.op != MAGMA_OP_setattr && h.op != MAGMA_OP_open))
+		return FALSE;
+	if (!magma_fid_equal(h.op == MAGMA_OP_open ? &req.req_open.fid : &req.req_setattr.fid, fid))
+		return FALSE;
+	op->hdr = h;
+	op->req = req;
+	op->msg = g_steal_pointer(&msg);
+	op->route = fid->key;
+	op->client = h.client ? client_get(op->sl, h.client) : NULL;
+	return TRUE;
+}
+
+void setattr_recover(Op *op, Draft *d, FlareRow *row)
+{
+	Setting s = setting_from(op);
+
+	commit_truncated(op, d, row, &s, draft_store_reply);
+}
+
 static void step_truncated(Op *op)
 {
 	Setting *s = op->data;
 	FlareRow *row;
-	guint32 mode = 0;
 	g_autoptr(Draft) d = draft_new(op);
 	int error = s->error ? s->error : draft_flare(d, &s->fid, &row);
 
@@ -162,32 +205,23 @@ static void step_truncated(Op *op)
 		error = content_cut_inline(op, d, &s->fid, s->size);
 	if (error == WAIT)
 		return;
-	content_end(op->v, s->fid.ino);
+	content_end(op->sl, s->fid.ino);
 	if (error) {
 		note_truncated(op, d, &s->fid);
 		draft_commit(g_steal_pointer(&d));
 		op_error(op, error);
 		return;
 	}
-	may_set(op, row, s, &mode);           /* for the mode; it was allowed when it began */
-	row->attr.size = s->size;
-	row->attr.blocks = MIN(row->attr.blocks, content_blocks(s->size));
-	set_row(op, d, row, s, mode);
 	note_truncated(op, d, &s->fid);
-	move_content_changed(op->v, &s->fid);
-	finish(op, g_steal_pointer(&d), row);
+	move_content_changed(op->sl, &s->fid);
+	commit_truncated(op, g_steal_pointer(&d), row, s, draft_reply);
 }
 
 static void truncated(void *user, int error)
 {
 	Op *op = user;
-	Volcano *v = op->v;
 
-	core_enter(v);
-	((Setting *)op->data)->error = error;
-	op->step = step_truncated;
-	op_run(op);
-	core_leave(v);
+	op_completed(op, &((Setting *)op->data)->error, error, step_truncated);
 }
 
 static int resize_inline(Op *op, Draft *d, FlareRow *row, guint64 size)
@@ -216,7 +250,7 @@ static int set(Op *op)
 	if (error)
 		return error;
 	/* Once its truncation is noted it was allowed; the note stands, so it is carried out. */
-	Dirty *dirty = g_hash_table_lookup(op->v->dirty, &s->fid.ino);
+	Dirty *dirty = g_hash_table_lookup(op->sl->dirty, &s->fid.ino);
 	gboolean noted = dirty && dirty->truncate_by == op;
 	if (!noted && mark_blocks_flare(op, s->fid.ino))
 		return WAIT;
@@ -235,7 +269,7 @@ static int set(Op *op)
 		if (row->content == CONTENT_FILE && s->size >= row->attr.size) {
 			if ((error = content_intent(op, row)))
 				return error;
-			Busy *b = g_hash_table_lookup(op->v->busy, &s->fid.ino);
+			Busy *b = g_hash_table_lookup(op->sl->busy, &s->fid.ino);
 			if (b)
 				b->eof = MAX(b->eof, s->size);
 			row->attr.size = s->size;
@@ -243,16 +277,16 @@ static int set(Op *op)
 		} else if (row->content == CONTENT_FILE) {
 			if ((error = content_intent(op, row)) || (s->size < row->attr.size && (error = note_truncate(op, s))))
 				return error;
-			Busy *b = content_begin(op->v, s->fid.ino, s->size);
+			Busy *b = content_begin(op->sl, s->fid.ino, s->size);
 			b->eof = s->size;
-			store_content_truncate(op->v->store, &s->fid, s->size, truncated, op);
+			store_content_truncate(op->sl->store, &s->fid, s->size, truncated, op);
 			return WAIT;
 		} else if ((error = resize_inline(op, d, row, s->size))) {
 			return error;
 		}
 	}
 	set_row(op, d, row, s, mode);
-	finish(op, g_steal_pointer(&d), row);
+	finish(op, g_steal_pointer(&d), row, draft_reply);
 	return 0;
 }
 
@@ -314,13 +348,13 @@ void handle_open(Op *op)
 	if (mark_blocks_flare(op, q->fid.ino))
 		return;
 	struct magma_rep_open rep = { .attr = row.attr };
-	client_open(op->v, op->hdr.client, &q->fid);
+	client_open(op->sl, op->hdr.client, &q->fid);
 	op_reply(op, &rep, NULL);
 }
 
 void handle_release(Op *op)
 {
-	client_close(op->v, op->hdr.client, op->req.req_release.fid.ino);
+	client_close(op->sl, op->hdr.client, op->req.req_release.fid.ino);
 	op_finish(op, 0);
 }
 
@@ -334,8 +368,9 @@ void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reop
 		return;
 	for (guint i = 0; r.left && i < REOPEN_MAX; i++) {
 		MagmaFid fid = magma_get_fid(&r);
-		if (!r.error && core_place(v, &fid.key) == HERE)
-			client_open(v, h->client, &fid);
+		Slice *sl = r.error ? NULL : core_slice_for(v, &fid.key);
+		if (sl && sl->serving && core_place(sl, &fid.key) == HERE)
+			client_open(sl, h->client, &fid);
 	}
 }
 
@@ -350,10 +385,16 @@ void handle_reopen(Op *op)
 	for (guint i = 0; r.left && !r.error && i < REOPEN_MAX; i++) {
 		MagmaFid fid = magma_get_fid(&r);
 		/* It may have moved since the client looked at its map. */
-		int error = r.error ? EPROTO : core_place(op->v, &fid.key) != HERE ? MAGMA_EMAP : state_flare(op, &fid, &row);
+		Slice *other = r.error ? NULL : core_slice_for(op->v, &fid.key);
+		if (other && other != op->sl && other->serving && core_place(other, &fid.key) == HERE) {
+			client_open(other, op->hdr.client, &fid);      /* what is not there is nobody's */
+			magma_put_u32(errors, 0);
+			continue;
+		}
+		int error = r.error ? EPROTO : core_place(op->sl, &fid.key) != HERE ? MAGMA_EMAP : state_flare(op, &fid, &row);
 		wait |= error == WAIT;
 		if (!error)
-			client_open(op->v, op->hdr.client, &fid);
+			client_open(op->sl, op->hdr.client, &fid);
 		magma_put_u32(errors, error);
 	}
 	if (wait)

@@ -12,7 +12,7 @@ static const StoreTable loose[] = { TAB_MARK, TAB_COMMIT, TAB_REPLY, TAB_ORPHAN,
 
 typedef struct Purge Purge;
 struct Purge {
-	Volcano *v;
+	Slice *sl;
 	MagmaRange range;
 	guint loose;                  /* index in loose of the table being searched */
 	guint8 from[STORE_KEY_MAX];
@@ -41,34 +41,34 @@ static void purge_victim(Purge *p);
 static void purge_rows(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Purge *p = user;
-	Volcano *v = p->v;
+	Slice *sl = p->sl;
 	Txn *t = txn_new();
 
-	core_enter(v);
+	core_enter(sl->v);
 	for (guint i = 0; i < n; i++)
 		txn_del(t, rows[i].table, rows[i].key, rows[i].klen, &rows[i].rk);
-	core_commit(v, t);
+	core_commit(sl, t);
 	if (eof || error || !n)
 		p->table = p->table == TAB_ENTRY ? TAB_COOKIE : p->table == TAB_COOKIE ? TAB_XATTR : TAB_COUNT;
 	purge_victim(p);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void rows_go(Purge *p)
 {
-	core_commit(p->v, g_steal_pointer(&p->txn));
+	core_commit(p->sl, g_steal_pointer(&p->txn));
 	p->then(p);
 }
 
 static void content_gone(void *user, int error)
 {
 	Purge *p = user;
-	Volcano *v = p->v;
+	Slice *sl = p->sl;
 
-	core_enter(v);
+	core_enter(sl->v);
 	if (!--p->dropping)
 		rows_go(p);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 /* The rows of t go, and then things go on with `then`; contents first: a crash in between leaves rows that lead to them, and this is done again. Takes t. */
@@ -78,7 +78,7 @@ static void contents_then_rows(Purge *p, const MagmaFid *fids, guint n, Txn *t, 
 	p->then = then;
 	p->dropping = n + 1;
 	for (guint i = 0; i < n; i++)
-		store_content_drop(p->v->store, &fids[i], content_gone, p);
+		store_content_drop(p->sl->store, &fids[i], content_gone, p);
 	if (!--p->dropping)
 		rows_go(p);
 }
@@ -114,7 +114,7 @@ static void purge_victim(Purge *p)
 			p->table = TAB_COUNT;
 		if (p->table != TAB_COUNT) {
 			key_ino(prefix, victim->fid.ino);
-			store_scan(p->v->store, p->table, NULL, 0, prefix, sizeof prefix, PURGE_ROWS, purge_rows, p);
+			store_scan(p->sl->store, p->table, NULL, 0, prefix, sizeof prefix, PURGE_ROWS, purge_rows, p);
 		} else {
 			purge_flare_row(p, victim);
 		}
@@ -126,10 +126,10 @@ static void purge_victim(Purge *p)
 static void purge_found(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Purge *p = user;
-	Volcano *v = p->v;
+	Slice *sl = p->sl;
 	FlareRow row;
 
-	core_enter(v);
+	core_enter(sl->v);
 	g_array_set_size(p->victims, 0);
 	p->next = 0;
 	p->table = TAB_ENTRY;
@@ -147,15 +147,15 @@ static void purge_found(void *user, int error, const StoreRow *rows, guint n, gb
 	} else {
 		void (*done)(void *) = p->done;
 		void *u = p->user;
-		core_ctx_free(v, p);
+		core_ctx_free(sl, p);
 		done(u);
 	}
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void purge_flares(Purge *p)
 {
-	store_scan_range(p->v->store, &p->range.lo, &p->range.hi, 0, PURGE_FLARES, purge_found, p);
+	store_scan_range(p->sl->store, &p->range.lo, &p->range.hi, 0, PURGE_FLARES, purge_found, p);
 }
 
 static void purge_loose(Purge *p);
@@ -164,11 +164,11 @@ static void purge_loose(Purge *p);
 static void loose_found(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Purge *p = user;
-	Volcano *v = p->v;
+	Slice *sl = p->sl;
 	Txn *t = txn_new();
 	g_autoptr(GArray) fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 
-	core_enter(v);
+	core_enter(sl->v);
 	for (guint i = 0; i < n; i++) {
 		if (!magma_range_has(&p->range, &rows[i].rk))
 			continue;
@@ -186,74 +186,74 @@ static void loose_found(void *user, int error, const StoreRow *rows, guint n, gb
 		memcpy(p->from, rows[n - 1].key, p->fromlen);
 	}
 	contents_then_rows(p, (MagmaFid *)fids->data, fids->len, t, purge_loose);
-	core_leave(v);
+	core_leave(sl->v);
 }
 
 static void purge_loose(Purge *p)
 {
 	if (p->loose < G_N_ELEMENTS(loose))
-		store_scan(p->v->store, loose[p->loose], p->from, p->fromlen, NULL, 0, PURGE_ROWS, loose_found, p);
+		store_scan(p->sl->store, loose[p->loose], p->from, p->fromlen, NULL, 0, PURGE_ROWS, loose_found, p);
 	else
 		purge_flares(p);
 }
 
-void purge_range(Volcano *v, const MagmaRange *r, void (*done)(void *user), void *user)
+void purge_range(Slice *sl, const MagmaRange *r, void (*done)(void *user), void *user)
 {
-	Purge *p = CORE_CTX(v, Purge, purge_clear);
+	Purge *p = CORE_CTX(sl, Purge, purge_clear);
 
-	*p = (Purge){ .v = v, .range = *r, .victims = g_array_new(FALSE, FALSE, sizeof(Victim)), .done = done, .user = user };
+	*p = (Purge){ .sl = sl, .range = *r, .victims = g_array_new(FALSE, FALSE, sizeof(Victim)), .done = done, .user = user };
 	purge_loose(p);
 }
 
 /* --- what is others' now --- */
 
-void forget_range(Volcano *v, const MagmaRange *r)
+void forget_range(Slice *sl, const MagmaRange *r)
 {
-	mark_forget_range(v, r);
-	commit_forget_range(v, r);
-	gc_forget_range(v, r);
-	client_forget_range(v, r);
+	mark_forget_range(sl, r);
+	commit_forget_range(sl, r);
+	gc_forget_range(sl, r);
+	client_forget_range(sl, r);
 }
 
-static void given_away(void *user) { ((Volcano *)user)->purging--; }
+static void given_away(void *user) { ((Slice *)user)->purging--; }
 
-void purge_given_away(Volcano *v, const MagmaRange *r)
+void purge_given_away(Slice *sl, const MagmaRange *r)
 {
-	forget_range(v, r);
-	v->purging++;
-	purge_range(v, r, given_away, v);
+	forget_range(sl, r);
+	sl->purging++;
+	purge_range(sl, r, given_away, sl);
 }
 
 /* From `lo` up to just below `hi`, but not what is on its way to this volcano. */
-static void purge_between(Volcano *v, const MagmaKey *lo, const MagmaKey *hi)
+static void purge_between(Slice *sl, const MagmaKey *lo, const MagmaKey *hi)
 {
-	const MagmaMove *m = &v->map->move;
+	const MagmaMove *m = &sl->v->map->move;
 	MagmaRange part = { *lo, *hi };
 
-	if (m->id && m->to == v->id && magma_key_cmp(&m->range.lo, hi) <= 0 && magma_key_cmp(&m->range.hi, lo) >= 0) {
+	if (m->id && m->to == sl->v->id && magma_key_cmp(&m->range.lo, hi) <= 0 && magma_key_cmp(&m->range.hi, lo) >= 0) {
 		MagmaKey edge;
 		if (magma_key_cmp(&m->range.lo, lo) > 0 && magma_key_prev(&m->range.lo, &edge))
-			purge_between(v, lo, &edge);
+			purge_between(sl, lo, &edge);
 		if (magma_key_cmp(&m->range.hi, hi) < 0 && magma_key_next(&m->range.hi, &edge))
-			purge_between(v, &edge, hi);
+			purge_between(sl, &edge, hi);
 		return;
 	}
-	purge_given_away(v, &part);
+	purge_given_away(sl, &part);
 }
 
 /* A crash in the middle of a purge, or before it, leaves rows of slices that are others' now: they would be ghosts if such a slice came back. What this volcano's newest map may not know yet
  * is only ever a slice that was on its way to it. */
-void purge_elsewhere(Volcano *v)
+void purge_elsewhere(Slice *sl)
 {
-	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+	const MagmaSlice *own = magma_map_slice_by_id(sl->v->map, sl->id);
 	MagmaKey edge;
 
-	if (!self || self->state != MAGMA_ACTIVE) {
-		purge_between(v, &MAGMA_KEY_MIN, &MAGMA_KEY_MAX);
+	if (!own) {
+		purge_between(sl, &MAGMA_KEY_MIN, &MAGMA_KEY_MAX);
 		return;
 	}
-	if (magma_key_prev(&self->slice.lo, &edge))
-		purge_between(v, &MAGMA_KEY_MIN, &edge);
-	if (magma_key_next(&self->slice.hi, &edge))
-		purge_between(v, &edge, &MAGMA_KEY_MAX);
+	if (magma_key_prev(&own->range.lo, &edge))
+		purge_between(sl, &MAGMA_KEY_MIN, &edge);
+	if (magma_key_next(&own->range.hi, &edge))
+		purge_between(sl, &edge, &MAGMA_KEY_MAX);
 }

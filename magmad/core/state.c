@@ -7,7 +7,7 @@ int state_flare(Op *op, const MagmaFid *fid, FlareRow *row)
 	const guint8 *val;
 	gsize n;
 
-	switch (store_get(op->v->store, &op->fetch, TAB_FLARE, k, key_ino(k, fid->ino), &val, &n)) {
+	switch (store_get(op->sl->store, &op->fetch, TAB_FLARE, k, key_ino(k, fid->ino), &val, &n)) {
 	case STORE_PENDING:
 		return WAIT;
 	case STORE_ABSENT:
@@ -31,7 +31,7 @@ int state_dir(Op *op, const MagmaFid *fid, FlareRow *row)
 	if (!row->sealed)
 		return 0;
 	/* It may yet be given back: wait for the word (rule 11). */
-	Mark *m = mark_undecided(op->v, fid->ino, MARK_SEAL);
+	Mark *m = mark_undecided(op->sl, fid->ino, MARK_SEAL);
 	if (m) {
 		op_park(op, &m->wait);
 		return WAIT;
@@ -45,7 +45,7 @@ int state_entry(Op *op, guint64 dir, MagmaBytes name, EntryRow *e)
 	const guint8 *val;
 	gsize n;
 
-	switch (store_get(op->v->store, &op->fetch, TAB_ENTRY, k, key_ino_bytes(k, dir, name.data, name.len), &val, &n)) {
+	switch (store_get(op->sl->store, &op->fetch, TAB_ENTRY, k, key_ino_bytes(k, dir, name.data, name.len), &val, &n)) {
 	case STORE_PENDING:
 		return WAIT;
 	case STORE_ABSENT:
@@ -61,24 +61,45 @@ int state_perm(Op *op, const FlareRow *row, guint32 want)
 	return magma_perm_check(&op->hdr.cred, row->attr.mode, row->attr.uid, row->attr.gid, want);
 }
 
-/* The block is in the journal before any of it is used, so a crash skips numbers and never repeats one; another volcano may know a number before this one's journal has what it is for. */
+typedef struct {
+	Slice *sl;
+	guint64 limit;
+} Reserving;
+
+static void ino_reserved(void *user, int error)
+{
+	Reserving *r = user;
+	Slice *sl = r->sl;
+
+	core_enter(sl->v);
+	if (!error)
+		sl->ino_durable = MAX(sl->ino_durable, r->limit);
+	core_ctx_free(sl, r);
+	waitq_wake(sl, &sl->ack_wait);
+	core_leave(sl->v);
+}
+
+/* The block is on disk before any of it is used, so neither a crash nor a power cut repeats a number; another volcano may know a number before this one's journal has what it is for. */
 int state_new_ino(Op *op, guint64 *ino)
 {
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 
-	if (v->next_ino == v->ino_limit) {
+	if (sl->next_ino == sl->ino_limit) {
 		Txn *t = txn_new();
 		guint8 val[8];
-		v->ino_limit += INO_BLOCK;
-		magma_be64_store(val, v->ino_limit);
+		sl->ino_limit += INO_BLOCK;
+		magma_be64_store(val, sl->ino_limit);
 		txn_put(t, TAB_META, "ino_limit", 9, NULL, val, sizeof val);
-		v->ino_index = core_commit(v, t);
+		core_commit(sl, t);
+		Reserving *r = CORE_CTX(sl, Reserving, NULL);
+		*r = (Reserving){ sl, sl->ino_limit };
+		store_sync(sl->store, ino_reserved, r);
 	}
-	if (v->ino_index > store_acked(v->store)) {
-		op_park(op, &v->ack_wait);
+	if (sl->ino_durable < sl->ino_limit) {
+		op_park(op, &sl->ack_wait);
 		return WAIT;
 	}
-	*ino = (guint64)v->id << 48 | v->next_ino++;
+	*ino = (guint64)sl->id << 48 | sl->next_ino++;
 	return 0;
 }
 
@@ -119,7 +140,7 @@ void draft_free(Draft *d)
 }
 
 Txn *draft_txn(Draft *d) { return d->txn; }
-Volcano *draft_volcano(Draft *d) { return d->op->v; }
+Slice *draft_slice(Draft *d) { return d->op->sl; }
 
 int draft_flare(Draft *d, const MagmaFid *fid, FlareRow **row)
 {
@@ -211,10 +232,11 @@ void draft_destroy(Draft *d, FlareRow *row)
 	guint8 k[STORE_KEY_MAX];
 	const MagmaFid fid = row->attr.fid;
 	gsize kl = key_ino(k, fid.ino);
-	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->v, fid.ino)
-		&& core_now(d->op->v) - d->op->v->started > OPEN_GRACE;      /* who has it open may not have said so yet */
+	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->sl, fid.ino) && !scrub_is_suspect(d->op->sl, fid.ino)
+		&& core_now(d->op->sl->v) - d->op->sl->started > OPEN_GRACE;      /* who has it open may not have said so yet */
 
 	row->attr.nlink = 0;
+	row->sealed = is_dir(row->attr.mode);      /* nothing is made in it while it waits to be removed */
 	if (!simple) {
 		txn_put(d->txn, TAB_ORPHAN, k, kl, &fid.key, "", 0);
 		if (!d->orphans)
@@ -254,18 +276,18 @@ void draft_drop_inline(Draft *d, const MagmaFid *fid)
 	txn_del(d->txn, TAB_DATA, k, key_ino(k, fid->ino), &fid->key);
 }
 
-static void note_dirty(Volcano *v, const DirtyChange *c, guint64 index)
+static void note_dirty(Slice *sl, const DirtyChange *c, guint64 index)
 {
 	if (!c->on) {
-		g_hash_table_remove(v->dirty, &c->fid.ino);
+		g_hash_table_remove(sl->dirty, &c->fid.ino);
 		return;
 	}
 	Dirty *d = g_new0(Dirty, 1);
 	d->fid = c->fid;
 	d->index = index;
 	d->truncate_to = G_MAXUINT64;
-	d->last = core_now(v);
-	g_hash_table_replace(v->dirty, &d->fid.ino, d);
+	d->last = core_now(sl->v);
+	g_hash_table_replace(sl->dirty, &d->fid.ino, d);
 }
 
 static void encode_rows(Draft *d)
@@ -284,14 +306,14 @@ static void encode_rows(Draft *d)
 
 guint64 draft_commit(Draft *d)
 {
-	Volcano *v = d->op->v;
+	Slice *sl = d->op->sl;
 
 	encode_rows(d);
-	guint64 index = core_commit(v, g_steal_pointer(&d->txn));
+	guint64 index = core_commit(sl, g_steal_pointer(&d->txn));
 	for (guint i = 0; d->dirty && i < d->dirty->len; i++)
-		note_dirty(v, &g_array_index(d->dirty, DirtyChange, i), index);
+		note_dirty(sl, &g_array_index(d->dirty, DirtyChange, i), index);
 	for (guint i = 0; d->orphans && i < d->orphans->len; i++)
-		gc_orphan(v, &g_array_index(d->orphans, MagmaFid, i));
+		gc_orphan(sl, &g_array_index(d->orphans, MagmaFid, i));
 	draft_free(d);
 	return index;
 }
@@ -299,14 +321,14 @@ guint64 draft_commit(Draft *d)
 void draft_store_reply(Draft *d, const void *fields)
 {
 	Op *op = d->op;
-	Volcano *v = op->v;
+	Slice *sl = op->sl;
 	g_autoptr(GBytes) reply = op_encode_reply(op, fields, 0, FALSE);
 	Client *c = op->client;
 
-	if (c)
-		client_store_reply(v, c, op->hdr.xid, &op->route, reply, d->txn);
+	if (c && !c->gone)
+		client_store_reply(sl, c, op->hdr.xid, &op->route, reply, d->txn);
 	guint64 index = draft_commit(d);
-	if (c)
+	if (c && !c->gone)
 		client_reply_committed(c, op->hdr.xid, index);
 }
 

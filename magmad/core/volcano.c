@@ -1,32 +1,33 @@
 /* The volcano: construction, sessions, the clock's tick, what the console asks. */
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
+#include "magmad/core/holding.h"
 
-gpointer core_ctx_new(Volcano *v, gsize size, GDestroyNotify clear)
+gpointer core_ctx_new(GHashTable *ctxs, gsize size, GDestroyNotify clear)
 {
 	gpointer ctx = g_malloc0(size);
 
-	g_hash_table_insert(v->ctxs, ctx, (gpointer)clear);
+	g_hash_table_insert(ctxs, ctx, (gpointer)clear);
 	return ctx;
 }
 
-void core_ctx_free(Volcano *v, gpointer ctx)
+void core_ctx_drop(GHashTable *ctxs, gpointer ctx)
 {
 	gpointer clear = NULL;
 
-	g_hash_table_steal_extended(v->ctxs, ctx, NULL, &clear);
+	g_hash_table_steal_extended(ctxs, ctx, NULL, &clear);
 	if (clear)
 		((GDestroyNotify)clear)(ctx);
 	g_free(ctx);
 }
 
-static void ctx_clear_all(Volcano *v)
+void core_ctx_clear(GHashTable *ctxs)
 {
 	GHashTableIter it;
 	gpointer ctx;
 
-	while (g_hash_table_iter_init(&it, v->ctxs), g_hash_table_iter_next(&it, &ctx, NULL))
-		core_ctx_free(v, ctx);
-	g_hash_table_unref(v->ctxs);
+	while (g_hash_table_iter_init(&it, ctxs), g_hash_table_iter_next(&it, &ctx, NULL))
+		core_ctx_drop(ctxs, ctx);
+	g_hash_table_unref(ctxs);
 }
 
 MagmaTime core_now(Volcano *v) { return v->io->now(v->iou); }
@@ -41,29 +42,51 @@ void core_say(Volcano *v, const char *fmt, ...)
 	v->io->say(v->iou, line);
 }
 
-Place core_place(Volcano *v, const MagmaKey *k)
+Slice *core_slice(Volcano *v, guint16 id)
 {
-	const MagmaVolcano *owner = v->map ? magma_map_route(v->map, k) : NULL;
-
-	if (!owner || owner->id != v->id)
-		return ELSEWHERE;
-	return move_frozen(v, k) ? FROZEN : HERE;
+	for (guint i = 0; i < v->slices->len; i++)
+		if (((Slice *)v->slices->pdata[i])->id == id)
+			return v->slices->pdata[i];
+	return NULL;
 }
 
-guint64 core_commit(Volcano *v, Txn *t)
+Slice *core_slice_for(Volcano *v, const MagmaKey *k)
 {
-	move_follow(v, t);
-	return v->last_index = store_commit(v->store, t);
+	const MagmaSlice *s = v->map ? magma_map_slice(v->map, k) : NULL;
+
+	return s && s->owner == v->id ? core_slice(v, s->id) : NULL;
+}
+
+/* Clients hear of it at once: who waits for a volcano that is gone need not find out by time-outs. */
+static void tell_clients(Volcano *v)
+{
+	MagmaHdr h = { .kind = MAGMA_PUSH, .op = MAGMA_OP_new_map, .epoch = v->map->epoch };
+	g_autoptr(GByteArray) map = g_byte_array_new();
+	GByteArray *out = g_byte_array_new();
+	g_autoptr(GPtrArray) peers = peers_in_order(v);
+
+	magma_map_encode(v->map, map);
+	struct magma_req_new_map q = { .map = MAGMA_BYTES(map->data, map->len) };
+	magma_msg_encode(&h, &q, FALSE, out);
+	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(out);
+	for (guint i = 0; i < peers->len; i++) {
+		Peer *peer = peers->pdata[i];
+		if (!peer->is_node && peer->open && peer->session)
+			v->io->send(v->iou, peer->session, msg, NULL);
+	}
 }
 
 void core_set_map(Volcano *v, MagmaMap *map)
 {
 	MagmaMap *old = v->map;
+	guint64 old_epoch = old ? old->epoch : 0;
 
 	v->map = map;
 	if (old)
 		magma_map_unref(old);
 	MAGMA_TRACE(v->trace, 'r', "lava map of epoch %" G_GUINT64_FORMAT, map->epoch);
+	if (old_epoch)
+		tell_clients(v);
 	call_map_changed(v);
 }
 
@@ -76,26 +99,6 @@ void core_ready(Volcano *v, const char *refusal)
 		v->state = "serving";
 	if (ready)
 		ready(v->ready_user, refusal);
-}
-
-static void on_acked(void *user, guint64 index) { op_acked(user, index); }
-
-static void on_failed(void *user, const char *text)
-{
-	Volcano *v = user;
-
-	v->stopping = TRUE;
-	v->state = "failed";
-	g_strlcpy(v->note, text, sizeof v->note);
-	v->io->stop(v->iou, text);
-}
-
-static void open_set_free(gpointer p)
-{
-	OpenSet *o = p;
-
-	g_hash_table_unref(o->clients);
-	g_free(o);
 }
 
 Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io, void *io_user)
@@ -120,30 +123,14 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	io->random(io_user, &v->boot, sizeof v->boot);
 	v->next_xid = v->boot >> 16;          /* an answer to an earlier life's call is nobody's */
 	g_queue_init(&v->runq);
-	g_queue_init(&v->held);
-	g_queue_init(&v->words);
-	g_queue_init(&v->ack_wait.waiters);
+	v->slices = g_ptr_array_new();
 	v->peers = g_hash_table_new(NULL, NULL);
 	v->ctxs = g_hash_table_new(NULL, NULL);
 	v->all_ops = g_hash_table_new(NULL, NULL);
-	v->clients = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, client_free);
-	v->opens = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, open_set_free);
-	v->names = g_hash_table_new(name_key_hash, name_key_equal);
-	v->marks = g_hash_table_new_full(mark_hash, mark_equal, mark_free, NULL);
-	v->marks_by_ino = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
-	v->marks_by_name = g_hash_table_new(name_key_hash, name_key_equal);
-	for (guint i = 0; i < G_N_ELEMENTS(v->settled); i++)
-		v->settled[i] = g_hash_table_new_full(settled_hash, settled_equal, g_free, NULL);
-	v->settled_since = v->started;
-	v->attempts = g_hash_table_new(core_pair_hash, core_pair_equal);
-	v->commits = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, commit_free);
-	v->orphans = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
-	v->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
-	v->busy = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, content_busy_free);
 	call_init(v);
-	store->user = v;
-	store->on_acked = on_acked;
-	store->on_failed = on_failed;
+	v->holdings = g_hash_table_new(NULL, NULL);
+	if (cfg->kept && !consensus_load(v, cfg->kept))
+		v->state = "damaged";
 	return v;
 }
 
@@ -159,15 +146,10 @@ static void tick(void *arg)
 		return;
 	}
 	call_tick(v);
-	if (v->map && v->serving) {
-		coord_tick(v);
-		mark_tick(v);
-		gc_tick(v);
-		client_tick(v);
-		move_tick(v);
-	}
+	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready;
+	for (guint i = 0; v->map && i < v->slices->len; i++)
+		slice_tick(v->slices->pdata[i]);
 	members_tick(v);
-	v->quick = g_hash_table_size(v->calls) || g_hash_table_size(v->commits) || g_hash_table_size(v->marks) || v->move || !v->serving;
 	if (!v->tick)
 		v->tick = v->io->timer(v->iou, v->quick ? SECOND / 10 : SECOND, tick, v);
 	core_leave(v);
@@ -194,7 +176,18 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 	core_leave(v);
 }
 
-void volcano_stop(Volcano *v) { v->stopping = TRUE; }
+void volcano_stop(Volcano *v)
+{
+	/* else the next start looks through the contents, from the beginning */
+	for (guint i = 0; !v->stopping && i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		Txn *t = txn_new();
+		if (sl->serving && !scrub_contents_left(sl))
+			txn_del(t, TAB_META, "running", 7, NULL);
+		core_commit(sl, t);
+	}
+	v->stopping = TRUE;
+}
 
 void volcano_free(Volcano *v)
 {
@@ -202,10 +195,9 @@ void volcano_free(Volcano *v)
 		return;
 	if (v->tick)
 		v->io->timer_cancel(v->iou, v->tick);
-	move_clear(v);
 	members_clear(v);
-	op_clear(v);
-	coord_clear(v);
+	holdings_clear(v);
+	op_clear(v->all_ops, v);
 	call_clear(v);
 	GHashTableIter it;
 	gpointer peer;
@@ -214,27 +206,14 @@ void volcano_free(Volcano *v)
 		peer_unref(peer);
 	g_hash_table_unref(v->peers);
 	g_hash_table_unref(v->all_ops);
-	ctx_clear_all(v);
-	g_hash_table_unref(v->clients);
-	g_hash_table_unref(v->opens);
-	g_hash_table_unref(v->names);
-	g_hash_table_unref(v->marks_by_name);
-	g_hash_table_unref(v->marks_by_ino);
-	g_hash_table_unref(v->marks);
-	g_hash_table_unref(v->attempts);
-	for (guint i = 0; i < G_N_ELEMENTS(v->settled); i++)
-		g_hash_table_unref(v->settled[i]);
-	g_hash_table_unref(v->commits);
-	g_hash_table_unref(v->orphans);
-	g_hash_table_unref(v->dirty);
-	g_hash_table_unref(v->busy);
+	core_ctx_clear(v->ctxs);
+	g_queue_clear(&v->runq);
+	g_ptr_array_unref(v->slices);
 	if (v->map)
 		magma_map_unref(v->map);
 	g_free(v->name);
 	g_free(v->fqdn);
 	g_free(v->software);
-	v->store->on_acked = NULL;
-	v->store->on_failed = NULL;
 	g_free(v);
 }
 
@@ -246,6 +225,7 @@ void volcano_session_opened(Volcano *v, Session *s, gboolean is_node)
 	if (!p) {
 		p = g_new0(Peer, 1);
 		p->refs = 1;
+		p->number = ++v->peers_made;
 		p->session = s;
 		p->is_node = is_node;
 		p->calls = g_ptr_array_new();
@@ -287,13 +267,17 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 	*out = v->stats;
 	out->boot = v->boot;
 	out->uptime = core_now(v) - v->started;
-	out->clients = g_hash_table_size(v->clients);
-	out->opens = g_hash_table_size(v->opens);
-	out->replies_held = g_queue_get_length(&v->held);
-	out->marks = g_hash_table_size(v->marks);
-	out->commits = g_hash_table_size(v->commits);
-	out->orphans = g_hash_table_size(v->orphans);
-	out->dirty = g_hash_table_size(v->dirty);
+	for (guint i = 0; i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		out->clients += g_hash_table_size(sl->clients);
+		out->opens += g_hash_table_size(sl->opens);
+		out->replies_held += g_queue_get_length(&sl->held);
+		out->marks += g_hash_table_size(sl->marks);
+		out->commits += g_hash_table_size(sl->commits);
+		out->orphans += g_hash_table_size(sl->orphans);
+		scrub_stats(sl, out);
+		out->dirty += g_hash_table_size(sl->dirty);
+	}
 	out->state = v->state;
 	g_strlcpy(out->note, v->note, sizeof out->note);
 }
@@ -306,3 +290,25 @@ guint core_pair_hash(gconstpointer p)
 }
 
 gboolean core_pair_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, 16) == 0; }
+
+void volcano_flush(Volcano *v)
+{
+	core_enter(v);
+	holdings_flush(v);
+	core_leave(v);
+}
+
+void volcano_usage(Volcano *v, StoreUsage *out)
+{
+	v->store->vt->usage(v->store, out);
+	for (guint i = 0; i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		StoreUsage u;
+		if (sl->id == v->id)
+			continue;
+		sl->store->vt->usage(sl->store, &u);
+		out->flares += u.flares;
+		out->used += u.used;
+		out->low |= u.low;
+	}
+}

@@ -21,7 +21,6 @@ typedef struct {
 	void *user;
 } HeldRead;
 
-static Owner *owner_of(Store *s) { return (Owner *)s; }
 
 /* --- operations that change something --- */
 

@@ -158,6 +158,7 @@ struct Copy {
 #define FEED_MAX (16u << 20)          /* a copy that is not waited for and is behind by so much goes back to the journal */
 
 /* owner.c */
+static inline Owner *owner_of(Store *s) { return (Owner *)s; }
 Owner *owner_ref(Owner *o);
 void owner_unref(Owner *o);
 Copy *owner_copy(Owner *o, guint16 volcano);
@@ -185,6 +186,7 @@ guint64 feed_index_before(const Feed *f, guint64 seq, guint64 last);
 
 /* contents.c */
 void contents_vt(StoreVt *vt);
+void pass_vt(StoreVt *vt);            /* pass.c */
 void contents_update(Owner *o);
 void contents_end(Owner *o);
 /* A content may be not the same everywhere. */

@@ -7,7 +7,7 @@
 #define TICK (SECOND / 10)
 enum { SCAN_ROWS = 512 };
 
-static Owner *owner_of(Store *s) { return (Owner *)s; }
+
 
 Owner *owner_ref(Owner *o)
 {
@@ -91,26 +91,6 @@ static guint64 vt_commit(Store *s, Txn *t)
 
 static guint64 vt_acked(Store *s) { return store_acked(owner_of(s)->local); }
 
-static void vt_scan(Store *s, StoreTable t, const void *from, gsize fromlen, const void *prefix, gsize plen, guint max_rows, void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user)
-{
-	store_scan(owner_of(s)->local, t, from, fromlen, prefix, plen, max_rows, done, user);
-}
-
-static void vt_scan_range(Store *s, const MagmaKey *lo, const MagmaKey *hi, guint64 after_ino, guint max_rows, void (*done)(void *, int, const StoreRow *, guint, gboolean), void *user)
-{
-	store_scan_range(owner_of(s)->local, lo, hi, after_ino, max_rows, done, user);
-}
-
-static void vt_seek(Store *s, const MagmaFid *fid, guint64 off, guint32 whence, void (*done)(void *, int, guint64), void *user)
-{
-	store_content_seek(owner_of(s)->local, fid, off, whence, done, user);
-}
-
-static void vt_stat(Store *s, const MagmaFid *fid, void (*done)(void *, int, const StoreContentStat *), void *user)
-{
-	store_content_stat(owner_of(s)->local, fid, done, user);
-}
-
 static void vt_usage(Store *s, StoreUsage *out) { owner_of(s)->local->vt->usage(owner_of(s)->local, out); }
 
 static const StoreVt *owner_vt(void)
@@ -118,8 +98,8 @@ static const StoreVt *owner_vt(void)
 	static StoreVt vt;
 
 	if (!vt.get) {
-		vt = (StoreVt){ .get = vt_get, .fetch_clear = vt_fetch_clear, .commit = vt_commit, .acked = vt_acked, .scan = vt_scan, .scan_range = vt_scan_range, .content_seek = vt_seek,
-			.content_stat = vt_stat, .usage = vt_usage };
+		vt = (StoreVt){ .get = vt_get, .fetch_clear = vt_fetch_clear, .commit = vt_commit, .acked = vt_acked, .usage = vt_usage };
+		pass_vt(&vt);
 		contents_vt(&vt);
 		sync_vt(&vt);
 	}

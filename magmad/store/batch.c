@@ -6,9 +6,6 @@
 #include <sqlite3.h>
 
 #define BATCH_ROWS 16384              /* large enough that pages of the key index are shared by several rows; about 4 MiB */
-#define MERGE_MIN 65536
-#define MERGE_SHARE 16
-#define MERGE_OVERDUE 4               /* so many times what makes a merge due, and it goes before the next batch */
 #define RETRY_US G_USEC_PER_SEC
 #define WAL_PAGES 8192                /* 32 MiB: a page changed by many batches is copied to the database once */
 
@@ -24,7 +21,7 @@ typedef struct {
 	PoolJob job;
 	DiskStore *d;
 	Db *writer;
-	guint64 applied;              /* on disk when it worked */
+	guint64 applied, fills;       /* on disk when it worked */
 	int rc;
 } CheckpointJob;
 
@@ -75,100 +72,35 @@ static void checkpoint_done(PoolJob *job)
 	}
 	/* The loop's snapshot must not keep the log from beginning anew. */
 	db_read_end(d->loop_db);
-	if (journal_can_trim(d->journal, c->applied)) {
-		UnlinkJob *u = g_new0(UnlinkJob, 1);
-		u->job = (PoolJob){ .run = unlink_run, .done = job_nothing, .free = unlink_free };
-		u->paths = journal_trim(d->journal, c->applied);
-		MAGMA_TRACE(d->trace, 'J', "%u segments up to index %" G_GUINT64_FORMAT " go", u->paths->len, c->applied);
-		pool_push(d->pool, &u->job);
-	}
+	d->checkpointed = c->applied;
+	d->checkpointed_fills = c->fills;
+	disk_trim(d);
 	disk_wake(d);
+}
+
+void disk_trim(DiskStore *d)
+{
+	if (!journal_can_trim(d->journal, d->checkpointed, d->checkpointed_fills))
+		return;
+	UnlinkJob *u = g_new0(UnlinkJob, 1);
+	u->job = (PoolJob){ .run = unlink_run, .done = job_nothing, .free = unlink_free };
+	u->paths = journal_trim(d->journal, d->checkpointed, d->checkpointed_fills);
+	MAGMA_TRACE(d->trace, 'J', "%u segments up to index %" G_GUINT64_FORMAT " go", u->paths->len, d->checkpointed);
+	pool_push(d->pool, &u->job);
 }
 
 static void checkpoint_push(DiskStore *d)
 {
 	CheckpointJob *c = g_new0(CheckpointJob, 1);
 
-	c->job = (PoolJob){ .run = checkpoint_run, .done = checkpoint_done, .free = job_g_free };
+	c->job = (PoolJob){ .run = checkpoint_run, .done = checkpoint_done, .free = job_g_free, .lane = POOL_WRITER };
 	c->d = d;
 	c->writer = d->writer;
 	c->applied = d->meta.applied;
+	c->fills = d->applied_fills;
+	d->trim_wanted = FALSE;
 	d->writer_job = &c->job;
 	pool_push(d->pool, &c->job);
-}
-
-/* --- the index of flares by key --- */
-
-typedef struct {
-	PoolJob job;
-	DiskStore *d;
-	Db *writer;
-	int rc;
-	gint64 us;
-} MergeJob;
-
-static void merge_run(PoolJob *job)
-{
-	MergeJob *m = (MergeJob *)job;
-	gint64 begin = g_get_monotonic_time();
-
-	m->rc = db_merge(m->writer);
-	m->us = g_get_monotonic_time() - begin;
-}
-
-static void merge_done(PoolJob *job)
-{
-	MergeJob *m = (MergeJob *)job;
-	DiskStore *d = m->d;
-
-	d->writer_job = NULL;
-	disk_wake(d);
-	if (m->rc == SQLITE_OK) {
-		MAGMA_TRACE(d->trace, 's', "index of flares by key merged: %u entries in %" G_GINT64_FORMAT " us", keys_sealed(d->keys), m->us);
-		keys_merged(d->keys, d->written_keys);
-		db_read_end(d->loop_db);
-		disk_scans_go(d, d->meta.applied, 0);
-		return;
-	}
-	g_autofree char *text = g_strdup_printf("%s: merging the index of flares: %s", d->db_path, sqlite3_errstr(m->rc));
-	if (db_errno(m->rc) != ENOSPC)
-		disk_fail(d, text);
-	else
-		disk_full(d);
-	d->merge_at = g_get_monotonic_time() + RETRY_US;      /* merge_due looks again then */
-	disk_scans_go(d, 0, db_errno(m->rc));
-}
-
-static void merge_push(DiskStore *d)
-{
-	MergeJob *m = g_new0(MergeJob, 1);
-
-	m->job = (PoolJob){ .run = merge_run, .done = merge_done, .free = job_g_free };
-	m->d = d;
-	m->writer = d->writer;
-	d->merge_at = 0;
-	d->writer_job = &m->job;
-	pool_push(d->pool, &m->job);
-}
-
-/* When so many wait that each page of the index is changed for several of them; a page has room for about a hundred. */
-static gboolean merge_due(const DiskStore *d, gint64 now)
-{
-	guint many = MAX(MERGE_MIN, d->meta.flares / MERGE_SHARE);
-
-	if (now < d->merge_at || rows_frozen(d->rows))
-		return FALSE;
-	return keys_sealed(d->keys) + db_stale(d->writer) >= many || (d->scans.length && !disk_index_merged(d));
-}
-
-/* Where rows come faster than batches are written, a batch is always due: neither the merge nor the scans that wait for it alone may starve behind them. */
-static gboolean merge_overdue(const DiskStore *d, gint64 now)
-{
-	guint64 many = MAX(MERGE_MIN, d->meta.flares / MERGE_SHARE);
-
-	if (!merge_due(d, now))
-		return FALSE;
-	return keys_sealed(d->keys) + db_stale(d->writer) >= many * MERGE_OVERDUE || (disk_scan_has_batch(d) && !disk_index_merged(d));
 }
 
 /* --- batches --- */
@@ -207,10 +139,11 @@ static void batch_written(DiskStore *d, const BatchJob *b)
 	gint64 used = d->meta.used;     /* has gone on meanwhile */
 	d->meta = b->meta;
 	d->meta.used = used;
+	d->applied_fills = d->sealed_fills;
 	d->written_keys = d->frozen_keys;
 	db_read_end(d->loop_db);        /* its snapshot is older than what leaves memory now */
 	rows_thaw(d->rows);
-	if (journal_can_trim(d->journal, d->meta.applied) || db_wal_pages(d->writer) >= WAL_PAGES)
+	if (journal_can_trim(d->journal, d->meta.applied, d->applied_fills) || db_wal_pages(d->writer) >= WAL_PAGES)
 		checkpoint_push(d);
 	disk_scans_go(d, d->meta.applied, 0);
 }
@@ -257,14 +190,16 @@ static BatchJob *batch_push(DiskStore *d, const Frozen *f)
 {
 	BatchJob *b = g_new0(BatchJob, 1);
 
-	b->job = (PoolJob){ .run = batch_run, .done = batch_done, .free = batch_free };
+	b->job = (PoolJob){ .run = batch_run, .done = batch_done, .free = batch_free, .lane = POOL_WRITER };
 	b->d = d;
 	b->writer = d->writer;
 	b->frozen = f;
 	b->meta = d->meta;
 	b->meta.applied = f->index;
-	b->meta.durable = journal_durable(d->journal);
-	b->meta.epoch = d->epoch;
+	/* What is not acknowledged may be cut, durable or not: that nothing is missing is said of what is applied only. */
+	b->meta.durable = MIN(journal_durable(d->journal), f->index);
+	b->meta.epoch = disk_epoch_at(d, f->index);
+	disk_epochs_upto(d, f->index, &b->meta.epochs);
 	b->meta.used += contents_used_delta(d->contents);
 	d->meta.used = b->meta.used;
 	b->log = magma_trace_on(d->trace, 's');
@@ -285,42 +220,71 @@ static gboolean batch_due(DiskStore *d, gboolean force, gint64 now)
 	if (!d->batch_at)
 		d->batch_at = now + G_USEC_PER_SEC;
 	gboolean scan = d->scans.length && d->scan_index > d->meta.applied;
-	if (!force && !scan && open < BATCH_ROWS && now < d->batch_at)
-		return FALSE;
-	/* Nothing that is not acknowledged may reach sqlite: undoing is cutting the journal's tail. */
-	return d->acked >= journal_index(d->journal);
+	return force || scan || open >= BATCH_ROWS || now >= d->batch_at;
+}
+
+/* Nothing that is not acknowledged may reach sqlite: undoing is cutting the journal's tail. So a batch is sealed at any time, as other copies are always a little behind, and written when what is in
+ * it is acknowledged. */
+static gboolean batch_acked(const DiskStore *d)
+{
+	const Frozen *f = rows_frozen(d->rows);
+
+	return f->index <= d->acked && d->sealed_fills <= journal_fills_written(d->journal);
+}
+
+static void batch_seal(DiskStore *d)
+{
+	d->batch_at = 0;
+	d->frozen_keys = keys_seal(d->keys);
+	d->sealed_fills = journal_fills(d->journal);
+	rows_freeze(d->rows, journal_index(d->journal));
+}
+
+/* Both are due. A merge that is under way takes turns with the batches; before it begins it waits for a time without one. */
+static gboolean merge_first(const DiskStore *d, gboolean force)
+{
+	if (disk_merge_overdue(d) && !force)
+		return TRUE;
+	return !d->merge_last && (db_merging(d->writer) || disk_merge_overdue(d));
 }
 
 void disk_batch_check(DiskStore *d, gboolean force)
 {
 	gint64 now;
 
-	if (d->writer_job || d->failed)
+	if (d->writer_job || d->failed || d->change)
 		return;
 	now = g_get_monotonic_time();
 	if (rows_frozen(d->rows)) {
-		/* Only a batch that failed is frozen without a job. */
-		if (force || now >= d->batch_at)
+		/* One that failed, or waits to be acknowledged. */
+		if (batch_acked(d) && (force || now >= d->batch_at))
 			batch_push(d, rows_frozen(d->rows));
-	} else if (merge_overdue(d, now)) {
-		merge_push(d);
-	} else if (batch_due(d, force, now)) {
-		d->batch_at = 0;
-		d->frozen_keys = keys_seal(d->keys);
-		batch_push(d, rows_freeze(d->rows, d->acked));
-	} else if (merge_due(d, now)) {
-		merge_push(d);
+		return;
+	}
+	gboolean merge = disk_merge_due(d, now), batch = batch_due(d, force, now);
+	if (merge && (!batch || merge_first(d, force))) {
+		d->merge_last = TRUE;
+		disk_merge_push(d);
+	} else if (batch) {
+		d->merge_last = FALSE;
+		batch_seal(d);
+		if (batch_acked(d))
+			batch_push(d, rows_frozen(d->rows));
+	} else if (d->trim_wanted) {
+		checkpoint_push(d);
 	} else if (d->scans.length) {
 		/* Transactions that left nothing to write have an index all the same. */
 		disk_scans_go(d, rows_stats(d->rows)->open_rows ? d->meta.applied : d->acked, 0);
 	}
 }
 
+static gboolean batch_may_go(const DiskStore *d) { return rows_frozen(d->rows) ? batch_acked(d) : rows_stats(d->rows)->open_rows > 0; }
+
 gboolean disk_batch_all(DiskStore *d)
 {
 	do {
 		disk_batch_check(d, TRUE);
 		pool_drain(d->pool);
-	} while ((rows_stats(d->rows)->open_rows || rows_frozen(d->rows)) && !d->failed && !d->batch_failed);
+	} while (batch_may_go(d) && !d->failed && !d->batch_failed && !d->change);
 	return !d->failed && !d->batch_failed;
 }

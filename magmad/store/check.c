@@ -100,13 +100,13 @@ static gboolean replay(void *user, const Frame *f)
 	return txn_each(f->payload, f->length, replay_row, user);
 }
 
-static gboolean overlay_journal(Check *c, DbMeta *meta, GError **error)
+static gboolean overlay_journal(Check *c, const FrameKey *key, DbMeta *meta, GError **error)
 {
 	g_autofree char *dir = layout_journal(c->dir);
 	g_autoptr(GError) damage = NULL;
 	Rows *rows = rows_new(0);
 
-	c->out->journal_readable = journal_scan(dir, meta->applied, meta->durable, replay, rows, &c->out->journal, &damage);
+	c->out->journal_readable = journal_scan(dir, key, meta->applied, meta->durable, replay, rows, &c->out->journal, &damage);
 	if (!c->out->journal_readable)
 		check_problem(c, "%s", damage->message);
 	else if (c->out->journal.cut_file)
@@ -175,6 +175,7 @@ static gboolean check_locked(Check *c, GError **error)
 {
 	g_autofree char *path = layout_db(c->dir);
 	DbMeta meta;
+	FrameKey key;
 
 	c->db = db_open(path, NULL, TRUE, 64 * 1024, error);
 	if (!c->db)
@@ -183,16 +184,25 @@ static gboolean check_locked(Check *c, GError **error)
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", path, db_error(c->db));
 		return FALSE;
 	}
+	if (!db_frame_key(c->db, &key)) {
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal's key is missing", path);
+		return FALSE;
+	}
 	c->out->applied = meta.applied;
 	c->out->durable = meta.durable;
-	if (!overlay_journal(c, &meta, error))
+	gboolean emptying = db_emptying(c->db);
+	if (emptying)
+		check_note(c, "the folder is being emptied, to be filled anew; the next start goes on with it");
+	else if (!overlay_journal(c, &key, &meta, error))
 		return FALSE;
 	check_begin(c);
 	check_rows(c);
-	check_content_files(c);
+	if (!emptying)
+		check_content_files(c);
 	check_db(c, &meta);
 	check_end(c);
-	db_run(c->db, SP_ROLLBACK);
+	if (!emptying)
+		db_run(c->db, SP_ROLLBACK);
 	return TRUE;
 }
 

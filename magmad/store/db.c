@@ -72,13 +72,29 @@ static gboolean db_fail(sqlite3 *db, const char *path, int rc, GError **error)
 	return FALSE;
 }
 
-gboolean db_create(const char *path, GError **error)
+/* One statement with the secret in it, for the one time it is written. */
+static int write_frame_key(sqlite3 *db, const FrameKey *key)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(db, SQL_FRAME_KEY_PUT, -1, &st, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_blob(st, 1, key->b, sizeof key->b, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(st) == SQLITE_DONE ? SQLITE_OK : sqlite3_errcode(db);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+gboolean db_create(const char *path, const FrameKey *key, GError **error)
 {
 	sqlite3 *db = NULL;
 	int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(db, SQL_SCHEMA, NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = write_frame_key(db, key);
 	gboolean ok = rc == SQLITE_OK || db_fail(db, path, rc, error);
 	sqlite3_close(db);
 	return ok;
@@ -142,12 +158,21 @@ int db_run(Db *d, guint which)
 	return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
+static void column_epochs(sqlite3_stmt *st, int col, DbEpochs *out)
+{
+	const guint8 *p = sqlite3_column_blob(st, col);
+
+	out->n = MIN(sqlite3_column_bytes(st, col) / 16, DB_EPOCHS);
+	for (guint i = 0; i < out->n; i++)
+		out->e[i] = (StoreEpoch){ magma_be64_load(p + 16 * i), magma_be64_load(p + 16 * i + 8) };
+}
+
 gboolean db_meta(Db *d, DbMeta *out)
 {
 	sqlite3_stmt *st = d->sp[SP_META_GET];
 	gboolean ok = sqlite3_step(st) == SQLITE_ROW;
 
-	if (ok)
+	if (ok) {
 		*out = (DbMeta){
 			.applied = sqlite3_column_int64(st, 0),
 			.durable = sqlite3_column_int64(st, 1),
@@ -155,6 +180,28 @@ gboolean db_meta(Db *d, DbMeta *out)
 			.flares = sqlite3_column_int64(st, 3),
 			.used = sqlite3_column_int64(st, 4),
 		};
+		column_epochs(st, 5, &out->epochs);
+	}
+	sqlite3_reset(st);
+	return ok;
+}
+
+gboolean db_emptying(Db *d)
+{
+	sqlite3_stmt *st = d->sp[SP_EMPTYING_GET];
+	gboolean yes = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int64(st, 0);
+
+	sqlite3_reset(st);
+	return yes;
+}
+
+gboolean db_frame_key(Db *d, FrameKey *out)
+{
+	sqlite3_stmt *st = d->sp[SP_FRAME_KEY_GET];
+	gboolean ok = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_bytes(st, 0) == sizeof out->b;
+
+	if (ok)
+		memcpy(out->b, sqlite3_column_blob(st, 0), sizeof out->b);
 	sqlite3_reset(st);
 	return ok;
 }

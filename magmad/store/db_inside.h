@@ -15,7 +15,9 @@ struct Db {
 	GPtrArray *log;
 	gboolean reading;
 	guint wal_pages;
-	guint stale;                  /* rows of that table */
+	guint stale;                  /* rows of those tables, about */
+	gboolean side;                /* whose tables of the index batches write to */
+	gboolean merging;             /* those of the other side are not empty, or being merged */
 };
 
 /* Tables whose key is an inode number alone. */
@@ -27,3 +29,9 @@ void db_bind_key(sqlite3_stmt *st, StoreTable t, const void *key, gsize klen);
 void db_column_rk(sqlite3_stmt *st, int col, MagmaKey *rk);
 /* Runs one of the statements without parameters. */
 int db_run(Db *d, guint which);
+/* Steps a statement with its parameters bound, to its end. */
+int db_step_done(sqlite3_stmt *st);
+/* Some of sqlite's I/O errors are a full disk. */
+int db_full_or(Db *d, int rc);
+/* What failed left a transaction open or not. */
+void db_roll_back(Db *d);

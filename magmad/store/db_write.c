@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-static int step_done(sqlite3_stmt *st)
+int db_step_done(sqlite3_stmt *st)
 {
 	int rc = sqlite3_step(st);
 	sqlite3_reset(st);
@@ -20,7 +20,7 @@ static int write_row(Db *d, sqlite3_stmt *st, const FrozenRow *f)
 		sqlite3_bind_blob(st, 2, f->val->rk.b, MAGMA_KEY_LEN, SQLITE_STATIC);
 		sqlite3_bind_blob(st, 3, f->val->len ? (void *)f->val->bytes : "", f->val->len, SQLITE_STATIC);
 	}
-	return step_done(st);
+	return db_step_done(st);
 }
 
 static int born_change(Db *d, guint which, gint64 k, const MagmaKey *rk)
@@ -29,7 +29,7 @@ static int born_change(Db *d, guint which, gint64 k, const MagmaKey *rk)
 
 	sqlite3_bind_int64(st, 1, k);
 	sqlite3_bind_blob(st, 2, rk->b, MAGMA_KEY_LEN, SQLITE_STATIC);
-	return step_done(st);
+	return db_step_done(st);
 }
 
 /* Takes a flare's row and its place in the index away, where there is one. */
@@ -51,11 +51,12 @@ static int flare_delete(Db *d, gint64 k, gint64 *flares)
 	if (!was)
 		return SQLITE_OK;
 	--*flares;
-	rc = born_change(d, SP_FRESH_DEL, k, &rk);
+	/* What waits on this side is not in born, or was there before: then stale says so already. What waits on the other side is in born when the merge is over. */
+	rc = born_change(d, SP_FRESH_DEL + d->side, k, &rk);
 	if (rc != SQLITE_OK || sqlite3_changes(d->db))
 		return rc;
 	d->stale++;
-	return born_change(d, SP_STALE_PUT, k, &rk);
+	return born_change(d, SP_STALE_PUT + d->side, k, &rk);
 }
 
 /* Flares are counted, and their index is kept. */
@@ -75,9 +76,7 @@ static int write_flare(Db *d, const FrozenRow *f, DbMeta *meta)
 		return rc;
 	++meta->flares;
 	rc = write_row(d, d->st[ST_PUT][TAB_FLARE], f);
-	if (rc == SQLITE_OK)
-		rc = born_change(d, SP_STALE_DEL, k, &f->val->rk);      /* came back before its old entry went: that is good again */
-	return rc == SQLITE_OK && !sqlite3_changes(d->db) ? born_change(d, SP_FRESH_PUT, k, &f->val->rk) : rc;
+	return rc == SQLITE_OK ? born_change(d, SP_FRESH_PUT + d->side, k, &f->val->rk) : rc;
 }
 
 /* By table and key: neighbours in the tree are written together. */
@@ -94,13 +93,19 @@ static gint frozen_cmp(gconstpointer a, gconstpointer b)
 static int write_meta(Db *d, const DbMeta *m)
 {
 	sqlite3_stmt *st = d->sp[SP_META_PUT];
+	guint8 epochs[16 * DB_EPOCHS];
 
+	for (guint i = 0; i < m->epochs.n; i++) {
+		magma_be64_store(epochs + 16 * i, m->epochs.e[i].epoch);
+		magma_be64_store(epochs + 16 * i + 8, m->epochs.e[i].first);
+	}
 	sqlite3_bind_int64(st, 1, m->applied);
 	sqlite3_bind_int64(st, 2, m->durable);
 	sqlite3_bind_int64(st, 3, m->epoch);
 	sqlite3_bind_int64(st, 4, m->flares);
 	sqlite3_bind_int64(st, 5, m->used);
-	return step_done(st);
+	sqlite3_bind_blob(st, 6, epochs, 16 * m->epochs.n, SQLITE_STATIC);
+	return db_step_done(st);
 }
 
 int db_write_rows(Db *d, const Frozen *f, DbMeta *meta)
@@ -120,7 +125,7 @@ int db_write_rows(Db *d, const Frozen *f, DbMeta *meta)
 }
 
 /* Some of sqlite's I/O errors are a full disk. */
-static int full_or(Db *d, int rc)
+int db_full_or(Db *d, int rc)
 {
 	/* What a failed sync lost is lost: room does not bring it back. */
 	if ((rc & 0xff) != SQLITE_IOERR || sqlite3_extended_errcode(d->db) == SQLITE_IOERR_FSYNC)
@@ -129,7 +134,7 @@ static int full_or(Db *d, int rc)
 }
 
 /* What failed left a transaction open or not. */
-static void roll_back(Db *d)
+void db_roll_back(Db *d)
 {
 	if (!sqlite3_get_autocommit(d->db))
 		db_run(d, SP_ROLLBACK);
@@ -146,49 +151,12 @@ int db_write(Db *d, const Frozen *f, DbMeta *meta)
 		rc = write_meta(d, &after);
 	if (rc == SQLITE_OK)
 		rc = db_run(d, SP_COMMIT);
-	rc = full_or(d, rc);
+	rc = db_full_or(d, rc);
 	if (rc == SQLITE_OK)
 		*meta = after;
 	else
-		roll_back(d);
+		db_roll_back(d);
 	return rc;
-}
-
-int db_merge(Db *d)
-{
-	static const guint steps[] = { SP_BEGIN_WRITE, SP_MERGE_OUT, SP_MERGE_IN, SP_FRESH_CLEAR, SP_STALE_CLEAR, SP_COMMIT };
-	int rc = SQLITE_OK;
-
-	for (guint i = 0; i < G_N_ELEMENTS(steps) && rc == SQLITE_OK; i++)
-		rc = db_run(d, steps[i]);
-	rc = full_or(d, rc);
-	if (rc == SQLITE_OK)
-		d->stale = 0;
-	else
-		roll_back(d);
-	return rc;
-}
-
-guint db_stale(const Db *d) { return d->stale; }
-
-int db_each_fresh(Db *d, void (*fn)(void *user, guint64 ino, const MagmaKey *rk), void *user)
-{
-	sqlite3_stmt *st = d->sp[SP_FRESH_ALL];
-	int rc;
-
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-		MagmaKey rk;
-		db_column_rk(st, 1, &rk);
-		fn(user, ino_from_sql(sqlite3_column_int64(st, 0)), &rk);
-	}
-	sqlite3_reset(st);
-	if (rc != SQLITE_DONE)
-		return rc;
-	st = d->sp[SP_STALE_COUNT];
-	rc = sqlite3_step(st);
-	d->stale = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : 0;
-	sqlite3_reset(st);
-	return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
 static int sync_file(Db *d, int which)
@@ -209,7 +177,7 @@ int db_checkpoint(Db *d)
 	if (rc != SQLITE_OK)
 		return rc;
 	rc = sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : full_or(d, rc);
+	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : db_full_or(d, rc);
 }
 
 guint db_wal_pages(const Db *d) { return d->wal_pages; }
@@ -217,4 +185,37 @@ guint db_wal_pages(const Db *d) { return d->wal_pages; }
 void db_leave_log(Db *d)
 {
 	sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}
+
+/* --- emptying --- */
+
+static int put_emptying(Db *d, gboolean yes)
+{
+	sqlite3_bind_int64(d->sp[SP_EMPTYING_PUT], 1, yes);
+	return db_step_done(d->sp[SP_EMPTYING_PUT]);
+}
+
+int db_reset(Db *d, const DbMeta *meta)
+{
+	int rc = db_run(d, SP_BEGIN_WRITE);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(d->db, SQL_EMPTY_ALL, NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = write_meta(d, meta);
+	if (rc == SQLITE_OK)
+		rc = put_emptying(d, TRUE);
+	if (rc == SQLITE_OK)
+		rc = db_run(d, SP_COMMIT);
+	rc = db_full_or(d, rc);
+	if (rc != SQLITE_OK)
+		db_roll_back(d);
+	return rc == SQLITE_OK ? db_sync(d) : rc;
+}
+
+int db_emptied(Db *d)
+{
+	int rc = put_emptying(d, FALSE);
+
+	return rc == SQLITE_OK ? db_sync(d) : db_full_or(d, rc);
 }

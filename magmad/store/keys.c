@@ -1,7 +1,8 @@
 #include "magmad/store/keys.h"
-#include <string.h>
+#include "libmagma/base/wire.h"
 
-#define BUCKETS_MIN 256
+#define BUCKETS_MIN_BITS 8
+#define BUCKETS_MAX_BITS 31
 
 typedef struct Entry {
 	struct Entry *next;
@@ -11,7 +12,7 @@ typedef struct Entry {
 
 struct Keys {
 	Entry **buckets;
-	guint32 mask;
+	guint bits;                   /* 1 << bits buckets */
 	guint64 batch;                /* the open one */
 	guint count, open;            /* all; of the open batch */
 };
@@ -20,14 +21,14 @@ Keys *keys_new(void)
 {
 	Keys *k = g_new0(Keys, 1);
 
-	k->mask = BUCKETS_MIN - 1;
-	k->buckets = g_new0(Entry *, BUCKETS_MIN);
+	k->bits = BUCKETS_MIN_BITS;
+	k->buckets = g_new0(Entry *, 1u << k->bits);
 	return k;
 }
 
 static void free_all(Keys *k)
 {
-	for (guint32 i = 0; i <= k->mask; i++)
+	for (guint32 i = 0; i < 1u << k->bits; i++)
 		for (Entry *e = k->buckets[i], *next; e; e = next) {
 			next = e->next;
 			g_free(e);
@@ -43,33 +44,29 @@ void keys_free(Keys *k)
 	g_free(k);
 }
 
-/* A key is a hash already. */
-static guint32 bucket(const MagmaKey *rk)
-{
-	guint32 h;
-	memcpy(&h, rk->b, sizeof h);
-	return h;
-}
+/* A key is a hash already. Its highest bits tell the bucket, so buckets are in the order of keys. */
+static guint32 prefix(const MagmaKey *rk) { return magma_be32_load(rk->b); }
+static guint32 bucket(const Keys *k, const MagmaKey *rk) { return prefix(rk) >> (32 - k->bits); }
 
 static void grow(Keys *k)
 {
-	guint32 mask = k->mask * 2 + 1;
-	Entry **buckets = g_new0(Entry *, (gsize)mask + 1);
+	guint32 n = 1u << k->bits++;
+	Entry **old = g_steal_pointer(&k->buckets);
 
-	for (guint32 i = 0; i <= k->mask; i++)
-		for (Entry *e = k->buckets[i], *next; e; e = next) {
+	k->buckets = g_new0(Entry *, (gsize)n * 2);
+	for (guint32 i = 0; i < n; i++)
+		for (Entry *e = old[i], *next; e; e = next) {
+			Entry **at = &k->buckets[bucket(k, &e->rk)];
 			next = e->next;
-			e->next = buckets[bucket(&e->rk) & mask];
-			buckets[bucket(&e->rk) & mask] = e;
+			e->next = *at;
+			*at = e;
 		}
-	g_free(k->buckets);
-	k->buckets = buckets;
-	k->mask = mask;
+	g_free(old);
 }
 
 void keys_add(Keys *k, const MagmaKey *rk, guint64 ino)
 {
-	Entry **at = &k->buckets[bucket(rk) & k->mask];
+	Entry **at = &k->buckets[bucket(k, rk)];
 
 	for (Entry *e = *at; e; e = e->next)
 		if (e->ino == ino && magma_key_equal(&e->rk, rk)) {
@@ -81,13 +78,13 @@ void keys_add(Keys *k, const MagmaKey *rk, guint64 ino)
 	*e = (Entry){ *at, *rk, ino, k->batch };
 	*at = e;
 	k->open++;
-	if (++k->count > k->mask)
+	if (++k->count >> k->bits && k->bits < BUCKETS_MAX_BITS)
 		grow(k);
 }
 
 void keys_remove(Keys *k, const MagmaKey *rk, guint64 ino)
 {
-	for (Entry **at = &k->buckets[bucket(rk) & k->mask]; *at; at = &(*at)->next) {
+	for (Entry **at = &k->buckets[bucket(k, rk)]; *at; at = &(*at)->next) {
 		Entry *e = *at;
 		if (e->ino == ino && magma_key_equal(&e->rk, rk)) {
 			*at = e->next;
@@ -101,17 +98,19 @@ void keys_remove(Keys *k, const MagmaKey *rk, guint64 ino)
 
 void keys_find(const Keys *k, const MagmaKey *rk, GArray *out)
 {
-	for (Entry *e = k->buckets[bucket(rk) & k->mask]; e; e = e->next)
+	for (Entry *e = k->buckets[bucket(k, rk)]; e; e = e->next)
 		if (magma_key_equal(&e->rk, rk))
 			g_array_append_val(out, e->ino);
 }
 
-void keys_merged(Keys *k, guint64 batch)
+void keys_merged(Keys *k, guint64 batch, guint64 from, guint64 to)
 {
-	for (guint32 i = 0; i <= k->mask; i++)
+	if (from >= to)
+		return;
+	for (guint64 i = from >> (32 - k->bits); i <= (to - 1) >> (32 - k->bits); i++)
 		for (Entry **at = &k->buckets[i]; *at; ) {
 			Entry *e = *at;
-			if (e->batch > batch) {
+			if (e->batch > batch || prefix(&e->rk) < from || prefix(&e->rk) >= to) {
 				at = &e->next;
 				continue;
 			}

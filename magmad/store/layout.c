@@ -2,12 +2,14 @@
 #include "magmad/store/db.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,6 +53,57 @@ gboolean layout_check(const char *dir, GError **error)
 	g_set_error(error, MAGMA_ERROR, EPROTO, "%s has format %d, this magmad knows %d: %s", dir, format, DISKSTORE_FORMAT,
 		format > DISKSTORE_FORMAT ? "it was written by a newer version; use that one" : "it was written by a version whose format is not read any more");
 	return FALSE;
+}
+
+/* --- emptying --- */
+
+/* Everything below the folder fd, which is taken; never through a link. 0 or errno. */
+static int remove_below(int fd)
+{
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	int error = 0;
+	struct dirent *e;
+
+	if (!d) {
+		error = errno;
+		if (fd >= 0)
+			close(fd);
+		return error;
+	}
+	while (!error && (e = readdir(d))) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		if (unlinkat(dirfd(d), e->d_name, 0) == 0 || errno == ENOENT)
+			continue;
+		error = errno == EISDIR ? remove_below(openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) : errno;
+		if (!error && unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) != 0)
+			error = errno;
+	}
+	closedir(d);
+	return error;
+}
+
+/* Not one sync for each of so many folders: all that the file system has. */
+static int sync_all(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = fd < 0 || syncfs(fd) != 0 ? errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+gboolean layout_empty(const char *dir, GError **error)
+{
+	g_autofree char *journal = layout_journal(dir), *content = layout_content(dir);
+	const char *path = journal;
+	int e = remove_below(open(journal, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+
+	if (!e)
+		e = remove_below(open(path = content, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	if (!e)
+		e = sync_all(content);
+	return !e || fail(error, e, path, g_strerror(e));
 }
 
 /* --- the lock --- */
@@ -104,7 +157,7 @@ static gboolean dir_is_free(const char *dir, GError **error)
 		g_autofree char *path = g_build_filename(dir, name, NULL);
 		if (!strcmp(name, CONF))
 			return fail(error, EEXIST, dir, "already holds a volcano");
-		if (!strcmp(name, "lock") || !strcmp(name, "reserve") || !strcmp(name, "lost+found") || g_str_has_prefix(name, "state.db"))
+		if (!strcmp(name, "lock") || !strcmp(name, "reserve") || !strcmp(name, "lost+found") || g_str_has_prefix(name, "state.db") || g_str_has_prefix(name, "lava.db"))
 			continue;
 		if ((!strcmp(name, "journal") || !strcmp(name, "content")) && is_empty_dir(path))
 			continue;
@@ -172,12 +225,23 @@ static gboolean write_conf(const char *dir, GError **error)
 	return ok && sync_path(dir, error);
 }
 
+static gboolean key_new(FrameKey *key, GError **error)
+{
+	ssize_t n;
+
+	/* So few bytes come whole or not at all. */
+	while ((n = getrandom(key->b, sizeof key->b, 0)) < 0 && errno == EINTR)
+		;
+	return n == sizeof key->b || fail_errno(error, "getrandom");
+}
+
 gboolean diskstore_create(const char *dir, GError **error)
 {
 	g_autofree char *db = layout_db(dir), *journal = layout_journal(dir), *content = layout_content(dir);
+	FrameKey key;
 
 	if (g_mkdir_with_parents(dir, 0700) != 0)
 		return fail_errno(error, dir);
-	return dir_is_free(dir, error) && remove_old_db(db, error) && make_dir(journal, error) && make_dir(content, error)
-		&& make_private(db, error) && db_create(db, error) && sync_path(db, error) && write_conf(dir, error);
+	return key_new(&key, error) && dir_is_free(dir, error) && remove_old_db(db, error) && make_dir(journal, error) && make_dir(content, error)
+		&& make_private(db, error) && db_create(db, &key, error) && sync_path(db, error) && write_conf(dir, error);
 }

@@ -6,11 +6,19 @@
 
 #define IDLE_US (10 * G_USEC_PER_SEC)     /* an idle volcano keeps no thread: stacks and caches go back */
 
+typedef struct {
+	Pool *pool;
+	GCond work;
+	GQueue queued;                        /* under the pool's lock, as is all below */
+	guint threads, idle, max;
+} Lane;
+
 struct Pool {
 	GMutex lock;
-	GCond work, ran;
-	GQueue queued, finished;              /* under lock */
-	guint threads, idle, max;             /* under lock */
+	GCond ran;
+	Lane lanes[POOL_LANES];
+	GQueue finished;                      /* under lock */
+	guint threads;                        /* under lock: of all lanes */
 	GSList *ended;                        /* under lock: GThreads to be joined */
 	gboolean stopping;                    /* under lock */
 	int event;
@@ -27,19 +35,20 @@ static void pool_wake(Pool *p)
 
 static gpointer pool_thread(gpointer arg)
 {
-	Pool *p = arg;
+	Lane *lane = arg;
+	Pool *p = lane->pool;
 
 	g_mutex_lock(&p->lock);
 	while (!p->stopping) {
-		GList *l = g_queue_pop_head_link(&p->queued);
+		GList *l = g_queue_pop_head_link(&lane->queued);
 		if (!l) {
 			gint64 until = g_get_monotonic_time() + IDLE_US;
 			gboolean timed_out = FALSE;
-			p->idle++;
-			while (!p->queued.length && !p->stopping && !timed_out)
-				timed_out = !g_cond_wait_until(&p->work, &p->lock, until);
-			p->idle--;
-			if (timed_out && !p->queued.length)
+			lane->idle++;
+			while (!lane->queued.length && !p->stopping && !timed_out)
+				timed_out = !g_cond_wait_until(&lane->work, &p->lock, until);
+			lane->idle--;
+			if (timed_out && !lane->queued.length)
 				break;
 			continue;
 		}
@@ -52,6 +61,7 @@ static gpointer pool_thread(gpointer arg)
 		pool_wake(p);
 		g_cond_broadcast(&p->ran);
 	}
+	lane->threads--;
 	p->threads--;
 	p->ended = g_slist_prepend(p->ended, g_thread_self());
 	g_cond_broadcast(&p->ran);
@@ -103,14 +113,16 @@ static gboolean on_event(int fd, GIOCondition condition, gpointer user)
 	return G_SOURCE_CONTINUE;
 }
 
-Pool *pool_new(GMainContext *context, guint max_threads)
+Pool *pool_new(GMainContext *context, guint max_shared)
 {
 	Pool *p = g_new0(Pool, 1);
 
 	g_mutex_init(&p->lock);
-	g_cond_init(&p->work);
 	g_cond_init(&p->ran);
-	p->max = max_threads;
+	for (guint i = 0; i < POOL_LANES; i++) {
+		p->lanes[i] = (Lane){ .pool = p, .max = i == POOL_SHARED ? max_shared : 1 };
+		g_cond_init(&p->lanes[i].work);
+	}
 	p->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	g_assert(p->event >= 0);
 	p->source = g_unix_fd_source_new(p->event, G_IO_IN);
@@ -121,19 +133,21 @@ Pool *pool_new(GMainContext *context, guint max_threads)
 
 void pool_push(Pool *p, PoolJob *job)
 {
+	Lane *lane = &p->lanes[job->lane];
 	gboolean more;
 
 	job->link = (GList){ .data = job };
 	job->finished = FALSE;
 	p->pending++;
 	g_mutex_lock(&p->lock);
-	g_queue_push_tail_link(&p->queued, &job->link);
-	more = p->queued.length > p->idle && p->threads < p->max;
+	g_queue_push_tail_link(&lane->queued, &job->link);
+	more = lane->queued.length > lane->idle && lane->threads < lane->max;
+	lane->threads += more;
 	p->threads += more;
-	g_cond_signal(&p->work);
+	g_cond_signal(&lane->work);
 	g_mutex_unlock(&p->lock);
 	if (more)
-		g_thread_new("magma-pool", pool_thread, p);
+		g_thread_new("magma-pool", pool_thread, lane);
 }
 
 void pool_wait(Pool *p, PoolJob *job)
@@ -173,18 +187,21 @@ void pool_free(Pool *p)
 		return;
 	g_mutex_lock(&p->lock);
 	p->stopping = TRUE;
-	g_cond_broadcast(&p->work);
+	for (guint i = 0; i < POOL_LANES; i++)
+		g_cond_broadcast(&p->lanes[i].work);
 	while (p->threads)
 		g_cond_wait(&p->ran, &p->lock);
 	g_mutex_unlock(&p->lock);
 	pool_join_ended(p);
-	free_all(&p->queued);
+	for (guint i = 0; i < POOL_LANES; i++) {
+		free_all(&p->lanes[i].queued);
+		g_cond_clear(&p->lanes[i].work);
+	}
 	free_all(&p->finished);
 	g_source_destroy(p->source);
 	g_source_unref(p->source);
 	close(p->event);
 	g_mutex_clear(&p->lock);
-	g_cond_clear(&p->work);
 	g_cond_clear(&p->ran);
 	g_free(p);
 }

@@ -63,16 +63,23 @@ static void scan_run(PoolJob *job)
 	readers_give(s->readers, db);
 }
 
+/* Back on the loop. TRUE: it failed, and that was told. */
+static gboolean scan_failed(ScanJob *s)
+{
+	disk_log_lines(s->d, s->lines);
+	if (!s->error)
+		return FALSE;
+	g_warning("%s", s->error);
+	s->done(s->user, EIO, NULL, 0, FALSE);
+	return TRUE;
+}
+
 static void scan_done(PoolJob *job)
 {
 	ScanJob *s = (ScanJob *)job;
 
-	disk_log_lines(s->d, s->lines);
-	if (s->error) {
-		g_warning("%s", s->error);
-		s->done(s->user, EIO, NULL, 0, FALSE);
+	if (scan_failed(s))
 		return;
-	}
 	s->done(s->user, 0, (const StoreRow *)(void *)s->set.rows->data, s->set.rows->len, s->set.eof);
 }
 
@@ -82,12 +89,8 @@ static void peek_done(PoolJob *job)
 {
 	ScanJob *s = (ScanJob *)job;
 
-	disk_log_lines(s->d, s->lines);
-	if (s->error) {
-		g_warning("%s", s->error);
-		s->done(s->user, EIO, NULL, 0, FALSE);
+	if (scan_failed(s))
 		return;
-	}
 	ScanJob *again = g_memdup2(s, sizeof *s);       /* the pool's own goes now */
 	again->lines = NULL;
 	again->tries++;
@@ -127,7 +130,7 @@ static ScanJob *scan_new(DiskStore *d, void (*done)(void *, int, const StoreRow 
 	return s;
 }
 
-gboolean disk_index_merged(const DiskStore *d) { return !keys_sealed(d->keys) && !db_stale(d->writer); }
+gboolean disk_index_merged(const DiskStore *d) { return !keys_sealed(d->keys) && !db_stale(d->writer) && !db_merging(d->writer); }
 
 gboolean disk_scan_has_batch(const DiskStore *d)
 {

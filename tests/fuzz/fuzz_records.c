@@ -6,6 +6,8 @@
 #include "magmad/store/frame.h"
 #include <string.h>
 
+static const FrameKey key = { "frames of a fuzz" };       /* as in seeds.c */
+
 static gboolean copy_row(void *user, const StoreRow *row, gboolean del)
 {
 	if (del)
@@ -30,26 +32,27 @@ static void as_frames(const guint8 *p, gsize n)
 	gsize at = 0, size;
 	Frame f;
 
-	while (at < n && (size = frame_get(p + at, n - at, &f))) {
+	while (at < n && (size = frame_get(&key, p + at, n - at, &f))) {
 		g_assert_true(size <= n - at && f.length <= size && f.durable <= f.index);
 		g_assert_true(f.payload >= p + at && f.payload + f.length <= p + at + size);
 		as_transaction(f.payload, f.length);
 		at += size;
 	}
-	gsize found = frame_find(p, n, at & ~(gsize)(FRAME_ALIGN - 1), 0, &f);
+	gsize found = frame_find(&key, p, n, at & ~(gsize)(FRAME_ALIGN - 1), 0, &f);
 	g_assert_true(found <= n);
 }
 
-/* A checksum keeps a fuzzer out: give the first frame the one it should have. */
+/* Checks keep a fuzzer out: give the first frame those it should have. */
 static void as_frame_with_right_sum(const guint8 *p, gsize n)
 {
 	if (n < FRAME_HEADER)
 		return;
 	g_autofree guint8 *copy = g_memdup2(p, n);
-	magma_be32_store(copy, FRAME_MAGIC);
-	gsize length = MIN(magma_be32_load(copy + 4), n - FRAME_HEADER);
-	magma_be32_store(copy + 4, length);
-	magma_be32_store(copy + 8, magma_crc32c(magma_crc32c(0, copy, 8), copy + 12, FRAME_HEADER - 12 + length));
+	magma_be32_store(copy + 8, FRAME_MAGIC);
+	gsize length = MIN(magma_be32_load(copy + 12), n - FRAME_HEADER);
+	magma_be32_store(copy + 12, length);
+	magma_be32_store(copy + 40, magma_crc32c(0, copy + FRAME_HEADER, length));
+	frame_seal(&key, copy);
 	as_frames(copy, n);
 }
 
@@ -61,6 +64,7 @@ static void as_row(guint8 kind, const guint8 *p, gsize n)
 	MarkRow mark;
 	MagmaBytes name;
 	g_autoptr(GArray) parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
+	g_autoptr(GArray) named = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 
 	if (kind == 0 && flare_row_decode(p, n, &flare))
 		flare_row_encode(&flare, out);
@@ -70,8 +74,8 @@ static void as_row(guint8 kind, const guint8 *p, gsize n)
 		cookie_row_encode(&entry, name.data, name.len, out);
 	else if (kind == 3 && mark_row_decode(p, n, &mark))
 		mark_row_encode(&mark, out);
-	else if (kind == 4 && commit_row_decode(p, n, parts))
-		commit_row_encode((const CommitPart *)(void *)parts->data, parts->len, out);
+	else if (kind == 4 && commit_row_decode(p, n, parts, named))
+		commit_row_encode((const CommitPart *)(void *)parts->data, parts->len, (const MagmaFid *)(void *)named->data, named->len, out);
 	else
 		return;
 	g_assert_cmpmem(out->data, out->len, p, n);

@@ -5,6 +5,8 @@
  *   3  time passes: the bytes are microseconds (24 bits)
  *   4  the hello of the peer once more, changed: offset (8 bits), xor
  *   5  an event of 2 with the key of the next phase
+ *   6  an event of 2 that comes from the stranger: a peer that moves, or somebody on the path
+ *   7  what an ICMP message quotes: nobody listens, too big
  * Whatever comes, nothing is asserted, nothing grows beyond its limits, and what is sent is well-formed. */
 #include "libmagma/xport/internal.h"
 #include "libmagma/base/wire.h"
@@ -60,6 +62,8 @@ static void side_start(Side *s)
 }
 
 static guint8 burst_space[1 << 17], hello[HELLO_LEN];
+static const MagmaAddr stranger = { .family = 4, .ip = { 10, 0, 0, 66 }, .port = 1 };
+static guint64 from_stranger, to_stranger;    /* bytes */
 
 /* Sends what from has to say; to may be NULL: into the void. */
 static void carry(Side *from, Side *to, MagmaTime now, const MagmaAddr *addr)
@@ -71,6 +75,8 @@ static void carry(Side *from, Side *to, MagmaTime now, const MagmaAddr *addr)
 		g_assert_cmpuint(b.segment, >, 0);
 		if (b.len == HELLO_LEN && b.buf[0] == DGRAM_HELLO)
 			memcpy(hello, b.buf, HELLO_LEN);
+		if (magma_addr_equal(&b.to, &stranger))
+			to_stranger += b.len;
 		for (gsize at = 0; to && at < b.len; at += b.segment)
 			magma_endpoint_input(to->ep, now, addr, b.buf + at, MIN(b.segment, b.len - at));
 	}
@@ -95,12 +101,12 @@ static void say(MagmaConn *c, Side *to, MagmaTime now, const MagmaAddr *from, co
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	Side peer = side_new(1), us = side_new(2);
-	MagmaAddr peer_addr = { .family = 4, .ip = { 10, 0, 0, 1 }, .port = 1 }, our_addr = peer_addr, stranger = peer_addr;
+	MagmaAddr peer_addr = { .family = 4, .ip = { 10, 0, 0, 1 }, .port = 1 }, our_addr = peer_addr;
 	MagmaTime now = 1000000;
 	MagmaReader r = magma_reader(data, size);
 
 	our_addr.port = 2;
-	stranger.ip[3] = 66;
+	from_stranger = to_stranger = 0;
 	side_start(&peer);
 	side_start(&us);
 	MagmaConn *c = magma_conn_connect(peer.ep, now, &our_addr);
@@ -115,12 +121,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const guint8 *p = magma_get_bytes(&r, n);
 		if (r.error)
 			break;
+		if (what == 0 || what == 6)
+			from_stranger += n + (what ? DATA_OVERHEAD : 0);
 		if (what <= 1) {
 			magma_endpoint_input(us.ep, now, what ? &peer_addr : &stranger, p, n);
-		} else if (what == 2 || what == 5) {
+		} else if (what == 2 || what == 5 || what == 6) {
 			if (what == 5)
 				sealer_rekey(&c->tx, c->loss.next);
-			say(c, &us, now, &peer_addr, p, MIN(n, FRAMES_MAX));
+			say(c, &us, now, what == 6 ? &stranger : &peer_addr, p, MIN(n, FRAMES_MAX));
+		} else if (what == 7) {
+			magma_endpoint_refused(us.ep, &peer_addr, p, n);
+			magma_endpoint_quoted_too_big(us.ep, &peer_addr, p, n, 1000 + n);
 		} else if (what == 3 && n >= 3) {
 			now += (MagmaTime)get_be(p, 3);
 			magma_endpoint_tick(us.ep, now);
@@ -132,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		magma_endpoint_input_done(us.ep, now);
 		carry(&us, NULL, now, NULL);
+		g_assert_cmpuint(to_stranger, <=, 3 * from_stranger);
 		if (us.conn)
 			g_assert_cmpuint(us.conn->recvq.buffered, <=, RECV_LIMIT);
 		g_assert_cmpuint(us.ep->n_half, <=, HALF_OPEN_MAX);

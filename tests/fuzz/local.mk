@@ -27,14 +27,15 @@ tests_fuzz_fuzz_map_LDFLAGS = $(FUZZ_LINK)
 
 include tests/fuzz/console.mk
 
-# Makes the seeds of codec and map anew from the table: after a change of the wire, make fuzz-seeds and commit them.
+# Makes the seeds of codec, map and journal frames anew from the tables: after a change of the wire, make fuzz-seeds and commit them.
 EXTRA_PROGRAMS += tests/fuzz/seeds
 tests_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/unit/anymsg.c tests/unit/anymsg.h
-tests_fuzz_seeds_LDADD = $(UNIT_LIBS)
+tests_fuzz_seeds_LDADD = magmad/libstore.a magmad/libcore.a magmad/libmirror.a magmad/libraft.a $(UNIT_LIBS)
 CLEANFILES += tests/fuzz/seeds$(EXEEXT)
 .PHONY: fuzz-seeds
 fuzz-seeds: tests/fuzz/seeds$(EXEEXT)
-	rm -f $(srcdir)/tests/fuzz/corpus/codec/seed-* $(srcdir)/tests/fuzz/corpus/map/seed-*
+	rm -f $(srcdir)/tests/fuzz/corpus/codec/seed-* $(srcdir)/tests/fuzz/corpus/map/seed-* $(srcdir)/tests/fuzz/corpus/records/seed-*
 	tests/fuzz/seeds$(EXEEXT) $(srcdir)/tests/fuzz/corpus
 include tests/fuzz/session.mk
 include tests/fuzz/records.mk
+include tests/fuzz/raft.mk

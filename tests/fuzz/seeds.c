@@ -1,9 +1,12 @@
-/* Seeds for fuzz_codec and fuzz_map, always the same for the same table: seeds DIR writes DIR/codec/seed-* and DIR/map/seed-*. */
+/* Seeds for fuzz_codec, fuzz_map and frames of fuzz_records, always the same for the same tables: seeds DIR writes DIR/codec/seed-*, DIR/map/seed-*, DIR/records/seed-*. */
 #include "libmagma/lava/map.h"
 #include "libmagma/proto/list.h"
+#include "magmad/core/store.h"
+#include "magmad/store/frame.h"
 #include "tests/unit/anymsg.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SEED 20
 #define MAX_BYTES 24    /* of a field: the fuzzer finds the longer ones itself */
@@ -62,9 +65,9 @@ static void add(MagmaMap *m, guint16 id, gboolean ip6, const MagmaRange *slice)
 	MagmaVolcano v = { .id = id, .state = slice ? MAGMA_ACTIVE : MAGMA_JOINING, .name = name, .fqdn = fqdn, .bandwidth = 100000, .offered = 1u << 30 };
 
 	v.addr = (MagmaAddr){ .family = ip6 ? 6 : 4, .ip = { 10, 0, 0, (guint8)id }, .port = 12000, .scope = ip6 ? id : 0 };
-	if (slice)
-		v.slice = *slice;
 	magma_map_add(m, &v);
+	if (slice)
+		magma_map_add_slice(m, &(MagmaSlice){ .id = id, .range = *slice, .home = id, .owner = id, .epoch = 1, .ncopies = id == 2, .copies = { { 1, TRUE } } });
 }
 
 /* n volcanos that halve what is left, the last `joining` of them still without a slice. */
@@ -86,12 +89,66 @@ static void map_seed(const char *dir, const char *name, guint16 n, guint16 joini
 		add(m, id, ip6, NULL);
 	m->coordinator = n ? 1 : 0;
 	if (moving) {
-		const MagmaVolcano *from = magma_map_by_id(m, 1);
-		m->move = (MagmaMove){ .id = 7, .from = 1, .to = 2, .range = { magma_range_middle(&from->slice), from->slice.hi } };
+		const MagmaSlice *from = magma_map_home(m, 1);
+		m->move = (MagmaMove){ .id = 7, .from = 1, .to = 2, .range = { magma_range_middle(&from->range), from->range.hi },
+			.part = { .id = m->next_id++, .home = 2, .owner = 2, .epoch = 1, .ncopies = 1, .copies = { { 1, TRUE } } } };
 	}
 	g_assert_null(magma_map_seal(m));
 	magma_map_encode(m, out);
 	save(dir, "map", name, out);
+}
+
+/* --- journal frames: the first byte tells fuzz_records what the rest is --- */
+
+#define AS_FRAMES 1
+#define AS_FRAME_WITH_RIGHT_SUM 2
+
+static GByteArray *frames_of_each_kind(void)
+{
+	static const FrameKey key = { "frames of a fuzz" };
+	static const guint8 as = AS_FRAMES, ino[8] = { 0, 0, 0, 0, 0, 0, 0, 7 };
+	GByteArray *out = g_byte_array_new();
+	g_autoptr(GByteArray) frames = g_byte_array_new();
+	MagmaKey rk;
+	Txn *t = txn_new();
+
+	for (guint i = 0; i < sizeof rk.b; i++)
+		rk.b[i] = i;
+	txn_put(t, TAB_FLARE, ino, sizeof ino, &rk, "flare", 5);
+	txn_del(t, TAB_DIRTY, ino, sizeof ino, &rk);
+	const GByteArray *txn = txn_bytes(t);
+	frame_put(&key, frames, &(Frame){ .kind = FRAME_TXN, .index = 1, .epoch = 1, .payload = txn->data, .length = txn->len });
+	frame_put(&key, frames, &(Frame){ .kind = FRAME_TXN, .index = 2, .epoch = 1, .durable = 1, .payload = txn->data, .length = txn->len });
+	frame_put(&key, frames, &(Frame){ .kind = FRAME_FILL, .index = 2, .epoch = 1, .durable = 1, .payload = txn->data, .length = txn->len });
+	frame_put(&key, frames, &(Frame){ .kind = FRAME_MARK, .index = 2, .epoch = 1, .durable = 2 });
+	txn_free(t);
+	g_byte_array_append(out, &as, 1);
+	g_byte_array_append(out, frames->data, frames->len);
+	return out;
+}
+
+static void frame_seeds(const char *dir)
+{
+	g_autoptr(GByteArray) b = frames_of_each_kind();
+
+	save(dir, "records", "frames", b);
+	b->data[0] = AS_FRAME_WITH_RIGHT_SUM;
+	save(dir, "records", "frame-sum", b);
+	b->data[0] = AS_FRAMES;
+	b->data[1 + FRAME_HEADER + 3] ^= 0x10;
+	save(dir, "records", "frames-damaged", b);
+	b->data[1 + FRAME_HEADER + 3] ^= 0x10;
+	g_byte_array_set_size(b, b->len - 9);
+	save(dir, "records", "frames-torn", b);
+	/* A header alone, its length beyond all bounds; then as a mark. */
+	memset(b->data + 1 + 12, 0xff, 4);
+	g_byte_array_set_size(b, 1 + FRAME_HEADER);
+	b->data[0] = AS_FRAME_WITH_RIGHT_SUM;
+	save(dir, "records", "frame-huge", b);
+	b->data[1 + 44] = FRAME_MARK;
+	save(dir, "records", "frame-mark", b);
+	b->data[1 + 44] = FRAME_FILL;
+	save(dir, "records", "frame-fill", b);
 }
 
 int main(int argc, char **argv)
@@ -101,6 +158,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	codec_seeds(argv[1]);
+	frame_seeds(argv[1]);
 	map_seed(argv[1], "empty", 0, 0, FALSE, FALSE);
 	map_seed(argv[1], "one", 1, 0, FALSE, FALSE);
 	map_seed(argv[1], "two", 2, 0, FALSE, FALSE);

@@ -60,6 +60,8 @@ void memdisk_cut(MemDisk *d, guint64 seq);
 void memdisk_reset(MemDisk *d, StorePos pos);
 MemFile *memdisk_file(MemDisk *d, const MagmaFid *fid);
 
+typedef struct MemChange MemChange;
+
 typedef struct {
 	Store base;                   /* first */
 	StoreVt vt;
@@ -72,8 +74,7 @@ typedef struct {
 	guint64 keep_after, keep_bytes;
 	gboolean fresh;               /* nothing was said of the limit yet, nothing was appended */
 	gboolean write_coming, failed, full;
-	gboolean changing;            /* between a cut or a reset and its done */
-	const StorePos *reset;        /* where a reset under way goes */
+	MemChange *change;            /* a cut or a reset that is under way */
 	GHashTable *hot;              /* RowKey -> a row that was brought, or is being brought */
 	GHashTable *found;            /* RowKey: found in this turn */
 	guint64 found_in;
@@ -85,6 +86,8 @@ typedef struct {
 
 #define MEM(s) ((MemStore *)(s))
 
+/* Rows that fetches hold. */
+guint memstore_pins(MemStore *m);
 gboolean mem_chance(MemStore *m, guint permille);
 /* Calls fn(m, arg) later, or drop(arg) where the store has ended meanwhile. */
 void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg);
@@ -93,6 +96,9 @@ void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *)
 void memlog_vt(StoreVt *vt);
 extern const StoreLogVt memlog_log_vt;
 void memlog_open(MemStore *m);
+/* Does what is under way, without answering. */
+void memlog_change(MemStore *m);
+gboolean memlog_resetting(const MemStore *m);
 
 /* memfiles.c */
 void memfiles_vt(StoreVt *vt);

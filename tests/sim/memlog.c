@@ -8,7 +8,7 @@ static void tell_acked(MemStore *m)
 {
 	guint64 acked = MIN(written(m), m->limit);
 
-	if (m->failed || acked <= m->acked)
+	if (m->failed || m->change || acked <= m->acked)
 		return;
 	m->acked = acked;
 	if (m->base.on_acked)
@@ -20,7 +20,7 @@ static void on_written(MemStore *m, void *arg)
 	guint64 end = memdisk_end(m->disk);
 
 	m->write_coming = FALSE;
-	if (m->failed || m->written_seq >= end)
+	if (m->failed || m->change || m->written_seq >= end)
 		return;
 	m->written_seq = end;
 	m->filled = m->fills;
@@ -30,15 +30,20 @@ static void on_written(MemStore *m, void *arg)
 		tell_acked(m);
 }
 
-static void log_add(MemStore *m, StorePos pos, gboolean fill, GBytes *txn)
+static void write_later(MemStore *m)
 {
-	g_assert(!m->changing);
-	m->fresh = FALSE;
-	memdisk_append(m->disk, pos, fill, txn);
 	if (!m->write_coming) {
 		m->write_coming = TRUE;
 		mem_later(m, on_written, NULL, NULL);
 	}
+}
+
+static void log_add(MemStore *m, StorePos pos, gboolean fill, GBytes *txn)
+{
+	g_assert(!m->change);
+	m->fresh = FALSE;
+	memdisk_append(m->disk, pos, fill, txn);
+	write_later(m);
 }
 
 static guint64 mem_commit(Store *s, Txn *t)
@@ -92,7 +97,7 @@ static void mem_sync(Store *s, void (*done)(void *, int), void *user)
 {
 	SyncCall *c = g_new(SyncCall, 1);
 
-	g_assert(!MEM(s)->changing);
+	g_assert(!MEM(s)->change);
 	*c = (SyncCall){ done, user, memdisk_end(MEM(s)->disk) };
 	mem_later(MEM(s), on_synced, g_free, c);
 }
@@ -203,41 +208,52 @@ static void log_read(Store *s, guint64 after, gsize max_bytes, void (*done)(void
 
 /* --- undoing --- */
 
-typedef struct {
+struct MemChange {
 	StorePos pos;
 	gboolean reset;
 	void (*done)(void *, int);
 	void *user;
-} ChangeCall;
+};
 
-static void on_change(MemStore *m, void *arg)
+void memlog_change(MemStore *m)
 {
-	g_autofree ChangeCall *c = arg;
+	const MemChange *c = m->change;
 
-	m->changing = FALSE;
-	m->reset = NULL;
+	m->change = NULL;
 	if (c->reset) {
 		memdisk_reset(m->disk, c->pos);
 		m->written_seq = 0;
 		m->acked = c->pos.index;
 		m->epoch = MAX(m->epoch, c->pos.epoch);
+		m->filled = m->fills;
+		m->keep_after = G_MAXUINT64;
+		m->keep_bytes = 0;
 	} else {
 		memdisk_cut(m->disk, memdisk_seq(m->disk, c->pos.index));
 		m->written_seq = MIN(m->written_seq, memdisk_end(m->disk));
 	}
 	g_hash_table_remove_all(m->found);
+}
+
+gboolean memlog_resetting(const MemStore *m) { return m->change && m->change->reset; }
+
+static void on_change(MemStore *m, void *arg)
+{
+	g_autofree MemChange *c = arg;
+
+	memlog_change(m);
+	write_later(m);
 	c->done(c->user, m->failed ? EIO : 0);
+	if (!m->dead)
+		tell_acked(m);
 }
 
 static void change(MemStore *m, StorePos pos, gboolean reset, void (*done)(void *, int), void *user)
 {
-	ChangeCall *c = g_new(ChangeCall, 1);
-
-	g_assert(!m->changing);
-	*c = (ChangeCall){ pos, reset, done, user };
-	m->changing = TRUE;
-	m->reset = reset ? &c->pos : NULL;
-	mem_later(m, on_change, g_free, c);
+	g_assert(!m->change && memstore_pins(m) == 0);
+	m->change = g_new(MemChange, 1);
+	*m->change = (MemChange){ pos, reset, done, user };
+	mem_later(m, on_change, g_free, m->change);
 }
 
 static void log_cut(Store *s, guint64 index, void (*done)(void *, int), void *user)
@@ -269,7 +285,9 @@ void memlog_open(MemStore *m)
 	m->written_seq = memdisk_end(m->disk);
 	m->epoch = m->disk->pos.epoch;
 	m->acked = m->disk->pos.index;
-	m->limit = G_MAXUINT64;
+	m->limit = m->cfg.one_of_several ? 0 : G_MAXUINT64;
+	if (m->cfg.one_of_several)
+		m->acked = memdisk_index_at(m->disk, m->disk->base_seq);
 	m->keep_after = G_MAXUINT64;
 	m->fresh = TRUE;
 }

@@ -73,6 +73,18 @@ void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *)
 
 /* --- rows --- */
 
+guint memstore_pins(MemStore *m)
+{
+	GHashTableIter it;
+	gpointer h;
+	guint n = 0;
+
+	g_hash_table_iter_init(&it, m->hot);
+	while (g_hash_table_iter_next(&it, NULL, &h))
+		n += ((Hot *)h)->pins;
+	return n;
+}
+
 static void on_arrival(MemStore *m, void *arg)
 {
 	RowKey *key = arg;
@@ -122,7 +134,7 @@ static gboolean found_again(MemStore *m, const RowKey *k)
 static StoreGet mem_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize klen, const guint8 **val, gsize *vlen)
 {
 	MemStore *m = MEM(s);
-	g_assert(!m->changing);
+	g_assert(!m->change);
 	RowKey k = memrow_key(t, key, klen);
 	Hot *h = f ? g_hash_table_lookup(m->hot, &k) : NULL;
 
@@ -354,6 +366,8 @@ void memstore_close(Store *s)
 	MemStore *m = MEM(s);
 
 	memfiles_finish(m);
+	if (m->change)
+		memlog_change(m);
 	memdisk_fold(m->disk, memdisk_seq(m->disk, MIN(m->limit, m->disk->pos.index)));
 	memdisk_trim(m->disk, m->keep_after, m->keep_bytes);
 	m->disk->durable_seq = memdisk_end(m->disk);
@@ -363,9 +377,9 @@ void memstore_close(Store *s)
 /* A reset that is under way has been done, or nothing of it. */
 static gboolean crash_in_reset(MemStore *m)
 {
-	if (!m->reset || mem_chance(m, 500))
+	if (!memlog_resetting(m) || mem_chance(m, 500))
 		return FALSE;
-	memdisk_reset(m->disk, *m->reset);
+	memlog_change(m);
 	return TRUE;
 }
 

@@ -11,6 +11,7 @@ typedef struct {
 	guint32 seed;
 	guint pending_permille;       /* gets of rows not in memory that answer PENDING */
 	guint at_once_permille;       /* content operations that call done before they return */
+	gboolean one_of_several;      /* as in the disk store's configuration */
 	gint64 delay_max;             /* microseconds: everything late is late by 0..delay_max */
 	const guint64 *turn;          /* counts turns of the loop: a row that was found stays so for the rest of its turn; NULL: not even that */
 	/* Runs fn(arg) after delay. The store never cancels: after a crash fn finds out itself that nobody waits. */

@@ -285,7 +285,7 @@ static void refuse(SimNet *net, const Datagram *d)
 {
 	SimHost *sender = host_at(net, &d->from);
 	if (sender && sender->ep)
-		magma_endpoint_refused(sender->ep, &d->to);
+		magma_endpoint_refused(sender->ep, &d->to, d->p, MIN(d->n, 548));       /* what an ICMP message of 576 bytes has room for */
 }
 
 static void arrive(SimNet *net)

@@ -489,6 +489,104 @@ static void changing_the_total_is_cut_off(void)
 
 #define TEST(name) g_test_add_func("/hostile/" #name, name)
 
+/* ---- messages of the network that anybody can make ---- */
+
+static guint8 last_sent[2000];
+static gsize last_n;
+static guint hellos;
+
+static gboolean note_sent(SimHost *h, const MagmaAddr *to, const guint8 *p, gsize n)
+{
+	hellos += p[0] == DGRAM_HELLO;
+	if (p[0] >= DGRAM_DATA)
+		memcpy(last_sent, p, last_n = MIN(n, sizeof last_sent));
+	return TRUE;
+}
+
+static void refused_counts_only_when_it_quotes_what_was_sent(void)
+{
+	Pair p = pair_new();
+	MagmaConn *c = pair_open(&p);
+	MagmaEndpoint *ep = p.a->ep;
+	MagmaAddr elsewhere = p.b->addr;
+	simnet_run(p.net, SEC);
+	p.a->tap = note_sent;
+	p.b->out.cut = TRUE;
+	send_number(c, 1, 100);
+	simnet_run(p.net, MSEC);
+	g_assert_true(c->waiting_since > 0);
+	guint8 wrong[DATA_HEADER];
+	memcpy(wrong, last_sent, sizeof wrong);
+	elsewhere.port++;
+	for (guint n = 0; n < DATA_HEADER; n++)
+		magma_endpoint_refused(ep, &p.b->addr, last_sent, n);    /* too little of it */
+	magma_endpoint_refused(ep, &elsewhere, last_sent, last_n);
+	for (guint bit = 0; bit < 8 * (DGRAM_PREFIX + 4); bit++) {
+		if (bit == 0)
+			continue;        /* the phase */
+		wrong[bit / 8] ^= 1u << bit % 8;
+		if (bit / 8 < DGRAM_PREFIX || get_be(wrong + DGRAM_PREFIX, 4) >= c->loss.next)
+			magma_endpoint_refused(ep, &p.b->addr, wrong, sizeof wrong);
+		wrong[bit / 8] ^= 1u << bit % 8;
+	}
+	put_be(wrong + DGRAM_PREFIX, c->loss.base - 1, 4);               /* an acknowledged one */
+	magma_endpoint_refused(ep, &p.b->addr, wrong, sizeof wrong);
+	g_assert_null(c->parallel);
+	g_assert_cmpuint(ep->stats.hints_ignored, >, DATA_HEADER + 60);
+	magma_endpoint_quoted_too_big(ep, &p.b->addr, wrong, sizeof wrong, 1300);
+	g_assert_cmpuint(c->pmtu.ceiling, ==, 0);
+	magma_endpoint_quoted_too_big(ep, &p.b->addr, last_sent, last_n, 1300);
+	g_assert_cmpuint(c->pmtu.ceiling, ==, 1299);
+	magma_endpoint_refused(ep, &p.b->addr, last_sent, last_n);
+	g_assert_nonnull(c->parallel);
+	simnet_free(p.net);
+}
+
+/* Somebody on the path sees what is sent and says each time that nobody listens there. */
+static void refusals_on_end_begin_few_handshakes(void)
+{
+	Pair p = pair_new();
+	MagmaConn *c = pair_open(&p);
+	hellos = 0;
+	p.a->tap = note_sent;
+	for (guint i = 0; i < 2000; i++) {
+		send_number(c, i, 100);
+		simnet_run(p.net, 0);
+		magma_endpoint_refused(p.a->ep, &p.b->addr, last_sent, last_n);
+		simnet_run(p.net, 5 * MSEC);
+	}
+	g_assert_cmpuint(hellos, >, 0);
+	g_assert_cmpuint(hellos, <=, 11);        /* 10 s, one a second */
+	g_assert_cmpuint(p.a->opened, ==, 1);
+	g_assert_cmpuint(p.b->messages, ==, 2000);
+	simnet_free(p.net);
+}
+
+#define MANY_SESSIONS 60
+
+static void refusals_of_many_sessions_share_a_limit(void)
+{
+	Pair p = pair_new();
+	MagmaConn *c[MANY_SESSIONS];
+	guint begun = 0;
+	for (guint i = 0; i < MANY_SESSIONS; i++) {
+		c[i] = simnet_connect(p.a, p.b);
+		simnet_run(p.net, 10 * MSEC);
+		g_assert_true(magma_conn_is_open(c[i]));
+	}
+	simnet_run(p.net, SEC);
+	p.a->tap = note_sent;
+	p.b->out.cut = TRUE;
+	for (guint i = 0; i < MANY_SESSIONS; i++) {
+		send_number(c[i], 1, 100);
+		simnet_run(p.net, 0);
+		magma_endpoint_refused(p.a->ep, &p.b->addr, last_sent, last_n);
+		begun += c[i]->parallel != NULL;
+	}
+	g_assert_cmpuint(begun, ==, 16);
+	simnet_free(p.net);
+}
+
 int main(int argc, char **argv)
 {
 	pair_test_init(&argc, &argv);
@@ -496,6 +594,9 @@ int main(int argc, char **argv)
 	TEST(other_prologue_is_another_key);
 	TEST(nobody_answers);
 	TEST(refused_port_is_said_so);
+	TEST(refused_counts_only_when_it_quotes_what_was_sent);
+	TEST(refusals_on_end_begin_few_handshakes);
+	TEST(refusals_of_many_sessions_share_a_limit);
 	TEST(initiator_only_endpoint_answers_nothing);
 	TEST(handshake_survives_loss_and_sends_what_waited);
 	TEST(both_may_start_at_once);

@@ -380,6 +380,205 @@ static void late_datagram_does_not_move_the_session_back(void)
 	simnet_free(p.net);
 }
 
+static void answer_it(SimHost *h, MagmaConn *c, GBytes *msg)
+{
+	send_number(c, check_message(msg), 500);
+}
+
+static gboolean a_has_one_more(void *user)
+{
+	Pair *p = user;
+	return p->a->messages > GPOINTER_TO_UINT(p->a->user);
+}
+
+static void new_port_of_a_nat_costs_a_round_trip(void)
+{
+	Pair p = pair_new();
+	p.b->on_message = answer_it;
+	p.a->out.delay = p.b->out.delay = 10 * MSEC;
+	p.a->out.jitter = p.b->out.jitter = 0;
+	MagmaConn *c = pair_open(&p);
+	simnet_run(p.net, SEC);
+	for (guint i = 0; i < 10; i++) {
+		p.a->addr.port++;
+		p.a->user = GUINT_TO_POINTER(p.a->messages);
+		MagmaTime start = simnet_now(p.net);
+		send_number(c, i, 100);
+		g_assert_true(simnet_run_until(p.net, SEC, a_has_one_more, &p));
+		g_assert_cmpint(simnet_now(p.net) - start, >=, 40 * MSEC);
+		g_assert_cmpint(simnet_now(p.net) - start, <, 45 * MSEC);
+		g_assert_cmpint(p.b->last->peer.port, ==, p.a->addr.port);
+		simnet_run(p.net, i * 100 * MSEC);
+	}
+	g_assert_cmpuint(p.a->opened, ==, 1);
+	simnet_free(p.net);
+}
+
+/* What comes down goes on, not only what is asked for. */
+static void new_address_in_the_middle_of_a_download(void)
+{
+	Pair p = pair_new();
+	Inbox box;
+	inbox_attach(&box, p.a, 20);
+	p.b->out = (SimPath){ .rate = 10 << 20, .queue = 20 * MSEC, .delay = 2000, .mtu = 1472 };
+	p.a->out.delay = 2000;
+	MagmaConn *c = pair_open(&p);
+	for (guint i = 0; i < 20; i++)
+		send_number(p.b->last, i, 1 << 20);
+	MagmaTime start = simnet_now(p.net);
+	simnet_run(p.net, 500 * MSEC);
+	p.a->addr.port = 4711;
+	send_number(c, 0, 100);                  /* until it says something, nobody can know */
+	simnet_run(p.net, 500 * MSEC);
+	g_assert_true(magma_addr_parse("10.0.7.7", 99, &p.a->addr));
+	send_number(c, 1, 100);
+	g_assert_true(simnet_run_until(p.net, 60 * SEC, inbox_full, &box));
+	g_assert_cmpint(simnet_now(p.net) - start, <, 4 * SEC);          /* 2 s without a move */
+	g_assert_cmpuint(p.a->opened, ==, 1);
+	g_free(box.got);
+	simnet_free(p.net);
+}
+
+/* Somebody on the path: what a sends reaches b first from another address, in part from there alone. */
+typedef struct {
+	Pair *p;
+	MagmaAddr victim;
+	guint64 from_victim, to_victim;      /* bytes */
+	guint every, steal;                  /* copies each of so many datagrams; lets the original vanish of each of so many (0: of none) */
+	guint n;
+} Thief;
+
+static gboolean steal(SimHost *h, const MagmaAddr *to, const guint8 *d, gsize n)
+{
+	Thief *t = h->user;
+	if (d[0] < DGRAM_DATA || ++t->n % t->every)
+		return TRUE;
+	t->from_victim += n;
+	simnet_inject(h->net, &t->victim, t->p->b, d, n);
+	return !t->steal || t->n % t->steal;
+}
+
+static gboolean count_to_victim(SimHost *h, const MagmaAddr *to, const guint8 *d, gsize n)
+{
+	Thief *t = h->user;
+	if (!magma_addr_equal(to, &t->victim))
+		return TRUE;
+	t->to_victim += n;
+	g_assert_cmpuint(t->to_victim, <=, 3 * t->from_victim);
+	g_assert_cmpuint(n, <=, PATH_DGRAM);         /* challenges, and nothing of what the session carries */
+	return FALSE;
+}
+
+static void count_up(SimHost *h, MagmaConn *c, GBytes *msg)
+{
+	check_message(msg);
+}
+
+static void thief(guint every, guint how_many, const char *victim)
+{
+	Pair p = pair_new();
+	Thief t = { .p = &p, .every = every, .steal = how_many };
+	g_assert_true(magma_addr_parse(victim, 666, &t.victim));
+	MagmaConn *c = pair_open(&p);
+	p.a->user = p.b->user = &t;
+	p.a->on_message = p.b->on_message = count_up;
+	p.a->tap = steal;
+	p.b->tap = count_to_victim;
+	for (guint i = 0; i < 60; i++) {
+		send_number(c, i, 100 + simnet_random(p.net, 30000));
+		send_number(p.b->last, i, 100 + simnet_random(p.net, 200000));
+		simnet_run(p.net, simnet_random(p.net, i % 10 ? 3 * MSEC : 500 * MSEC));
+		g_assert_true(magma_addr_equal(magma_conn_peer(p.b->last), &p.a->addr));
+	}
+	simnet_run(p.net, 10 * SEC);
+	g_assert_cmpuint(p.a->messages, ==, 60);
+	g_assert_cmpuint(p.b->messages, ==, 60);
+	g_assert_cmpuint(p.a->closed + p.b->closed, ==, 0);
+	g_assert_true(magma_addr_equal(magma_conn_peer(p.b->last), &p.a->addr));
+	g_assert_cmpuint(t.to_victim, >, 0);
+	/* He stops, and nothing of it is left as soon as the peer says something; a real move is followed as ever. */
+	send_number(c, 98, 100);
+	simnet_run(p.net, MSEC);
+	p.a->tap = NULL;
+	send_number(c, 99, 100);
+	simnet_run(p.net, 10 * MSEC);
+	g_assert_cmpint(p.b->last->path.asked, ==, FALSE);
+	p.a->addr.port = 4711;
+	send_number(c, 100, 100);
+	simnet_run(p.net, 100 * MSEC);
+	g_assert_true(magma_addr_equal(magma_conn_peer(p.b->last), &p.a->addr));
+	simnet_free(p.net);
+}
+
+static void copied_datagrams_neither_divert_nor_amplify(void)
+{
+	thief(1, 0, "10.9.9.9");
+	thief(1, 0, "10.0.0.1");              /* another port of the same host */
+	thief(3, 0, "10.9.9.9");
+	thief(2, 4, "10.9.9.9");
+}
+
+static gboolean steal_one(SimHost *h, const MagmaAddr *to, const guint8 *d, gsize n)
+{
+	Thief *t = h->user;
+	if (t->n++)
+		return FALSE;
+	t->from_victim = n;
+	simnet_inject(h->net, &t->victim, t->p->b, d, n);
+	return FALSE;
+}
+
+static void short_datagram_gets_no_more_than_three_times_its_bytes(void)
+{
+	Pair p = pair_new();
+	Thief t = { .p = &p };
+	g_assert_true(magma_addr_parse("10.9.9.9", 666, &t.victim));
+	pair_open(&p);
+	p.a->user = p.b->user = &t;
+	p.a->tap = steal_one;
+	p.b->tap = count_to_victim;
+	simnet_run(p.net, 25 * SEC);             /* the first is the PING of T2 */
+	g_assert_cmpuint(t.from_victim, ==, DATA_OVERHEAD + 1);
+	g_assert_cmpuint(t.to_victim, ==, 2 * PATH_DGRAM);
+	g_assert_false(p.b->last->path.asked);
+	g_assert_true(magma_addr_equal(magma_conn_peer(p.b->last), &p.a->addr));
+	simnet_free(p.net);
+}
+
+/* The answer counts from the challenged address alone. */
+static gboolean spoil_response(SimHost *h, const MagmaAddr *to, const guint8 *d, gsize n)
+{
+	Thief *t = h->user;
+	if (n != PATH_DGRAM)
+		return TRUE;
+	t->n++;
+	simnet_inject(h->net, &t->victim, t->p->b, d, n);
+	return FALSE;
+}
+
+static void response_from_elsewhere_moves_nothing(void)
+{
+	Pair p = pair_new();
+	Thief t = { .p = &p };
+	g_assert_true(magma_addr_parse("10.9.9.9", 666, &t.victim));
+	MagmaConn *c = pair_open(&p);
+	simnet_run(p.net, SEC);
+	MagmaAddr old = p.a->addr;
+	p.a->user = &t;
+	p.a->tap = spoil_response;
+	p.a->addr.port = 4711;
+	send_number(c, 0, 5000);
+	simnet_run(p.net, 200 * MSEC);           /* not longer, or a sees that nothing comes and begins anew (T4) */
+	g_assert_cmpuint(t.n, >, 0);
+	g_assert_true(magma_addr_equal(magma_conn_peer(p.b->last), &old));
+	p.a->tap = NULL;
+	send_number(c, 1, 100);
+	simnet_run(p.net, 5 * SEC);
+	g_assert_true(magma_addr_equal(magma_conn_peer(p.b->last), &p.a->addr));
+	g_assert_cmpuint(p.a->opened, ==, 1);
+	simnet_free(p.net);
+}
+
 /* ---- path MTU ---- */
 
 static void local_limit_is_learned_from_the_system(void)
@@ -558,6 +757,11 @@ int main(int argc, char **argv)
 	TEST(idle_session_is_kept_alive);
 	TEST(goodbye_reaches_the_peer_behind_the_messages);
 	TEST(client_may_change_its_address);
+	TEST(new_port_of_a_nat_costs_a_round_trip);
+	TEST(new_address_in_the_middle_of_a_download);
+	TEST(copied_datagrams_neither_divert_nor_amplify);
+	TEST(short_datagram_gets_no_more_than_three_times_its_bytes);
+	TEST(response_from_elsewhere_moves_nothing);
 	TEST(late_datagram_does_not_move_the_session_back);
 	TEST(local_limit_is_learned_from_the_system);
 	TEST(black_hole_is_noticed_and_left);

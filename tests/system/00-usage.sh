@@ -42,6 +42,10 @@ says "magmad: -K of an empty file" 1 "empty.key" "$MAGMAD" -b -n a -K "$T/empty.
 says "magmad: -c of a file that is not there" 1 "none.conf" "$MAGMAD" -c "$T/none.conf" -b -n a -k s -i 127.0.0.9 -d "$T/d"
 says "magmad: -i of an address that is not ours" 1 "192\.0\.2\.1" "$MAGMAD" -b -n a -k s -i 192.0.2.1 -d "$T/d"
 says "magmad: -d in a file" 1 "open.key" "$MAGMAD" -b -n a -k s -i 127.0.0.9 -d "$T/open.key/x"
+says "magmad: -d is a file" 1 "open.key: Not a directory" "$MAGMAD" -b -n a -k s -i 127.0.0.9 -d "$T/open.key"
+d "an address by default that only this machine reaches" "localhost.*127\.0\.0\.1|::1.*-i" -b -n a -s localhost -k s -d "$T/d"
+d "an unknown option with a value does not say it" "Unknown option --kye;" --kye=m4gm4 -d "$T/d"
+says "magmad: -j of a name that does not resolve" 1 "^magmad: -j no-such-host\.invalid: [A-Z]" "$MAGMAD" -j no-such-host.invalid -n a -k s -i 127.0.0.9 -d "$T/d"
 check_eq "nothing of that wrote into -d" "$(ls -A "$T/d")" ""
 
 # mount.magma

@@ -42,6 +42,21 @@ check "-s, one thread" "$MOUNT" -s --host="$H" -p $PORT --keyfile="$KEY" "$T/b"
 check "it works" is_up
 check "fusermount3 -u unmounts" fusermount3 -u "$T/b"
 
+check "mounted once" "$MOUNT" --host="$H" -p $PORT --keyfile="$KEY" "$T/b"
+says "the same once more is refused" 1 "$T/b: $H:/ is mounted there already" "$MOUNT" --host="$H" -p $PORT --keyfile="$KEY" "$T/b"
+says "in mount(8)'s form too" 32 "$T/b: $H:/ is mounted there already" "$MOUNT" "$H:/" "$T/b" -o keyfile="$KEY",port=$PORT
+check "a part of the network may be mounted over it" "$MOUNT" "$H:/projects" "$T/b" -o keyfile="$KEY",port=$PORT
+umnt b; check "and what is below is there again" is_up; umnt b
+bg "$MOUNT" --host="$H" -p $PORT --keyfile="$KEY" -f "$T/b"; wait_for 10 is_up
+kill -KILL $BG; wait_for 5 gone $BG
+says "a mount whose process was killed is in the way" 1 "$T/b: .*umount" "$MOUNT" --host="$H" -p $PORT --keyfile="$KEY" "$T/b"
+check "umount takes it away" umount "$T/b"
+if unshare -m true 2>/dev/null; then
+	says "no /dev/fuse" 1 "/dev/fuse: .*modprobe" unshare -m --propagation private sh -c "mount -t tmpfs none /dev && exec '$MOUNT' --host=$H -p $PORT --keyfile='$KEY' '$T/b'"
+else
+	skip "no /dev/fuse" "no mount namespaces here"
+fi
+
 # mount(8)'s form, as mount(8) calls it
 check "SPEC DIR -o" "$MOUNT" "$H:/" "$T/b" -o rw,keyfile="$KEY",port=$PORT
 if is_mount "$T/b"; then
@@ -85,14 +100,19 @@ if unshare -m true 2>/dev/null; then
 	cat >"$T/ns" <<NS
 mkdir -p $T/sbin && cp -a /sbin/. $T/sbin/ 2>/dev/null
 printf '#!/bin/sh\nexec $MOUNT "\$@"\n' >$T/sbin/mount.magma && chmod 755 $T/sbin/mount.magma || exit 9
+ln -sf mount.magma $T/sbin/mount.fuse.magma
 mount --bind $T/sbin "\$(readlink -f /sbin)" || exit 9
 echo '$H:/projects $T/c magma keyfile=$KEY,port=$PORT,_netdev,nofail 0 0' >$T/fstab
-mount -t magma $H:/ $T/b -o keyfile=$KEY,port=$PORT && test "\$(cat $T/b/projects/one/file)" = inside && umount $T/b || exit 1
+mount -t magma $H:/ $T/b -o keyfile=$KEY,port=$PORT && test "\$(cat $T/b/projects/one/file)" = inside || exit 1
+mount -o remount,ro $T/b 2>$T/err && exit 3
+grep -q "'remount' is not supported" $T/err || { cat $T/err; exit 3; }
+umount $T/b || exit 1
 mount -T $T/fstab $T/c && test "\$(cat $T/c/one/file)" = inside && umount $T/c || exit 2
 NS
 	unshare -m --propagation private sh "$T/ns" >"$T/out" 2>&1; rc=$?
 	case $rc in
 	0) ok "mount -t magma and a line of fstab" ;;
+	3) not_ok "mount -o remount says that it cannot"; diag_file "$T/out" ;;
 	9) skip "mount -t magma and a line of fstab" "no bind mount over /sbin here" ;;
 	*) not_ok "mount -t magma and a line of fstab"; diag "exit $rc"; diag_file "$T/out" ;;
 	esac

@@ -1,5 +1,5 @@
 #!/bin/sh
-# timeout: 300
+# timeout: 600
 # needs: rsync tar
 # Copies of real trees: cp -a and diff -r, tar both ways, rsync twice, of which the second transfers nothing; rm -r.
 . "${0%/*}/lib.sh"

@@ -7,11 +7,14 @@ D=$T/dest
 check "make install" make -s -C "$B" install DESTDIR="$D"
 prefix=$(sed -n 's/^prefix = //p' "$B/Makefile")
 P=$D$prefix
-for f in sbin/magmad bin/magma-hash bin/magma-locate bin/magma-ping bin/magma-store include/magma/magma.h lib/pkgconfig/libmagma.pc share/magma/magma.lua; do
+for f in sbin/magmad bin/magma-hash bin/magma-locate bin/magma-ping bin/magma-store include/magma/magma.h lib/pkgconfig/libmagma.pc share/magma/magma.lua share/doc/magma/magmad.conf.sample; do
 	[ -e "$P/$f" ] && ok "$f is installed" || not_ok "$f is installed"
 done
 helper=$D$(sed -n 's/^mounthelperdir = //p' "$B/Makefile" | sed "s,\${sbindir},$prefix/sbin,")/mount.magma
 [ -x "$helper" ] && ok "mount.magma is where mount(8) looks" || not_ok "mount.magma is where mount(8) looks"
+check_eq "and where it looks for the type the kernel shows" "$(readlink "${helper%/*}/mount.fuse.magma")" mount.magma
+unit=$D$(sed -n 's/^systemdsystemunitdir = //p' "$B/Makefile" | sed "s,\${prefix},$prefix,")/magmad.service
+check_match "the systemd unit starts the installed magmad" "$(cat "$unit")" "^ExecStart=$prefix/sbin/magmad "
 so=$(ls "$P"/lib/libmagma.so.*.*.* 2>/dev/null | head -n 1)
 [ -n "$so" ] && ok "libmagma.so is versioned" || not_ok "libmagma.so is versioned"
 check_match "its soname" "$(objdump -p "$so" 2>/dev/null)" 'SONAME +libmagma\.so\.[0-9]+'

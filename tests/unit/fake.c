@@ -262,12 +262,13 @@ static Fake *fake_new(World *w, guint16 id)
 /* n slices of equal size; shift says who gets the first. */
 static void set_slices(World *w, MagmaMap *map, guint shift)
 {
+	g_array_set_size(map->slices, 0);
 	for (guint i = 0; i < w->n; i++) {
-		MagmaVolcano *v = map->volcanos->pdata[(i + shift) % w->n];
-		memset(v->slice.lo.b, 0, MAGMA_KEY_LEN);
-		memset(v->slice.hi.b, 0xff, MAGMA_KEY_LEN);
-		v->slice.lo.b[0] = (guint8)(256 * i / w->n);
-		v->slice.hi.b[0] = (guint8)(256 * (i + 1) / w->n - 1);
+		const MagmaVolcano *v = map->volcanos->pdata[(i + shift) % w->n];
+		MagmaSlice s = { .id = v->id, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = v->id, .owner = v->id, .epoch = 1 };
+		s.range.lo.b[0] = (guint8)(256 * i / w->n);
+		s.range.hi.b[0] = (guint8)(256 * (i + 1) / w->n - 1);
+		magma_map_add_slice(map, &s);
 	}
 	g_assert_cmpstr(magma_map_seal(map), ==, NULL);
 }

@@ -191,16 +191,19 @@ static void a_damaged_identity_names_the_key(void)
 	}
 }
 
-static void a_folder_of_a_newer_format_is_refused(void)
+static void a_folder_of_another_format_is_refused(void)
 {
 	g_autoptr(Identity) id = some_identity();
 	g_autofree char *now = identity_format(id);
-	g_auto(GStrv) parts = g_strsplit(now, "format=1", 2);
-	g_autofree char *newer = g_strjoinv("format=7", parts);
+	g_auto(GStrv) parts = g_strsplit(now, "format=2", 2);
+	g_autofree char *newer = g_strjoinv("format=7", parts), *older = g_strjoinv("format=1", parts);
 	g_autoptr(GError) error = NULL;
 
 	g_assert_null(identity_parse("v", newer, strlen(newer), &error));
-	g_assert_cmpstr(error->message, ==, "v: the folder has format 7, this magmad knows up to 1: start a newer magmad");
+	g_assert_cmpstr(error->message, ==, "v: the folder has format 7, this magmad knows 2: start a newer magmad");
+	g_clear_error(&error);
+	g_assert_null(identity_parse("v", older, strlen(older), &error));
+	g_assert_cmpstr(error->message, ==, "v: the folder has format 1, this magmad knows 2: it was written by a version whose format is not read any more");
 }
 
 /* ---- folders ---- */
@@ -214,7 +217,7 @@ static void a_folder_counts_as_what_it_holds(Folder *f, gconstpointer unused)
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_EMPTY);
 	put(f, "lock", "1\n", 0600);
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_EMPTY);
-	put(f, "volcano.conf", "[store]\nformat=1\n", 0600);          /* a first start that was cut off */
+	put(f, "volcano.conf", "[store]\nformat=2\n", 0600);          /* a first start that was cut off */
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_EMPTY);
 	put(f, "precious", "", 0600);
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_FOREIGN);
@@ -335,7 +338,7 @@ int main(int argc, char **argv)
 	WITH_FOLDER("/config/a_file_that_was_asked_for_must_be_there", a_file_that_was_asked_for_must_be_there);
 	WITH_FOLDER("/identity/an_identity_comes_back_as_it_was_kept", an_identity_comes_back_as_it_was_kept);
 	g_test_add_func("/identity/a_damaged_identity_names_the_key", a_damaged_identity_names_the_key);
-	g_test_add_func("/identity/a_folder_of_a_newer_format_is_refused", a_folder_of_a_newer_format_is_refused);
+	g_test_add_func("/identity/a_folder_of_another_format_is_refused", a_folder_of_another_format_is_refused);
 	WITH_FOLDER("/identity/a_folder_counts_as_what_it_holds", a_folder_counts_as_what_it_holds);
 	WITH_FOLDER("/identity/undoing_a_first_start_leaves_what_was_there", undoing_a_first_start_leaves_what_was_there);
 	g_test_add_func("/timers/they_go_off_in_order_and_cancelled_ones_never", timers_go_off_in_order_and_cancelled_ones_never);

@@ -88,6 +88,8 @@ static const Row rows[] = {
 	{ "w:/ /m -o keyfile=", FALSE, NULL, "option 'keyfile' needs a value: keyfile=..." },
 	{ "w:/ /m -o ro=1", FALSE, NULL, "option 'ro' takes no value" },
 	{ "w:/ /m -o remount", FALSE, NULL, "option 'remount' is not supported: unmount and mount again" },
+	/* as util-linux 2.41 says it */
+	{ "w:/ /m -o rw,relatime,user_id=0,group_id=0,max_read=4096,blksize=4096,allow_other,remount", FALSE, NULL, "option 'remount' is not supported: unmount and mount again" },
 	{ "w:/ /m -o port=0", FALSE, NULL, "port '0' is not a number from 1 to 65533" },
 	{ "--host=a -p x /m", FALSE, NULL, "port 'x' is not a number from 1 to 65533" },
 	{ "--host=a -x /m", FALSE, NULL, "unknown option '-x'; see mount.magma --help" },

@@ -2,6 +2,7 @@
 #include "libmagma/net/net.h"
 #include "libmagma/net/keylog.h"
 #include "libmagma/base/err.h"
+#include "libmagma/xport/internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -217,6 +218,53 @@ static void test_refused_port_is_told(void)
 	g_main_context_unref(ctx);
 }
 
+static gboolean stop_waiting(gpointer flag)
+{
+	*(gboolean *)flag = TRUE;
+	return G_SOURCE_REMOVE;
+}
+
+/* The kernel quotes enough of a datagram to know it again, also of one of many that left in one call. */
+static void refused_with(gsize bytes, const char *bind)
+{
+	GMainContext *ctx = g_main_context_new();
+	GSource *dog = watchdog(ctx), *late = g_timeout_source_new(250);
+	gboolean too_late_now = FALSE;
+	End a, b;
+
+	if (!end_init(&a, ctx, bind, FALSE) || !end_init(&b, ctx, bind, TRUE)) {
+		g_test_skip("no such address here");
+		return;
+	}
+	MagmaAddr there = *magma_net_local(b.net);
+	MagmaConn *c = magma_net_connect(a.net, &there);
+	while (!a.open || !b.open)
+		g_main_context_iteration(ctx, TRUE);
+	magma_net_free(b.net);
+	g_autoptr(GBytes) msg = make(bytes);
+	g_assert_true(magma_conn_send(c, msg, NULL));
+	g_source_set_callback(late, stop_waiting, &too_late_now, NULL);
+	g_source_attach(late, ctx);
+	while (!c->parallel && !too_late_now)     /* before T4, which waits for 300 ms */
+		g_main_context_iteration(ctx, TRUE);
+	g_assert_false(too_late_now);
+	g_assert_cmpuint(magma_endpoint_stats(magma_net_endpoint(a.net))->hints_ignored, ==, 0);
+	magma_net_free(a.net);
+	g_source_destroy(late);
+	g_source_unref(late);
+	g_source_destroy(dog);
+	g_source_unref(dog);
+	g_main_context_unref(ctx);
+}
+
+static void test_refused_port_of_a_session_is_told(void)
+{
+	refused_with(10, "127.0.0.1:0");
+	refused_with(100000, "127.0.0.1:0");
+	refused_with(10, "[::1]:0");
+	refused_with(100000, "[::1]:0");
+}
+
 static void on_message_free(void *user, MagmaConn *c, GBytes *msg)
 {
 	End *e = user;
@@ -394,6 +442,7 @@ int main(int argc, char **argv)
 	T(ipv6_plain);
 	T(wildcard);
 	T(refused_port_is_told);
+	T(refused_port_of_a_session_is_told);
 	T(free_from_inside_a_message);
 	T(port_in_use_names_the_address);
 	T(resolve);

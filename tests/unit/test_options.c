@@ -47,6 +47,7 @@ static void a_wrong_line_says_what_would_be_right(void)
 		{ "-n a/b", "-n a/b: the nickname is made of letters, digits, '.', '_' and '-'" },
 		{ "-k ''", "-k: the secret key is empty" },
 		{ "-x", "Unknown option -x; magmad --help lists the options" },
+		{ "--kye=m4gm4s3cr3t", "Unknown option --kye; magmad --help lists the options" },
 		{ "--colour", "Unknown option --colour; magmad --help lists the options" },
 		{ "-p", "Missing argument for -p; magmad --help lists the options" },
 		{ "-b now", "unexpected argument now; magmad takes options only, --help lists them" },

@@ -137,24 +137,30 @@ static void test_locate_line(void)
 	MagmaFid fid = { magma_key_of_path("/example", 8), 42 };
 
 	magma_addr_parse("192.168.1.20:12000", 0, &v.addr);
-	v.slice = (MagmaRange){ MAGMA_KEY_MIN, MAGMA_KEY_MAX };
 	magma_map_add(map, &v);
+	magma_map_add_slice(map, &(MagmaSlice){ .id = 1, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = 1, .owner = 1, .epoch = 1 });
 	map->coordinator = 1;
 	g_assert_cmpstr(magma_map_seal(map), ==, NULL);
 	g_autofree char *one = magma_locate_text(map, &fid);
 	g_assert_cmpstr(one, ==, "81f762fd59d88768b06b8e9de56aef8a95962045  42  wallace 192.168.1.20:12000 (1 copy)");
 	/* a second volcano keeps the second copy */
-	MagmaVolcano *first = map->volcanos->pdata[0];
-	first->slice.hi = magma_range_middle(&first->slice);
+	MagmaSlice second = { .id = 2, .range.hi = MAGMA_KEY_MAX, .home = 2, .owner = 2, .epoch = 1, .ncopies = 1, .copies = { { 1, TRUE } } };
+	MagmaSlice *first = (MagmaSlice *)magma_map_home(map, 1);
+	first->range.hi = magma_range_middle(&first->range);
+	first->ncopies = 1;
+	first->copies[0].volcano = 2;
 	MagmaVolcano w = { .id = 2, .state = MAGMA_ACTIVE, .name = (char *)"gromit", .fqdn = (char *)"gromit.intranet" };
 	magma_addr_parse("192.168.1.21:12000", 0, &w.addr);
-	w.slice.hi = MAGMA_KEY_MAX;
-	g_assert_true(magma_key_next(&first->slice.hi, &w.slice.lo));
+	g_assert_true(magma_key_next(&first->range.hi, &second.range.lo));
 	magma_map_add(map, &w);
+	magma_map_add_slice(map, &second);
 	map->copies_kept = 2;
 	g_assert_cmpstr(magma_map_seal(map), ==, NULL);
 	g_autofree char *two = magma_locate_text(map, &fid);
 	g_assert_cmpstr(two, ==, "81f762fd59d88768b06b8e9de56aef8a95962045  42  gromit 192.168.1.21:12000 (wallace)");
+	/* a copy that is still being made is none */
+	g_autofree char *half = magma_locate_text(map, &(MagmaFid){ MAGMA_KEY_MIN, 1 });
+	g_assert_nonnull(strstr(half, "wallace 192.168.1.20:12000 (1 copy)"));
 }
 
 int main(int argc, char **argv)

@@ -1,14 +1,37 @@
 /* Contents: what is read is what the calls in their order wrote. */
 #include "tests/unit/store_kit.h"
 #include "magmad/store/content.h"
+#include "magmad/store/disk.h"
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Instead of the C library's: a disk that fails one fdatasync of a content file, and a count of the folders made durable. */
+/* Instead of the C library's: a disk that fails one fdatasync of a content file, or is slow with them; and a count of the folders made durable. */
 static int fail_next, folder_syncs;
+static GMutex slow_lock;
+static GCond slow_end;
+static gboolean slow;                 /* under slow_lock */
+static guint slow_now;                /* under slow_lock: waiting in fdatasync */
+
+static void wait_while_slow(void)
+{
+	g_mutex_lock(&slow_lock);
+	slow_now++;
+	while (slow)
+		g_cond_wait(&slow_end, &slow_lock);
+	slow_now--;
+	g_mutex_unlock(&slow_lock);
+}
+
+static void set_slow(gboolean is)
+{
+	g_mutex_lock(&slow_lock);
+	slow = is;
+	g_cond_broadcast(&slow_end);
+	g_mutex_unlock(&slow_lock);
+}
 
 int fdatasync(int fd)
 {
@@ -17,6 +40,8 @@ int fdatasync(int fd)
 	g_snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	ssize_t n = readlink(link, path, sizeof path - 1);
 	path[MAX(n, 0)] = '\0';
+	if (strstr(path, "/content/"))
+		wait_while_slow();
 	int e = strstr(path, "/content/") ? g_atomic_int_exchange(&fail_next, 0) : 0;
 	if (!e)
 		return syscall(SYS_fdatasync, fd);
@@ -401,6 +426,110 @@ static void sync_of_a_missing_file_makes_no_name_durable(void)
 	kit_remove(path);
 }
 
+typedef struct {
+	GArray *fids;
+	guint next;
+	gboolean done;
+	int error;
+} Listed;
+
+static void on_list(void *user, int error, const MagmaFid *fids, guint n, guint next)
+{
+	Listed *l = user;
+
+	l->error = error;
+	l->next = next;
+	l->done = TRUE;
+	if (n)
+		g_array_append_vals(l->fids, fids, n);
+}
+
+static gint by_ino(gconstpointer a, gconstpointer b)
+{
+	const MagmaFid *x = a, *y = b;
+
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+static void list_names_every_content_once(void)
+{
+	enum { FILES = 300 };
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	g_autoptr(GArray) fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+	Listed l = { .fids = fids };
+	guint asked = 0;
+
+	for (guint i = 1; i <= FILES; i++) {
+		MagmaFid fid = kit_fid(i);
+		if (i % 50 == 0)
+			fid.key = kit_fid(1).key;      /* several in one folder */
+		g_assert_cmpint(write_text(s, &fid, 0, "x"), ==, 0);
+	}
+	MagmaFid gone = kit_fid(7);
+	g_assert_cmpint(simple(s, s->vt->content_drop, &gone), ==, 0);
+	while (l.next < STORE_FOLDERS) {
+		l.done = FALSE;
+		store_content_list(s, l.next, on_list, &l);
+		kit_until(&l.done);
+		g_assert_cmpint(l.error, ==, 0);
+		asked++;
+	}
+	g_assert_cmpuint(asked, >, 1);      /* piece by piece */
+	g_assert_cmpuint(fids->len, ==, FILES - 1);
+	g_array_sort(fids, by_ino);
+	for (guint i = 0, ino = 1; i < fids->len; i++, ino++) {
+		ino += ino == gone.ino;
+		g_assert_cmpuint(g_array_index(fids, MagmaFid, i).ino, ==, ino);
+	}
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+#define SLOW_FILES 12
+
+static void journal_and_batches_do_not_wait_for_slow_syncs_of_contents(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	DiskStore *d = DISK(s);
+	Answer answers[SLOW_FILES] = { { 0 } };
+	guint n = 0;
+
+	for (guint i = 0; i < SLOW_FILES; i++) {
+		MagmaFid fid = kit_fid(100 + i);
+		g_assert_cmpint(write_text(s, &fid, 0, "slow"), ==, 0);
+	}
+	set_slow(TRUE);
+	for (guint i = 0; i < SLOW_FILES; i++) {
+		MagmaFid fid = kit_fid(100 + i);
+		store_content_sync(s, &fid, on_done, &answers[i]);
+	}
+	while (n < 4) {               /* as many as the shared lane has threads */
+		g_mutex_lock(&slow_lock);
+		n = slow_now;
+		g_mutex_unlock(&slow_lock);
+		g_thread_yield();
+	}
+	guint64 index = kit_put(s, TAB_META, "k", "v");
+	g_assert_cmpint(kit_sync(s), ==, 0);
+	for (gint64 until = g_get_monotonic_time() + 20 * G_USEC_PER_SEC; d->meta.applied < index; g_main_context_iteration(NULL, FALSE)) {
+		g_assert_cmpint(g_get_monotonic_time(), <, until);
+		disk_batch_check(d, TRUE);
+		if (d->writer_job)
+			pool_wait(d->pool, d->writer_job);
+	}
+	for (guint i = 0; i < SLOW_FILES; i++)
+		g_assert_false(answers[i].done);
+	set_slow(FALSE);
+	for (guint i = 0; i < SLOW_FILES; i++) {
+		kit_until(&answers[i].done);
+		g_assert_cmpint(answers[i].error, ==, 0);
+	}
+	diskstore_close(s);
+	kit_remove(path);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -412,5 +541,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/content/more_files_than_descriptors", more_files_than_descriptors);
 	g_test_add_func("/store/content/failed_sync_is_told_until_the_drop", failed_sync_is_told_until_the_drop);
 	g_test_add_func("/store/content/sync_of_a_missing_file_makes_no_name_durable", sync_of_a_missing_file_makes_no_name_durable);
+	g_test_add_func("/store/content/list_names_every_content_once", list_names_every_content_once);
+	g_test_add_func("/store/content/journal_and_batches_do_not_wait_for_slow_syncs_of_contents", journal_and_batches_do_not_wait_for_slow_syncs_of_contents);
 	return g_test_run();
 }

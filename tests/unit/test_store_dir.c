@@ -47,9 +47,12 @@ static void only_a_volcano_of_this_format_is_opened(void)
 	g_assert_true(diskstore_create(path, &error));
 	g_assert_false(diskstore_create(path, &error));
 	g_assert_nonnull(strstr(error->message, "already holds a volcano"));
-	set_format(path, "[store]\nformat=2\n");
-	g_autofree char *newer = kit_refused(path), *begin = g_strdup_printf("%s has format 2, this magmad knows 1: ", path);
+	set_format(path, "[store]\nformat=7\n");
+	g_autofree char *newer = kit_refused(path), *begin = g_strdup_printf("%s has format 7, this magmad knows %d: it was written by a newer", path, DISKSTORE_FORMAT);
 	g_assert_true(g_str_has_prefix(newer, begin));
+	set_format(path, "[store]\nformat=1\n");
+	g_autofree char *older = kit_refused(path), *said = g_strdup_printf("%s has format 1, this magmad knows %d: it was written by a version whose format is not read any more", path, DISKSTORE_FORMAT);
+	g_assert_cmpstr(older, ==, said);
 	set_format(path, "rubbish");
 	g_autofree char *rubbish = kit_refused(path);
 	g_assert_nonnull(strstr(rubbish, "volcano.conf"));
@@ -145,6 +148,38 @@ static void drop_page_cache(const char *dir, const char *name)
 	fdatasync(fd);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	close(fd);
+}
+
+typedef struct {
+	Store *s;
+	guint asked, answered;
+} Chain;
+
+static void on_link(void *user, int error)
+{
+	Chain *c = user;
+
+	g_assert_cmpint(error, ==, 0);
+	if (++c->answered == c->asked)
+		return;
+	g_autofree char *key = g_strdup_printf("%u", c->answered);
+	kit_put(c->s, TAB_XATTR, key, "x");
+	store_sync(c->s, on_link, c);
+}
+
+/* Whoever asked goes away behind a quiesce: an answer that comes later would find freed memory. */
+static void quiesce_leaves_no_sync_unanswered(void)
+{
+	char *path = kit_dir();
+	Chain c = { .s = kit_open(path, 0), .asked = 3 };
+
+	kit_put(c.s, TAB_XATTR, "0", "x");
+	store_sync(c.s, on_link, &c);
+	diskstore_quiesce(c.s);
+	g_assert_cmpuint(c.answered, ==, 3);
+	diskstore_close(c.s);
+	g_assert_cmpuint(c.answered, ==, 3);
+	kit_remove(path);
 }
 
 static void cold_rows_come_through_the_pool(void)
@@ -412,6 +447,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/dir/only_a_volcano_of_this_format_is_opened", only_a_volcano_of_this_format_is_opened);
 	g_test_add_func("/store/dir/folders_of_others_are_not_taken", folders_of_others_are_not_taken);
 	g_test_add_func("/store/dir/born_and_died_never_reach_sqlite", born_and_died_never_reach_sqlite);
+	g_test_add_func("/store/dir/quiesce_leaves_no_sync_unanswered", quiesce_leaves_no_sync_unanswered);
 	g_test_add_func("/store/dir/cold_rows_come_through_the_pool", cold_rows_come_through_the_pool);
 	g_test_add_func("/store/dir/full_disk_still_frees_space", full_disk_still_frees_space);
 	g_test_add_func("/store/dir/failure_of_the_journal_stops_acknowledging", failure_of_the_journal_stops_acknowledging);

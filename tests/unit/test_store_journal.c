@@ -31,26 +31,40 @@ static int sync_or_fail(int fd, long call)
 int fdatasync(int fd) { return sync_or_fail(fd, SYS_fdatasync); }
 int fsync(int fd) { return sync_or_fail(fd, SYS_fsync); }
 
+static const FrameKey key = { "secret of a test" };
+
+static void siphash_is_the_published_one(void)
+{
+	guint8 k[16], in[64];
+
+	for (guint i = 0; i < sizeof in; i++)
+		in[i] = i;
+	memcpy(k, in, sizeof k);
+	g_assert_cmphex(siphash(k, in, 0), ==, G_GUINT64_CONSTANT(0x726fdb47dd0e0e31));
+	g_assert_cmphex(siphash(k, in, 8), ==, G_GUINT64_CONSTANT(0x93f5f5799a932462));
+	g_assert_cmphex(siphash(k, in, 15), ==, G_GUINT64_CONSTANT(0xa129ca6149be45e5));
+}
+
 static void frames_notice_every_flipped_bit(void)
 {
 	g_autoptr(GByteArray) buf = g_byte_array_new();
 	Frame f = { .kind = FRAME_TXN, .index = 7, .epoch = 3, .durable = 5, .payload = (const guint8 *)"payload", .length = 7 }, got;
 
-	frame_put(buf, &f);
-	g_assert_cmpuint(buf->len, ==, 48);
-	g_assert_cmpuint(frame_get(buf->data, buf->len, &got), ==, 48);
+	frame_put(&key, buf, &f);
+	g_assert_cmpuint(buf->len, ==, 56);
+	g_assert_cmpuint(frame_get(&key, buf->data, buf->len, &got), ==, 56);
 	g_assert_cmpuint(got.index, ==, 7);
 	g_assert_cmpuint(got.epoch, ==, 3);
 	g_assert_cmpuint(got.durable, ==, 5);
 	g_assert_cmpmem(got.payload, got.length, "payload", 7);
-	for (guint i = 0; i < 47; i++)
+	for (guint i = 0; i < 55; i++)
 		for (guint bit = 0; bit < 8; bit++) {
 			buf->data[i] ^= 1u << bit;
-			g_assert_cmpuint(frame_get(buf->data, buf->len, &got), ==, 0);
+			g_assert_cmpuint(frame_get(&key, buf->data, buf->len, &got), ==, 0);
 			buf->data[i] ^= 1u << bit;
 		}
-	for (guint n = 0; n < 48; n++)
-		g_assert_cmpuint(frame_get(buf->data, n, &got), ==, 0);
+	for (guint n = 0; n < 56; n++)
+		g_assert_cmpuint(frame_get(&key, buf->data, n, &got), ==, 0);
 }
 
 /* --- a journal by hand --- */
@@ -75,9 +89,9 @@ static Journal *open_journal(const char *dir, guint64 segment_bytes, guint64 app
 	g_auto(JournalScan) scan = { 0 };
 
 	*last = applied;
-	g_assert_true(journal_scan(dir, applied, 0, count_frame, last, &scan, &error));
+	g_assert_true(journal_scan(dir, &key, applied, 0, count_frame, last, &scan, &error));
 	g_assert_no_error(error);
-	Journal *j = journal_open(dir, segment_bytes, applied, &scan, &error);
+	Journal *j = journal_open(dir, &key, segment_bytes, applied, 0, &scan, &error);
 	g_assert_no_error(error);
 	return j;
 }
@@ -163,7 +177,7 @@ static void tail_torn_at_any_byte_is_cut(void)
 		guint64 last = 0;
 		g_auto(JournalScan) scan = { 0 };
 		g_autoptr(GError) error = NULL;
-		g_assert_true(journal_scan(m.dir, 0, 0, count_frame, &last, &scan, &error));
+		g_assert_true(journal_scan(m.dir, &key, 0, 0, count_frame, &last, &scan, &error));
 		g_assert_cmpuint(last, ==, torn - 1);
 		g_assert_cmpint(scan.cut_file != NULL, ==, at != begin);
 		if (scan.cut_file)
@@ -188,7 +202,7 @@ static void damage_behind_the_durable_mark_is_cut(void)
 		g_auto(JournalScan) scan = { 0 };
 		g_autoptr(GError) error = NULL;
 		flip(m.segment, at);
-		g_assert_true(journal_scan(m.dir, 0, 0, count_frame, &last, &scan, &error));
+		g_assert_true(journal_scan(m.dir, &key, 0, 0, count_frame, &last, &scan, &error));
 		if (damaged(&m, last, frame)) {
 			g_assert_cmpuint(scan.cut_at, ==, begin);
 			g_assert_cmpuint(scan.cut_bytes, ==, size - begin);
@@ -216,7 +230,7 @@ static void damage_before_the_durable_mark_is_refused(void)
 		g_autoptr(GError) error = NULL;
 		g_autofree char *text = g_strdup_printf("journal damaged before its last durable mark: %s at offset %" G_GSIZE_FORMAT, m.segment, begin);
 		flip(m.segment, at);
-		if (journal_scan(m.dir, 0, 0, count_frame, &last, &scan, &error)) {
+		if (journal_scan(m.dir, &key, 0, 0, count_frame, &last, &scan, &error)) {
 			g_assert_cmpuint(last, ==, 30);
 		} else {
 			g_assert_cmpstr(error->message, ==, text);
@@ -245,7 +259,7 @@ static void mark_alone_protects_what_was_synced(void)
 	journal_close(j);
 	flip(segment, 50);
 	g_auto(JournalScan) scan = { 0 };
-	g_assert_false(journal_scan(dir, 0, 0, NULL, NULL, &scan, &error));
+	g_assert_false(journal_scan(dir, &key, 0, 0, NULL, NULL, &scan, &error));
 	kit_remove(dir);
 }
 
@@ -266,6 +280,30 @@ static void journal_goes_on_behind_the_cut(void)
 	g_assert_cmpuint(last, ==, 23);
 	journal_close(j);
 	made_clear(&m);
+}
+
+/* What a user might write into a small file, knowing all but the secret: frames of every key but ours, which tell that all is on disk. */
+static GByteArray *forged_frames(guint64 index)
+{
+	GByteArray *out = g_byte_array_new();
+	FrameKey guess = { { 0 } };
+
+	for (guint i = 0; i < 20; i++) {
+		guess.b[0] = i;
+		frame_put(&guess, out, &(Frame){ .kind = FRAME_TXN, .index = index + i, .durable = index + i, .payload = (const guint8 *)"evil", .length = 4 });
+		frame_put(&guess, out, &(Frame){ .kind = FRAME_MARK, .index = index + i, .durable = index + i });
+	}
+	return out;
+}
+
+static void forged_frames_are_no_frames(void)
+{
+	g_autoptr(GByteArray) forged = forged_frames(1);
+	Frame f;
+
+	g_assert_cmpuint(frame_find(&key, forged->data, forged->len, 0, 0, &f), ==, forged->len);
+	frame_put(&key, forged, &(Frame){ .kind = FRAME_MARK, .index = 1, .durable = 1 });
+	g_assert_cmpuint(frame_find(&key, forged->data, forged->len, 0, 0, &f), ==, forged->len - FRAME_HEADER);
 }
 
 /* --- several segments --- */
@@ -412,7 +450,7 @@ static void missing_segment_is_noticed(void)
 	g_auto(JournalScan) scan = { 0 };
 
 	g_unlink(first);
-	g_assert_false(journal_scan(dir, 0, 0, count_frame, &last, &scan, &error));
+	g_assert_false(journal_scan(dir, &key, 0, 0, count_frame, &last, &scan, &error));
 	g_assert_nonnull(strstr(error->message, "segments are missing"));
 	kit_remove(dir);
 }
@@ -439,7 +477,7 @@ static void durable_end_missing_is_refused(void)
 	g_autoptr(GError) error = NULL;
 	g_auto(JournalScan) scan = { 0 };
 
-	g_assert_false(journal_scan(m.dir, 0, 31, NULL, NULL, &scan, &error));
+	g_assert_false(journal_scan(m.dir, &key, 0, 31, NULL, NULL, &scan, &error));
 	g_assert_nonnull(strstr(error->message, "was durable up to 31"));
 	made_clear(&m);
 }
@@ -474,6 +512,75 @@ static void segments_go_once_sqlite_has_them(void)
 	diskstore_close(s);
 	g_free(text);
 	kit_remove(path);
+}
+
+typedef struct { guint n; guint64 index; } Seen;
+
+static gboolean see_frame(void *user, const Frame *f)
+{
+	Seen *s = user;
+
+	g_assert_cmpuint(f->index, ==, s->index + (f->kind == FRAME_TXN));
+	s->index = f->index;
+	s->n++;
+	return TRUE;
+}
+
+static void fills_torn_at_any_byte_are_cut(void)
+{
+	char *dir = kit_dir();
+	guint64 last;
+	Journal *j = open_journal(dir, 1 << 20, 0, &last);
+	g_autofree char *segment = g_build_filename(dir, "0000000000000001.log", NULL), *bytes = NULL;
+	g_autoptr(GError) error = NULL;
+	gsize n, ends[6] = { 0 };
+
+	for (guint i = 1; i <= 5; i++) {
+		if (i % 3 == 1)
+			journal_append(j, 1, (const guint8 *)"transaction", 11);
+		else
+			journal_fill(j, (const guint8 *)"fill", 4);
+		g_assert_true(journal_write(j, &error));
+		ends[i] = journal_bytes(j);
+	}
+	g_assert_cmpuint(journal_index(j), ==, 2);
+	journal_close(j);
+	g_assert_true(g_file_get_contents(segment, &bytes, &n, NULL));
+	for (gsize cut = 0; cut <= n; cut++) {
+		g_auto(JournalScan) scan = { 0 };
+		Seen seen = { 0 };
+		guint whole = 5;
+		while (ends[whole] > cut)
+			whole--;
+		g_assert_true(g_file_set_contents(segment, bytes, cut, NULL));
+		g_assert_true(journal_scan(dir, &key, 0, 0, see_frame, &seen, &scan, &error));
+		g_assert_cmpuint(seen.n, ==, whole);
+		g_assert_true((scan.cut_file != NULL) == (cut != ends[whole]));
+	}
+	kit_remove(dir);
+}
+
+static void what_is_kept_goes_when_room_is_needed(void)
+{
+	char *dir = kit_dir();
+	guint64 last;
+	Journal *j = open_journal(dir, 1000, 0, &last);
+
+	for (guint i = 0; i < 40; i++)
+		write_some(j, 1);
+	journal_keep(j, 15, G_MAXUINT64);
+	g_autoptr(GPtrArray) plain = journal_trim(j, 40, 0);
+	g_assert_cmpuint(plain->len, >, 0);
+	g_assert_cmpuint(journal_floor(j), <=, 15);
+	g_assert_false(journal_can_trim(j, 40, 0));
+	g_assert_true(journal_keeps(j, 30, 0));
+	g_autoptr(GPtrArray) given = journal_give_kept(j, 30, 0);
+	g_assert_cmpuint(given->len, >, 0);
+	g_assert_cmpuint(journal_floor(j), >, 15);
+	g_assert_cmpuint(journal_floor(j), <=, 30);
+	g_assert_false(journal_can_trim(j, 40, 0));      /* the rest is kept as before */
+	journal_close(j);
+	kit_remove(dir);
 }
 
 static void on_failed(void *user, const char *text) { *(gboolean *)user = TRUE; }
@@ -547,9 +654,66 @@ static void store_refuses_a_damaged_journal_and_names_the_place(void)
 	kit_remove(path);
 }
 
+/* A power cut that took the begin of a frame and left the end of it, where a user's bytes are. */
+static void forged_frames_in_a_small_file_do_not_make_a_torn_tail_damage(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	g_autofree char *segment = g_build_filename(path, "journal", "0000000000000001.log", NULL);
+	g_autoptr(GByteArray) forged = g_byte_array_new(), frames = forged_frames(2);
+	struct stat st;
+	Txn *t = txn_new();
+	guint8 ino[8] = { 1 };
+	MagmaKey rk = { { 1 } };
+
+	for (guint i = 0; i < FRAME_ALIGN; i++) {       /* wherever in the frame the bytes come to lie */
+		g_byte_array_append(forged, frames->data, frames->len);
+		g_byte_array_append(forged, (const guint8 *)"", 1);
+	}
+	kit_acked(s, kit_put(s, TAB_META, "k", "first"));
+	g_assert_cmpint(stat(segment, &st), ==, 0);
+	txn_put(t, TAB_DATA, ino, sizeof ino, &rk, forged->data, forged->len);
+	store_commit(s, t);
+	kit_acked(s, kit_put(s, TAB_META, "k", "third"));
+	diskstore_abandon(s);
+	flip(segment, st.st_size + 20);
+	g_test_expect_message("magma", G_LOG_LEVEL_MESSAGE, "*torn tail*");
+	s = kit_open(path, 0);
+	g_test_assert_expected_messages();
+	g_assert_cmpuint(store_acked(s), ==, 1);
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+static void two_folders_have_two_secrets(void)
+{
+	char *path = kit_dir(), *other = kit_dir();
+	g_autofree char *mine = g_build_filename(path, "journal", "0000000000000001.log", NULL), *theirs = g_build_filename(other, "journal", "0000000000000001.log", NULL);
+	g_autofree char *bytes = NULL;
+	gsize n;
+	Store *s = kit_open(other, 0);
+
+	kit_acked(s, kit_put(s, TAB_META, "k", "value"));
+	diskstore_abandon(s);
+	g_assert_true(g_file_get_contents(theirs, &bytes, &n, NULL));
+	diskstore_abandon(kit_open(path, 0));
+	g_assert_true(g_file_set_contents(mine, bytes, n, NULL));
+	g_test_expect_message("magma", G_LOG_LEVEL_MESSAGE, "*torn tail*");
+	s = kit_open(path, 0);
+	g_test_assert_expected_messages();
+	g_assert_cmpuint(store_acked(s), ==, 0);
+	diskstore_close(s);
+	kit_remove(path);
+	kit_remove(other);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/store/journal/siphash_is_the_published_one", siphash_is_the_published_one);
+	g_test_add_func("/store/journal/forged_frames_are_no_frames", forged_frames_are_no_frames);
+	g_test_add_func("/store/journal/forged_frames_in_a_small_file_do_not_make_a_torn_tail_damage", forged_frames_in_a_small_file_do_not_make_a_torn_tail_damage);
+	g_test_add_func("/store/journal/two_folders_have_two_secrets", two_folders_have_two_secrets);
 	g_test_add_func("/store/journal/frames_notice_every_flipped_bit", frames_notice_every_flipped_bit);
 	g_test_add_func("/store/journal/tail_torn_at_any_byte_is_cut", tail_torn_at_any_byte_is_cut);
 	g_test_add_func("/store/journal/damage_behind_the_durable_mark_is_cut", damage_behind_the_durable_mark_is_cut);
@@ -566,6 +730,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/journal/behind_sqlite_begins_anew", journal_behind_sqlite_begins_anew);
 	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
 	g_test_add_func("/store/journal/segments_go_once_sqlite_has_them", segments_go_once_sqlite_has_them);
+	g_test_add_func("/store/journal/fills_torn_at_any_byte_are_cut", fills_torn_at_any_byte_are_cut);
+	g_test_add_func("/store/journal/what_is_kept_goes_when_room_is_needed", what_is_kept_goes_when_room_is_needed);
 	g_test_add_func("/store/journal/store_refuses_a_damaged_journal_and_names_the_place", store_refuses_a_damaged_journal_and_names_the_place);
 	return g_test_run();
 }

@@ -141,7 +141,7 @@ static void test_ping(void)
 	g_autofree char *by_open = g_strdup_printf("magma-ping -c 1 -K %s %s", open, at);
 	g_autofree char *both = g_strdup_printf("magma-ping -c 1 -k x -K %s %s", good, at);
 	g_autofree char *wrong = g_strdup_printf("magma-ping -k wrong %s", at);
-	g_autofree char *says_wrong = g_strdup_printf("magma-ping: authentication failed at %s: wrong secret key\n", at);
+	g_autofree char *says_wrong = g_strdup_printf("magma-ping: authentication failed at %s: wrong secret key, or that is not a flare port\n", at);
 	g_autofree char *says_nobody = g_strdup_printf("magma-ping: no answer from %s: no Magma volcano there\n", at);
 	g_autofree char *head = g_strdup_printf("fake (%s): Magma 1.0.0, epoch 1, 1 of 2 copies\n", at);
 

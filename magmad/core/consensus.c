@@ -1,0 +1,418 @@
+#include "magmad/core/consensus.h"
+#include "magmad/raft/raft.h"
+
+enum { KEPT_FORMAT = 1 };
+
+/* A message that must not leave before what it tells is durable. */
+typedef struct {
+	guint16 to;
+	guint64 after;
+	GBytes *bytes;
+} Waiting;
+
+typedef struct {
+	guint64 index;                /* COMMITTED of that index in that term says it is done */
+	RaftTerm term;
+	void (*done)(Volcano *v, void *user, int error);
+	void *user;
+} Proposal;
+
+typedef struct Consensus {
+	Raft *raft;
+	RaftState *state;             /* as it will be on disk when everything asked for is */
+	RaftOut out;
+	guint timer;
+	gint64 wake_at;
+	guint64 asked, persisted;     /* numbers of changes */
+	GQueue waiting;               /* Waiting *, by after */
+	Proposal proposal;            /* one at a time; done NULL: none */
+	gboolean leads;
+	guint depth;
+	guint64 map_index;            /* entry of v->map */
+} Consensus;
+
+static Consensus *of(const Volcano *v) { return v->consensus; }
+
+static void waiting_free(gpointer p)
+{
+	Waiting *w = p;
+
+	g_bytes_unref(w->bytes);
+	g_free(w);
+}
+
+/* --- what is kept --- */
+
+static GBytes *kept_bytes(Volcano *v)
+{
+	GByteArray *out = g_byte_array_new();
+	g_autoptr(GByteArray) map = g_byte_array_new(), state = g_byte_array_new();
+
+	magma_put_u8(out, KEPT_FORMAT);
+	magma_put_u16(out, v->id);
+	magma_put_u32(out, v->starts);
+	if (v->map)
+		magma_map_encode(v->map, map);
+	magma_put_u32(out, map->len);
+	magma_put_bytes(out, map->data, map->len);
+	raft_state_encode(of(v)->state, state);
+	magma_put_u32(out, state->len);
+	magma_put_bytes(out, state->data, state->len);
+	return g_byte_array_free_to_bytes(out);
+}
+
+gboolean consensus_load(Volcano *v, GBytes *kept)
+{
+	gsize n;
+	const guint8 *p = g_bytes_get_data(kept, &n);
+	MagmaReader r = magma_reader(p, n);
+	guint8 format = magma_get_u8(&r);
+	guint16 id = magma_get_u16(&r);
+	guint32 starts = magma_get_u32(&r), len = magma_get_u32(&r);
+	const guint8 *map = magma_get_bytes(&r, len);
+	guint32 slen = magma_get_u32(&r);
+	const guint8 *state = magma_get_bytes(&r, slen);
+
+	if (r.error || r.left || format != KEPT_FORMAT || !id)
+		return FALSE;
+	g_autoptr(MagmaMap) m = magma_map_decode(map, len);
+	g_autoptr(RaftState) s = raft_state_decode(state, slen);
+	if (!m || !s)
+		return FALSE;
+	v->id = id;
+	v->starts = starts;
+	v->map = g_steal_pointer(&m);
+	Consensus *c = v->consensus = g_new0(Consensus, 1);
+	c->state = g_steal_pointer(&s);
+	return TRUE;
+}
+
+typedef struct {
+	Volcano *v;
+	guint64 number;
+	void (*done)(Volcano *v, int error);
+} Keeping;
+
+static void step(Volcano *v, const RaftEvent *ev);
+
+static void kept(void *user, int error)
+{
+	Keeping *k = user;
+	Volcano *v = k->v;
+	Consensus *c = of(v);
+	void (*done)(Volcano *, int) = k->done;
+	guint64 number = k->number;
+
+	core_ctx_free(v, k);
+	core_enter(v);
+	if (done) {
+		done(v, error);
+	} else if (error) {
+		/* without its vote and log on disk it must not say another word */
+		g_autofree char *text = g_strdup_printf("what the volcano keeps of the lava map cannot be written: %s", g_strerror(error));
+		v->stopping = TRUE;
+		v->io->stop(v->iou, text);
+	} else if (c->raft && number) {
+		Waiting *w;
+		c->persisted = MAX(c->persisted, number);
+		step(v, &(RaftEvent){ .type = RAFT_EV_PERSISTED, .number = number });
+		while ((w = g_queue_peek_head(&c->waiting)) && w->after <= c->persisted) {
+			call_push(v, w->to, w->bytes);
+			waiting_free(g_queue_pop_head(&c->waiting));
+		}
+	}
+	core_leave(v);
+}
+
+static void keep(Volcano *v, guint64 number, void (*done)(Volcano *v, int error))
+{
+	Keeping *k = CORE_CTX(v, Keeping, NULL);
+	g_autoptr(GBytes) bytes = kept_bytes(v);
+
+	*k = (Keeping){ v, number, done };
+	v->io->keep(v->iou, bytes, kept, k);
+}
+
+/* --- maps and groups --- */
+
+static GBytes *map_bytes(const MagmaMap *map)
+{
+	GByteArray *out = g_byte_array_new();
+
+	magma_map_encode(map, out);
+	return g_byte_array_free_to_bytes(out);
+}
+
+static RaftGroup group_of(const MagmaMap *map, guint16 *members)
+{
+	RaftGroup g = { .members = members };
+
+	for (guint i = 0; i < map->volcanos->len; i++) {
+		const MagmaVolcano *o = map->volcanos->pdata[i];
+		g.members[g.n_members++] = o->id;
+		if (o->flags & MAGMA_VOLCANO_VOTER && g.n_voters < RAFT_VOTERS_MAX)
+			g.voters[g.n_voters++] = o->id;
+	}
+	return g;
+}
+
+static void use_map(Volcano *v, const RaftEntry *e)
+{
+	Consensus *c = of(v);
+	gsize n;
+	const guint8 *p = g_bytes_get_data(e->bytes, &n);
+
+	if (e->index <= c->map_index)
+		return;
+	c->map_index = e->index;
+	members_learn(v, p, n);
+}
+
+/* --- actions --- */
+
+static void proposal_ends(Volcano *v, int error)
+{
+	Proposal p = of(v)->proposal;
+
+	of(v)->proposal = (Proposal){ 0 };
+	if (p.done)
+		p.done(v, p.user, error);
+}
+
+static void on_committed(Volcano *v, const RaftEntry *e)
+{
+	const Proposal *p = &of(v)->proposal;
+
+	use_map(v, e);
+	if (p->done && e->index >= p->index)
+		proposal_ends(v, e->index == p->index && raft_term_cmp(e->term, p->term) == 0 ? 0 : ENOLINK);
+}
+
+static void send_msg(Volcano *v, guint16 to, guint64 after, const RaftMsg *m)
+{
+	Consensus *c = of(v);
+	g_autoptr(GByteArray) msg = g_byte_array_new();
+	GByteArray *out = g_byte_array_new();
+	MagmaHdr h = { .kind = MAGMA_PUSH, .op = MAGMA_OP_raft, .epoch = v->map ? v->map->epoch : 0 };
+
+	raft_msg_encode(m, msg);
+	struct magma_req_raft q = { .from = v->id, .msg = MAGMA_BYTES(msg->data, msg->len) };
+	magma_msg_encode(&h, &q, FALSE, out);
+	g_autoptr(GBytes) bytes = g_byte_array_free_to_bytes(out);
+	if (after <= c->persisted) {
+		call_push(v, to, bytes);
+		return;
+	}
+	Waiting *w = g_new(Waiting, 1);
+	*w = (Waiting){ to, after, g_bytes_ref(bytes) };
+	g_queue_push_tail(&c->waiting, w);
+}
+
+static void on_rival(Volcano *v, const RaftRival *rival)
+{
+	core_say(v, "another line of lava maps exists (volcano %u, incarnation %u): nothing is served until one of them yields", rival->from, rival->their_term.inc);
+}
+
+static void perform(Volcano *v, const RaftAction *a)
+{
+	Consensus *c = of(v);
+
+	switch (a->type) {
+	case RAFT_DO_PERSIST:
+		raft_state_apply(c->state, &a->persist);
+		c->asked = a->persist.number;
+		break;
+	case RAFT_DO_SEND:
+		send_msg(v, a->send.to, a->send.after, &a->send.msg);
+		break;
+	case RAFT_DO_COMMITTED:
+		on_committed(v, a->entry);
+		break;
+	case RAFT_DO_LEAD:
+		c->leads = TRUE;
+		MAGMA_TRACE(v->trace, 'M', "leads in term %u.%" G_GUINT64_FORMAT, a->term.inc, a->term.term);
+		break;
+	case RAFT_DO_LOST:
+		c->leads = FALSE;
+		MAGMA_TRACE(v->trace, 'M', "leads no more");
+		proposal_ends(v, ENOLINK);
+		break;
+	case RAFT_DO_RIVAL:
+		on_rival(v, &a->rival);
+		break;
+	case RAFT_DO_CUT:
+		core_say(v, "%u lava maps of incarnation %u are dropped: incarnation %u stands", a->cut.entries->len, a->cut.term.inc, a->cut.by.inc);
+		break;
+	}
+}
+
+static void tick(void *arg)
+{
+	Volcano *v = arg;
+
+	of(v)->timer = 0;
+	core_enter(v);
+	step(v, &(RaftEvent){ .type = RAFT_EV_TICK });
+	core_leave(v);
+}
+
+static void arm(Volcano *v)
+{
+	Consensus *c = of(v);
+
+	if (c->timer && c->wake_at == c->out.wake_at)
+		return;
+	if (c->timer)
+		v->io->timer_cancel(v->iou, c->timer);
+	c->timer = 0;
+	c->wake_at = c->out.wake_at;
+	if (c->wake_at != G_MAXINT64)
+		c->timer = v->io->timer(v->iou, MAX(c->wake_at - core_now(v), 0), tick, v);
+}
+
+/* Events may come from inside (a map that is used proposes the next one): then they wait for the end of the step. */
+static void step(Volcano *v, const RaftEvent *ev)
+{
+	Consensus *c = of(v);
+	guint64 asked = c->asked;
+
+	g_assert(!c->depth);
+	c->depth++;
+	raft_step(c->raft, ev, core_now(v), &c->out);
+	for (guint i = 0; i < c->out.actions->len; i++)
+		perform(v, &g_array_index(c->out.actions, RaftAction, i));
+	c->depth--;
+	v->lease_until = raft_lease_until(c->raft, core_now(v));
+	if (c->asked != asked)
+		keep(v, c->asked, NULL);
+	arm(v);
+	members_look(v);
+	if (v->lease_until > core_now(v))
+		for (guint i = 0; i < v->slices->len; i++)
+			op_acked(v->slices->pdata[i], store_acked(((Slice *)v->slices->pdata[i])->store));
+}
+
+/* --- the rest of the core's side --- */
+
+void consensus_bootstrap(Volcano *v, void (*done)(Volcano *v, int error))
+{
+	g_autoptr(GBytes) bytes = map_bytes(v->map);
+	Consensus *c = v->consensus = g_new0(Consensus, 1);
+
+	c->state = raft_state_bootstrap(v->id, bytes);
+	keep(v, 0, done);
+}
+
+void consensus_join(Volcano *v, void (*done)(Volcano *v, int error))
+{
+	Consensus *c = v->consensus = g_new0(Consensus, 1);
+
+	c->state = raft_state_new();
+	keep(v, 0, done);
+}
+
+void consensus_begin_life(Volcano *v, void (*done)(Volcano *v, int error))
+{
+	v->starts++;
+	keep(v, 0, done);
+}
+
+void consensus_start(Volcano *v)
+{
+	Consensus *c = of(v);
+	RaftConfig cfg = raft_config_default;
+
+	cfg.id = v->id;
+	v->io->random(v->iou, &cfg.life, sizeof cfg.life);
+	v->io->random(v->iou, &cfg.seed, sizeof cfg.seed);
+	g_queue_init(&c->waiting);
+	raft_out_init(&c->out);
+	c->raft = raft_new(&cfg, c->state, core_now(v));
+	if (raft_committed(c->raft))
+		use_map(v, raft_committed(c->raft));
+	step(v, &(RaftEvent){ .type = RAFT_EV_TICK });
+}
+
+void consensus_message(Volcano *v, const struct magma_req_raft *q)
+{
+	Consensus *c = of(v);
+	RaftMsg m;
+
+	if (!c || !c->raft || !q->from || q->from == v->id || !raft_msg_decode(q->msg.data, q->msg.len, &m))
+		return;
+	step(v, &(RaftEvent){ .type = RAFT_EV_MESSAGE, .from = q->from, .msg = &m });
+	raft_msg_clear(&m);
+}
+
+void consensus_hint(Volcano *v, guint16 id)
+{
+	if (of(v) && of(v)->raft && !of(v)->depth)
+		step(v, &(RaftEvent){ .type = RAFT_EV_HINT, .from = id });
+}
+
+void consensus_clear(Volcano *v)
+{
+	Consensus *c = of(v);
+
+	if (!c)
+		return;
+	if (c->timer)
+		v->io->timer_cancel(v->iou, c->timer);
+	if (c->raft) {
+		raft_free(c->raft);
+		raft_out_clear(&c->out);
+		g_queue_clear_full(&c->waiting, waiting_free);
+	}
+	raft_state_free(c->state);
+	g_free(c);
+	v->consensus = NULL;
+}
+
+gboolean consensus_leads(const Volcano *v) { return of(v) && of(v)->raft && raft_is_leader(of(v)->raft); }
+guint16 consensus_leader(const Volcano *v) { return of(v) && of(v)->raft ? raft_leader(of(v)->raft) : 0; }
+gboolean consensus_may_serve(Volcano *v) { return core_now(v) < v->lease_until; }
+
+MagmaTime consensus_down_at(const Volcano *v, guint16 id)
+{
+	return consensus_leads(v) ? raft_down_at(of(v)->raft, id) : 0;
+}
+
+gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time)
+{
+	MagmaTime since = consensus_leads(v) ? raft_member_granted(of(v)->raft, id) : 0;
+
+	return since && core_now((Volcano *)v) - since < time;
+}
+
+static int status_error(RaftStatus s)
+{
+	return s == RAFT_OK ? 0 : s == RAFT_NOT_LEADER ? ENOLINK : EAGAIN;
+}
+
+void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user)
+{
+	Consensus *c = of(v);
+	g_autofree guint16 *members = g_new(guint16, map->volcanos->len);
+
+	map->epoch++;
+	map->coordinator = v->id;
+	const char *broken = magma_map_seal(map);
+	g_assert(!broken);
+	RaftGroup group = group_of(map, members);
+	g_autoptr(GBytes) bytes = map_bytes(map);
+	magma_map_unref(map);
+	if (!c->raft || c->proposal.done || c->depth) {
+		done(v, user, EAGAIN);
+		return;
+	}
+	RaftEvent ev = { .type = RAFT_EV_PROPOSE, .bytes = bytes, .group = &group, .derived = c->map_index, .down = down, .n_down = ndown };
+	/* with a group of one, commit may follow at once: it must be known what for */
+	c->proposal = (Proposal){ .index = G_MAXUINT64, .done = done, .user = user };
+	step(v, &ev);
+	if (c->out.status != RAFT_OK) {
+		proposal_ends(v, status_error(c->out.status));
+		return;
+	}
+	c->proposal.index = c->out.index;
+	c->proposal.term = raft_term(c->raft);
+}

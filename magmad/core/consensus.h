@@ -1,0 +1,29 @@
+/* The group that votes on the lava map (magmad/raft), driven by the volcano's clock, sessions and what it keeps on disk. */
+#pragma once
+#include "magmad/core/core.h"
+
+/* What is kept: this volcano's id, the newest map, the state of the group. FALSE for bytes that are not it. */
+gboolean consensus_load(Volcano *v, GBytes *kept);
+/* First volcano of a network: the group is itself, the first map is v->map; done when that is durable. */
+void consensus_bootstrap(Volcano *v, void (*done)(Volcano *v, int error));
+/* A volcano that joined: it learns. v->id and v->map are set. */
+void consensus_join(Volcano *v, void (*done)(Volcano *v, int error));
+/* Counts this start, durably, before anything is said or done in it. After load. */
+void consensus_begin_life(Volcano *v, void (*done)(Volcano *v, int error));
+/* From now on it takes part. After load, bootstrap or join. */
+void consensus_start(Volcano *v);
+void consensus_message(Volcano *v, const struct magma_req_raft *q);
+/* A peer may be gone (its port is refused): to be looked at now. */
+void consensus_hint(Volcano *v, guint16 id);
+void consensus_clear(Volcano *v);
+
+gboolean consensus_leads(const Volcano *v);           /* and may propose */
+guint16 consensus_leader(const Volcano *v);           /* 0: unknown */
+/* May answer for what the newest committed map gives it. */
+gboolean consensus_may_serve(Volcano *v);
+/* The leader's only way to a new map, made from the newest committed one. Takes map. down: those it takes as dead. done: 0, or an errno (EAGAIN: not now, ENOLINK: not the leader any more). */
+void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user);
+/* When a volcano may be declared down, as core_now(); 0: not by this one. */
+/* Has that member proved itself alive to this leader within that time? */
+gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time);
+MagmaTime consensus_down_at(const Volcano *v, guint16 id);

@@ -1,0 +1,121 @@
+#include "magmad/keep.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+#include <sqlite3.h>
+
+struct Keep {
+	GMainContext *ctx;
+	GThreadPool *thread;          /* one */
+	sqlite3 *db;                  /* the thread's, while it runs */
+	sqlite3_stmt *put;
+	GHashTable *running;          /* Job *: loop thread only */
+};
+
+typedef struct {
+	Keep *keep;
+	GBytes *value;
+	int error;
+	GSource *over;                /* says so in the loop; set by the thread before the loop can see it */
+	void (*done)(void *user, int error);
+	void *user;
+} Job;
+
+static void job_free(Job *j)
+{
+	if (j->over) {
+		g_source_destroy(j->over);
+		g_source_unref(j->over);
+	}
+	g_bytes_unref(j->value);
+	g_free(j);
+}
+
+static gboolean job_over(gpointer data)
+{
+	Job *j = data;
+
+	g_hash_table_remove(j->keep->running, j);
+	j->done(j->user, j->error);
+	job_free(j);
+	return G_SOURCE_REMOVE;
+}
+
+static void write_one(gpointer data, gpointer user)
+{
+	Job *j = data;
+	Keep *k = user;
+	gsize n;
+	const guint8 *p = g_bytes_get_data(j->value, &n);
+
+	sqlite3_bind_blob64(k->put, 1, p ? p : (const void *)"", n, SQLITE_STATIC);
+	if (sqlite3_step(k->put) != SQLITE_DONE)
+		j->error = sqlite3_errcode(k->db) == SQLITE_FULL ? ENOSPC : EIO;
+	sqlite3_reset(k->put);
+	sqlite3_clear_bindings(k->put);
+	j->over = g_idle_source_new();
+	g_source_set_priority(j->over, G_PRIORITY_HIGH);
+	g_source_set_callback(j->over, job_over, j, NULL);
+	g_source_attach(j->over, k->ctx);
+}
+
+static GBytes *read_value(sqlite3 *db)
+{
+	sqlite3_stmt *st = NULL;
+	GBytes *value = NULL;
+
+	if (sqlite3_prepare_v2(db, "SELECT value FROM kept WHERE name = 'lava'", -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+		value = g_bytes_new(sqlite3_column_blob(st, 0), sqlite3_column_bytes(st, 0));
+	sqlite3_finalize(st);
+	return value;
+}
+
+static gboolean prepare(Keep *k)
+{
+	return sqlite3_exec(k->db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; CREATE TABLE IF NOT EXISTS kept(name TEXT PRIMARY KEY, value BLOB NOT NULL)", NULL, NULL, NULL) == SQLITE_OK
+		&& sqlite3_prepare_v2(k->db, "INSERT INTO kept VALUES('lava', ?1) ON CONFLICT(name) DO UPDATE SET value = excluded.value", -1, &k->put, NULL) == SQLITE_OK;
+}
+
+Keep *keep_open(const char *dir, GMainContext *ctx, GBytes **value, GError **error)
+{
+	g_autofree char *path = g_build_filename(dir, "lava.db", NULL);
+	g_autoptr(Keep) k = g_new0(Keep, 1);
+
+	k->ctx = ctx ? g_main_context_ref(ctx) : g_main_context_ref(g_main_context_default());
+	k->running = g_hash_table_new(NULL, NULL);
+	if (sqlite3_open_v2(path, &k->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK || !prepare(k)) {
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", path, k->db ? sqlite3_errmsg(k->db) : "out of memory");
+		return NULL;
+	}
+	*value = read_value(k->db);
+	k->thread = g_thread_pool_new(write_one, k, 1, TRUE, error);
+	return k->thread ? g_steal_pointer(&k) : NULL;
+}
+
+void keep_put(Keep *k, GBytes *value, void (*done)(void *user, int error), void *user)
+{
+	Job *j = g_new0(Job, 1);
+
+	*j = (Job){ .keep = k, .value = g_bytes_ref(value), .done = done, .user = user };
+	g_hash_table_add(k->running, j);
+	g_thread_pool_push(k->thread, j, NULL);
+}
+
+void keep_close(Keep *k)
+{
+	GHashTableIter it;
+	gpointer j;
+
+	if (!k)
+		return;
+	if (k->thread)
+		g_thread_pool_free(k->thread, FALSE, TRUE);
+	/* the thread is gone; ends that still wait in the loop are nobody's */
+	g_hash_table_iter_init(&it, k->running);
+	while (g_hash_table_iter_next(&it, &j, NULL))
+		job_free(j);
+	sqlite3_finalize(k->put);
+	sqlite3_close(k->db);
+	g_hash_table_unref(k->running);
+	g_main_context_unref(k->ctx);
+	g_free(k);
+}

@@ -1,0 +1,14 @@
+/* DIR/lava.db: the few bytes that a volcano keeps of the lava map and the vote on it (VolcanoIo.keep), in sqlite with synchronous=FULL. Written by a thread of its own,
+ * one value after the other; loop thread only otherwise. */
+#pragma once
+#include <gio/gio.h>
+
+typedef struct Keep Keep;
+
+/* Opens or makes it; blocks. *value: what was kept last, NULL if nothing (owned by the caller). Errors name the file. */
+Keep *keep_open(const char *dir, GMainContext *ctx, GBytes **value, GError **error);
+/* done comes from the loop when the value is on the disk (0), or cannot be brought there (an errno). Takes a reference. */
+void keep_put(Keep *k, GBytes *value, void (*done)(void *user, int error), void *user);
+/* Waits for what was put; its done runs no more. */
+void keep_close(Keep *k);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Keep, keep_close)

@@ -1,0 +1,242 @@
+/* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along. Whole volcanos in a simulated network. */
+#include "tests/sim/cluster.h"
+#include "libmagma/base/err.h"
+#include "libmagma/proto/list.h"
+#include <fcntl.h>
+#include <string.h>
+
+#define MS ((gint64)1000)
+#define SEC (1000 * MS)
+
+static gboolean first_serves(void *user) { return cluster_serves(user, 0); }
+
+static gboolean second_serves(void *user) { return cluster_serves(user, 1) && !volcano_map(cluster_volcano(user, 0))->move.id; }
+
+static Cluster *network(guint32 seed)
+{
+	ClusterConfig cfg = { .seed = seed, .pending_permille = 200, .disk_delay = 3 * MS };
+	Cluster *c = cluster_new(&cfg);
+
+	cluster_start(c, 0);
+	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
+	return c;
+}
+
+/* It takes the upper half of the keys. */
+static void join_second(Cluster *c)
+{
+	cluster_start(c, 1);
+	g_assert_true(cluster_run_until(c, 60 * SEC, second_serves, c));
+}
+
+static MagmaAny must(SimClient *s, MagmaOp op, const void *req)
+{
+	MagmaAny rep;
+	int error = sim_call_wait(s, op, req, &rep);
+
+	if (error)
+		g_error("%s: %s", magma_op_info(op)->name, magma_strerror(error));
+	return rep;
+}
+
+static MagmaFid make_file(SimClient *s, const char *name, MagmaKey key)
+{
+	struct magma_req_mknod q = { .dir = magma_fid_root(), .key = key, .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR(name) };
+
+	return must(s, MAGMA_OP_mknod, &q).rep_mknod.attr.fid;
+}
+
+static void write_bytes(SimClient *s, const MagmaFid *fid, guint64 offset, guint8 what, gsize n)
+{
+	g_autofree guint8 *bytes = g_malloc(n);
+	struct magma_req_write q = { .fid = *fid, .offset = offset, .data = { bytes, n } };
+
+	memset(bytes, what, n);
+	must(s, MAGMA_OP_write, &q);
+}
+
+static MagmaAttr attr_of(SimClient *s, const MagmaFid *fid)
+{
+	struct magma_req_getattr q = { .fid = *fid };
+
+	return must(s, MAGMA_OP_getattr, &q).rep_getattr.attr;
+}
+
+typedef struct {
+	gboolean done;
+	int error;
+	MagmaAttr attr;
+} Answer;
+
+static void answered(void *user, int error, const MagmaAny *rep)
+{
+	Answer *a = user;
+
+	a->done = TRUE;
+	a->error = error;
+	if (rep)
+		a->attr = rep->rep_setattr.attr;
+}
+
+static gboolean is_answered(void *user) { return ((Answer *)user)->done; }
+
+/* --- a truncation, a crash in its middle, somebody else's write, the repeat --- */
+
+enum { LONG = 20000, SHORT = 9000, MORE = 500, ROUNDS = 60 };
+
+static void ask_truncate(SimClient *s, const MagmaFid *fid, gboolean by_open, Answer *a)
+{
+	struct magma_req_open o = { .fid = *fid, .flags = O_WRONLY | O_TRUNC };
+	struct magma_req_setattr q = { .fid = *fid, .mask = MAGMA_SET_SIZE | MAGMA_SET_MODE, .size = SHORT, .mode = 0600 };
+
+	sim_call(s, by_open ? MAGMA_OP_open : MAGMA_OP_setattr, by_open ? (void *)&o : (void *)&q, answered, a);
+}
+
+/* TRUE: the crash came in its middle, and the restart completed it. */
+static gboolean truncate_crash_write_repeat(Cluster *c, guint round)
+{
+	SimClient *a = sim_client_new(c, FALSE), *b = sim_client_new(c, FALSE);
+	g_autofree char *name = g_strdup_printf("f%u", round);
+	MagmaFid fid = make_file(a, name, magma_key_of_path(name, strlen(name)));
+	gboolean by_open = round % 2, completed;
+	guint64 size = by_open ? 0 : SHORT;
+	Answer answer = { 0 };
+
+	attr_of(b, &fid);
+	write_bytes(a, &fid, 0, 'a', LONG);
+	ask_truncate(a, &fid, by_open, &answer);
+	cluster_run(c, world_pick(cluster_world(c), 12 * MS));
+	sim_client_cut_off(a, TRUE);
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	completed = attr_of(b, &fid).size == size && !answer.done;
+	if (completed)
+		write_bytes(b, &fid, size, 'b', MORE);
+	sim_client_cut_off(a, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &answer));
+	g_assert_cmpint(answer.error, ==, 0);
+	g_assert_cmpuint(answer.attr.size, ==, size);
+	MagmaAttr now = attr_of(b, &fid);
+	g_assert_cmpuint(now.size, ==, size + (completed ? MORE : 0));
+	g_assert_cmpuint(now.mode & 07777, ==, by_open ? 0644 : 0600);
+	sim_client_free(a);
+	sim_client_free(b);
+	return completed;
+}
+
+static void truncation_completed_by_a_restart_is_not_done_again(void)
+{
+	Cluster *c = network(1);
+	guint completed = 0;
+
+	for (guint round = 0; round < ROUNDS; round++)
+		completed += truncate_crash_write_repeat(c, round);
+	g_test_message("%u of %d were completed by the restart", completed, ROUNDS);
+	g_assert_cmpuint(completed, >=, 5);
+	cluster_free(c);
+}
+
+/* --- a create, a restart before its answer, the repeat --- */
+
+static void open_that_a_stored_reply_grants_is_counted_after_a_restart(void)
+{
+	Cluster *c = network(4);
+	SimClient *a = sim_client_new(c, FALSE), *b = sim_client_new(c, FALSE);
+	struct magma_req_create q = { .dir = magma_fid_root(), .mode = 0644, .flags = O_RDWR, .name = MAGMA_BYTES_STR("f") };
+	struct magma_req_lookup look = { .dir = q.dir, .name = q.name };
+	struct magma_req_unlink unlink = { .dir = q.dir, .name = q.name };
+	Answer made = { 0 };
+	MagmaAny rep;
+
+	sim_call_wait(a, MAGMA_OP_lookup, &look, &rep);      /* it has a session */
+	sim_call(a, MAGMA_OP_create, &q, answered, &made);
+	sim_client_cut_off(a, TRUE);
+	while (sim_call_wait(b, MAGMA_OP_lookup, &look, &rep))
+		cluster_run(c, MS);
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	cluster_run(c, SEC);
+	sim_client_cut_off(a, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &made));
+	g_assert_cmpint(made.error, ==, 0);
+	must(b, MAGMA_OP_unlink, &unlink);
+	cluster_run(c, 40 * SEC);             /* the grace for opens is over */
+	attr_of(a, &made.attr.fid);
+	sim_client_free(a);
+	sim_client_free(b);
+	cluster_free(c);
+}
+
+/* --- a client expires at one volcano, and asks the heir --- */
+
+static const MagmaKey upper = { .b = { 0xff } };
+
+static void expired_client_is_told_so_by_the_heir_of_a_slice(void)
+{
+	Cluster *c = network(2);
+	SimClient *silent = sim_client_new(c, FALSE), *other = sim_client_new(c, FALSE);
+	MagmaFid fid = make_file(silent, "f", upper);
+	guint8 bytes[100] = { 0 };
+	struct magma_req_write q = { .fid = fid, .flags = MAGMA_WRITE_APPEND, .data = { bytes, sizeof bytes } };
+	struct magma_req_setattr chmod = { .fid = fid, .mask = MAGMA_SET_MODE, .mode = 0600 };
+	Answer write = { 0 }, late = { 0 };
+
+	sim_client_may_expire(silent);
+	sim_call(silent, MAGMA_OP_write, &q, answered, &write);
+	sim_client_cut_off(silent, TRUE);
+	while (attr_of(other, &fid).size != sizeof bytes)
+		cluster_run(c, MS);
+	cluster_run(c, 20 * SEC);
+	join_second(c);
+	sim_client_cut_off(silent, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &write));
+	g_assert_cmpint(write.error, ==, MAGMA_EEXPIRED);
+	g_assert_cmpuint(attr_of(other, &fid).size, ==, sizeof bytes);
+	cluster_kill(c, 1, 10 * MS, FALSE);
+	sim_call(silent, MAGMA_OP_setattr, &chmod, answered, &late);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &late));
+	g_assert_cmpint(late.error, ==, MAGMA_EEXPIRED);
+	g_assert_cmpuint(attr_of(other, &fid).mode & 07777, ==, 0644);
+	sim_client_free(silent);
+	sim_client_free(other);
+	cluster_free(c);
+}
+
+/* --- opens --- */
+
+enum { OPEN_FILES = 600, OPEN_CLIENTS = 100 };       /* 36 bytes each: twice what one message holds */
+
+static void every_open_moves_with_its_slice(void)
+{
+	Cluster *c = network(3);
+	SimClient *client[OPEN_CLIENTS];
+	g_autoptr(GByteArray) fids = g_byte_array_new();
+	VolcanoStats source, target;
+
+	for (guint i = 0; i < OPEN_CLIENTS; i++)
+		client[i] = sim_client_new(c, FALSE);
+	for (guint i = 0; i < OPEN_FILES; i++) {
+		g_autofree char *name = g_strdup_printf("f%u", i);
+		MagmaFid fid = make_file(client[0], name, upper);
+		magma_put_fid(fids, &fid);
+	}
+	struct magma_req_reopen q = { .route = upper, .fids = MAGMA_BYTES(fids->data, fids->len) };
+	for (guint i = 0; i < OPEN_CLIENTS; i++)
+		must(client[i], MAGMA_OP_reopen, &q);
+	join_second(c);
+	volcano_stats(cluster_volcano(c, 0), &source);
+	volcano_stats(cluster_volcano(c, 1), &target);
+	g_assert_cmpuint(source.opens, ==, 0);
+	g_assert_cmpuint(target.opens, ==, OPEN_FILES);
+	for (guint i = 0; i < OPEN_CLIENTS; i++)
+		sim_client_free(client[i]);
+	cluster_free(c);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
+	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
+	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
+	g_test_add_func("/sim/repeats/every_open_moves_with_its_slice", every_open_moves_with_its_slice);
+	return g_test_run();
+}
