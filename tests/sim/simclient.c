@@ -449,6 +449,9 @@ void sim_client_message(SimClient *s, Link *l, GBytes *msg)
 		return;
 	if (k->op != h.op)
 		world_fail(s->c->world, "the answer to another operation");
+	/* A try that was made elsewhere before the last one, and did nothing, says nothing about the last one, which may have done it. */
+	if (h.error && k->link != l)
+		return;
 	if (h.error == MAGMA_EMAP)
 		fetch_map(s, l->end[0].peer);
 	if (h.error == MAGMA_EMAP || h.error == MAGMA_ETRYAGAIN) {
