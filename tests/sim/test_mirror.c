@@ -39,6 +39,8 @@ static void take_down(Run *r, guint i, gboolean power)
 	MNet *n = r->n;
 
 	mnet_down(n, i, power);
+	if (r->whole_power)           /* nothing was promised since, so one more cut takes nothing */
+		n->nodes[i].damaged = FALSE;
 	world_after(n->w, 1000 + world_pick(n->w, world_chance(n->w, 1, 3) ? 10000000 : 500000), FALSE, back, &n->nodes[i]);
 }
 
