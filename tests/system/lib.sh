@@ -193,7 +193,7 @@ volcano_kill() { _p=$(vpid "$1"); kill -KILL "$_p" 2>/dev/null; wait "$_p" 2>/de
 # net_start N: a network of N volcanos.
 net_start() {
 	NET_N=$1
-	volcano_boot 1 || return 1
+	volcano_boot 1 ${MAGMA_COPIES:+-R "$MAGMA_COPIES"} || return 1
 	_n=2
 	while [ $_n -le "$1" ]; do volcano_join $_n 1 || return 1; _n=$((_n + 1)); done
 }
