@@ -331,6 +331,12 @@ static void hello_back(void *user, int error, const MagmaAny *rep)
 	GHashTableIter it;
 	gpointer fid;
 
+	if (current(g) && error == MAGMA_EEXPIRED && s->may_expire) {
+		guint i = g->volcano;
+		g_free(g);
+		greeted(s, i);        /* what it asks then is answered so, too */
+		return;
+	}
 	if (!current(g) || error) {
 		if (current(g))
 			world_fail(s->c->world, "hello: %s", magma_strerror(error));
