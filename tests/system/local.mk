@@ -3,18 +3,21 @@ check_PROGRAMS += $(system_helpers)
 system_helpers = \
 	tests/system/helpers/posix tests/system/helpers/twomounts tests/system/helpers/acklog \
 	tests/system/helpers/dgram tests/system/helpers/console tests/system/helpers/consolenoise \
-	tests/system/helpers/iotool
+	tests/system/helpers/iotool tests/system/helpers/udpproxy
 tests_system_helpers_posix_SOURCES = \
 	tests/system/helpers/tap.h tests/system/helpers/tap.c tests/system/helpers/posix.c \
 	tests/system/helpers/names.c tests/system/helpers/attrs.c tests/system/helpers/io.c \
 	tests/system/helpers/dirs.c tests/system/helpers/perm.c
 tests_system_helpers_twomounts_SOURCES = \
 	tests/system/helpers/tap.h tests/system/helpers/tap.c tests/system/helpers/twomounts.c
-tests_system_helpers_acklog_SOURCES = tests/system/helpers/acklog.c
+tests_system_helpers_acklog_SOURCES = \
+	tests/system/helpers/acknote.h tests/system/helpers/ackshare.h \
+	tests/system/helpers/acknote.c tests/system/helpers/ackshare.c tests/system/helpers/acklog.c
 tests_system_helpers_dgram_SOURCES = tests/system/helpers/dgram.c
 tests_system_helpers_console_SOURCES = tests/system/helpers/console.c
 tests_system_helpers_consolenoise_SOURCES = tests/system/helpers/consolenoise.c
 tests_system_helpers_iotool_SOURCES = tests/system/helpers/iotool.c
+tests_system_helpers_udpproxy_SOURCES = tests/system/helpers/udpproxy.c
 
 system_tests = \
 	tests/system/00-usage.sh \
