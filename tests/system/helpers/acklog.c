@@ -350,7 +350,7 @@ int main(int argc, char **argv)
 	if (!strcmp(cmd, "shared") && argc >= 4) return share_check(argv[2], argv + 3, argc - 3);
 	if (!strcmp(cmd, "now") && argc == 2) return printf("%lld\n", (long long)now_ms()) < 0;
 	if (!strcmp(cmd, "pause") && argc >= 5) return note_pause(atoll(argv[2]), atoll(argv[3]), argv + 4, argc - 4);
-	if (!strcmp(cmd, "acked") && argc >= 4) return note_acked(atoll(argv[2]), argv + 3, argc - 3);
-	fprintf(stderr, "usage: acklog run|share DIR LOG SEED SECONDS [ERRNO] | check DIR LOG | shared DIR LOG... | now | pause FROM TO LOG... | acked SINCE LOG...\n");
+	if (!strcmp(cmd, "acked") && argc >= 5) return note_acked(atoll(argv[2]), atoi(argv[3]), argv + 4, argc - 4);
+	fprintf(stderr, "usage: acklog run|share DIR LOG SEED SECONDS [ERRNO] | check DIR LOG | shared DIR LOG... | now | pause FROM TO LOG... | acked SINCE N LOG...\n");
 	return 2;
 }

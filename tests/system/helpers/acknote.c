@@ -145,24 +145,24 @@ int note_pause(int64_t from, int64_t to, char **logs, int count)
 	return 0;
 }
 
-/* An acknowledgement that comes after a later one than SINCE was begun after SINCE: operations of one process follow each other. */
-static int acked_twice(const char *log, int64_t since)
+/* How many, as far as the end of the log tells. */
+static int acked_since(const char *log, int64_t since)
 {
 	FILE *in = fopen(log, "r");
 	char line[256];
 	int64_t at;
 	int n = 0;
 	if (!in) return 0;
-	/* the end of it is enough; a first line cut in two does not parse */
+	/* a first line cut in two does not parse */
 	if (fseek(in, -TAIL, SEEK_END) != 0) rewind(in);
-	while (n < 2 && fgets(line, sizeof line, in))
+	while (fgets(line, sizeof line, in))
 		if (sscanf(line, "A %*d %" SCNd64, &at) == 1 && at > since) n++;
 	fclose(in);
-	return n == 2;
+	return n;
 }
 
-int note_acked(int64_t since, char **logs, int count)
+int note_acked(int64_t since, int wanted, char **logs, int count)
 {
-	for (int i = 0; i < count; i++) if (!acked_twice(logs[i], since)) return 1;
+	for (int i = 0; i < count; i++) if (acked_since(logs[i], since) < wanted) return 1;
 	return 0;
 }

@@ -39,6 +39,6 @@ int note_end(Note *n);
 
 /* acklog pause FROM TO LOG...: the longest time without an acknowledgement in any of the logs that touches [FROM, TO], in ms. */
 int note_pause(int64_t from, int64_t to, char **logs, int count);
-/* acklog acked SINCE LOG...: has each had an acknowledgement of an operation that was begun after SINCE? Exit code 0 or 1. */
-int note_acked(int64_t since, char **logs, int count);
+/* acklog acked SINCE N LOG...: has each had N acknowledgements since then (at most some hundred)? Exit code 0 or 1. */
+int note_acked(int64_t since, int wanted, char **logs, int count);
 #endif

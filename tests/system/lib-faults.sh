@@ -1,0 +1,105 @@
+# Sourced after lib.sh by the tests of faults: a load that notes what was acknowledged, the pauses that it sees, and the comparison afterwards.
+#
+# MAGMA_SEED    repeats a run's choices
+# MAGMA_ROUNDS  how often each fault is made (20 and more by hand, for the table of pauses)
+
+SEED=${MAGMA_SEED:-$(date +%N | sed 's/^0*//')}
+SEED=${SEED:-1}
+diag "seed $SEED"
+ROUNDS=${MAGMA_ROUNDS:-1}
+R=$SEED
+random() { R=$(( (R * 1103515245 + 12345) % 2147483648 )); RND=$((R / 65536 % $1)); }
+PAUSES=${MAGMA_PAUSES:-$T/pauses}
+ms() { "$HELP/acklog" now; }
+
+# --- the load: for each mount one process on its own and two that share a directory with those of the other mounts -------------------------------------
+
+LOAD='' LOAD_LOGS='' LOAD_SHARED='' LOAD_OWN='' LOAD_ALLOW=''
+load_one() { # KIND DIR LOG
+	LOAD_K=$((LOAD_K + 1))
+	"$HELP/acklog" "$1" "$2" "$3" $((SEED + LOAD_K)) 3600 $LOAD_ALLOW >"$3.out" 2>&1 </dev/null 7>&- &
+	note_pid $!; LOAD="$LOAD $!" LOAD_LOGS="$LOAD_LOGS $3"
+}
+# load_start NAME MOUNT...: starts it, in the folders NAME* of these mounts, and waits until all of it moves.
+load_start() {
+	LOAD='' LOAD_LOGS='' LOAD_SHARED='' LOAD_OWN='' LOAD_K=0 LOAD_NAME=$1; shift
+	mkdir -p "$T/ack.$LOAD_NAME" "$T/$1/$LOAD_NAME.shared" || return 1
+	for _m in "$@"; do
+		for _k in 1 2; do
+			_l=$T/ack.$LOAD_NAME/$_m.$_k
+			load_one share "$T/$_m/$LOAD_NAME.shared" "$_l"; LOAD_SHARED="$LOAD_SHARED $_l"
+		done
+		mkdir -p "$T/$_m/$LOAD_NAME.$_m" || return 1
+		_l=$T/ack.$LOAD_NAME/$_m
+		load_one run "$T/$_m/$LOAD_NAME.$_m" "$_l"; LOAD_OWN="$LOAD_OWN $_m"
+	done
+	load_moves 30
+}
+# All have gone on since MS (default: now), a good number of operations, so that they met every volcano.
+load_acked() { "$HELP/acklog" acked "$1" "${2:-40}" $LOAD_LOGS; }
+load_moves() { wait_for "$1" load_acked "${2:-$(ms)}"; }
+# At least one has stood still for so long (ms), since MS: the fault has reached a client.
+load_stalled() { [ "$("$HELP/acklog" pause "$2" "$(ms)" $LOAD_LOGS)" -ge "$1" ]; }
+# load_end TEXT: ends it; nobody may have seen an error or hang.
+load_end() {
+	kill -TERM $LOAD 2>/dev/null
+	for _p in $LOAD; do
+		wait_for 70 gone "$_p" || { not_ok "$1: a process of the load ends"; kill -KILL "$_p"; }
+	done
+	_k=0 _bad=0
+	for _p in $LOAD; do
+		wait "$_p" 2>/dev/null || _bad=1
+		_k=$((_k + 1)); _l=$(echo $LOAD_LOGS | cut -d' ' -f$_k)
+		diag_file "$_l.out" 5
+	done
+	LOAD=''
+	check_eq "$1: no process of the load saw an error" "$_bad" 0
+}
+# load_verify TEXT MOUNT: everything acknowledged is there once and whole.
+load_verify() {
+	check "$1: all that was acknowledged in the shared directory is there, once" "$HELP/acklog" shared "$T/$2/$LOAD_NAME.shared" $LOAD_SHARED; diag_file "$T/out" 1
+	for _m in $LOAD_OWN; do
+		check "$1: all that was acknowledged to the writer on mount $_m is there" "$HELP/acklog" check "$T/$2/$LOAD_NAME.$_m" "$T/ack.$LOAD_NAME/$_m"; diag_file "$T/out" 1
+	done
+}
+
+# --- pauses ------------------------------------------------------------------------------------------------------------
+
+fault_begin() { FAULT_AT=$(ms); }
+# fault_pause KIND LIMIT: the longest time since fault_begin that a process got no answer, into the table; above LIMIT ms (0: none) it fails.
+fault_pause() {
+	_ms=$("$HELP/acklog" pause "$FAULT_AT" "$(ms)" $LOAD_LOGS)
+	printf '%s\t%s\n' "$_ms" "$1" >>"$PAUSES"
+	[ "$2" -eq 0 ] || [ "$_ms" -le $(($2 * SLOW)) ] || not_ok "$1: a pause of at most $2 ms (it was $_ms)"
+}
+# A table for docs/reliability.md.
+pauses_table() {
+	[ -s "$PAUSES" ] || return 0
+	diag "| fault | times | pause: min | median | max (ms) |"; diag "|---|---|---|---|---|"
+	cut -f2 "$PAUSES" | sort -u | while IFS= read -r _kind; do
+		awk -F'\t' -v k="$_kind" '$2 == k { print $1 }' "$PAUSES" | sort -n |
+			awk -v k="$_kind" '{ v[NR] = $1 } END { m = NR % 2 ? v[(NR + 1) / 2] : int((v[NR / 2] + v[NR / 2 + 1]) / 2); printf "# | %s | %d | %d | %d | %d |\n", k, NR, v[1], m, v[NR] }'
+	done
+}
+
+# --- what the network can do -------------------------------------------------------------------------------------------
+
+# How many copies everything has; asked of the first volcano that answers.
+copies() {
+	_c=1
+	while [ $_c -le "$NET_N" ]; do
+		volcano_alive $_c && _o=$(console $_c lava 2>/dev/null) && {
+			_o=$(printf '%s\n' "$_o" | sed -n 's/^Lava topology:.* \([0-9][0-9]*\) cop\(y\|ies\).*/\1/p' | head -n 1)
+			[ -n "$_o" ] && { echo "$_o"; return; }
+		}
+		_c=$((_c + 1))
+	done
+	echo 1
+}
+# Does a mirror take over from a lost volcano? Said once per network, and what is not asserted otherwise is skipped with the reason.
+failover_known() { COPIES=$(copies); diag "$NET_N volcanos, copies: $COPIES"; }
+failover() { [ "$COPIES" -ge 2 ]; }
+no_failover() { skip "$1" "the network keeps 1 copy"; }
+# The copies of everything are there again (more faults now would take the last one).
+net_in_sync() { _s=$(console "${1:-1}" status 2>/dev/null) && ! printf '%s\n' "$_s" | grep -Eqi 'degraded|healing|catching up|without quorum'; }
+net_healed() { failover || return 0; wait_for "${1:-60}" net_in_sync || not_ok "all copies are there again within ${1:-60} s"; }
