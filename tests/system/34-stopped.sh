@@ -36,6 +36,6 @@ failover || no_failover "the clients of a stopped volcano go on within 4 s"
 load_end "under stops"
 for m in a b; do load_verify "after stops, mount $m" $m; done
 umnt a; umnt b; net_stop
-for v in 1 2 3; do check "the store of volcano $v is in order" tool store "$T/v$v"; done
+for v in 1 2 3; do check "the store of volcano $v is in order" store_in_order $v; done
 pauses_table
 finish

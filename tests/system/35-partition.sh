@@ -14,7 +14,7 @@ failover_known
 load_start w a b || bail "the load moves"
 
 others() { for _o in 1 2 3; do [ $_o -eq "$1" ] || echo $_o; done; }
-cut() { # KIND VOLCANO
+part() { # KIND VOLCANO
 	CUT=''
 	case $1 in
 	silent) ns_cut "$2" c $(others "$2"); CUT=$2 ;;
@@ -36,7 +36,7 @@ for kind in silent deaf mute inner; do
 		v=$((k % 3 + 1)) r=$((r + 1)) k=$((k + 1))
 		what="round $r: volcano $v $kind"
 		fault_begin
-		cut $kind $v
+		part $kind $v
 		if failover; then
 			load_moves 10 "$FAULT_AT" || not_ok "$what: clients go on"
 			fault_pause "partition: $kind" 4000
@@ -58,6 +58,6 @@ failover || no_failover "the clients of a volcano that is cut off go on within 4
 load_end "under partitions"
 for m in a b; do load_verify "after partitions, mount $m" $m; done
 umnt a; umnt b; net_stop
-for v in 1 2 3; do check "the store of volcano $v is in order" tool store "$T/v$v"; done
+for v in 1 2 3; do check "the store of volcano $v is in order" store_in_order $v; done
 pauses_table
 finish

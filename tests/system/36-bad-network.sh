@@ -40,6 +40,6 @@ load_end "in a bad network"
 for m in a b; do load_verify "in a bad network, mount $m" $m; done
 kill -USR2 "$PROXY"
 umnt a; umnt b; net_stop
-for v in 1 2 3; do check "the store of volcano $v is in order" tool store "$T/v$v"; done
+for v in 1 2 3; do check "the store of volcano $v is in order" store_in_order $v; done
 pauses_table
 finish

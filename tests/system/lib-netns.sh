@@ -56,7 +56,7 @@ ns_proxy() {
 	PROXY=$!; note_pid $PROXY
 	wait_for 5 grep -q ready "$T/proxy.out" || { diag_file "$T/proxy.out"; return 1; }
 	for _n in c $(seq "$NS_N"); do
-		printf 'table ip detour { counter hit { }\n chain out { type nat hook output priority -100; %s } }\n' "$_rules" | ns_in "$_n" nft -f - || { NS_WHY="no address translation here"; return 1; }
+		printf 'table ip detour {\n counter hit { }\n chain out {\n type nat hook output priority -100;\n %s\n }\n }\n' "$_rules" | ns_in "$_n" nft -f - || { NS_WHY="no address translation here"; return 1; }
 	done
 }
 # proxy_did WORD: how many; what the proxy said last.

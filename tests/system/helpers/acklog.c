@@ -1,6 +1,6 @@
 /* acklog run DIR LOG SEED SECONDS [ERRNO]   makes random changes under DIR, its own, and notes each in LOG, before (B) and after (A) it was acknowledged;
- *                                   every one must succeed. One that fails is noted (E) and the run goes on, but ends in failure; ERRNO (ENOSPC) is an
- *                                   error that is no failure. Ends at the time or on SIGTERM; prints what it did, the longest wait and the longest pause.
+ *                                   every one must succeed. One that fails is noted (E) and the run goes on, but ends in failure; ERRNO (ENOSPC, or
+ *                                   several with commas) is an error that is no failure. Ends at the time or on SIGTERM; prints what it did, the longest wait and the longest pause.
  * acklog check DIR LOG              replays LOG in memory and compares: everything acknowledged is there, byte for byte, and nothing else. The one
  *                                   operation that was not acknowledged, if LOG ends in one, may be done, half done (contents) or not done.
  * acklog share, shared              the same for a DIR that many processes share (ackshare.c): once and whole, also what was in flight.

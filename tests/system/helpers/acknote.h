@@ -15,7 +15,7 @@ typedef struct {
 	int64_t gap, gap_at;          /* ms: the longest time without an acknowledgement, and when it ended */
 	int64_t longest, longest_at;  /* ms: the same of single operations */
 	int64_t op_begun;
-	const char *allow;            /* its name, such as ENOSPC; may be NULL */
+	const char *allow;            /* its name, such as ENOSPC, or several with commas; may be NULL */
 } Note;
 
 int64_t now_ms(void);

@@ -1,5 +1,6 @@
 /* DIR has: t/0..3     tokens appended by everybody; each line must be there once, and those of one process in order
- *          n/NAME     a counter of each process; n/shared.0..1 counters of all, changed under fcntl locks
+ *          n/NAME     a counter of each process; n/shared.GROUP.0..1 counters changed under fcntl locks by all processes of one mount, whose names
+ *                     begin with GROUP and a dot (locks are kept within one mount)
  *          f/NAME.k   files replaced the safe way: written beside, fsynced, renamed over; always one whole version
  *          r0..r3     names of each process's items, which are linked, unlinked and renamed between these; an item's links are its names
  * Unlike acklog check, what was in flight or failed must be done or not done, never half. */
@@ -40,6 +41,11 @@ static unsigned item_seed(const char *name, int item)
 	unsigned h = 2166136261u + item;
 	while (*name) h = (h ^ (unsigned char)*name++) * 16777619u;
 	return h;
+}
+
+static void shared_path(char *out, size_t room, const char *name, int which)
+{
+	snprintf(out, room, "n/shared.%.*s.%d", (int)strcspn(name, "."), name, which);
 }
 
 static const char *base(const char *log) { return strrchr(log, '/') ? strrchr(log, '/') + 1 : log; }
@@ -128,7 +134,7 @@ static int append(Load *l, const Op *o, long seq)
 static int count(Load *l, const Op *o)
 {
 	char path[NAME_LEN + 16], text[24] = "";
-	if (o->a) snprintf(path, sizeof path, "n/shared.%d", o->a - 1);
+	if (o->a) shared_path(path, sizeof path, l->p.name, o->a - 1);
 	else snprintf(path, sizeof path, "n/%s", l->p.name);
 	int fd = open(path, O_RDWR | O_CREAT, 0644), rc = -1;
 	if (fd < 0) return -1;
@@ -405,10 +411,25 @@ static void compare_listing(Proc *procs, int n)
 	}
 }
 
+/* A counter of a group is the sum over its processes; the group's first one looks at it. */
+static void compare_shared(const Proc *p, int n, int first)
+{
+	size_t len = strcspn(p[first].name, ".") + 1;
+	char path[NAME_LEN + 16];
+	for (int i = 0; i < first; i++) if (!strncmp(p[i].name, p[first].name, len)) return;
+	for (int s = 1; s <= SHARED; s++) {
+		long lo = 0, hi = 0;
+		for (int i = first; i < n; i++)
+			if (!strncmp(p[i].name, p[first].name, len)) lo += p[i].lo[s], hi += p[i].hi[s];
+		shared_path(path, sizeof path, p[first].name, s - 1);
+		compare_counter(path, lo, hi);
+	}
+}
+
 int share_check(const char *dir, char **logs, int count)
 {
 	Proc *p = calloc(count, sizeof *p);
-	long lo[SHARED] = { 0 }, hi[SHARED] = { 0 }, acked = 0, unsure = 0;
+	long acked = 0, unsure = 0;
 	char path[NAME_LEN + 16];
 	for (int i = 0; i < count; i++) if (proc_read(&p[i], logs[i]) != 0) return 1;
 	if (chdir(dir) != 0) { perror(dir); return 1; }
@@ -419,12 +440,8 @@ int share_check(const char *dir, char **logs, int count)
 		compare_items(&p[i]);
 		snprintf(path, sizeof path, "n/%s", p[i].name);
 		compare_counter(path, p[i].lo[0], p[i].hi[0]);
-		for (int s = 0; s < SHARED; s++) lo[s] += p[i].lo[1 + s], hi[s] += p[i].hi[1 + s];
+		compare_shared(p, count, i);
 		for (long k = 0; k < p[i].n; k++) *(p[i].outcome[k] == DONE ? &acked : &unsure) += 1;
-	}
-	for (int s = 0; s < SHARED; s++) {
-		snprintf(path, sizeof path, "n/shared.%d", s);
-		compare_counter(path, lo[s], hi[s]);
 	}
 	compare_listing(p, count);
 	printf("%ld acknowledged operations of %d processes compared, %ld unsure, %d wrong\n", acked, count, unsure, bad);
