@@ -22,6 +22,7 @@ tests_system_helpers_udpproxy_SOURCES = tests/system/helpers/udpproxy.c
 system_tests = \
 	tests/system/00-usage.sh \
 	tests/system/01-tools.sh \
+	tests/system/02-faults.sh \
 	tests/system/10-posix.sh \
 	tests/system/11-two-mounts.sh \
 	tests/system/12-mount.sh \
@@ -35,6 +36,13 @@ system_tests = \
 	tests/system/30-kill.sh \
 	tests/system/31-join.sh \
 	tests/system/32-restart.sh \
+	tests/system/33-failover.sh \
+	tests/system/34-stopped.sh \
+	tests/system/35-partition.sh \
+	tests/system/36-bad-network.sh \
+	tests/system/37-lost-disk.sh \
+	tests/system/38-two-volcanos.sh \
+	tests/system/39-disk-fails.sh \
 	tests/system/40-trees.sh \
 	tests/system/41-git.sh \
 	tests/system/42-build.sh \
@@ -52,4 +60,4 @@ helpers: $(system_helpers) $(bench_programs)
 
 EXTRA_DIST += \
 	quickstart tests/setup \
-	tests/system/lib.sh tests/system/sweep $(system_tests)
+	tests/system/lib.sh tests/system/lib-faults.sh tests/system/lib-netns.sh tests/system/sweep $(system_tests)
