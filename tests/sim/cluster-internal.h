@@ -29,6 +29,15 @@ struct Link {
 	guint refs;                   /* messages on their way, and the cluster's list */
 };
 
+/* The store of another slice than the one made for the volcano. */
+typedef struct {
+	guint16 slice;
+	MemDisk *disk;
+	Store *store;                 /* NULL: not open */
+} SideStore;
+
+enum { SIDE_STORES_MAX = 16 };
+
 struct Node {
 	Cluster *c;
 	guint index;
@@ -36,9 +45,10 @@ struct Node {
 	MagmaAddr addr;
 	MemDisk *disk;
 	Store *store;                 /* NULL: down */
+	SideStore side[SIDE_STORES_MAX];   /* disk NULL: free */
 	Volcano *volcano;
 	guint64 life;
-	gboolean started, ready, refused;
+	gboolean started, ready, refused, dying;
 	MagmaTrace trace;
 	GHashTable *timers;           /* world handles */
 	GBytes *kept;                 /* what a crash leaves */

@@ -132,6 +132,56 @@ static void keeping_dies(Node *n)
 	g_queue_clear_full(&n->keeping, keep_free);
 }
 
+static void store_later(void *user, gint64 delay, void (*fn)(void *arg), void *arg) { world_after(((Node *)user)->c->world, delay, TRUE, fn, arg); }
+
+static MemStoreConfig store_config(Node *n)
+{
+	Cluster *c = n->c;
+
+	return (MemStoreConfig){
+		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
+		.turn = world_turn(c->world), .later = store_later, .user = n, .one_of_several = TRUE,
+	};
+}
+
+static SideStore *side_of(Node *n, guint16 slice)
+{
+	SideStore *free = NULL;
+
+	for (guint i = 0; i < SIDE_STORES_MAX; i++) {
+		if (n->side[i].disk && n->side[i].slice == slice)
+			return &n->side[i];
+		if (!n->side[i].disk && !free)
+			free = &n->side[i];
+	}
+	g_assert(free);
+	free->slice = slice;
+	return free;
+}
+
+static Store *io_store_open(void *user, guint16 slice)
+{
+	Node *n = user;
+	SideStore *s = side_of(n, slice);
+	MemStoreConfig cfg = store_config(n);
+
+	g_assert(!s->store);
+	if (!s->disk)
+		s->disk = memdisk_new();
+	return s->store = memstore_open(s->disk, &cfg);
+}
+
+static void io_store_close(void *user, guint16 slice, Store *store, gboolean remove)
+{
+	SideStore *s = side_of(user, slice);
+
+	g_assert(s->store == store);
+	if (!((Node *)user)->dying)
+		memstore_close(g_steal_pointer(&s->store));
+	if (remove)
+		g_clear_pointer(&s->disk, memdisk_free);
+}
+
 static void io_say(void *user, const char *line) { world_trace(world_of(user), "%s says: %s", ((Node *)user)->name, line); }
 
 static void io_stop(void *user, const char *text)
@@ -141,12 +191,10 @@ static void io_stop(void *user, const char *text)
 
 static const VolcanoIo IO = {
 	.now = io_now, .real = io_real, .random = io_random, .send = io_send, .connect = io_connect,
-	.keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
 };
 
 /* --- life and death --- */
-
-static void store_later(void *user, gint64 delay, void (*fn)(void *arg), void *arg) { world_after(((Node *)user)->c->world, delay, TRUE, fn, arg); }
 
 static void on_trace(void *user, char channel, const char *line)
 {
@@ -168,11 +216,8 @@ static void node_start(Node *n)
 {
 	Cluster *c = n->c;
 	MagmaAddr join = magma_addr_with_port(&c->node[0].addr, c->node[0].addr.port + 1);
-	MemStoreConfig store = {
-		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
-		.turn = world_turn(c->world), .later = store_later, .user = n,
-	};
-	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = 1 << 30, .copies_wanted = 1, .trace = &n->trace };
+	MemStoreConfig store = store_config(n);
+	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .trace = &n->trace };
 
 	n->store = memstore_open(n->disk, &store);
 	cfg.kept = n->kept;
@@ -221,21 +266,33 @@ static void sweep_links(Cluster *c)
 	}
 }
 
-#define POWER_CUT G_MAXUINT64
+#define POWER_CUT 2
 
-/* keep: the last journal index that survives, or POWER_CUT. */
-static void node_die(Node *n, guint64 keep)
+/* all_lost: nothing behind what was acknowledged survives; POWER_CUT: not even what was not synced. */
+static void store_dies(Node *n, Store *s, guint all_lost)
+{
+	guint64 written = s->log->written(s), index = memstore_index(s);
+
+	if (all_lost == POWER_CUT)
+		memstore_power_cut(s);
+	else
+		memstore_crash(s, all_lost ? written : written + world_pick(n->c->world, index - written + 1));
+}
+
+static void node_die(Node *n, guint all_lost)
 {
 	Volcano *v = g_steal_pointer(&n->volcano);
 	GHashTableIter it;
 	gpointer handle;
 
 	links_died(n);
+	n->dying = TRUE;
 	volcano_free(v);
-	if (keep == POWER_CUT)
-		memstore_power_cut(g_steal_pointer(&n->store));
-	else
-		memstore_crash(g_steal_pointer(&n->store), keep);
+	n->dying = FALSE;
+	store_dies(n, g_steal_pointer(&n->store), all_lost);
+	for (guint i = 0; i < SIDE_STORES_MAX; i++)
+		if (n->side[i].store)
+			store_dies(n, g_steal_pointer(&n->side[i].store), all_lost);
 	g_hash_table_iter_init(&it, n->timers);
 	while (g_hash_table_iter_next(&it, &handle, NULL))
 		world_cancel(n->c->world, GPOINTER_TO_UINT(handle));
@@ -252,24 +309,27 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 
 	if (!n->volcano)
 		return;
-	guint64 acked = store_acked(n->store), index = memstore_index(n->store);
-	guint64 keep = all_lost ? acked : acked + world_pick(c->world, index - acked + 1);
-	world_trace(c->world, "== kill -9 %s: acked %" G_GUINT64_FORMAT ", kept %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ", back in %" G_GINT64_FORMAT " us",
-		n->name, acked, keep, index, restart_after);
+	world_trace(c->world, "== kill -9 %s: acked %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ", back in %" G_GINT64_FORMAT " us",
+		n->name, store_acked(n->store), memstore_index(n->store), restart_after);
 	c->kills++;
-	node_die(n, keep);
+	node_die(n, all_lost ? 1 : 0);
 	world_after(c->world, restart_after, FALSE, restart, n);
+}
+
+void cluster_power_cut_one(Cluster *c, guint i)
+{
+	if (!c->node[i].volcano)
+		return;
+	world_trace(c->world, "== power cut of %s: durable %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, c->node[i].name, memstore_durable(c->node[i].store), memstore_index(c->node[i].store));
+	c->kills++;
+	node_die(&c->node[i], POWER_CUT);
+	world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
 }
 
 void cluster_power_cut(Cluster *c)
 {
-	world_trace(c->world, "== power cut");
-	c->kills++;
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
-		if (c->node[i].volcano) {
-			node_die(&c->node[i], POWER_CUT);
-			world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
-		}
+		cluster_power_cut_one(c, i);
 }
 
 Cluster *cluster_new(const ClusterConfig *cfg)
@@ -304,7 +364,7 @@ void cluster_free(Cluster *c)
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		c->node[i].started = FALSE;
 		if (c->node[i].volcano)
-			node_die(&c->node[i], store_acked(c->node[i].store));
+			node_die(&c->node[i], 1);
 	}
 	world_free(c->world);
 	for (guint i = 0; i < c->links->len; i++)
@@ -313,10 +373,33 @@ void cluster_free(Cluster *c)
 	g_ptr_array_unref(c->clients);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		memdisk_free(c->node[i].disk);
+		for (guint k = 0; k < SIDE_STORES_MAX; k++)
+			g_clear_pointer(&c->node[i].side[k].disk, memdisk_free);
 		g_clear_pointer(&c->node[i].kept, g_bytes_unref);
 		g_hash_table_unref(c->node[i].timers);
 	}
 	g_free(c);
+}
+
+gboolean cluster_at_home(Cluster *c)
+{
+	const MagmaMap *newest = NULL;
+
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		const MagmaMap *m = c->node[i].volcano ? volcano_map(c->node[i].volcano) : NULL;
+		if (m && (!newest || m->epoch > newest->epoch))
+			newest = m;
+	}
+	guint want = newest ? MIN(MAX(c->cfg.copies, 1), newest->slices->len) - 1 : 0;
+	for (guint i = 0; newest && i < newest->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(newest->slices, MagmaSlice, i);
+		guint good = 0;
+		for (guint k = 0; k < s->ncopies; k++)
+			good += s->copies[k].in_sync;
+		if (s->owner != s->home || good < want)
+			return FALSE;
+	}
+	return newest != NULL;
 }
 
 World *cluster_world(Cluster *c) { return c->world; }
@@ -351,6 +434,9 @@ void cluster_step(Cluster *c)
 {
 	if (!world_step(c->world))
 		world_fail(c->world, "nothing will ever happen any more");
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (c->node[i].volcano)
+			volcano_flush(c->node[i].volcano);
 	/* a process that could not join ends; its unit restarts it */
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 		if (c->node[i].refused)

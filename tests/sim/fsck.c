@@ -244,6 +244,10 @@ const char *fsck_unsettled(Cluster *c)
 			}
 		}
 		volcano_stats(cluster_volcano(c, i), &st);
+		if (st.suspects || st.scrubbing_contents) {
+			g_snprintf(text, sizeof text, "%s has %d flares under suspicion%s", cluster_name(c, i), (int)st.suspects, st.scrubbing_contents ? " and looks through its contents" : "");
+			return text;
+		}
 		if (st.marks || st.commits || st.orphans || st.dirty || st.opens) {
 			g_snprintf(text, sizeof text, "%s remembers %d marks, %d commits, %d orphans, %d write intents, %d opens", cluster_name(c, i), (int)st.marks, (int)st.commits,
 				(int)st.orphans, (int)st.dirty, (int)st.opens);

@@ -39,7 +39,7 @@ static gboolean settled(void *user)
 	for (guint i = 0; i < x->w->volcanos; i++)
 		if (!cluster_volcano(x->c, i))
 			return FALSE;
-	return !fsck_unsettled(x->c);
+	return cluster_at_home(x->c) && !fsck_unsettled(x->c);
 }
 
 void workload_all_serve(Cluster *c, const Workload *w)
@@ -79,13 +79,16 @@ typedef void (*Run)(Cluster *c, const Workload *w);
 
 static gboolean serves_0(void *user) { return cluster_serves(user, 0); }
 
+static guint copies, volcanos;          /* 0: as the seed says */
+static gboolean calm;
+
 static void run_seed(guint32 seed, Run run)
 {
 	/* what a seed's world is like is drawn from it, apart from the world's own draws */
 	GRand *r = g_rand_new_with_seed(seed ^ 0x6d61676d);
-	gboolean trouble = g_rand_int_range(r, 0, 4) != 0;
+	gboolean trouble = g_rand_int_range(r, 0, 4) != 0 && !calm;
 	ClusterConfig cfg = {
-		.seed = seed, .verbose = verbose, .channels = channels,
+		.seed = seed, .verbose = verbose, .channels = channels, .copies = copies,
 		.late_permille = g_rand_int_range(r, 0, 3) ? 0 : g_rand_int_range(r, 1, 100),
 		.kill_ppm = !trouble ? 0 : g_rand_int_range(r, 0, 5) ? g_rand_int_range(r, 100, 4000) : g_rand_int_range(r, 4000, 15000),
 		.cut_ppm = trouble && g_rand_boolean(r) ? g_rand_int_range(r, 100, 4000) : 0,
@@ -96,6 +99,10 @@ static void run_seed(guint32 seed, Run run)
 		.seed = seed, .volcanos = 1 + g_rand_int_range(r, 0, 10) * 3 / 10 + (g_rand_int_range(r, 0, 8) == 0), .clients = 2 + g_rand_int_range(r, 0, 4),
 		.ops = 40 + g_rand_int_range(r, 0, 160), .end_by_crash = g_rand_boolean(r), .rename_heavy = g_rand_int_range(r, 0, 3) == 0,
 	};
+	if (!copies)
+		cfg.copies = 1 + (guint)g_rand_int_range(r, 0, 5) / 2;      /* as often one as two, and at times three */
+	if (volcanos)
+		w.volcanos = volcanos;
 	g_rand_free(r);
 	Cluster *c = cluster_new(&cfg);
 	cluster_start(c, 0);
@@ -131,6 +138,12 @@ int main(int argc, char **argv)
 			by_hand = sscanf(argv[++i], "%u..%u", &a, &b) == 2;
 		else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
 			only = argv[++i];
+		else if (strcmp(argv[i], "--copies") == 0 && i + 1 < argc)
+			copies = atoi(argv[++i]);
+		else if (strcmp(argv[i], "--volcanos") == 0 && i + 1 < argc)
+			volcanos = atoi(argv[++i]);
+		else if (strcmp(argv[i], "--calm") == 0)
+			calm = TRUE;
 		else if (strcmp(argv[i], "--verbose") == 0)
 			verbose = TRUE;
 		else if (strcmp(argv[i], "--debug") == 0 && i + 1 < argc)
