@@ -51,7 +51,7 @@ for kind in silent deaf mute inner; do
 		diag "$what: $(hits) packets dropped"
 		at=$(ms); heal
 		load_moves 40 "$at" || not_ok "$what: the load goes on afterwards"
-		if failover; then FAULT_AT=$at; fault_pause "partition: $kind, healed" 4000; net_healed 1; else fault_pause "partition: $kind, until 3 s of silence, 1 copy" 30000; fi
+		if failover; then FAULT_AT=$at; fault_pause "partition: $kind, healed" 4000; net_healed; else fault_pause "partition: $kind, until 3 s of silence, 1 copy" 30000; fi
 	done
 done
 failover || no_failover "the clients of a volcano that is cut off go on within 4 s"

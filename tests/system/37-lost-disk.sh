@@ -20,7 +20,7 @@ while [ $k -lt "$ROUNDS" ]; do
 		load_moves 10 || not_ok "round $k: the clients go on without volcano $v"
 		fault_pause "disk lost" 4000
 		check "round $k: an empty folder takes the place of volcano $v" again $v
-		net_healed $v
+		net_healed
 		rm -rf "$T/v$v.lost"
 		# the copies that it was given are the only other ones of what its neighbours hold
 		o=$((v % 3 + 1))
@@ -28,7 +28,7 @@ while [ $k -lt "$ROUNDS" ]; do
 		load_moves 10 || not_ok "round $k: with volcano $o killed, what the new one was given serves"
 		fault_pause "killed, its mirror was filled anew" 2000
 		volcano_restart $o || not_ok "round $k: volcano $o starts again"
-		net_healed $o
+		net_healed
 	else
 		# the command comes back with a reason, or waits for one; it never becomes ready
 		volcano_spawn $v $(volcano_args $v) -j "$(addr $((v % 3 + 1))):$PORT"
