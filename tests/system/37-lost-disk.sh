@@ -19,7 +19,11 @@ while [ $k -lt "$ROUNDS" ]; do
 	if failover; then
 		load_moves 10 || not_ok "round $k: the clients go on without volcano $v"
 		fault_pause "disk lost" 4000
-		check "round $k: an empty folder takes the place of volcano $v" again $v
+		check "round $k: an empty folder takes the place of volcano $v" again $v || {
+			diag_file "$(vlog $v)" 3
+			volcano_kill $v; rm -rf "$T/v$v"; mv "$T/v$v.lost" "$T/v$v"; volcano_restart $v || not_ok "round $k: with its old folder volcano $v starts"
+			break
+		}
 		net_healed
 		rm -rf "$T/v$v.lost"
 		# the copies that it was given are the only other ones of what its neighbours hold
