@@ -63,16 +63,14 @@ static void tell_clients(Volcano *v)
 	MagmaHdr h = { .kind = MAGMA_PUSH, .op = MAGMA_OP_new_map, .epoch = v->map->epoch };
 	g_autoptr(GByteArray) map = g_byte_array_new();
 	GByteArray *out = g_byte_array_new();
-	GHashTableIter it;
-	gpointer p;
+	g_autoptr(GPtrArray) peers = peers_in_order(v);
 
 	magma_map_encode(v->map, map);
 	struct magma_req_new_map q = { .map = MAGMA_BYTES(map->data, map->len) };
 	magma_msg_encode(&h, &q, FALSE, out);
 	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(out);
-	g_hash_table_iter_init(&it, v->peers);
-	while (g_hash_table_iter_next(&it, &p, NULL)) {
-		Peer *peer = p;
+	for (guint i = 0; i < peers->len; i++) {
+		Peer *peer = peers->pdata[i];
 		if (!peer->is_node && peer->open && peer->session)
 			v->io->send(v->iou, peer->session, msg, NULL);
 	}
@@ -227,6 +225,7 @@ void volcano_session_opened(Volcano *v, Session *s, gboolean is_node)
 	if (!p) {
 		p = g_new0(Peer, 1);
 		p->refs = 1;
+		p->number = ++v->peers_made;
 		p->session = s;
 		p->is_node = is_node;
 		p->calls = g_ptr_array_new();
