@@ -34,7 +34,9 @@ load_end "under kills"
 for m in a b; do load_verify "after kills, mount $m" $m; done
 net_kill; net_restart || not_ok "all start again after all were killed"
 load_verify "after all were killed" a
-umnt a; umnt b; net_stop
+umnt a; umnt b
+copies_verify "after kills"
+net_stop
 for v in 1 2 3; do check "the store of volcano $v is in order" store_in_order $v; done
 pauses_table
 finish

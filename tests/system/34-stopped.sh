@@ -35,7 +35,9 @@ done
 failover || no_failover "the clients of a stopped volcano go on within 4 s"
 load_end "under stops"
 for m in a b; do load_verify "after stops, mount $m" $m; done
-umnt a; umnt b; net_stop
+umnt a; umnt b
+copies_verify "after stops"
+net_stop
 for v in 1 2 3; do check "the store of volcano $v is in order" store_in_order $v; done
 pauses_table
 finish

@@ -57,7 +57,9 @@ done
 failover || no_failover "the clients of a volcano that is cut off go on within 4 s"
 load_end "under partitions"
 for m in a b; do load_verify "after partitions, mount $m" $m; done
-umnt a; umnt b; net_stop
+umnt a; umnt b
+copies_verify "after partitions"
+net_stop
 for v in 1 2 3; do check "the store of volcano $v is in order" store_in_order $v; done
 pauses_table
 finish

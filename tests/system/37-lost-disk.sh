@@ -49,7 +49,9 @@ done
 failover || no_failover "an empty folder takes the place of a lost one"
 load_end "with a lost disk"
 for m in a b; do load_verify "after a lost disk, mount $m" $m; done
-umnt a; umnt b; net_stop
+umnt a; umnt b
+copies_verify "after a lost disk"
+net_stop
 for v in 1 2 3; do check "the store of volcano $v is in order" store_in_order $v; done
 pauses_table
 finish

@@ -70,7 +70,9 @@ if ! failover; then
 	no_failover "nothing is lost when a disk breaks"
 	no_failover "the clients of a volcano whose disk fails go on within 4 s"
 fi
-umnt a; umnt b; net_stop
+umnt a; umnt b
+! failover || copies_verify "after a failing disk"
+net_stop
 for v in 1 2 3; do check "the store of volcano $v is in order" store_in_order $v; done
 umount "$T/v2"
 pauses_table

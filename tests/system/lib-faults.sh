@@ -116,3 +116,19 @@ failover_known() {
 }
 failover() { [ "$COPIES" -ge 2 ]; }
 no_failover() { skip "$1" "the network keeps 1 copy"; }
+# What the copies hold, which nobody reads while their owners are there: with each volcano killed in turn, a new mount (whose kernel has nothing cached)
+# finds everything too. The load has ended; the mounts are gone.
+copies_verify() { # TEXT
+	failover || { no_failover "$1: the copies hold everything"; return; }
+	_w=1
+	while [ $_w -le "$NET_N" ]; do
+		net_healed
+		VIA=$((_w % NET_N + 1)) mnt copy || { not_ok "$1: a mount beside volcano $_w"; return; }
+		volcano_kill $_w
+		load_verify "$1, volcano $_w killed" copy
+		volcano_restart $_w || not_ok "$1: volcano $_w starts again"
+		umnt copy
+		_w=$((_w + 1))
+	done
+	net_healed
+}
