@@ -12,9 +12,6 @@
 
 enum { REST_MS = 50, TAIL = 65536 };
 
-static volatile sig_atomic_t stop;
-static void on_term(int sig) { (void)sig; stop = 1; }
-
 int64_t now_ms(void)
 {
 	struct timespec t;
@@ -62,15 +59,22 @@ static int listed(const char *list, const char *name)
 
 int note_open(Note *n, const char *log, const char *allow)
 {
-	struct sigaction sa = { .sa_handler = on_term, .sa_flags = SA_RESTART };
+	sigset_t term;
 	int64_t now = now_ms();
 	*n = (Note){ .fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644), .begun = now, .last = now, .allow = allow };
 	if (n->fd < 0) { perror(log); return -1; }
-	sigaction(SIGTERM, &sa, NULL);
+	/* It is looked for between operations only: a waiting one would end in EINTR. */
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, NULL);
 	return 0;
 }
 
-int note_over(const Note *n, double limit) { return stop || now_ms() - n->begun >= limit * 1000; }
+int note_over(const Note *n, double limit)
+{
+	sigset_t pending;
+	return now_ms() - n->begun >= limit * 1000 || (sigpending(&pending) == 0 && sigismember(&pending, SIGTERM) == 1);
+}
 
 static void put(Note *n, const char *line, int k)
 {
