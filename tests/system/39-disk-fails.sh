@@ -39,7 +39,9 @@ round() { # KIND...
 		fault_begin
 		disk_break $kind && ok "$what: so it is" || { not_ok "$what: so it is"; return; }
 		if failover; then
-			load_moves 10 "$FAULT_AT" || not_ok "$what: the clients go on"
+			# a full disk lets only some go on; the others are told
+			n=40; [ $kind != full ] || n=5
+			wait_for 10 load_acked "$FAULT_AT" $n || not_ok "$what: the clients go on"
 			fault_pause "disk $kind" 4000
 			[ $kind = full ] || check "$what: the volcano is out of service" wait_for 10 out_of_service
 		elif [ $kind = full ]; then wait_for 20 refused || not_ok "$what: the load is told"
