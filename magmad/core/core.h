@@ -195,6 +195,7 @@ struct Slice {
 	const MagmaTrace *trace;
 	gboolean serving;             /* what is kept in memory has been read, and a crash repaired */
 	MagmaTime started;
+	gboolean ino_reserving;
 	guint64 next_ino, ino_limit;
 	guint64 ino_durable;          /* inos below are reserved on disk */
 	guint64 last_index;           /* of the last commit */

@@ -574,7 +574,7 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 	if (v->map && h.epoch > v->map->epoch)
 		members_fetch_map(v);
 	if (h.kind == MAGMA_PUSH)
-		consensus_message(v, &any.req_raft);
+		consensus_message(v, peer, &any.req_raft);
 	else if (h.kind != MAGMA_REPLY)
 		op_request(v, peer, &h, &any, msg);
 	else if (peer->is_node && !call_relay(v, &h, msg))

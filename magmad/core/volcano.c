@@ -312,3 +312,31 @@ void volcano_usage(Volcano *v, StoreUsage *out)
 		out->low |= u.low;
 	}
 }
+
+static void op_line(GString *out, const Op *op)
+{
+	g_string_append_printf(out, "  %s xid=%" G_GUINT64_FORMAT " client=%016" G_GINT64_MODIFIER "x age=%" G_GINT64_FORMAT " ms%s%s%s", magma_op_info(op->hdr.op) ? magma_op_info(op->hdr.op)->name : "inner work",
+		op->hdr.xid, op->hdr.client, (core_now(op->v) - op->started) / 1000, op->parked ? ", parked" : "", op->fetch.pending ? ", waits for rows" : "", op->done ? ", done" : "");
+	if (op->parked == (op->sl ? &op->sl->ack_wait : NULL))
+		g_string_append(out, " for the journal");
+	if (op->coord)
+		g_string_append_printf(out, ", %u parts, %u asked%s", op->coord->n, op->coord->waiting, op->coord->timer ? ", backs off" : "");
+	g_string_append_c(out, '\n');
+}
+
+char *volcano_running(Volcano *v)
+{
+	GString *out = g_string_new(NULL);
+
+	for (guint i = 0; i < v->slices->len; i++) {
+		const Slice *sl = v->slices->pdata[i];
+		GHashTableIter it;
+		gpointer op;
+		g_string_append_printf(out, " slice %u: %s, %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " acknowledged, %u answers held, %u marks, %u commits\n", sl->id, sl->serving ? "serves" : "recovers",
+			store_acked(sl->store), sl->last_index, g_queue_get_length((GQueue *)&sl->held), g_hash_table_size(sl->marks), g_hash_table_size(sl->commits));
+		g_hash_table_iter_init(&it, sl->all_ops);
+		while (g_hash_table_iter_next(&it, &op, NULL))
+			op_line(out, op);
+	}
+	return g_string_free(out, FALSE);
+}

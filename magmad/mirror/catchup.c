@@ -1,5 +1,5 @@
-/* How a copy gets what it missed: in which order, how fast, how far it is. Contents come before the log, because a copy whose log is up to date is taken for one that has them; only when an owner
- * begins and the copies that count are behind by what was under way at its start, the log does not wait: then syncs and reads of those contents do (contents.c). */
+/* How a copy gets what it missed: in which order, how fast, how far it is. Contents come before the log, because a copy whose log is up to date is taken for one that has them. Only when an owner
+ * begins, and a copy that counts has all frames from before, the log does not wait for the contents that were under way: then syncs and reads of those contents do (contents.c). */
 #include "magmad/mirror/owner-inside.h"
 
 /* --- slots --- */
