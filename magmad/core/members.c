@@ -1,6 +1,7 @@
 /* Who is in the network, and the map, which only the leader of the group that votes on it (consensus.c) changes. */
 #include "magmad/core/consensus.h"
 #include "magmad/core/holding.h"
+#include "libmagma/proto/list.h"
 
 #define JOIN_LIMIT (4500000)               /* "said within 5 s" */
 
@@ -338,10 +339,14 @@ void handle_map(Op *op)
 void handle_ping(Op *op)
 {
 	Volcano *v = op->v;
+	g_autoptr(GString) lines = g_string_new("");
 	struct magma_rep_ping rep = {
 		.volcano = v->id, .boot = v->boot, .version = MAGMA_VERSION_NUMBER, .name = MAGMA_BYTES_STR(v->name), .software = MAGMA_BYTES_STR(v->software),
 		.copies_wanted = v->map ? v->map->copies_wanted : 0, .copies_kept = v->map ? v->map->copies_kept : 0,
+		.unsafe = volcano_unsafe(v, lines),
 	};
+
+	rep.lines = MAGMA_BYTES(lines->str, (guint32)lines->len);
 
 	for (guint i = 0; op->hdr.client && i < v->slices->len; i++)
 		client_prune_now(v->slices->pdata[i], op->hdr.client);
@@ -484,6 +489,18 @@ void handle_join(Op *op)
 
 /* --- status, halt --- */
 
+#define STATUS_COPIES_MAX 1024        /* of 37 bytes each: a blob has room for them */
+
+static GByteArray *status_copies(Volcano *v)
+{
+	g_autoptr(GArray) copies = holdings_copies(v);
+	GByteArray *out = g_byte_array_new();
+
+	for (guint i = 0; i < MIN(copies->len, STATUS_COPIES_MAX); i++)
+		magma_put_copy_state(out, &g_array_index(copies, MagmaCopyState, i));
+	return out;
+}
+
 void handle_status(Op *op)
 {
 	Volcano *v = op->v;
@@ -492,9 +509,11 @@ void handle_status(Op *op)
 
 	volcano_stats(v, &stats);
 	volcano_usage(v, &u);
+	g_autoptr(GByteArray) bytes = status_copies(v);
 	struct magma_rep_status rep = {
 		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started,
 		.clients = stats.clients, .software = MAGMA_BYTES_STR(v->software),
+		.copies = MAGMA_BYTES(bytes->data, bytes->len),
 	};
 	op_reply(op, &rep, NULL);
 }

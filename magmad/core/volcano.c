@@ -152,6 +152,7 @@ static void tick(void *arg)
 	for (guint i = 0; v->map && i < v->slices->len; i++)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);
+	health_tick(v);
 	if (!v->tick)
 		v->tick = v->io->timer(v->iou, v->quick ? SECOND / 10 : SECOND, tick, v);
 	core_leave(v);
@@ -198,6 +199,7 @@ void volcano_free(Volcano *v)
 	if (v->tick)
 		v->io->timer_cancel(v->iou, v->tick);
 	members_clear(v);
+	health_clear(v);
 	holdings_clear(v);
 	op_clear(v->all_ops, v);
 	call_clear(v);
@@ -279,6 +281,7 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 		scrub_stats(sl, out);
 		out->dirty += g_hash_table_size(sl->dirty);
 	}
+	out->leader = consensus_leader(v);
 	out->state = v->state;
 	g_strlcpy(out->note, v->note, sizeof out->note);
 }
