@@ -271,6 +271,20 @@ static gboolean in_our_network(Volcano *v)
 	return FALSE;
 }
 
+/* Before there is a lease, and so a leader: who makes one. */
+static void note_voters(Volcano *v)
+{
+	g_autoptr(GString) who = g_string_new("");
+
+	for (guint i = 0; i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		if (o->flags & MAGMA_VOLCANO_VOTER && o->id != v->id)
+			g_string_append_printf(who, "%s%s", who->len ? ", " : "", o->name);
+	}
+	if (who->len)
+		g_snprintf(v->note, sizeof v->note, "waits for the volcanos that vote: %s", who->str);
+}
+
 static void restart(Volcano *v)
 {
 	/* Also with -b or -j: a first start that was killed after it was kept is gone on with. But the volcano stays in its network. */
@@ -278,7 +292,7 @@ static void restart(Volcano *v)
 		core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
 		return;
 	}
-	g_strlcpy(v->note, "waits for the volcanos that vote on the lava map", sizeof v->note);
+	note_voters(v);
 	consensus_begin_life(v, group_made);
 }
 
