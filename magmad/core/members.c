@@ -15,11 +15,24 @@ static Members *members_of(Volcano *v) { return v->members; }
 
 /* --- the map --- */
 
+/* Another folder has taken this one's id (handle_join): what is here counts for nothing any more, and two with one id must not speak. */
+static void replaced(Volcano *v, const MagmaVolcano *heir)
+{
+	char addr[MAGMA_ADDR_TEXT];
+	g_autofree char *text = g_strdup_printf("volcano %s was replaced by the one at %s: nothing needs this folder any more", v->name, magma_addr_format(&heir->addr, addr));
+
+	v->stopping = TRUE;
+	v->io->stop(v->iou, text);
+}
+
 static void members_map_changed(Volcano *v)
 {
 	for (guint i = 0; i < v->slices->len; i++)
 		move_map_changed(v->slices->pdata[i]);
 	v->apply_map = TRUE;          /* core_leave does it: operations that run may end by it */
+	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+	if (self && !magma_addr_equal(&self->addr, &v->cfg.addr) && !v->stopping)
+		replaced(v, self);
 }
 
 /* A newer map that the group has committed, from whoever. */
@@ -447,6 +460,45 @@ static void join_relayed(void *user, int error, const MagmaAny *rep, GBytes *msg
 
 static char *dup_bytes(MagmaBytes b) { return g_strndup((const char *)b.data, b.len); }
 
+/* An empty folder under the nickname of a volcano that is down takes its id and its place: it holds nothing that counts, so it is as if that one had come back with all to be healed. Not while it votes (its
+ * folder's votes are lost; the planner takes the dead out of the group first), and not if a slice waits for what it had. */
+static void join_replaces(Op *op, const MagmaVolcano *old, const MagmaVolcano *n)
+{
+	Volcano *v = op->v;
+	const char *what = NULL;
+	char text[512];
+
+	for (guint i = 0; i < v->map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(v->map->slices, MagmaSlice, i);
+		if (old->flags & MAGMA_VOLCANO_DOWN && s->owner == old->id) {
+			g_snprintf(text, sizeof text, "slice %u waits for volcano %s, whose old folder alone has all of it: start that one", s->id, old->name);
+			join_answer(op, 0, text);
+			return;
+		}
+	}
+	if (!(old->flags & MAGMA_VOLCANO_DOWN) || old->flags & MAGMA_VOLCANO_VOTER) {
+		op_error(op, MAGMA_ETRYAGAIN);        /* soon it is, and votes no more */
+		return;
+	}
+	MagmaMap *map = magma_map_copy(v->map);
+	MagmaVolcano *place = (MagmaVolcano *)magma_map_by_id(map, old->id);
+	g_free(place->fqdn);
+	place->fqdn = g_strdup(n->fqdn);
+	place->addr = n->addr;
+	place->bandwidth = n->bandwidth;
+	place->offered = n->offered;
+	const MagmaVolcano *other = taken(map, n, &what);
+	const char *broken = other != place ? "its FQDN or address is another volcano's" : magma_map_seal(map);
+	if (broken) {
+		magma_map_unref(map);
+		join_answer(op, 0, broken);
+		return;
+	}
+	core_say(v, "volcano %s is replaced by an empty one", n->name);
+	op->data = GUINT_TO_POINTER(place->id);
+	members_change_map(v, map, join_committed, op);
+}
+
 void handle_join(Op *op)
 {
 	Volcano *v = op->v;
@@ -479,6 +531,10 @@ void handle_join(Op *op)
 	const MagmaVolcano *o = taken(v->map, &n, &what);
 	if (o && o->state == MAGMA_JOINING && strcmp(o->name, n.name) == 0 && strcmp(o->fqdn, n.fqdn) == 0 && magma_addr_equal(&o->addr, &n.addr)) {
 		join_answer(op, o->id, "");
+		return;
+	}
+	if (o && strcmp(o->name, n.name) == 0 && !consensus_heard_within(v, o->id, SECOND) && o->id != v->id) {
+		join_replaces(op, o, &n);
 		return;
 	}
 	if (o) {
