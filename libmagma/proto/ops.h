@@ -210,7 +210,7 @@ enum {
 /* source to target: all is there; target makes it durable before it answers */
 #define MAGMA_REQ_move_ready(F) F(u64, move) F(u64, sequence)
 #define MAGMA_REP_move_ready(F)
-/* source to coordinator: make it true; the answer is the new map */
+/* source to the leader: make it true; the answer is the new map */
 #define MAGMA_REQ_move_commit(F) F(u64, move)
 #define MAGMA_REP_move_commit(F) F(data, map)
 /* a push, unanswered: one message of the group that votes on the map (docs/reliability.md); from: the volcano that sends it */

@@ -3,11 +3,15 @@
 #include "magmad/core/holding.h"
 #include "libmagma/proto/list.h"
 
+#define PEEK_EVERY (2 * SECOND)          /* slower than an election: in good order there is nothing to peek at */
 #define JOIN_LIMIT (4500000)               /* "said within 5 s" */
 
 typedef struct {
 	gboolean fetching;            /* the map, from the leader */
 	MagmaTime fetch_at;
+	gboolean peeking;             /* at another's map, while nobody leads us */
+	MagmaTime peek_at;
+	guint peek;
 	Call *joining;
 } Members;
 
@@ -112,6 +116,34 @@ void members_fetch_map(Volcano *v)
 		return;
 	m->fetching = TRUE;
 	call_leader(v, NULL, MAGMA_OP_map, &q, 2 * SECOND, map_fetched, v);
+}
+
+static void peeked(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Volcano *v = user;
+
+	core_enter(v);
+	members_of(v)->peeking = FALSE;
+	if (!error)
+		members_learn(v, rep->rep_map.map.data, rep->rep_map.map.len);
+	core_leave(v);
+}
+
+/* Nobody leads this volcano. It may be one that was replaced while it was away: then nobody will, and only a newer map tells. */
+static void peek_at_maps(Volcano *v)
+{
+	Members *m = members_of(v);
+	const MagmaVolcano *o = v->map->volcanos->pdata[m->peek % v->map->volcanos->len];
+	struct magma_req_map q = { 0 };
+
+	if (m->peeking || core_now(v) < m->peek_at)
+		return;
+	m->peek++;
+	m->peek_at = core_now(v) + PEEK_EVERY;
+	if (o->id == v->id)
+		return;
+	m->peeking = TRUE;
+	call_volcano(v, NULL, o->id, MAGMA_OP_map, &q, NULL, PEEK_EVERY, peeked, v);
 }
 
 static void push_map(Volcano *v)
@@ -328,6 +360,8 @@ void members_tick(Volcano *v)
 		asked(v);
 	if (!v->may_own && v->serving)
 		members_fetch_map(v);
+	if (v->map && v->serving && !v->stopping && !consensus_leader(v) && !consensus_may_serve(v))
+		peek_at_maps(v);
 	members_look(v);
 	planner_tick(v);
 	move_plan(v);

@@ -9,6 +9,7 @@ check_eq "magma-hash takes several paths" "$(tool hash / /example /x | wc -l)" 3
 
 net_start 2 && mnt a || bail "a network of two"
 export MAGMA_KEY="$SECRET"
+check "magma-ping: 0 as soon as everything has its copies" wait_for 20 tool ping -c 1 "$(addr 1):$PORT"
 out=$(tool ping "$(addr 1):$PORT" 2>&1); rc=$?
 check_eq "magma-ping answers" $rc 0 || diag "$out"
 check_match "magma-ping shows version, epoch and round trip" "$out" '1\.0\.0.*|epoch'
