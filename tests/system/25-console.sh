@@ -70,6 +70,16 @@ if have python3; then
 else
 	skip "JSON" "no python3 to check it with"
 fi
+# as docs/operations.md asks it, all lines at once
+if have bash; then
+	cat >"$T/ask" <<'ASK'
+nc() { exec 3<>"/dev/tcp/$1/$2"; cat >&3; cat <&3; }
+{ echo login; cat "$KEY"; echo "$3 -j"; echo quit; } | nc "$1" "$2" | tr -d '\r' | grep '"epoch"\|"healing"'
+ASK
+	wait_for 20 all_well
+	check_match "a script asks whether all is well" "$(KEY=$KEY timeout 10 bash "$T/ask" "$(addr 1)" $((PORT + 2)) lava)" '^\{"ok":true,.*"safe":true'
+	check_match "and what is being made" "$(KEY=$KEY timeout 10 bash "$T/ask" "$(addr 1)" $((PORT + 2)) heal)" '"healing":0,'
+fi
 # the console of one volcano answers for all
 out=$(console 2 "cat /docs/readme.txt" "ls /"); check_match "the other volcano's console shows the same" "$out" 'docs'
 umnt a
