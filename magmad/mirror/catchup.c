@@ -1,5 +1,5 @@
-/* How a copy gets what it missed: in which order, how fast, how far it is. Contents come before the log, because a copy whose log is up to date is taken for one that has them; only when an owner
- * begins and the copies that count are behind by what was under way at its start, the log does not wait: then syncs and reads of those contents do (contents.c). */
+/* How a copy gets what it missed: in which order, how fast, how far it is. Contents come before the log, because a copy whose log is up to date is taken for one that has them. Only when an owner
+ * begins, and a copy that counts has all frames from before, the log does not wait for the contents that were under way: then syncs and reads of those contents do (contents.c). */
 #include "magmad/mirror/owner-inside.h"
 
 /* --- slots --- */
@@ -206,7 +206,6 @@ void catchup_status(const Copy *c, CopyStatus *out)
 	StoreUsage u;
 
 	*out = (CopyStatus){ .volcano = c->volcano, .lag = last > c->acked_index ? last - c->acked_index : 0, .done = c->done, .rate = c->rate };
-	c->o->local->vt->usage(c->o->local, &u);
 	if (!c->started)
 		out->state = c->stream ? COPY_ATTACHING : COPY_AWAY;
 	else if (c->phase == PHASE_ROWS)
@@ -215,10 +214,12 @@ void catchup_status(const Copy *c, CopyStatus *out)
 		out->state = c->in_map ? COPY_IN_SYNC : c->asked ? COPY_CAUGHT_UP : COPY_LOG;
 	else
 		out->state = c->phase == PHASE_LOG ? COPY_LOG : COPY_CONTENTS;
-	if (c->phase == PHASE_ROWS)
+	if (c->phase == PHASE_ROWS) {
+		c->o->local->vt->usage(c->o->local, &u);
 		out->total = MAX(u.used, c->done);
-	else if (c->phase != PHASE_LIVE)
-		out->total = c->done + out->lag * 400 + (guint64)g_hash_table_size(c->todo) * (64u << 10);
-	else
+	} else if (c->phase != PHASE_LIVE) {
+		out->total = c->done + out->lag * 400 + (guint64)g_hash_table_size(c->todo) * (64u << 10);      /* a frame, a small content */
+	} else {
 		out->total = c->done;
+	}
 }

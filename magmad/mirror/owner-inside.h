@@ -40,7 +40,7 @@ struct Owner {
 	gint refs;
 	gboolean dead, deposed;
 	Store *local;
-	guint64 epoch;
+	guint64 epoch, start_index;   /* the log's end when it began to own */
 	OwnerConfig cfg;
 	GPtrArray *copies;            /* Copy */
 	gboolean told;                /* owner_set_copies was called */
@@ -53,6 +53,7 @@ struct Owner {
 	guint8 dirty_from[STORE_KEY_MAX];
 	gsize dirty_fromlen;
 	GPtrArray *held;              /* HeldRead */
+	GQueue early;                 /* EarlyOp */
 	GPtrArray *held_syncs;        /* Sync: of suspects */
 	GPtrArray *syncs;             /* Sync: under way */
 	guint tick;
@@ -126,6 +127,7 @@ struct Copy {
 	gboolean hold_frames;
 	gboolean compared;            /* under this ownership, in this life of it */
 	gboolean need_rows, whole, blank;
+	gboolean filled_here;         /* its filling was begun by this owner: the rows it has are of this log */
 	gboolean todo_unknown;
 	GHashTable *todo;             /* MagmaFid: contents to be compared; a set */
 	GQueue todo_next;             /* MagmaFid: of todo, not yet begun */
@@ -197,9 +199,12 @@ void sync_vt(StoreVt *vt);
 void sync_update(Owner *o);
 void sync_end(Owner *o);
 void sync_copy_pump(Copy *c);
+/* It counts from now on: fsyncs under way wait for it too. */
+void sync_copy_joins(Copy *c);
 void sync_copy_lost(Copy *c);         /* its stream is over: what it did not answer is asked again, or not if it does not count */
 void sync_copy_clear(Copy *c);
-gboolean sync_copy_idle(const Copy *c, guint64 seq);   /* nothing older than that place of the feed waits for it */
+void sync_copy_baseline(Copy *c);     /* it begins to count: all that it has is made durable */
+gboolean sync_copy_idle(const Copy *c, guint64 seq);   /* nothing up to that place of the feed waits for it */
 
 /* copy.c */
 Copy *copy_new(Owner *o, guint16 volcano);

@@ -5,6 +5,7 @@
 #define KEEP_BYTES (256u << 20)
 #define PACE (64u << 20)
 #define TICK (SECOND / 10)
+#define QUIET_TICK (SECOND / 2)       /* nothing is under way to any copy: each tick is a wake-up of an idle machine */
 enum { SCAN_ROWS = 512 };
 
 
@@ -110,8 +111,12 @@ static void on_acked(void *user, guint64 index)
 {
 	Owner *o = user;
 
-	if (!o->dead && !o->deposed && o->base.on_acked)
+	if (o->dead || o->deposed)
+		return;
+	if (o->base.on_acked)
 		o->base.on_acked(o->base.user, index);
+	if (!o->dead && o->early.length)
+		owner_update(o);
 }
 
 static void on_failed(void *user, const char *text)
@@ -205,11 +210,21 @@ void owner_update(Owner *o)
 
 /* --- its life --- */
 
+static gboolean all_quiet(const Owner *o)
+{
+	for (guint i = 0; i < o->copies->len; i++) {
+		const Copy *c = o->copies->pdata[i];
+		if (!c->started || !c->in_map || c->sent.length || c->sync_calls->len || c->syncs.length || store_acked(o->local) > c->commit_said)
+			return FALSE;
+	}
+	return !o->syncs->len && !o->held->len;
+}
+
 static void on_tick(void *user)
 {
 	Owner *o = user;
 
-	o->tick = o->cfg.io->timer(o->cfg.user, TICK, on_tick, o);
+	o->tick = o->cfg.io->timer(o->cfg.user, all_quiet(o) ? QUIET_TICK : TICK, on_tick, o);
 	owner_ref(o);
 	for (guint i = 0; i < o->copies->len && !o->dead; i++)
 		copy_tick(o->copies->pdata[i]);
@@ -249,20 +264,13 @@ static void suspects_read(void *user, int error, const StoreRow *rows, guint n, 
 	owner_unref(o);
 }
 
-#define META_WHOLE "mirror_whole"
-
 /* Who owns a slice is whole; it says so to itself for the day when it is a copy. */
 static void whole_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Owner *o = user;
 
-	if (!o->dead && !error && !n) {
-		Txn *t = txn_new();
-		txn_put(t, TAB_META, META_WHOLE, strlen(META_WHOLE), NULL, "", 0);
-		GByteArray *b = txn_bytes(t);
-		o->local->log->fill(o->local, b->data, b->len);
-		txn_free(t);
-	}
+	if (!o->dead && !error && !n)
+		item_mark_whole(o->local);
 	owner_unref(o);
 }
 
@@ -274,6 +282,7 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 	o->base.vt = owner_vt();
 	o->local = local;
 	o->epoch = epoch;
+	o->start_index = local->log->position(local).index;
 	o->cfg = *cfg;
 	if (!o->cfg.pace)
 		o->cfg.pace = PACE;
@@ -291,7 +300,10 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 	local->user = o;
 	local->on_written = on_written;
 	local->log_user = o;
-	store_scan(local, TAB_META, NULL, 0, META_WHOLE, strlen(META_WHOLE), 1, whole_read, owner_ref(o));
+	if (!local->log->position(local).index)
+		item_mark_whole(local);       /* in front of everything, so that the journal can be read from its beginning */
+	else
+		store_scan(local, TAB_META, NULL, 0, META_WHOLE, strlen(META_WHOLE), 1, whole_read, owner_ref(o));
 	read_suspects(o);
 	o->tick = cfg->io->timer(cfg->user, TICK, on_tick, o);
 	return o;
@@ -328,6 +340,7 @@ void owner_set_copies(Owner *o, const CopySpec *specs, guint n)
 			c->counted_seq = 0;
 			if (c->started)
 				copy_lost(c, 0, NULL);
+			sync_copy_joins(c);
 		} else if (was && !c->in_map) {
 			c->counted = c->asked = FALSE;
 			copy_lost(c, 0, NULL);

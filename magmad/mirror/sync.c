@@ -237,6 +237,15 @@ void sync_copy_pump(Copy *c)
 	k->call = c->o->cfg.io->call(c->o->cfg.user, c->volcano, MAGMA_OP_mirror_sync, &q, body, 0, call_done, k);
 }
 
+void sync_copy_joins(Copy *c)
+{
+	for (guint i = 0; i < c->o->syncs->len; i++) {
+		Sync *s = c->o->syncs->pdata[i];
+		if (s->seq >= c->counted_seq && !durable_at(s, c->volcano) && !g_queue_find(&c->syncs, s))
+			g_queue_push_tail(&c->syncs, sync_ref(s));
+	}
+}
+
 void sync_copy_lost(Copy *c)
 {
 	g_autoptr(GPtrArray) calls = c->sync_calls;
@@ -263,15 +272,26 @@ void sync_copy_clear(Copy *c)
 	c->counted = counted;
 }
 
+/* What was synced before it counted is promised of it too. */
+void sync_copy_baseline(Copy *c)
+{
+	Sync *s = sync_new(c->o, NULL, NULL);
+
+	s->journal = s->local_done = TRUE;
+	s->seq = feed_end(&c->o->feed);
+	s->index = c->o->local->log->position(c->o->local).index;
+	g_queue_push_tail(&c->syncs, s);
+}
+
 gboolean sync_copy_idle(const Copy *c, guint64 seq)
 {
 	const Sync *s = c->syncs.length ? c->syncs.head->data : NULL;
 
-	if (s && s->seq < seq)
+	if (s && s->seq <= seq)
 		return FALSE;
 	for (guint i = 0; i < c->sync_calls->len; i++) {
 		const SyncCall *k = c->sync_calls->pdata[i];
-		if (((Sync *)k->syncs->pdata[0])->seq < seq)
+		if (((Sync *)k->syncs->pdata[0])->seq <= seq)
 			return FALSE;
 	}
 	return TRUE;

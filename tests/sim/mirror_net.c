@@ -252,7 +252,7 @@ static void change_map(void *arg)
 	world_trace(n->w, "== the map %s %u", c->in ? "counts" : "does not count", c->i + 1);
 	n->in_sync[c->i] = c->in;
 	if (c->in) {
-		n->nodes[c->i].damaged &= n->nodes[c->i].life != c->life;
+		n->nodes[c->i].damaged &= n->nodes[c->i].life != c->life || !n->nodes[c->i].store;
 		n->grants++;
 	}
 	mnet_tell_owner(n);
@@ -306,7 +306,7 @@ static void later(void *user, gint64 d, void (*fn)(void *), void *arg) { world_a
 static void open_store(MNode *node)
 {
 	MNet *n = node->net;
-	MemStoreConfig cfg = { .seed = world_pick(n->w, G_MAXINT32), .at_once_permille = n->cfg.at_once_permille, .delay_max = n->cfg.disk_delay, .turn = world_turn(n->w), .later = later, .user = node };
+	MemStoreConfig cfg = { .seed = world_pick(n->w, G_MAXINT32), .at_once_permille = n->cfg.at_once_permille, .delay_max = n->cfg.disk_delay, .turn = world_turn(n->w), .one_of_several = TRUE, .later = later, .user = node };
 
 	node->store = memstore_open(node->disk, &cfg);
 	memstore_set_full(node->store, node->full);

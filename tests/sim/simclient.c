@@ -187,7 +187,23 @@ void sim_call(SimClient *s, MagmaOp op, const void *req, SimDone done, void *use
 
 /* --- the map --- */
 
-static void heir_knows(void *user, int error, const MagmaAny *rep) {}
+typedef struct {
+	SimClient *s;
+	MagmaFid fid;
+} Told;
+
+static void given_back(void *user, int error, const MagmaAny *rep) {}
+
+/* It may have been released meanwhile, and the release may have come first: once more then. (libmagma/client has the two wait for each other.) */
+static void heir_knows(void *user, int error, const MagmaAny *rep)
+{
+	g_autofree Told *t = user;
+
+	if (g_hash_table_contains(t->s->opens, &t->fid))
+		return;
+	struct magma_req_release q = { .fid = t->fid };
+	transmit(t->s, call_new(t->s, MAGMA_OP_release, &q, given_back, NULL));
+}
 
 static gboolean same_owner(const MagmaMap *a, const MagmaMap *b, const MagmaKey *key)
 {
@@ -218,7 +234,9 @@ static void owners_changed(SimClient *s, const MagmaMap *old)
 		g_autoptr(GByteArray) one = g_byte_array_new();
 		magma_put_fid(one, fids->pdata[i]);
 		struct magma_req_reopen q = { .route = ((MagmaFid *)fids->pdata[i])->key, .fids = MAGMA_BYTES(one->data, one->len) };
-		transmit(s, call_new(s, MAGMA_OP_reopen, &q, heir_knows, NULL));
+		Told *t = g_new(Told, 1);
+		*t = (Told){ s, *(MagmaFid *)fids->pdata[i] };
+		transmit(s, call_new(s, MAGMA_OP_reopen, &q, heir_knows, t));
 	}
 }
 
@@ -431,6 +449,9 @@ void sim_client_message(SimClient *s, Link *l, GBytes *msg)
 		return;
 	if (k->op != h.op)
 		world_fail(s->c->world, "the answer to another operation");
+	/* A try that was made elsewhere before the last one, and did nothing, says nothing about the last one, which may have done it. */
+	if (h.error && k->link != l)
+		return;
 	if (h.error == MAGMA_EMAP)
 		fetch_map(s, l->end[0].peer);
 	if (h.error == MAGMA_EMAP || h.error == MAGMA_ETRYAGAIN) {
