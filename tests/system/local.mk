@@ -50,6 +50,7 @@ system_tests = \
 	tests/system/44-large.sh \
 	tests/system/45-programs.sh \
 	tests/system/50-install.sh \
+	tests/system/63-replace.sh \
 	tests/system/big/million-entries.sh \
 	tests/system/big/million-flares.sh \
 	tests/system/big/noise-million.sh
