@@ -197,6 +197,7 @@ void volcano_free(Volcano *v)
 		return;
 	if (v->tick)
 		v->io->timer_cancel(v->iou, v->tick);
+	leave_clear(v);
 	members_clear(v);
 	holdings_clear(v);
 	op_clear(v->all_ops, v);
