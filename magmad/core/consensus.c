@@ -32,6 +32,7 @@ typedef struct Consensus {
 	guint64 map_index;            /* entry of v->map */
 	guint32 map_inc;              /* its line of history */
 	Takeover *takeover;
+	GHashTable *heard;            /* volcano -> Peer * that it last spoke on */
 } Consensus;
 
 static Consensus *of(const Volcano *v) { return v->consensus; }
@@ -42,6 +43,16 @@ static void waiting_free(gpointer p)
 
 	g_bytes_unref(w->bytes);
 	g_free(w);
+}
+
+static void push(Volcano *v, guint16 to, GBytes *bytes)
+{
+	Peer *heard = g_hash_table_lookup(of(v)->heard, GUINT_TO_POINTER(to));
+
+	if (magma_map_by_id(v->map, to))
+		call_push(v, to, bytes);
+	else if (heard && heard->session)
+		v->io->send(v->iou, heard->session, bytes, NULL);
 }
 
 /* --- what is kept --- */
@@ -120,7 +131,7 @@ static void kept(void *user, int error)
 		c->persisted = MAX(c->persisted, number);
 		step(v, &(RaftEvent){ .type = RAFT_EV_PERSISTED, .number = number });
 		while ((w = g_queue_peek_head(&c->waiting)) && w->after <= c->persisted) {
-			call_push(v, w->to, w->bytes);
+			push(v, w->to, w->bytes);
 			waiting_free(g_queue_pop_head(&c->waiting));
 		}
 	}
@@ -206,7 +217,7 @@ static void send_msg(Volcano *v, guint16 to, guint64 after, const RaftMsg *m)
 	magma_msg_encode(&h, &q, FALSE, out);
 	g_autoptr(GBytes) bytes = g_byte_array_free_to_bytes(out);
 	if (after <= c->persisted) {
-		call_push(v, to, bytes);
+		push(v, to, bytes);
 		return;
 	}
 	Waiting *w = g_new(Waiting, 1);
@@ -340,6 +351,7 @@ void consensus_start(Volcano *v)
 	v->io->random(v->iou, &cfg.life, sizeof cfg.life);
 	v->io->random(v->iou, &cfg.seed, sizeof cfg.seed);
 	g_queue_init(&c->waiting);
+	c->heard = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)peer_unref);
 	raft_out_init(&c->out);
 	c->raft = raft_new(&cfg, c->state, core_now(v));
 	c->takeover = takeover_new(v, v->starts > 0);
@@ -348,7 +360,14 @@ void consensus_start(Volcano *v)
 	step(v, &(RaftEvent){ .type = RAFT_EV_TICK });
 }
 
-void consensus_message(Volcano *v, const struct magma_req_raft *q)
+/* A volcano that this one's map does not know yet (it was away while others joined) is answered where it was heard. */
+static void note_heard(Consensus *c, guint16 id, Peer *from)
+{
+	if (g_hash_table_lookup(c->heard, GUINT_TO_POINTER(id)) != from)
+		g_hash_table_replace(c->heard, GUINT_TO_POINTER(id), peer_ref(from));
+}
+
+void consensus_message(Volcano *v, Peer *from, const struct magma_req_raft *q)
 {
 	Consensus *c = of(v);
 	RaftMsg m;
@@ -357,6 +376,7 @@ void consensus_message(Volcano *v, const struct magma_req_raft *q)
 		return;
 	takeover_clock(c->takeover);
 	takeover_heard(c->takeover, q->from);
+	note_heard(c, q->from, from);
 	step(v, &(RaftEvent){ .type = RAFT_EV_MESSAGE, .from = q->from, .msg = &m });
 	raft_msg_clear(&m);
 }
@@ -380,6 +400,7 @@ void consensus_clear(Volcano *v)
 		raft_free(c->raft);
 		raft_out_clear(&c->out);
 		g_queue_clear_full(&c->waiting, waiting_free);
+		g_hash_table_unref(c->heard);
 	}
 	raft_state_free(c->state);
 	g_free(c);

@@ -12,7 +12,7 @@ void consensus_join(Volcano *v, void (*done)(Volcano *v, int error));
 void consensus_begin_life(Volcano *v, void (*done)(Volcano *v, int error));
 /* From now on it takes part. After load, bootstrap or join. */
 void consensus_start(Volcano *v);
-void consensus_message(Volcano *v, const struct magma_req_raft *q);
+void consensus_message(Volcano *v, Peer *from, const struct magma_req_raft *q);
 /* A peer may be gone (its port is refused): to be looked at now. */
 void consensus_hint(Volcano *v, guint16 id);
 void consensus_clear(Volcano *v);

@@ -32,6 +32,7 @@ typedef struct Slice Slice;
 /* A session's other end. Counted: operations in flight keep it after the session is gone (session NULL then). */
 struct Peer {
 	gint refs;
+	guint64 number;               /* in the order they came: what goes to all goes in this order */
 	Session *session;
 	gboolean is_node;
 	gboolean open;
@@ -113,6 +114,7 @@ typedef struct {
 } Coord;
 
 struct Op {
+	guint64 number;               /* in the order they came */
 	Volcano *v;
 	Slice *sl;                    /* whose state it works on; NULL: of the volcano as a whole (hello, join, status ...) */
 	Fetch fetch;
@@ -193,6 +195,7 @@ struct Slice {
 	const MagmaTrace *trace;
 	gboolean serving;             /* what is kept in memory has been read, and a crash repaired */
 	MagmaTime started;
+	gboolean ino_reserving;
 	guint64 next_ino, ino_limit;
 	guint64 ino_durable;          /* inos below are reserved on disk */
 	guint64 last_index;           /* of the last commit */
@@ -247,10 +250,11 @@ struct Volcano {
 	gboolean may_own;             /* the newest map is known: it says whose the slices are */
 	gboolean apply_map;           /* holdings are not yet what the map says */
 	guint32 starts;               /* of this volcano, counted on disk */
-	guint64 next_xid, next_op;
+	guint64 next_xid, next_op, ops_made;
 	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
 	GQueue runq;                  /* Op * to run, of all slices */
 	GHashTable *peers;            /* set of Peer * that live */
+	guint64 peers_made;
 	GHashTable *calls, *forwards, *node_peers;
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	GHashTable *all_ops;          /* set of Op * without a slice */
@@ -325,6 +329,7 @@ void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reop
 gboolean op_local(Volcano *v, Call *call, GBytes *msg);       /* a call of this volcano to itself; FALSE: not now */
 Peer *peer_ref(Peer *p);
 void peer_unref(Peer *p);
+GPtrArray *peers_in_order(Volcano *v);                /* Peer *, borrowed; the array is the caller's */
 
 /* client.c */
 Client *client_get(Slice *sl, guint64 id);

@@ -17,6 +17,26 @@ void peer_unref(Peer *p)
 	g_free(p);
 }
 
+static gint by_number(gconstpointer a, gconstpointer b)
+{
+	const Peer *x = *(Peer *const *)a, *y = *(Peer *const *)b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+GPtrArray *peers_in_order(Volcano *v)
+{
+	GPtrArray *all = g_ptr_array_new();
+	GHashTableIter it;
+	gpointer p;
+
+	g_hash_table_iter_init(&it, v->peers);
+	while (g_hash_table_iter_next(&it, &p, NULL))
+		g_ptr_array_add(all, p);
+	g_ptr_array_sort(all, by_number);
+	return all;
+}
+
 static void (*const handlers[MAGMA_OP_LIMIT])(Op *) = {
 #define CORE_X_(name, number, flags) [number] = handle_##name,
 	MAGMA_OPS(CORE_X_)
@@ -40,6 +60,7 @@ Op *op_new(Volcano *v, Slice *sl, const MagmaHdr *h, const MagmaAny *req, GBytes
 	Op *op = g_slice_new0(Op);
 
 	op->v = v;
+	op->number = ++v->ops_made;
 	op->sl = sl;
 	op->hdr = *h;
 	if (req)
@@ -553,7 +574,7 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 	if (v->map && h.epoch > v->map->epoch)
 		members_fetch_map(v);
 	if (h.kind == MAGMA_PUSH)
-		consensus_message(v, &any.req_raft);
+		consensus_message(v, peer, &any.req_raft);
 	else if (h.kind != MAGMA_REPLY)
 		op_request(v, peer, &h, &any, msg);
 	else if (peer->is_node && !call_relay(v, &h, msg))

@@ -316,14 +316,25 @@ static void tell_again(Volcano *v, Peer *peer, const MagmaHdr *h)
 		v->io->send(v->iou, peer->session, msg, NULL);
 }
 
+static gint by_number(gconstpointer a, gconstpointer b)
+{
+	const Op *x = *(Op *const *)a, *y = *(Op *const *)b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
 void slice_dismiss(Slice *sl)
 {
+	g_autoptr(GPtrArray) ops = g_ptr_array_new();
 	GHashTableIter it;
 	gpointer p;
 
 	g_hash_table_iter_init(&it, sl->all_ops);
-	while (g_hash_table_iter_next(&it, &p, NULL)) {
-		Op *op = p;
+	while (g_hash_table_iter_next(&it, &p, NULL))
+		g_ptr_array_add(ops, p);
+	g_ptr_array_sort(ops, by_number);
+	for (guint i = 0; i < ops->len; i++) {
+		Op *op = ops->pdata[i];
 		if (op->peer && !op->done)
 			tell_again(sl->v, op->peer, &op->hdr);
 	}

@@ -72,6 +72,7 @@ static void ino_reserved(void *user, int error)
 	Slice *sl = r->sl;
 
 	core_enter(sl->v);
+	sl->ino_reserving = FALSE;
 	if (!error)
 		sl->ino_durable = MAX(sl->ino_durable, r->limit);
 	core_ctx_free(sl, r);
@@ -91,8 +92,11 @@ int state_new_ino(Op *op, guint64 *ino)
 		magma_be64_store(val, sl->ino_limit);
 		txn_put(t, TAB_META, "ino_limit", 9, NULL, val, sizeof val);
 		core_commit(sl, t);
+	}
+	if (sl->ino_durable < sl->ino_limit && !sl->ino_reserving) {
 		Reserving *r = CORE_CTX(sl, Reserving, NULL);
 		*r = (Reserving){ sl, sl->ino_limit };
+		sl->ino_reserving = TRUE;     /* where it fails, whoever waits begins anew */
 		store_sync(sl->store, ino_reserved, r);
 	}
 	if (sl->ino_durable < sl->ino_limit) {

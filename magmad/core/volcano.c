@@ -63,16 +63,14 @@ static void tell_clients(Volcano *v)
 	MagmaHdr h = { .kind = MAGMA_PUSH, .op = MAGMA_OP_new_map, .epoch = v->map->epoch };
 	g_autoptr(GByteArray) map = g_byte_array_new();
 	GByteArray *out = g_byte_array_new();
-	GHashTableIter it;
-	gpointer p;
+	g_autoptr(GPtrArray) peers = peers_in_order(v);
 
 	magma_map_encode(v->map, map);
 	struct magma_req_new_map q = { .map = MAGMA_BYTES(map->data, map->len) };
 	magma_msg_encode(&h, &q, FALSE, out);
 	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(out);
-	g_hash_table_iter_init(&it, v->peers);
-	while (g_hash_table_iter_next(&it, &p, NULL)) {
-		Peer *peer = p;
+	for (guint i = 0; i < peers->len; i++) {
+		Peer *peer = peers->pdata[i];
 		if (!peer->is_node && peer->open && peer->session)
 			v->io->send(v->iou, peer->session, msg, NULL);
 	}
@@ -228,6 +226,7 @@ void volcano_session_opened(Volcano *v, Session *s, gboolean is_node)
 	if (!p) {
 		p = g_new0(Peer, 1);
 		p->refs = 1;
+		p->number = ++v->peers_made;
 		p->session = s;
 		p->is_node = is_node;
 		p->calls = g_ptr_array_new();
@@ -313,4 +312,32 @@ void volcano_usage(Volcano *v, StoreUsage *out)
 		out->used += u.used;
 		out->low |= u.low;
 	}
+}
+
+static void op_line(GString *out, const Op *op)
+{
+	g_string_append_printf(out, "  %s xid=%" G_GUINT64_FORMAT " client=%016" G_GINT64_MODIFIER "x age=%" G_GINT64_FORMAT " ms%s%s%s", magma_op_info(op->hdr.op) ? magma_op_info(op->hdr.op)->name : "inner work",
+		op->hdr.xid, op->hdr.client, (core_now(op->v) - op->started) / 1000, op->parked ? ", parked" : "", op->fetch.pending ? ", waits for rows" : "", op->done ? ", done" : "");
+	if (op->parked == (op->sl ? &op->sl->ack_wait : NULL))
+		g_string_append(out, " for the journal");
+	if (op->coord)
+		g_string_append_printf(out, ", %u parts, %u asked%s", op->coord->n, op->coord->waiting, op->coord->timer ? ", backs off" : "");
+	g_string_append_c(out, '\n');
+}
+
+char *volcano_running(Volcano *v)
+{
+	GString *out = g_string_new(NULL);
+
+	for (guint i = 0; i < v->slices->len; i++) {
+		const Slice *sl = v->slices->pdata[i];
+		GHashTableIter it;
+		gpointer op;
+		g_string_append_printf(out, " slice %u: %s, %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " acknowledged, %u answers held, %u marks, %u commits\n", sl->id, sl->serving ? "serves" : "recovers",
+			store_acked(sl->store), sl->last_index, g_queue_get_length((GQueue *)&sl->held), g_hash_table_size(sl->marks), g_hash_table_size(sl->commits));
+		g_hash_table_iter_init(&it, sl->all_ops);
+		while (g_hash_table_iter_next(&it, &op, NULL))
+			op_line(out, op);
+	}
+	return g_string_free(out, FALSE);
 }

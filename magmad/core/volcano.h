@@ -60,6 +60,8 @@ void volcano_stop(Volcano *v);
 void volcano_free(Volcano *v);
 
 /* At the end of each turn of the loop, before the stores write their journals: what the turn has committed leaves for the copies, so that both go on at the same time. */
+/* For tests and the log: what runs and what it waits for, a line each; the caller frees it. */
+char *volcano_running(Volcano *v);
 void volcano_flush(Volcano *v);
 /* Of all slices that this volcano answers for. */
 void volcano_usage(Volcano *v, struct StoreUsage *out);

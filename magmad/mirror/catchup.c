@@ -206,7 +206,6 @@ void catchup_status(const Copy *c, CopyStatus *out)
 	StoreUsage u;
 
 	*out = (CopyStatus){ .volcano = c->volcano, .lag = last > c->acked_index ? last - c->acked_index : 0, .done = c->done, .rate = c->rate };
-	c->o->local->vt->usage(c->o->local, &u);
 	if (!c->started)
 		out->state = c->stream ? COPY_ATTACHING : COPY_AWAY;
 	else if (c->phase == PHASE_ROWS)
@@ -215,10 +214,12 @@ void catchup_status(const Copy *c, CopyStatus *out)
 		out->state = c->in_map ? COPY_IN_SYNC : c->asked ? COPY_CAUGHT_UP : COPY_LOG;
 	else
 		out->state = c->phase == PHASE_LOG ? COPY_LOG : COPY_CONTENTS;
-	if (c->phase == PHASE_ROWS)
+	if (c->phase == PHASE_ROWS) {
+		c->o->local->vt->usage(c->o->local, &u);
 		out->total = MAX(u.used, c->done);
-	else if (c->phase != PHASE_LIVE)
-		out->total = c->done + out->lag * 400 + (guint64)g_hash_table_size(c->todo) * (64u << 10);
-	else
+	} else if (c->phase != PHASE_LIVE) {
+		out->total = c->done + out->lag * 400 + (guint64)g_hash_table_size(c->todo) * (64u << 10);      /* a frame, a small content */
+	} else {
 		out->total = c->done;
+	}
 }

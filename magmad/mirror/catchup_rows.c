@@ -5,10 +5,7 @@
 
 enum { PIECE_ROWS = 512 };
 
-#define OWN_META "mirror_"            /* rows of TAB_META that are each copy's own */
-#define META_FILL "mirror_fill"
-
-static gboolean own(const StoreRow *row) { return row->table == TAB_META && row->klen >= strlen(OWN_META) && !memcmp(row->key, OWN_META, strlen(OWN_META)); }
+static gboolean own(const StoreRow *row) { return row->table == TAB_META && row->klen >= strlen(META_OWN) && !memcmp(row->key, META_OWN, strlen(META_OWN)); }
 
 static void note_content(Copy *c, const StoreRow *row)
 {

@@ -273,6 +273,7 @@ void copy_count(Copy *c)
 	c->asked = FALSE;
 	c->counted_seq = end;
 	c->counted_index = o->local->log->position(o->local).index;
+	sync_copy_joins(c);
 	o->again = TRUE;
 }
 

@@ -143,3 +143,15 @@ gboolean item_zeros(const guint8 *p, gsize n)
 {
 	return !n || (!p[0] && !memcmp(p, p + 1, n - 1));
 }
+
+guint64 item_mark_whole(Store *s)
+{
+	Txn *t = txn_new();
+
+	txn_put(t, TAB_META, META_WHOLE, strlen(META_WHOLE), NULL, "", 0);
+	txn_del(t, TAB_META, META_FILL, strlen(META_FILL), NULL);
+	GByteArray *b = txn_bytes(t);
+	guint64 fill = s->log->fill(s, b->data, b->len);
+	txn_free(t);
+	return fill;
+}

@@ -9,6 +9,11 @@
 #define ITEM_NEEDS_MAX 32
 #define ITEM_DIGEST_LEN 32
 
+/* Rows of TAB_META that are each copy's own, not the log's. Present: every row and content is there, but for what the log brings. How far it is being filled: the last row (u8 table, key). */
+#define META_OWN "mirror_"
+#define META_WHOLE "mirror_whole"
+#define META_FILL "mirror_fill"
+
 typedef enum {
 	ITEM_PART = 1,    /* more of the next item's payload */
 	ITEM_FRAME,       /* pos, needs; payload: the transaction */
@@ -59,3 +64,5 @@ gboolean item_get(MagmaReader *heads, MagmaReader *bytes, Item *out);
 
 void item_digest(const guint8 *p, gsize n, guint8 out[ITEM_DIGEST_LEN]);
 gboolean item_zeros(const guint8 *p, gsize n);
+/* By Store.fill, whose number it returns. */
+guint64 item_mark_whole(Store *s);

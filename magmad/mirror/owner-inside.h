@@ -197,6 +197,8 @@ void sync_vt(StoreVt *vt);
 void sync_update(Owner *o);
 void sync_end(Owner *o);
 void sync_copy_pump(Copy *c);
+/* It counts from now on: fsyncs under way wait for it too. */
+void sync_copy_joins(Copy *c);
 void sync_copy_lost(Copy *c);         /* its stream is over: what it did not answer is asked again, or not if it does not count */
 void sync_copy_clear(Copy *c);
 gboolean sync_copy_idle(const Copy *c, guint64 seq);   /* nothing older than that place of the feed waits for it */

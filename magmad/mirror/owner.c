@@ -249,20 +249,13 @@ static void suspects_read(void *user, int error, const StoreRow *rows, guint n, 
 	owner_unref(o);
 }
 
-#define META_WHOLE "mirror_whole"
-
 /* Who owns a slice is whole; it says so to itself for the day when it is a copy. */
 static void whole_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Owner *o = user;
 
-	if (!o->dead && !error && !n) {
-		Txn *t = txn_new();
-		txn_put(t, TAB_META, META_WHOLE, strlen(META_WHOLE), NULL, "", 0);
-		GByteArray *b = txn_bytes(t);
-		o->local->log->fill(o->local, b->data, b->len);
-		txn_free(t);
-	}
+	if (!o->dead && !error && !n)
+		item_mark_whole(o->local);
 	owner_unref(o);
 }
 
@@ -291,7 +284,10 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 	local->user = o;
 	local->on_written = on_written;
 	local->log_user = o;
-	store_scan(local, TAB_META, NULL, 0, META_WHOLE, strlen(META_WHOLE), 1, whole_read, owner_ref(o));
+	if (!local->log->position(local).index)
+		item_mark_whole(local);       /* in front of everything, so that the journal can be read from its beginning */
+	else
+		store_scan(local, TAB_META, NULL, 0, META_WHOLE, strlen(META_WHOLE), 1, whole_read, owner_ref(o));
 	read_suspects(o);
 	o->tick = cfg->io->timer(cfg->user, TICK, on_tick, o);
 	return o;
@@ -328,6 +324,7 @@ void owner_set_copies(Owner *o, const CopySpec *specs, guint n)
 			c->counted_seq = 0;
 			if (c->started)
 				copy_lost(c, 0, NULL);
+			sync_copy_joins(c);
 		} else if (was && !c->in_map) {
 			c->counted = c->asked = FALSE;
 			copy_lost(c, 0, NULL);

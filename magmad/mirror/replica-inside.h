@@ -6,10 +6,6 @@
 #include "magmad/mirror/item.h"
 #include "magmad/mirror/mirror.h"
 
-/* Rows of TAB_META that are the copy's own. Present: every row and content is there, but for what the log brings. How far it is being filled: the last row (u8 table, key). */
-#define META_WHOLE "mirror_whole"
-#define META_FILL "mirror_fill"
-
 typedef void (*AnswerFn)(void *user, int error, const void *rep, GBytes *body);
 
 typedef struct {

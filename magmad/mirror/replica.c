@@ -288,6 +288,11 @@ static void meta_loaded(void *user, int error, const StoreRow *rows, guint n, gb
 			g_byte_array_append(r->progress, rows[i].val, rows[i].vlen);
 	}
 	r->loaded = !error;
+	/* An empty log lacks nothing but what the log will bring. */
+	if (!r->dead && !error && !r->whole && !r->progress->len && !r->local->log->position(r->local).index) {
+		item_mark_whole(r->local);
+		r->whole = TRUE;
+	}
 	if (!r->dead)
 		replica_go_on(r);
 	replica_unref(r);
@@ -312,7 +317,7 @@ Replica *replica_new(Store *local, guint64 epoch, const ReplicaConfig *cfg)
 	local->on_written = on_written;
 	local->log_user = r;
 	local->log->set_limit(local, 0);
-	store_scan(local, TAB_META, NULL, 0, "mirror_", 7, 8, meta_loaded, replica_ref(r));
+	store_scan(local, TAB_META, NULL, 0, META_OWN, strlen(META_OWN), 8, meta_loaded, replica_ref(r));
 	return r;
 }
 

@@ -186,20 +186,6 @@ static gboolean set_progress(void *user, const StoreRow *row, gboolean del)
 	return TRUE;
 }
 
-static guint64 mark_whole(Replica *r)
-{
-	Txn *t = txn_new();
-
-	txn_put(t, TAB_META, META_WHOLE, strlen(META_WHOLE), NULL, "", 0);
-	txn_del(t, TAB_META, META_FILL, strlen(META_FILL), NULL);
-	GByteArray *b = txn_bytes(t);
-	guint64 fill = r->local->log->fill(r->local, b->data, b->len);
-	txn_free(t);
-	r->whole = TRUE;
-	g_byte_array_set_size(r->progress, 0);
-	return fill;
-}
-
 static gboolean log_one(Replica *r, LogEntry *e)
 {
 	const StoreLogVt *log = r->local->log;
@@ -217,7 +203,9 @@ static gboolean log_one(Replica *r, LogEntry *e)
 		e->m->fill_end = log->fill(r->local, p, n);
 		return e->m->fill_end && txn_each(p, n, set_progress, r);
 	case ITEM_WHOLE:
-		e->m->fill_end = mark_whole(r);
+		e->m->fill_end = item_mark_whole(r->local);
+		r->whole = TRUE;
+		g_byte_array_set_size(r->progress, 0);
 		return TRUE;
 	case ITEM_COMMIT:
 		if (f.pos.index > r->commit) {

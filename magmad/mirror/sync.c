@@ -237,6 +237,15 @@ void sync_copy_pump(Copy *c)
 	k->call = c->o->cfg.io->call(c->o->cfg.user, c->volcano, MAGMA_OP_mirror_sync, &q, body, 0, call_done, k);
 }
 
+void sync_copy_joins(Copy *c)
+{
+	for (guint i = 0; i < c->o->syncs->len; i++) {
+		Sync *s = c->o->syncs->pdata[i];
+		if (s->seq >= c->counted_seq && !durable_at(s, c->volcano) && !g_queue_find(&c->syncs, s))
+			g_queue_push_tail(&c->syncs, sync_ref(s));
+	}
+}
+
 void sync_copy_lost(Copy *c)
 {
 	g_autoptr(GPtrArray) calls = c->sync_calls;

@@ -1,4 +1,5 @@
 #include "tests/sim/cluster-internal.h"
+#include <stdio.h>
 #include <string.h>
 
 gboolean node_alive(const Node *n, guint64 life) { return n->volcano && n->life == life; }
@@ -332,6 +333,17 @@ void cluster_power_cut(Cluster *c)
 		cluster_power_cut_one(c, i);
 }
 
+static void say_what_runs(void *user)
+{
+	Cluster *c = user;
+
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (c->node[i].volcano) {
+			g_autofree char *text = volcano_running(c->node[i].volcano);
+			fprintf(stderr, "%s runs\n%s", c->node[i].name, text);
+		}
+}
+
 Cluster *cluster_new(const ClusterConfig *cfg)
 {
 	Cluster *c = g_new0(Cluster, 1);
@@ -340,6 +352,7 @@ Cluster *cluster_new(const ClusterConfig *cfg)
 
 	c->cfg = *cfg;
 	c->world = world_new(&world);
+	world_on_fail(c->world, say_what_runs, c);
 	c->links = g_ptr_array_new();
 	c->clients = g_ptr_array_new();
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {

@@ -9,7 +9,7 @@ enum { ROWS = 40, FLARES = 6, SIZE_MAX_ = 48 << 10, FAR = 1500 << 10 };
 
 typedef struct {
 	guint64 id, index;
-	gboolean acked;
+	gboolean acked, durable;
 	guint n;
 	guint8 rows[4];
 } Change;
@@ -21,6 +21,7 @@ typedef struct {
 	struct Load *l;
 	MagmaFid fid;
 	gboolean exists, dirty;
+	gboolean content_durable, durable;   /* as it is: its content; its row too */
 	GByteArray *bytes;            /* as acknowledged */
 	/* the operation under way */
 	Stage stage;
@@ -32,6 +33,10 @@ typedef struct {
 	GByteArray *seen;             /* 1: a read has shown the new byte */
 	guint64 index, txn;           /* of its commit */
 	guint64 ended;                /* operations */
+	/* What a new owner had of it is taken for done; yet another one may not have it, as long as nothing was acknowledged in between. */
+	gboolean adopted, old_exists, row_adopted;
+	GByteArray *old;
+	gboolean found;               /* a power cut left it: anything may be in it */
 	gboolean noted, lost;         /* a truncation that is to be completed; its owner was lost */
 } Flare;
 
@@ -41,6 +46,7 @@ struct Load {
 	GArray *history;              /* Change: of this line */
 	GArray *gone;                 /* guint64: changes that did not survive */
 	Flare flares[FLARES];
+	gboolean power_failed;        /* everywhere at once */
 	gboolean stopped;
 };
 
@@ -172,7 +178,8 @@ static void op_end(Flare *f)
 	f->ended++;
 	g_clear_pointer(&f->after, g_byte_array_unref);
 	g_clear_pointer(&f->seen, g_byte_array_unref);
-	f->noted = f->lost = FALSE;
+	g_clear_pointer(&f->old, g_byte_array_unref);
+	f->noted = f->lost = f->adopted = f->row_adopted = FALSE;
 }
 
 static void content_done(void *user, int error)
@@ -241,6 +248,7 @@ static void sync_done(void *user, int error)
 		return;
 	}
 	Txn *t = txn_new();
+	f->content_durable = TRUE;
 	put_dirty(t, f, FALSE, G_MAXUINT64);
 	f->dirty = FALSE;
 	f->stage = CLEARING;
@@ -321,6 +329,7 @@ static void begin(Flare *f, Kind kind)
 	World *w = world(l);
 
 	f->kind = kind;
+	f->content_durable = f->durable = FALSE;
 	f->off = world_pick(w, SIZE_MAX_ - 9000);
 	f->len = 1 + world_pick(w, world_chance(w, 1, 3) ? 9000 : 300);
 	f->fill = 1 + world_pick(w, 255);
@@ -431,8 +440,8 @@ static void inherit(Load *l, const MNode *node)
 	for (guint i = 0; i < l->history->len; i++) {
 		Change *c = &g_array_index(l->history, Change, i);
 		gboolean has = has_change(node, c->id);
-		if (!has && c->acked)
-			world_fail(world(l), "transaction %" G_GUINT64_FORMAT " (index %" G_GUINT64_FORMAT ") was acknowledged; volcano %u does not have it", c->id, c->index, node->i + 1);
+		if (!has && (l->power_failed ? c->durable : c->acked))
+			world_fail(world(l), "transaction %" G_GUINT64_FORMAT " (index %" G_GUINT64_FORMAT ") was promised; volcano %u does not have it", c->id, c->index, node->i + 1);
 		if (has && kept < i) {
 			const Change *m = &g_array_index(l->history, Change, kept);
 			world_fail(world(l), "volcano %u has transaction %" G_GUINT64_FORMAT " (index %" G_GUINT64_FORMAT "), and not %" G_GUINT64_FORMAT " (index %" G_GUINT64_FORMAT "); it ends at %" G_GUINT64_FORMAT, node->i + 1, c->id, c->index, m->id, m->index, node->disk->pos.index);
@@ -480,8 +489,10 @@ static void resolved(void *user, int error, GBytes *data)
 		guint8 got = i < n ? p[i] : 0, *old = &f->bytes->data[i];
 		gboolean touched = f->after && i >= f->touched_lo && i < f->touched_hi;
 		guint8 new = f->after && i < f->after->len ? f->after->data[i] : 0;
-		if (touched && f->kind == DROP)
+		if ((touched && f->kind == DROP) || f->found) {
+			*old = got;
 			continue;
+		}
 		if (got != *old && !(touched && got == new))
 			world_fail(world(l), "flare %" G_GUINT64_FORMAT " has %02x at %" G_GSIZE_FORMAT " under the new owner, not %02x", f->fid.ino, got, i, *old);
 		if (touched && f->seen && i < f->seen->len && f->seen->data[i] && got != new)
@@ -489,6 +500,14 @@ static void resolved(void *user, int error, GBytes *data)
 		*old = got;
 	}
 	f->stage = RESOLVED;
+	if (f->found && f->exists) {
+		/* intents that were not on disk are gone too, so the copies may differ and nobody knows: not for the copies to mend */
+		op_end(f);
+		f->found = FALSE;
+		begin(f, DROP);
+		return;
+	}
+	f->found = FALSE;
 	resolve_next(f);
 }
 
@@ -526,36 +545,79 @@ static void resolve_next(Flare *f)
 	}
 }
 
+static void cleared(void *user, int error)
+{
+	Flare *f = redeem(user);
+
+	if (!f || error || f->stage != RESOLVING || f->noted || f->after)
+		return;
+	Txn *t = txn_new();
+	put_dirty(t, f, FALSE, G_MAXUINT64);
+	f->dirty = FALSE;
+	commit(f->l, t, 0);
+}
+
+/* After a power cut everywhere only what was synced is promised; of the rest it is as it is found. */
+static void flare_found(Flare *f, const MNode *node)
+{
+	guint8 ino[8];
+
+	be64(ino, f->fid.ino);
+	op_end(f);
+	if (f->durable)
+		return;
+	f->content_durable = FALSE;
+	guint64 size = flare_size(node, f, &f->exists);
+	resize(f->bytes, f->exists ? size : 0);
+	const MemRow *dirty = row_of(node, TAB_DIRTY, ino, 8);
+	f->dirty = dirty != NULL;
+	f->found = TRUE;
+}
+
 static void flare_inherit(Flare *f, const MNode *node)
 {
 	guint8 ino[8];
 	gboolean exists, was_running = f->stage == INTENT || f->stage == RUNNING || f->stage == COMMITTED;
 
 	be64(ino, f->fid.ino);
+	if (f->l->power_failed || f->found) {
+		flare_found(f, node);
+		was_running = FALSE;
+	}
 	guint64 size = flare_size(node, f, &exists);
 	const MemRow *dirty = row_of(node, TAB_DIRTY, ino, 8);
 	f->dirty = dirty != NULL;
-	if (f->stage == COMMITTED && has_change(node, f->txn)) {
-		g_byte_array_unref(f->bytes);
-		f->bytes = g_byte_array_ref(f->after);
-		f->exists = f->kind != DROP;
-		op_end(f);
-	}
 	if (f->stage == RESOLVING && f->after)
 		was_running = TRUE;   /* nobody has looked at it yet */
+	if (f->adopted && !has_change(node, f->txn)) {
+		g_byte_array_unref(f->bytes);
+		f->bytes = g_steal_pointer(&f->old);
+		f->exists = f->old_exists;
+		f->adopted = FALSE;
+	} else if (f->stage == COMMITTED && has_change(node, f->txn)) {
+		f->old = f->bytes;
+		f->old_exists = f->exists;
+		f->bytes = g_byte_array_ref(f->after);
+		f->exists = f->kind != DROP;
+		f->adopted = TRUE;
+	}
+	if (f->row_adopted && !f->adopted && !exists)
+		f->row_adopted = f->exists = FALSE;
 	if (!was_running)
 		op_end(f);
 	f->lost = f->after != NULL;
-	f->noted = f->lost && f->kind == TRUNCATE && dirty && dirty->vlen == 8;
-	if (f->lost && f->kind == TRUNCATE && !f->noted)
+	f->noted = f->lost && !f->adopted && f->kind == TRUNCATE && dirty && dirty->vlen == 8;
+	if (f->lost && f->kind == TRUNCATE && !f->noted && !f->adopted)
 		op_end(f);            /* it had not begun */
-	if (f->lost && !f->exists && exists)
-		f->exists = TRUE;
+	if (f->lost && !f->exists && exists && !f->adopted)
+		f->row_adopted = f->exists = TRUE;
 	if (exists != f->exists || (exists && size != f->bytes->len))
 		world_fail(f->l->n->w, "flare %" G_GUINT64_FORMAT " %s with %" G_GUINT64_FORMAT " bytes, not %u", f->fid.ino, exists ? "is there" : "is gone", size, f->bytes->len);
 	f->stage = RESOLVING;
 	f->index = 0;
 	store_content_read(mnet_store(f->l->n), &f->fid, 0, MAX(f->bytes->len, 1), resolved, ticket(f));
+	if (f->dirty && !f->after && world_chance(world(f->l), 1, 3))      /* as gc.c clears at leisure */
+		store_content_sync(mnet_store(f->l->n), &f->fid, cleared, ticket(f));
 }
 
 static void on_lost(void *user)
@@ -575,6 +637,30 @@ static void on_owner(void *user)
 	inherit(l, node);
 	for (guint i = 0; i < FLARES; i++)
 		flare_inherit(&l->flares[i], node);
+	l->power_failed = FALSE;
+}
+
+void load_power_failed(Load *l)
+{
+	l->power_failed = TRUE;
+	for (guint i = 0; i < l->history->len; i++) {
+		Change *c = &g_array_index(l->history, Change, i);
+		c->acked = c->durable;
+	}
+}
+
+void load_fenced(Load *l, Store *s)
+{
+	guint n = world_pick(world(l), 5);
+
+	while (n--) {
+		Txn *t = txn_new();
+		guint8 key[8];
+		be64(key, ++l->next_id);
+		g_array_append_val(l->gone, l->next_id);
+		txn_put(t, TAB_REPLY, key, 8, NULL, "", 0);
+		store_commit(s, t);
+	}
 }
 
 /* --- what clients do --- */
@@ -608,7 +694,40 @@ static void go_flare(Flare *f)
 	}
 }
 
-static void ignore(void *user, int error) { }
+typedef struct {
+	Load *l;
+	guint64 generation, index;
+	guint64 ended[FLARES];
+	gboolean content[FLARES];
+} Syncing;
+
+static void all_synced(void *user, int error)
+{
+	g_autofree Syncing *y = user;
+	Load *l = y->l;
+
+	if (error || y->generation != l->generation)
+		return;
+	for (guint i = 0; i < l->history->len && g_array_index(l->history, Change, i).index <= y->index; i++)
+		g_array_index(l->history, Change, i).durable = TRUE;
+	for (guint i = 0; i < FLARES; i++)
+		if (y->content[i] && l->flares[i].content_durable && l->flares[i].ended == y->ended[i])
+			l->flares[i].durable = TRUE;
+}
+
+static void sync_all(Load *l)
+{
+	Syncing *y = g_new0(Syncing, 1);
+
+	y->l = l;
+	y->generation = l->generation;
+	y->index = memstore_index(l->n->nodes[l->n->owner].store);
+	for (guint i = 0; i < FLARES; i++) {
+		y->ended[i] = l->flares[i].ended;
+		y->content[i] = l->flares[i].content_durable && l->flares[i].stage == IDLE;
+	}
+	store_sync(mnet_store(l->n), all_synced, y);
+}
 
 void load_go(Load *l)
 {
@@ -624,7 +743,7 @@ void load_go(Load *l)
 	} else if (what < 9) {
 		go_flare(&l->flares[world_pick(w, FLARES)]);
 	} else {
-		store_sync(mnet_store(l->n), ignore, NULL);
+		sync_all(l);
 	}
 }
 

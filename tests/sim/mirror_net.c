@@ -252,7 +252,7 @@ static void change_map(void *arg)
 	world_trace(n->w, "== the map %s %u", c->in ? "counts" : "does not count", c->i + 1);
 	n->in_sync[c->i] = c->in;
 	if (c->in) {
-		n->nodes[c->i].damaged &= n->nodes[c->i].life != c->life;
+		n->nodes[c->i].damaged &= n->nodes[c->i].life != c->life || !n->nodes[c->i].store;
 		n->grants++;
 	}
 	mnet_tell_owner(n);

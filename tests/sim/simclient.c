@@ -187,7 +187,23 @@ void sim_call(SimClient *s, MagmaOp op, const void *req, SimDone done, void *use
 
 /* --- the map --- */
 
-static void heir_knows(void *user, int error, const MagmaAny *rep) {}
+typedef struct {
+	SimClient *s;
+	MagmaFid fid;
+} Told;
+
+static void given_back(void *user, int error, const MagmaAny *rep) {}
+
+/* It may have been released meanwhile, and the release may have come first: once more then. (libmagma/client has the two wait for each other.) */
+static void heir_knows(void *user, int error, const MagmaAny *rep)
+{
+	g_autofree Told *t = user;
+
+	if (g_hash_table_contains(t->s->opens, &t->fid))
+		return;
+	struct magma_req_release q = { .fid = t->fid };
+	transmit(t->s, call_new(t->s, MAGMA_OP_release, &q, given_back, NULL));
+}
 
 static gboolean same_owner(const MagmaMap *a, const MagmaMap *b, const MagmaKey *key)
 {
@@ -218,7 +234,9 @@ static void owners_changed(SimClient *s, const MagmaMap *old)
 		g_autoptr(GByteArray) one = g_byte_array_new();
 		magma_put_fid(one, fids->pdata[i]);
 		struct magma_req_reopen q = { .route = ((MagmaFid *)fids->pdata[i])->key, .fids = MAGMA_BYTES(one->data, one->len) };
-		transmit(s, call_new(s, MAGMA_OP_reopen, &q, heir_knows, NULL));
+		Told *t = g_new(Told, 1);
+		*t = (Told){ s, *(MagmaFid *)fids->pdata[i] };
+		transmit(s, call_new(s, MAGMA_OP_reopen, &q, heir_knows, t));
 	}
 }
 

@@ -12,7 +12,8 @@ static gboolean verbose;
 typedef struct {
 	MNet *n;
 	Load *l;
-	guint kill_ppm, power_ppm, full_ppm, zombie_ppm, work_permille;
+	guint kill_ppm, power_ppm, full_ppm, zombie_ppm, all_ppm, work_permille;
+	gboolean whole_power;         /* power was cut everywhere: all that are in sync must be back, and the longest log owns */
 } Run;
 
 static gboolean others_hold(const Run *r, guint i)
@@ -41,6 +42,49 @@ static void take_down(Run *r, guint i, gboolean power)
 	world_after(n->w, 1000 + world_pick(n->w, world_chance(n->w, 1, 3) ? 10000000 : 500000), FALSE, back, &n->nodes[i]);
 }
 
+static void take_down_all(Run *r, gboolean power)
+{
+	MNet *n = r->n;
+
+	for (guint i = 0; i < n->cfg.nodes; i++) {
+		if (n->nodes[i].store)
+			take_down(r, i, power);
+		if (power)
+			n->nodes[i].damaged = FALSE;
+	}
+	if (power) {
+		r->whole_power = TRUE;
+		load_power_failed(r->l);
+	}
+}
+
+static gboolean whole(const MNode *node)
+{
+	RowKey k = memrow_key(TAB_META, "mirror_whole", 12);
+
+	return g_tree_lookup(node->disk->rows, &k) != NULL;
+}
+
+/* Of those that have everything; a copy whose filling was not on disk has nothing that was promised alone. */
+static gboolean longest(const MNet *n, guint i)
+{
+	StorePos mine = n->nodes[i].disk->pos;
+	gboolean any = FALSE;
+
+	for (guint k = 0; k < n->cfg.nodes; k++)
+		any |= n->in_sync[k] && whole(&n->nodes[k]);
+	if (any && !whole(&n->nodes[i]))
+		return FALSE;
+	for (guint k = 0; k < n->cfg.nodes; k++) {
+		StorePos its = n->nodes[k].disk->pos;
+		if (n->in_sync[k] && !n->nodes[k].store)
+			return FALSE;
+		if (n->in_sync[k] && (!any || whole(&n->nodes[k])) && (!n->nodes[k].store || its.epoch > mine.epoch || (its.epoch == mine.epoch && its.index > mine.index)))
+			return FALSE;
+	}
+	return TRUE;
+}
+
 /* Only who is in sync, and has what it had, may own. Sometimes the map takes the lost one out at once, sometimes its owner has to ask for it. */
 static void maybe_promote(Run *r)
 {
@@ -52,8 +96,9 @@ static void maybe_promote(Run *r)
 	for (guint k = 0; k < n->cfg.nodes; k++) {
 		guint i = (k + order) % n->cfg.nodes;
 		MNode *node = &n->nodes[i];
-		if (!node->store || !n->in_sync[i] || node->damaged || node->owner || !replica_whole(node->replica) || !load_may_own(r->l, node))
+		if (!node->store || !n->in_sync[i] || node->damaged || node->owner || (r->whole_power ? !longest(n, i) : !replica_whole(node->replica) || !load_may_own(r->l, node)))
 			continue;
+		r->whole_power = FALSE;
 		for (guint j = 0; j < n->cfg.nodes; j++)
 			if (j != i && !n->nodes[j].store && world_chance(n->w, 2, 3))
 				n->in_sync[j] = FALSE;
@@ -70,18 +115,24 @@ static void trouble(Run *r)
 
 	if (!node->store)
 		return;
-	if (world_chance(n->w, r->kill_ppm, 1000000)) {
+	if (world_chance(n->w, r->all_ppm, 1000000)) {
+		gboolean power = r->power_ppm && world_chance(n->w, 1, 2);
+		for (guint k = 0; k < n->cfg.nodes; k++)
+			power = power && n->nodes[k].store && !(n->in_sync[k] && (n->nodes[k].damaged || !load_may_own(r->l, &n->nodes[k])));
+		take_down_all(r, power);
+	} else if (world_chance(n->w, r->kill_ppm, 1000000)) {
 		take_down(r, i, FALSE);
 	} else if (world_chance(n->w, r->power_ppm, 1000000) && others_hold(r, i)) {
 		take_down(r, i, TRUE);
 	} else if (world_chance(n->w, r->full_ppm, 1000000)) {
 		node->full = !node->full;
 		memstore_set_full(node->store, node->full);
-	} else if (world_chance(n->w, r->zombie_ppm, 1000000) && n->owner == (gint)i) {
+	} else if (world_chance(n->w, r->zombie_ppm, 1000000) && n->owner == (gint)i && others_hold(r, i)) {
 		/* it is fenced, and does not know yet that another one owns */
 		world_trace(n->w, "== %u is fenced", i + 1);
 		n->owner = -1;
 		n->on_lost(n->user);
+		load_fenced(r->l, owner_store(node->owner));
 		maybe_promote(r);
 	} else if (node->owner && n->owner >= 0 && n->owner != (gint)i && world_chance(n->w, 1, 2000)) {
 		take_down(r, i, FALSE);
@@ -134,14 +185,17 @@ static void quiet(Run *r)
 	}
 	load_stop(r->l);
 	/* and stays so: an owner finds only after a while that a copy was restarted */
-	gint64 limit = world_now(n->w) + 120 * SEC, since = world_now(n->w);
+	gint64 limit = world_now(n->w) + 120 * SEC, since = world_now(n->w), look = since;
 	while (world_now(n->w) < since + 4 * SEC) {
-		if (!all_in_sync(n) || !load_idle(r->l))
-			since = world_now(n->w);
+		if (world_now(n->w) >= look) {
+			look = world_now(n->w) + SEC / 100;
+			since = all_in_sync(n) && load_idle(r->l) ? since : world_now(n->w);
+		}
 		if (world_now(n->w) > limit)
 			unfinished(r);
 		maybe_promote(r);
-		mnet_step(n);
+		if (!mnet_step(n))
+			unfinished(r);
 	}
 	load_check_all(r->l);
 }
@@ -163,6 +217,7 @@ static guint64 run_seed(guint32 seed)
 		.power_ppm = g_rand_int_range(rnd, 0, 2) ? g_rand_int_range(rnd, 20, 1000) : 0,
 		.full_ppm = g_rand_int_range(rnd, 0, 3) ? 0 : g_rand_int_range(rnd, 20, 500),
 		.zombie_ppm = g_rand_int_range(rnd, 0, 3) ? 0 : g_rand_int_range(rnd, 20, 1000),
+		.all_ppm = g_rand_int_range(rnd, 0, 2) ? g_rand_int_range(rnd, 20, 1500) : 0,
 		.work_permille = g_rand_int_range(rnd, 10, 300),
 	};
 	guint steps = g_rand_int_range(rnd, 2000, 12000);

@@ -58,9 +58,10 @@ static void wait_settled(Cluster *c, const Workload *w)
 	workload_all_serve(c, w);
 	if (!cluster_run_until(c, 120 * (gint64)1000000, settled, &x))
 		world_fail(cluster_world(c), "not settled after 120 s: %s", fsck_unsettled(c));
-	cluster_run(c, 5000000);
-	if (!settled(&x))
-		world_fail(cluster_world(c), "not settled any more: %s", fsck_unsettled(c));
+	/* a late message may have a copy taken out and caught up again: that is no trouble, but not the moment to look */
+	for (guint tries = 0; cluster_run(c, 5000000), !settled(&x); tries++)
+		if (tries == 20 || !cluster_run_until(c, 120 * (gint64)1000000, settled, &x))
+			world_fail(cluster_world(c), "not settled any more: %s", fsck_unsettled(c));
 }
 
 void workload_settle(Cluster *c, const Workload *w)

@@ -15,6 +15,8 @@ typedef struct {
 } Event;
 
 struct World {
+	void (*on_fail)(void *user);
+	void *on_fail_user;
 	WorldConfig cfg;
 	GRand *rand;
 	gint64 now;
@@ -153,8 +155,19 @@ void world_print_trace(World *w)
 		fprintf(stderr, "%s\n", w->trace[i % TRACE_LINES]);
 }
 
+void world_on_fail(World *w, void (*fn)(void *user), void *user)
+{
+	w->on_fail = fn;
+	w->on_fail_user = user;
+}
+
 void world_fail_at(World *w, const char *file, int line, const char *fmt, ...)
 {
+	void (*on_fail)(void *) = w->on_fail;
+
+	w->on_fail = NULL;
+	if (on_fail)
+		on_fail(w->on_fail_user);
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -33,5 +33,7 @@ void world_trace(World *w, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 void world_trace_message(World *w, const char *from, const char *to, GBytes *msg);
 void world_print_trace(World *w);
 /* Prints seed and trace and ends the program: a promise is broken. */
+/* Called before a failure is printed: what there is to say about the state of things. */
+void world_on_fail(World *w, void (*fn)(void *user), void *user);
 #define world_fail(w, ...) world_fail_at(w, __FILE__, __LINE__, __VA_ARGS__)
 void world_fail_at(World *w, const char *file, int line, const char *fmt, ...) G_GNUC_PRINTF(4, 5) G_GNUC_NORETURN;
