@@ -50,7 +50,7 @@ void members_look(Volcano *v)
 {
 	const MagmaVolcano *self = v->map ? magma_map_by_id(v->map, v->id) : NULL;
 
-	if (v->ready && self && self->state == MAGMA_ACTIVE && v->serving && v->may_own && consensus_may_serve(v) && all_serve(v))
+	if (v->ready && self && (self->state == MAGMA_ACTIVE || !self->offered) && v->serving && v->may_own && consensus_may_serve(v) && all_serve(v))
 		core_ready(v, NULL);
 }
 

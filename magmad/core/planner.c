@@ -244,9 +244,26 @@ void planner_leaves(Volcano *v, guint16 id, void (*done)(Volcano *v, void *user,
 	members_change_map_down(v, p.map, p.down, p.ndown, TRUE, done, user);
 }
 
+/* A witness that leads has no part in what the map is about, and of two that are left it should not be the one that votes. FALSE: it leads on. */
+static gboolean witness_hands_over(Volcano *v)
+{
+	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+
+	for (guint i = 0; self && !self->offered && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = volcano_at(v->map, i);
+		if (!o->offered || !(o->flags & MAGMA_VOLCANO_VOTER) || o->flags & MAGMA_VOLCANO_DOWN || !consensus_heard_within(v, o->id, ALIVE_WITHIN))
+			continue;
+		consensus_transfer(v, o->id);
+		return TRUE;
+	}
+	return FALSE;
+}
+
 void planner_tick(Volcano *v)
 {
 	if (!v->map || !consensus_leads(v) || v->map_changing || !v->serving || !consensus_may_change(v))
+		return;
+	if (witness_hands_over(v))
 		return;
 	Plan p = plan_new(v);
 	look_at_lives(&p);
