@@ -31,6 +31,8 @@ void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolea
 	done(user, id == 1, id == 1 ? &st : NULL);
 }
 
+char *volcano_takeover(Volcano *v, const char *name) { return strcmp(name, "gromit") == 0 ? NULL : g_strdup("the other volcano is gromit: name it to confirm that it is lost for good"); }
+
 void volcano_halt_network(Volcano *v, void (*done)(void *user), void *user)
 {
 	halts++;
