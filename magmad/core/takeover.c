@@ -161,7 +161,8 @@ static const char *incomplete(Takeover *t)
 		return "a slice is on its way between the two";
 	if (!has_everything(map, t->v->id))
 		return "this volcano does not have all that the other one has";
-	for (guint i = 0; i < map->slices->len; i++)
+	/* after a restart that nobody has answered nothing is open yet; what is not whole does not count by the map either */
+	for (guint i = 0; t->v->may_own && i < map->slices->len; i++)
 		if (!holdings_whole(t->v, g_array_index(map->slices, MagmaSlice, i).id))
 			return "a slice is not whole here";
 	return NULL;
@@ -186,7 +187,7 @@ static void look_at_waiting(Takeover *t, const MagmaVolcano *other)
 		if (core_now(v) - t->asks_since < SECOND)
 			return;
 		text = g_strdup_printf("waits for volcano %s, which may have gone on without this one; takeover %s on the console if it is lost for good", other->name, other->name);
-	} else if (!consensus_leads(v) && silent > SILENT && !consensus_may_serve(v)) {
+	} else if (!consensus_leads(v) && silent > SILENT && !consensus_may_serve(v) && (!t->in_touch || v->cfg.no_takeover || incomplete(t))) {
 		text = g_strdup_printf("waits for volcano %s, which votes on the lava map; takeover %s on the console if it is lost for good", other->name, other->name);
 	}
 	if (text) {
