@@ -41,7 +41,7 @@ typedef struct {
 	gboolean first;               /* this start makes the folder a volcano's */
 	char *first_missing;          /* the highest folder it made on the way there */
 	gboolean wrong;               /* the command line is what is wrong */
-	gboolean ready;
+	gboolean ready, leaving;
 	char *failure;                /* why it ends, when not by wish */
 } Daemon;
 
@@ -49,7 +49,7 @@ static gboolean say_ready(Daemon *d)
 {
 	const MagmaMap *map = volcano_map(shell_volcano(d->shell));
 	char addr[MAGMA_ADDR_TEXT];
-	g_autofree char *copies = text_copies(map->copies_kept, map->copies_wanted);
+	g_autofree char *copies = d->id->offered ? text_copies(map->copies_kept, map->copies_wanted) : g_strdup("a witness: votes, and keeps nothing");
 	g_autofree char *names = magma_unsafe_names(volcano_unsafe(shell_volcano(d->shell), NULL));
 	g_autofree char *line = g_strdup_printf("magmad: %s ready, epoch %" G_GUINT64_FORMAT ", flare %s, %s%s%s", d->id->name, map->epoch,
 		magma_addr_format(&d->id->addr, addr), copies, names[0] ? "; unsafe: " : "", names);
@@ -111,6 +111,24 @@ static void on_stop(void *user, const char *text)
 		g_main_loop_quit(d->loop);
 }
 
+static void on_left(void *user) { g_main_loop_quit(((Daemon *)user)->loop); }
+
+/* The others go on without it: they get what it has first. Told once more, it ends at once. */
+static void leave(Daemon *d)
+{
+	if (d->leaving || !d->ready)
+		g_main_loop_quit(d->loop);
+	else
+		volcano_leave(shell_volcano(d->shell), on_left, d);
+	d->leaving = TRUE;
+}
+
+static void on_console_stop_here(void *user, const char *who)
+{
+	log_say("told to stop from the console by %s", who);
+	leave(user);
+}
+
 static void on_console_stop(void *user, const char *who)
 {
 	Daemon *d = user;
@@ -124,7 +142,7 @@ static gboolean on_signal(gpointer user)
 	Daemon *d = user;
 
 	log_say("told to stop by a signal");
-	g_main_loop_quit(d->loop);
+	leave(d);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -219,10 +237,10 @@ static gboolean open_network(Daemon *d, GError **error)
 	ShellOps ops = { on_ready, on_stop, d };
 
 	/* after the store: its source comes first, see shell.h */
-	if (!(d->shell = shell_new(NULL, d->id, d->store, d->slices, d->keep, d->kept, &d->trace, &ops, error)))
+	if (!(d->shell = shell_new(NULL, d->id, d->store, d->slices, d->keep, d->kept, options_number(d->options, OPT_NO_TAKEOVER) != 0, &d->trace, &ops, error)))
 		return FALSE;
 	ConsoleConfig cfg = { .volcano = shell_volcano(d->shell), .store = d->store, .trace = &d->trace, .name = d->id->name, .flare = d->id->addr,
-		.cache_bytes = CACHE_BYTES, .stop = on_console_stop, .user = d };
+		.cache_bytes = CACHE_BYTES, .stop = on_console_stop, .stop_here = on_console_stop_here, .user = d };
 	memcpy(cfg.psk, d->id->psk, sizeof cfg.psk);
 	d->console = console_new(&cfg, error);
 	explicit_bzero(&cfg, sizeof cfg);

@@ -82,6 +82,7 @@ enum {
 	OP(unname,    100, MAGMA_OP_NODE) \
 	OP(adopt,     101, MAGMA_OP_NODE) \
 	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(leave,     103, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	/* from the owner of a slice to its copies */ \
 	OP(mirror_attach, 110, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
@@ -219,6 +220,9 @@ enum {
 /* of the owner of a slice under that epoch, to the leader: this copy has everything and is waited for: it counts from now on (in_sync 1); or it does not answer, and is to count no longer (0) */
 #define MAGMA_REQ_copy_state(F) F(u16, slice) F(u64, epoch) F(u16, volcano) F(u8, in_sync)
 #define MAGMA_REP_copy_state(F)
+/* That volcano ends, and answers nobody any more: its slices go to their copies, it counts as down. EBUSY: the leader ends as well */
+#define MAGMA_REQ_leave(F) F(u16, volcano)
+#define MAGMA_REP_leave(F)
 #define MAGMA_REQ_halt(F)
 #define MAGMA_REP_halt(F)
 /* this flare's names and links may not add up: to its owner, who remembers it durably and counts */

@@ -29,6 +29,7 @@ const Command COMMANDS[] = {
 	{ "balance", "", "move borders of slices until the load is even", TRUE, 0, 0, cmd_not_built },
 	{ "drain", "", "hand everything of this volcano on", TRUE, 0, 0, cmd_not_built },
 	{ "watch", "", "joins and failures as they happen", TRUE, 0, 0, cmd_not_built },
+	{ "takeover", "nickname", "of two volcanos, this one goes on alone: the other, named to confirm it, is lost for good", TRUE, 1, 1, cmd_takeover },
 	{ "shutdown", "[here]", "stop all volcanos of the network, or only this one", TRUE, 0, 1, cmd_shutdown },
 };
 const guint COMMANDS_COUNT = G_N_ELEMENTS(COMMANDS);
@@ -127,6 +128,21 @@ gboolean cmd_print_acl(ConsoleSession *s, char **args)
 	return TRUE;
 }
 
+gboolean cmd_takeover(ConsoleSession *s, char **args)
+{
+	g_autofree char *why = volcano_takeover(s->console->cfg.volcano, args[0]);
+
+	g_message("console: %s: takeover %s: %s", s->peer, args[0], why ? why : "done");
+	if (why) {
+		session_error(s, args[0], EINVAL, why);
+		return TRUE;
+	}
+	if (!s->json)
+		session_answer(s, "this volcano goes on alone");
+	session_ok(s);
+	return TRUE;
+}
+
 typedef struct {
 	Task task;
 	void (*stop)(void *user, const char *who);    /* the console's, which may be gone when the others have answered */
@@ -167,7 +183,7 @@ gboolean cmd_shutdown(ConsoleSession *s, char **args)
 		session_answer(s, here ? "this volcano stops" : "all volcanos stop");
 	if (here) {
 		session_ok(s);
-		c->cfg.stop(c->cfg.user, s->peer);
+		(c->cfg.stop_here ? c->cfg.stop_here : c->cfg.stop)(c->cfg.user, s->peer);
 		return TRUE;
 	}
 	Shutdown *d = g_new0(Shutdown, 1);

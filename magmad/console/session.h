@@ -124,6 +124,7 @@ gboolean cmd_debug_on(ConsoleSession *s, char **args);
 gboolean cmd_debug_off(ConsoleSession *s, char **args);
 gboolean cmd_print_acl(ConsoleSession *s, char **args);
 gboolean cmd_not_built(ConsoleSession *s, char **args);
+gboolean cmd_takeover(ConsoleSession *s, char **args);
 gboolean cmd_shutdown(ConsoleSession *s, char **args);
 gboolean cmd_pwd(ConsoleSession *s, char **args);
 gboolean cmd_cd(ConsoleSession *s, char **args);

@@ -261,6 +261,8 @@ struct Volcano {
 	guint tick;
 	gboolean quick, map_changing;
 	VolcanoStats stats;
+	gboolean leaving, resigned;   /* a planned end: the map is not planned with it any more; it answers nobody any more */
+	gpointer leave;
 	gboolean planning;
 	char *unsafe_seen, *unsafe_said;      /* lines of magma_unsafe(): the newest, and those in the log */
 	MagmaTime unsafe_since;
@@ -515,8 +517,10 @@ void members_look(Volcano *v);                        /* at what a step of the g
 void members_start(Volcano *v);
 void members_tick(Volcano *v);
 void members_slice_serves(Slice *sl);                 /* it has begun to */
-void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user);
+void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, gboolean gone, void (*done)(Volcano *v, void *user, int error), void *user);
 void planner_tick(Volcano *v);
+void planner_leaves(Volcano *v, guint16 id, void (*done)(Volcano *v, void *user, int error), void *user);   /* it says so itself: as down, its slices to their copies */
+void leave_clear(Volcano *v);
 void members_clear(Volcano *v);
 /* move_out.c, move_in.c */
 void move_follow(Slice *sl, Txn *t);

@@ -247,6 +247,13 @@ void holdings_apply(Volcano *v)
 	drop_others(v);
 }
 
+gboolean holdings_whole(Volcano *v, guint16 slice)
+{
+	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(slice));
+
+	return h && (h->sl || (h->replica && replica_whole(h->replica)));
+}
+
 void holdings_flush(Volcano *v)
 {
 	GHashTableIter it;

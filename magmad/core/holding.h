@@ -15,3 +15,5 @@ void holdings_clear(Volcano *v);
 void holdings_slice_ready(Slice *sl, int error);
 /* The copies of all slices that this volcano owns; to be freed. */
 GArray *holdings_copies(Volcano *v);
+/* It is here, and not in the middle of being filled. */
+gboolean holdings_whole(Volcano *v, guint16 slice);

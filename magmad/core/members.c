@@ -39,12 +39,13 @@ static void members_map_changed(Volcano *v)
 		replaced(v, self);
 }
 
-/* A newer map that the group has committed, from whoever. */
+/* A newer map that the group has committed, from whoever; of another line of history only by the group itself, which knows whether ours goes on. */
 void members_learn(Volcano *v, const guint8 *p, gsize n)
 {
 	g_autoptr(MagmaMap) map = magma_map_decode(p, n);
 
-	if (!map || (v->map && (map->epoch <= v->map->epoch || memcmp(map->network, v->map->network, sizeof map->network) != 0)))
+	if (!map || (v->map && (map->epoch <= v->map->epoch || memcmp(map->network, v->map->network, sizeof map->network) != 0
+		|| map->incarnation != consensus_incarnation(v))))
 		return;
 	core_set_map(v, g_steal_pointer(&map));
 	members_map_changed(v);
@@ -67,7 +68,7 @@ void members_look(Volcano *v)
 {
 	const MagmaVolcano *self = v->map ? magma_map_by_id(v->map, v->id) : NULL;
 
-	if (v->ready && self && self->state == MAGMA_ACTIVE && v->serving && v->may_own && consensus_may_serve(v) && all_serve(v))
+	if (v->ready && self && (self->state == MAGMA_ACTIVE || !self->offered) && v->serving && v->may_own && consensus_may_serve(v) && all_serve(v))
 		core_ready(v, NULL);
 }
 
@@ -194,17 +195,17 @@ static guint least_copies(const MagmaMap *map)
 
 void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user, int error), void *user)
 {
-	members_change_map_down(v, map, NULL, 0, done, user);
+	members_change_map_down(v, map, NULL, 0, FALSE, done, user);
 }
 
-void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user)
+void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, gboolean gone, void (*done)(Volcano *v, void *user, int error), void *user)
 {
 	Changing *c = CORE_CTX(v, Changing, NULL);
 
 	map->copies_kept = least_copies(map);
 	*c = (Changing){ v, done, user };
 	v->map_changing = TRUE;
-	consensus_propose(v, map, down, ndown, changed, c);
+	consensus_propose(v, map, down, ndown, gone, changed, c);
 }
 
 /* --- start --- */
@@ -363,6 +364,8 @@ void members_tick(Volcano *v)
 	if (v->map && v->serving && !v->stopping && !consensus_leader(v) && !consensus_may_serve(v))
 		peek_at_maps(v);
 	members_look(v);
+	if (v->leaving)
+		return;
 	planner_tick(v);
 	move_plan(v);
 }

@@ -196,6 +196,7 @@ void volcano_free(Volcano *v)
 		return;
 	if (v->tick)
 		v->io->timer_cancel(v->iou, v->tick);
+	leave_clear(v);
 	members_clear(v);
 	health_clear(v);
 	holdings_clear(v);

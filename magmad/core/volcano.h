@@ -44,6 +44,7 @@ typedef struct {
 	guint16 copies_wanted;                            /* with bootstrap */
 	gboolean bootstrap;                               /* first volcano of a new network */
 	const MagmaAddr *join;                            /* node address of any volcano of the network to join, or NULL */
+	gboolean no_takeover;                             /* of two: never goes on by itself when the other one that votes is silent */
 	GBytes *kept;                                     /* NULL: nothing yet */
 	const MagmaTrace *trace;
 } VolcanoConfig;
@@ -51,6 +52,10 @@ typedef struct {
 /* Neither restart (kept), bootstrap nor join: error. ready is called once: with NULL when it serves, or with the reason why it never will (join refused, ...). */
 Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io, void *io_user);
 void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), void *user);
+/* Before a planned end of this volcano alone: hands leadership and slices to others where it can. done once, at once or within 3 s; perhaps from inside. */
+void volcano_leave(Volcano *v, void (*done)(void *user), void *user);
+/* The operator's word that the other one of two volcanos, named to confirm it, is lost for good: this one goes on without it. NULL, or why not (g_free). */
+char *volcano_takeover(Volcano *v, const char *name);
 /* Takes no new requests any more; what runs may end. */
 void volcano_stop(Volcano *v);
 void volcano_free(Volcano *v);

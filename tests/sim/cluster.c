@@ -218,7 +218,7 @@ static void node_start(Node *n)
 	Cluster *c = n->c;
 	MagmaAddr join = magma_addr_with_port(&c->node[0].addr, c->node[0].addr.port + 1);
 	MemStoreConfig store = store_config(n);
-	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .trace = &n->trace };
+	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = c->cfg.witness && n->index == c->cfg.witness ? 0 : 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .trace = &n->trace };
 
 	n->store = memstore_open(n->disk, &store);
 	cfg.kept = n->kept;
@@ -300,7 +300,7 @@ static void node_die(Node *n, guint all_lost)
 	g_hash_table_remove_all(n->timers);
 	keeping_dies(n);
 	n->life++;
-	n->ready = FALSE;
+	n->ready = n->leaving = FALSE;
 	sweep_links(n->c);
 }
 
@@ -315,6 +315,49 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 	c->kills++;
 	node_die(n, all_lost ? 1 : 0);
 	world_after(c->world, restart_after, FALSE, restart, n);
+}
+
+static void left(void *user)
+{
+	Node *n = user;
+
+	world_trace(n->c->world, "== %s has handed over", n->name);
+	n->leaving = TRUE;            /* from inside of it: it ends with the step */
+}
+
+void cluster_leave(Cluster *c, guint i, gint64 restart_after)
+{
+	Node *n = &c->node[i];
+
+	if (!n->volcano || n->leaving)
+		return;
+	world_trace(c->world, "== SIGTERM to %s, back in %" G_GINT64_FORMAT " us", n->name, restart_after);
+	c->kills++;
+	n->leave_away = restart_after;
+	volcano_leave(n->volcano, left, n);
+}
+
+static void end_who_left(Cluster *c)
+{
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		Node *n = &c->node[i];
+		if (!n->volcano || !n->leaving)
+			continue;
+		volcano_stop(n->volcano);
+		node_die(n, 0);
+		world_after(c->world, n->leave_away, FALSE, restart, n);
+	}
+}
+
+void cluster_part(Cluster *c, guint i, gint64 time)
+{
+	world_trace(c->world, "== no other volcano reaches %s for %" G_GINT64_FORMAT " us", c->node[i].name, time);
+	c->node[i].parted = world_now(c->world) + time;
+	for (guint k = 0; k < c->links->len; k++) {
+		Link *l = c->links->pdata[k];
+		if (l->is_node && (l->end[0].node == &c->node[i] || l->end[1].node == &c->node[i]))
+			link_cut(l);
+	}
 }
 
 void cluster_power_cut_one(Cluster *c, guint i)
@@ -425,11 +468,20 @@ void cluster_trouble(Cluster *c, gboolean on) { c->trouble = on; }
 
 void cluster_start(Cluster *c, guint i)
 {
+	if (c->node[i].started)
+		return;
 	c->node[i].started = TRUE;
 	node_start(&c->node[i]);
 }
 
 enum { KILLS_MAX = 30 };
+
+static gint64 away(Cluster *c)
+{
+	if (c->cfg.away_max)
+		return 1000 + world_pick(c->world, c->cfg.away_max);
+	return 1000 + world_pick(c->world, world_chance(c->world, 1, 4) ? 6000000 : 300000);
+}
 
 static void make_trouble(Cluster *c)
 {
@@ -437,7 +489,13 @@ static void make_trouble(Cluster *c)
 	if (c->kills < KILLS_MAX && world_chance(c->world, c->cfg.kill_ppm, 1000000)) {
 		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
 		if (c->node[i].volcano)
-			cluster_kill(c, i, 1000 + world_pick(c->world, world_chance(c->world, 1, 4) ? 6000000 : 300000), world_chance(c->world, 1, 3));
+			cluster_kill(c, i, away(c), world_chance(c->world, 1, 3));
+	}
+	if (c->kills < KILLS_MAX && c->cfg.leave_ppm && world_chance(c->world, c->cfg.leave_ppm, 1000000))
+		cluster_leave(c, world_pick(c->world, CLUSTER_VOLCANOS), away(c));
+	if (c->cfg.part_ppm && c->kills < KILLS_MAX && world_chance(c->world, c->cfg.part_ppm, 1000000)) {
+		c->kills++;
+		cluster_part(c, world_pick(c->world, CLUSTER_VOLCANOS), 1 + world_pick(c->world, 8000000));
 	}
 	if (c->links->len && world_chance(c->world, c->cfg.cut_ppm, 1000000))
 		link_cut(c->links->pdata[world_pick(c->world, c->links->len)]);
@@ -450,6 +508,7 @@ void cluster_step(Cluster *c)
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 		if (c->node[i].volcano)
 			volcano_flush(c->node[i].volcano);
+	end_who_left(c);
 	/* a process that could not join ends; its unit restarts it */
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 		if (c->node[i].refused)

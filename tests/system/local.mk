@@ -49,6 +49,9 @@ system_tests = \
 	tests/system/43-sqlite.sh \
 	tests/system/44-large.sh \
 	tests/system/45-programs.sh \
+	tests/system/60-two-volcanos.sh \
+	tests/system/61-witness.sh \
+	tests/system/62-planned-stop.sh \
 	tests/system/50-install.sh \
 	tests/system/63-replace.sh \
 	tests/system/big/million-entries.sh \

@@ -48,6 +48,7 @@ guint32 volcano_unsafe(Volcano *v, GString *lines)
 
 	return magma_unsafe(lava, &live, lines);
 }
+char *volcano_takeover(Volcano *v, const char *name) { return strcmp(name, "gromit") == 0 ? NULL : g_strdup("the other volcano is gromit: name it to confirm that it is lost for good"); }
 
 void volcano_halt_network(Volcano *v, void (*done)(void *user), void *user)
 {
