@@ -43,7 +43,7 @@ static void volcano_text(GString *out, const MagmaMap *map, const MagmaVolcano *
 	const MagmaSlice *s = magma_map_home(map, v->id);
 
 	g_string_append_printf(out, "   node: %s (%s) %s\n", v->name, v->fqdn, magma_addr_format(&v->addr, addr));
-	g_string_append_printf(out, "  alive: %s%s\n", live->alive ? "yes" : "no", s ? "" : " (joining)");
+	g_string_append_printf(out, "  alive: %s%s\n", live->alive ? "yes" : "no", s ? "" : v->offered ? " (joining)" : " (witness)");
 	g_string_append_printf(out, "  start: %s\n", s ? magma_key_to_hex(&s->range.lo, lo) : "-");
 	g_string_append_printf(out, "   stop: %s\n", s ? magma_key_to_hex(&s->range.hi, hi) : "-");
 	if (live->alive)
@@ -85,7 +85,7 @@ static void volcano_json(JsonBuilder *b, const MagmaMap *map, const MagmaVolcano
 	json_builder_set_member_name(b, "alive");
 	json_builder_add_boolean_value(b, live->alive);
 	json_builder_set_member_name(b, "state");
-	json_builder_add_string_value(b, s ? "active" : "joining");
+	json_builder_add_string_value(b, s ? "active" : v->offered ? "joining" : "witness");
 	json_builder_set_member_name(b, "coordinator");
 	json_builder_add_boolean_value(b, v->id == map->coordinator);
 	if (s) {
