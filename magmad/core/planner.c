@@ -249,6 +249,12 @@ static gboolean witness_hands_over(Volcano *v)
 {
 	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
 
+	/* not while somebody is silent: another leader would count that from its own beginning */
+	for (guint i = 0; self && !self->offered && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = volcano_at(v->map, i);
+		if (o->id != v->id && !(o->flags & MAGMA_VOLCANO_DOWN) && !consensus_heard_within(v, o->id, ALIVE_WITHIN / 2))
+			return FALSE;
+	}
 	for (guint i = 0; self && !self->offered && i < v->map->volcanos->len; i++) {
 		const MagmaVolcano *o = volcano_at(v->map, i);
 		if (!o->offered || !(o->flags & MAGMA_VOLCANO_VOTER) || o->flags & MAGMA_VOLCANO_DOWN || !consensus_heard_within(v, o->id, ALIVE_WITHIN))

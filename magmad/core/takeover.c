@@ -215,6 +215,7 @@ static void look(Takeover *t)
 		core_say(v, "volcano %s has been silent for %.1f s: this one goes on without it", other->name, (now - t->heard) / 1e6);
 		t->in_touch = FALSE;
 		force(t, v->map, other->id);
+		return;
 	}
 	look_at_waiting(t, other);
 }

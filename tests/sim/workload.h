@@ -18,6 +18,7 @@ void power_run(Cluster *c, const Workload *w);
 
 /* two.c */
 void two_run(Cluster *c, const Workload *w);
+void split_run(Cluster *c, const Workload *w);
 void witness_run(Cluster *c, const Workload *w);
 
 /* test_volcano.c: volcano i of the workload joins when its time has come (op of ops). */
