@@ -153,8 +153,10 @@ void contents_suspect(Owner *o, const MagmaFid *fid)
 {
 	if (!g_hash_table_contains(o->suspects, fid))
 		g_hash_table_add(o->suspects, g_memdup2(fid, sizeof *fid));
-	for (guint i = 0; i < o->copies->len; i++)
+	for (guint i = 0; i < o->copies->len; i++) {
 		catchup_todo(o->copies->pdata[i], fid);
+		catchup_hold(o->copies->pdata[i]);
+	}
 }
 
 /* --- reads --- */

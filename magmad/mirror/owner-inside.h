@@ -232,6 +232,7 @@ void stream_clear(Copy *c);
 void catchup_begin(Copy *c, gboolean emptied);
 void catchup_clear(Copy *c);
 void catchup_pump(Copy *c);
+void catchup_hold(Copy *c);           /* there may be something to be compared now */
 gboolean catchup_may(Copy *c);        /* the pace allows more now */
 void catchup_spent(Copy *c, gsize bytes);
 void catchup_status(const Copy *c, CopyStatus *out);

@@ -338,6 +338,7 @@ void owner_set_copies(Owner *o, const CopySpec *specs, guint n)
 			/* Since the first map it is as if it had always counted; later only a copy that was asked for is added. */
 			c->acked_seq = o->told ? feed_end(&o->feed) : o->feed.base;
 			c->counted_seq = 0;
+			c->contents_first |= o->told;     /* it had been refused, and what was begun since may have passed it by */
 			if (c->started)
 				copy_lost(c, 0, NULL);
 			sync_copy_joins(c);
@@ -360,6 +361,7 @@ void owner_not_in_sync(Owner *o, guint16 volcano)
 		return;
 	c->counted = c->asked = FALSE;
 	c->ask_again = o->cfg.io->now(o->cfg.user) + SECOND;
+	catchup_hold(c);
 	owner_update(o);
 }
 
