@@ -264,6 +264,9 @@ void copy_count(Copy *c)
 	if (c->counted) {
 		if (c->in_map || c->asked || !c->started || c->acked_seq < c->counted_seq || c->acked_index < c->counted_index || !sync_copy_idle(c, c->counted_seq))
 			return;
+		/* Rows that it was filled with lie between those frames: an owner with a shorter log would cut them away. */
+		if (store_acked(o->local) < c->counted_index)
+			return;
 		c->asked = TRUE;
 		o->cfg.on_caught_up(o->cfg.user, c->volcano);
 		return;

@@ -8,6 +8,7 @@
  * An answer to a message says: all its items, and everything before, are done and written here.
  *
  * Order (rule 2). A content operation goes to all copies when it begins here. Per flare they are begun in the same order everywhere; Store runs the overlapping ones in the order of the calls.
+ * One that fails here may be done at copies: the flare is compared again, and until then a new owner may show it; reads and fsyncs of it wait, so nobody was told otherwise.
  * A FRAME says up to which CONTENT item of its stream it must wait: those that were done here when it was committed (a frame with the reply to a write must not be there without the bytes).
  *
  * A copy counts (is in sync) from the moment the map says so; the owner waits for it already when it asks the map for it, and until the map says no. Who does not count is caught up:
