@@ -199,6 +199,7 @@ struct Slice {
 	guint64 next_ino, ino_limit;
 	guint64 ino_durable;          /* inos below are reserved on disk */
 	guint64 last_index;           /* of the last commit */
+	guint64 first_index;          /* of the first commit of this start: behind all that was there before */
 	GQueue held;                  /* Held *, by index */
 	GQueue words;                 /* Word *, by index: COMMITs that wait for the journal */
 	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts;
