@@ -68,6 +68,10 @@ static void lava_text(Lava *l)
 		g_string_append_c(out, '\n');
 		volcano_text(out, l->map, l->map->volcanos->pdata[i], &l->live[i]);
 	}
+	VolcanoStats stats;
+	volcano_stats(l->task.session->console->cfg.volcano, &stats);
+	if (strncmp(stats.note, "CONFLICT", 8) == 0)
+		g_string_append_printf(out, "\n%s\n", stats.note);
 	session_answer(l->task.session, out->str);
 }
 
