@@ -168,9 +168,16 @@ static void io_keep(void *user, GBytes *bytes, void (*done)(void *done_user, int
 	keep_put(((Shell *)user)->keep, bytes, done, done_user);
 }
 
+static void io_set_aside(void *user)
+{
+	Shell *shell = user;
+
+	shell->ops.aside(shell->ops.user);
+}
+
 static const VolcanoIo IO = {
 	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .connect = io_connect,
-	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
 };
 
 static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean is_node, const MagmaTrace *trace, GError **error)

@@ -18,6 +18,8 @@ typedef struct {
 	/* It can go on no more (text), or was told to halt (NULL): end the loop. */
 	void (*stop)(void *user, const char *text);
 	void *user;
+	/* VolcanoIo.set_aside */
+	void (*aside)(void *user);
 } ShellOps;
 
 /* Binds both ports and makes the volcano. id is only read during the call. The store stays the caller's and outlives the shell. */

@@ -1,7 +1,7 @@
 #include "magmad/core/consensus.h"
 #include "magmad/core/takeover.h"
 
-enum { KEPT_FORMAT = 1 };
+enum { KEPT_FORMAT = 1, KEPT_ASIDE };      /* ASIDE: the same, and the stores are to be set aside before the next start */
 
 /* A message that must not leave before what it tells is durable. */
 typedef struct {
@@ -62,7 +62,7 @@ static GBytes *kept_bytes(Volcano *v)
 	GByteArray *out = g_byte_array_new();
 	g_autoptr(GByteArray) map = g_byte_array_new(), state = g_byte_array_new();
 
-	magma_put_u8(out, KEPT_FORMAT);
+	magma_put_u8(out, v->aside ? KEPT_ASIDE : KEPT_FORMAT);
 	magma_put_u16(out, v->id);
 	magma_put_u32(out, v->starts);
 	if (v->map)
@@ -73,6 +73,14 @@ static GBytes *kept_bytes(Volcano *v)
 	magma_put_u32(out, state->len);
 	magma_put_bytes(out, state->data, state->len);
 	return g_byte_array_free_to_bytes(out);
+}
+
+gboolean volcano_kept_aside(GBytes *kept)
+{
+	gsize n;
+	const guint8 *p = g_bytes_get_data(kept, &n);
+
+	return n && p[0] == KEPT_ASIDE;
 }
 
 gboolean consensus_load(Volcano *v, GBytes *kept)
@@ -87,7 +95,7 @@ gboolean consensus_load(Volcano *v, GBytes *kept)
 	guint32 slen = magma_get_u32(&r);
 	const guint8 *state = magma_get_bytes(&r, slen);
 
-	if (r.error || r.left || format != KEPT_FORMAT || !id)
+	if (r.error || r.left || (format != KEPT_FORMAT && format != KEPT_ASIDE) || !id)
 		return FALSE;
 	g_autoptr(MagmaMap) m = magma_map_decode(map, len);
 	g_autoptr(RaftState) s = raft_state_decode(state, slen);
@@ -126,6 +134,9 @@ static void kept(void *user, int error)
 		g_autofree char *text = g_strdup_printf("what the volcano keeps of the lava map cannot be written: %s", g_strerror(error));
 		v->stopping = TRUE;
 		v->io->stop(v->iou, text);
+	} else if (v->aside) {
+		v->stopping = TRUE;
+		v->io->set_aside(v->iou);
 	} else if (c->raft && number) {
 		Waiting *w;
 		c->persisted = MAX(c->persisted, number);

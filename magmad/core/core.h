@@ -262,6 +262,8 @@ struct Volcano {
 	guint tick;
 	gboolean quick, map_changing;
 	VolcanoStats stats;
+	gboolean aside;               /* the stores do not stand, and are not touched until they are moved away (VolcanoIo.set_aside) */
+	char *conflicts;              /* where such stores of before are, or NULL */
 	gboolean leaving, resigned;   /* a planned end: the map is not planned with it any more; it answers nobody any more */
 	gpointer leave;
 	gboolean planning;

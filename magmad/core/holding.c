@@ -321,7 +321,7 @@ static void copy_request(Op *op, guint32 slice)
 {
 	Holding *h = g_hash_table_lookup(op->v->holdings, GUINT_TO_POINTER(slice));
 
-	if (!h || !h->replica)
+	if (!h || !h->replica || op->v->aside)
 		op_error(op, MAGMA_ETRYAGAIN);        /* the map that says so is still on its way */
 	else
 		replica_request(h->replica, op->hdr.op, &op->req, op->msg, copy_answered, op);

@@ -181,7 +181,7 @@ void core_leave(Volcano *v)
 {
 	Op *op;
 
-	while (v->depth == 1 && ((op = g_queue_pop_head(&v->runq)) || (v->apply_map && v->may_own))) {
+	while (v->depth == 1 && ((op = g_queue_pop_head(&v->runq)) || (v->apply_map && v->may_own && !v->aside))) {
 		if (!op) {
 			v->apply_map = FALSE;
 			holdings_apply(v);

@@ -272,12 +272,18 @@ void takeover_rival(Takeover *t, const RaftRival *rival)
 	const guint8 *p = e ? g_bytes_get_data(e->bytes, &n) : NULL;
 	g_autoptr(MagmaMap) ours = p ? magma_map_decode(p, n) : NULL;
 
-	if (ours && raft_rival_stands(rival) && !has_everything(ours, rival->from)) {
+	gboolean alone = ours && rival->our_map > rival->common && !has_everything(ours, rival->from);
+
+	if (alone && raft_rival_stands(rival)) {
 		core_say(v, "volcano %u went on without this one, which had gone on without it: what was changed HERE stands", rival->from);
 		force(t, ours, rival->from);
 		return;
 	}
 	core_say(v, "volcano %u has gone on without this one: its lava map stands", rival->from);
+	if (alone && v->slices->len) {
+		core_say(v, "CONFLICT: both volcanos have gone on alone, and what was changed HERE meanwhile does not stand: it is set aside, not deleted");
+		v->aside = v->resigned = TRUE;
+	}
 	consensus_yield(v);
 }
 

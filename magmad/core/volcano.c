@@ -214,6 +214,7 @@ void volcano_free(Volcano *v)
 	g_ptr_array_unref(v->slices);
 	if (v->map)
 		magma_map_unref(v->map);
+	g_free(v->conflicts);
 	g_free(v->name);
 	g_free(v->fqdn);
 	g_free(v->software);
@@ -285,6 +286,8 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 	/* once it has served, what keeps it from doing so is the lease */
 	out->state = v->ready || !v->map || consensus_may_serve(v) ? v->state : "without quorum";
 	g_strlcpy(out->note, v->note, sizeof out->note);
+	if (v->conflicts && !out->note[0])
+		g_snprintf(out->note, sizeof out->note, "CONFLICT: changes of both sides of a partition; those that do not stand are in %s", v->conflicts);
 }
 
 guint core_pair_hash(gconstpointer p)
@@ -295,6 +298,12 @@ guint core_pair_hash(gconstpointer p)
 }
 
 gboolean core_pair_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, 16) == 0; }
+
+void volcano_set_conflicts(Volcano *v, const char *where)
+{
+	g_free(v->conflicts);
+	v->conflicts = g_strdup(where);
+}
 
 void volcano_flush(Volcano *v)
 {

@@ -32,6 +32,8 @@ typedef struct VolcanoIo {
 	/* Keeps these bytes instead of the ones before, durably (fsync), then done; several are kept in the order of the calls, and done is never called from inside. What was kept last comes back with
 	 * the next start, in VolcanoConfig. */
 	void (*keep)(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user);
+	/* Both of two volcanos went on alone, and the other's line stands: what is kept says so by now (volcano_kept_aside). End, move all stores aside, and start again with empty ones. */
+	void (*set_aside)(void *user);
 	/* The volcano can go on no more, or was told to halt (text NULL): flush and end the process. */
 	void (*stop)(void *user, const char *text);
 } VolcanoIo;
@@ -56,6 +58,10 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 void volcano_leave(Volcano *v, void (*done)(void *user), void *user);
 /* The operator's word that the other one of two volcanos, named to confirm it, is lost for good: this one goes on without it. NULL, or why not (g_free). */
 char *volcano_takeover(Volcano *v, const char *name);
+/* Before the stores are opened: what they hold does not stand, and is to be moved aside, never deleted. */
+gboolean volcano_kept_aside(GBytes *kept);
+/* Where such stores are: status says so, until somebody takes them away. */
+void volcano_set_conflicts(Volcano *v, const char *where);
 /* Takes no new requests any more; what runs may end. */
 void volcano_stop(Volcano *v);
 void volcano_free(Volcano *v);

@@ -48,7 +48,7 @@ struct Node {
 	SideStore side[SIDE_STORES_MAX];   /* disk NULL: free */
 	Volcano *volcano;
 	guint64 life;
-	gboolean started, ready, refused, dying, leaving;
+	gboolean started, ready, refused, dying, leaving, aside;
 	gint64 parted;                /* from the other volcanos, until then */
 	gint64 leave_away;
 	MagmaTrace trace;

@@ -190,9 +190,11 @@ static void io_stop(void *user, const char *text)
 	world_fail(world_of(user), "%s stopped: %s", ((Node *)user)->name, text ? text : "told to");
 }
 
+static void io_set_aside(void *user) { ((Node *)user)->aside = TRUE; }
+
 static const VolcanoIo IO = {
 	.now = io_now, .real = io_real, .random = io_random, .send = io_send, .connect = io_connect,
-	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
 };
 
 /* --- life and death --- */
@@ -213,6 +215,18 @@ static void on_ready(void *user, const char *refusal)
 	n->refused = refusal != NULL;
 }
 
+/* It was killed before or after its end began: the next start finds it in what it kept. */
+static void set_aside(Node *n)
+{
+	if (!n->kept || !volcano_kept_aside(n->kept))
+		return;
+	world_trace(n->c->world, "== the stores of %s are set aside", n->name);
+	memdisk_free(n->disk);
+	n->disk = memdisk_new();
+	for (guint k = 0; k < SIDE_STORES_MAX; k++)
+		g_clear_pointer(&n->side[k].disk, memdisk_free);
+}
+
 static void node_start(Node *n)
 {
 	Cluster *c = n->c;
@@ -220,6 +234,7 @@ static void node_start(Node *n)
 	MemStoreConfig store = store_config(n);
 	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = c->cfg.witness && n->index == c->cfg.witness ? 0 : 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .trace = &n->trace };
 
+	set_aside(n);
 	n->store = memstore_open(n->disk, &store);
 	cfg.kept = n->kept;
 	if (!n->kept && n->index == 0)
@@ -300,7 +315,7 @@ static void node_die(Node *n, guint all_lost)
 	g_hash_table_remove_all(n->timers);
 	keeping_dies(n);
 	n->life++;
-	n->ready = n->leaving = FALSE;
+	n->ready = n->leaving = n->aside = FALSE;
 	sweep_links(n->c);
 }
 
@@ -346,6 +361,17 @@ static void end_who_left(Cluster *c)
 		volcano_stop(n->volcano);
 		node_die(n, 0);
 		world_after(c->world, n->leave_away, FALSE, restart, n);
+	}
+}
+
+static void end_aside(Cluster *c)
+{
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		Node *n = &c->node[i];
+		if (!n->volcano || !n->aside)
+			continue;
+		node_die(n, 0);
+		world_after(c->world, 1000, FALSE, restart, n);
 	}
 }
 
@@ -509,6 +535,7 @@ void cluster_step(Cluster *c)
 		if (c->node[i].volcano)
 			volcano_flush(c->node[i].volcano);
 	end_who_left(c);
+	end_aside(c);
 	/* a process that could not join ends; its unit restarts it */
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 		if (c->node[i].refused)
