@@ -300,6 +300,24 @@ void folder_prepare(const char *dir)
 	unlink(file);
 }
 
+char *folder_set_aside(const char *dir, GError **error)
+{
+	static const char *const stores[] = { "journal", "content", "slices", "state.db", "state.db-wal", "state.db-shm", "state.db-journal" };
+	g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+	g_autofree char *time = g_date_time_format(now, "%Y%m%dT%H%M%SZ"), *all = g_build_filename(dir, "conflicts", NULL);
+	g_autofree char *to = g_build_filename(all, time, NULL);
+	gboolean ok = g_mkdir_with_parents(to, 0700) == 0;
+
+	for (guint i = 0; ok && i < G_N_ELEMENTS(stores); i++) {
+		g_autofree char *was = g_build_filename(dir, stores[i], NULL), *is = g_build_filename(to, stores[i], NULL);
+		ok = rename(was, is) == 0 || errno == ENOENT;
+	}
+	if (ok && sync_dir(to) && sync_dir(all) && sync_dir(dir))
+		return g_steal_pointer(&to);
+	set_errno(error, "cannot move the stores into ", to);
+	return NULL;
+}
+
 /* Everything below path; never across a symbolic link. */
 static void remove_tree(const char *path)
 {

@@ -28,6 +28,8 @@ typedef enum {
 /* Looks, touches nothing. A lock file, the lost+found of a file system of its own, and what a first start cut off very early leaves, do not count. */
 FolderState folder_look(const char *dir, GError **error);
 
+/* Moves all stores of a volcano into DIR/conflicts/TIME, durably; that path (to free), or NULL. What was moved already stays there. */
+char *folder_set_aside(const char *dir, GError **error);
 /* With everything in it. */
 void folder_remove(const char *path);
 

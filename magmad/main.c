@@ -41,7 +41,7 @@ typedef struct {
 	gboolean first;               /* this start makes the folder a volcano's */
 	char *first_missing;          /* the highest folder it made on the way there */
 	gboolean wrong;               /* the command line is what is wrong */
-	gboolean ready;
+	gboolean ready, leaving, again;
 	char *failure;                /* why it ends, when not by wish */
 } Daemon;
 
@@ -49,9 +49,10 @@ static gboolean say_ready(Daemon *d)
 {
 	const MagmaMap *map = volcano_map(shell_volcano(d->shell));
 	char addr[MAGMA_ADDR_TEXT];
-	g_autofree char *copies = text_copies(map->copies_kept, map->copies_wanted);
-	g_autofree char *line = g_strdup_printf("magmad: %s ready, epoch %" G_GUINT64_FORMAT ", flare %s, %s", d->id->name, map->epoch,
-		magma_addr_format(&d->id->addr, addr), copies);
+	g_autofree char *copies = d->id->offered ? text_copies(map->copies_kept, map->copies_wanted) : g_strdup("a witness: votes, and keeps nothing");
+	g_autofree char *names = magma_unsafe_names(volcano_unsafe(shell_volcano(d->shell), NULL));
+	g_autofree char *line = g_strdup_printf("magmad: %s ready, epoch %" G_GUINT64_FORMAT ", flare %s, %s%s%s", d->id->name, map->epoch,
+		magma_addr_format(&d->id->addr, addr), copies, names[0] ? "; unsafe: " : "", names);
 	g_autofree char *state = g_strdup_printf("READY=1\nMAINPID=%d\nSTATUS=%s\n", (int)getpid(), line + strlen("magmad: "));
 
 	daemonise_ready(line);
@@ -110,6 +111,33 @@ static void on_stop(void *user, const char *text)
 		g_main_loop_quit(d->loop);
 }
 
+/* The stores are moved away at the next start: this process begins it itself. */
+static void on_aside(void *user)
+{
+	Daemon *d = user;
+
+	d->again = TRUE;
+	g_main_loop_quit(d->loop);
+}
+
+static void on_left(void *user) { g_main_loop_quit(((Daemon *)user)->loop); }
+
+/* The others go on without it: they get what it has first. Told once more, it ends at once. */
+static void leave(Daemon *d)
+{
+	if (d->leaving || !d->ready)
+		g_main_loop_quit(d->loop);
+	else
+		volcano_leave(shell_volcano(d->shell), on_left, d);
+	d->leaving = TRUE;
+}
+
+static void on_console_stop_here(void *user, const char *who)
+{
+	log_say("told to stop from the console by %s", who);
+	leave(user);
+}
+
 static void on_console_stop(void *user, const char *who)
 {
 	Daemon *d = user;
@@ -123,7 +151,7 @@ static gboolean on_signal(gpointer user)
 	Daemon *d = user;
 
 	log_say("told to stop by a signal");
-	g_main_loop_quit(d->loop);
+	leave(d);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -198,6 +226,26 @@ static gboolean take_folder(Daemon *d, GError **error)
 	return d->first || (d->id = plan_restart(d->options, d->dir, error));
 }
 
+static gboolean set_aside(Daemon *d, GError **error)
+{
+	g_autofree char *where = folder_set_aside(d->dir, error);
+
+	if (!where)
+		return FALSE;
+	log_error("CONFLICT: what was changed here while the other volcano went on without this one does not stand; it is in %s", where);
+	return diskstore_create_again(d->dir, where, error);
+}
+
+static void tell_conflicts(Daemon *d)
+{
+	g_autofree char *where = g_build_filename(d->dir, "conflicts", NULL);
+
+	if (access(where, F_OK) != 0)
+		return;
+	log_error("CONFLICT: %s holds what was changed here during a partition and does not stand: look at it, then remove it", where);
+	volcano_set_conflicts(shell_volcano(d->shell), where);
+}
+
 static gboolean open_store(Daemon *d, GError **error)
 {
 	DiskStoreConfig cfg = { .dir = d->dir, .cache_bytes = CACHE_BYTES, .trace = &d->trace, .lock_fd = dup(d->lock_fd), .one_of_several = TRUE };
@@ -206,22 +254,23 @@ static gboolean open_store(Daemon *d, GError **error)
 		folder_prepare(d->dir);
 	if (d->first && (!diskstore_create(d->dir, error) || !identity_save(d->id, d->dir, error)))
 		return FALSE;
-	if (!(d->store = diskstore_open(&cfg, error)))
+	if (!(d->keep = keep_open(d->dir, NULL, &d->kept, error)) || (d->kept && volcano_kept_aside(d->kept) && !set_aside(d, error)) || !(d->store = diskstore_open(&cfg, error)))
 		return FALSE;
 	cfg.cache_bytes = CACHE_BYTES / 4;
 	d->slices = slices_new(&cfg);
-	return (d->keep = keep_open(d->dir, NULL, &d->kept, error)) != NULL;
+	return TRUE;
 }
 
 static gboolean open_network(Daemon *d, GError **error)
 {
-	ShellOps ops = { on_ready, on_stop, d };
+	ShellOps ops = { on_ready, on_stop, d, on_aside };
 
 	/* after the store: its source comes first, see shell.h */
-	if (!(d->shell = shell_new(NULL, d->id, d->store, d->slices, d->keep, d->kept, &d->trace, &ops, error)))
+	if (!(d->shell = shell_new(NULL, d->id, d->store, d->slices, d->keep, d->kept, options_number(d->options, OPT_NO_TAKEOVER) != 0, &d->trace, &ops, error)))
 		return FALSE;
+	tell_conflicts(d);
 	ConsoleConfig cfg = { .volcano = shell_volcano(d->shell), .store = d->store, .trace = &d->trace, .name = d->id->name, .flare = d->id->addr,
-		.cache_bytes = CACHE_BYTES, .stop = on_console_stop, .user = d };
+		.cache_bytes = CACHE_BYTES, .stop = on_console_stop, .stop_here = on_console_stop_here, .user = d };
 	memcpy(cfg.psk, d->id->psk, sizeof cfg.psk);
 	d->console = console_new(&cfg, error);
 	explicit_bzero(&cfg, sizeof cfg);
@@ -302,7 +351,7 @@ static int run(Options *o)
 	} else {
 		end(&d);
 	}
-	return status;
+	return ok && d.again && !d.leaving ? run(o) : status;
 }
 
 static int usage(const GError *error)

@@ -16,9 +16,10 @@ const OptionRow OPTIONS[OPT_COUNT] = {
 	[OPT_KEY]       = { "key", 'k', OPTION_TEXT, 1, 1024, NULL, "SECRET", "the secret key", "the network's secret key; a restart needs none" },
 	[OPT_KEYFILE]   = { "keyfile", 'K', OPTION_TEXT, 1, 4000, NULL, "FILE", "the key file", "read the secret key from a file that only its owner can read" },
 	/* 2^20 GB are 2^50 bytes: far from overflowing, more than one folder ever holds */
-	[OPT_STORAGE]   = { "storage", 'S', OPTION_NUMBER, 0, 1048576, NULL, "GB", "the storage to offer", "storage to offer (default: the file system's size)" },
+	[OPT_STORAGE]   = { "storage", 'S', OPTION_NUMBER, 0, 1048576, NULL, "GB", "the storage to offer", "storage to offer (default: the file system's size; 0: a witness, which only votes)" },
 	[OPT_BANDWIDTH] = { "bandwidth", 'w', OPTION_NUMBER, 1, G_MAXUINT32, "100000", "KBIT", "the bandwidth", "declared bandwidth in Kbit/s, a weight for the balancer" },
 	[OPT_COPIES]    = { "copies", 'R', OPTION_NUMBER, 1, 8, "2", "N", "the number of copies", "copies of everything, with -b only" },
+	[OPT_NO_TAKEOVER] = { "no-takeover", 0, OPTION_FLAG, 0, 1, NULL, NULL, NULL, "of two volcanos: never go on alone when the other one that votes is silent" },
 	[OPT_DEBUG]     = { "debug", 'D', OPTION_LETTERS, 0, 64, NULL, "LETTERS", "the debug channels", "debug channels to log (default: none)" },
 	[OPT_DEBUG_ALL] = { "debug-all", 'A', OPTION_FLAG, 0, 1, NULL, NULL, NULL, "all debug channels" },
 	[OPT_CONFIG]    = { "config", 'c', OPTION_TEXT, 1, 4000, NULL, "FILE", "the configuration file",

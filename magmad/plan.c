@@ -144,6 +144,11 @@ static guint64 file_system_size(const char *dir)
 	return (guint64)st.f_blocks * st.f_frsize;
 }
 
+static gboolean begins_network(const Options *o)
+{
+	return o->v[OPT_BOOTSTRAP].number && o->v[OPT_BOOTSTRAP].from >= o->v[OPT_JOIN].from;
+}
+
 static gboolean choose_storage(const Options *o, const char *dir, guint64 *out, GError **error)
 {
 	guint64 gb = options_number(o, OPT_STORAGE), size = file_system_size(dir);
@@ -152,9 +157,8 @@ static gboolean choose_storage(const Options *o, const char *dir, guint64 *out, 
 		*out = size;
 		return TRUE;
 	}
-	/* a witness only votes, and there is no vote before there is consensus */
-	if (gb == 0)
-		return refuse(error, EINVAL, "-S 0: a witness is not built yet: give the storage to offer in GB, or leave -S away for all of the file system");
+	if (gb == 0 && begins_network(o))
+		return refuse(error, EINVAL, "-S 0: a witness keeps nothing, so it cannot begin a network: begin it with a volcano that offers storage, and let the witness join");
 	*out = gb << 30;
 	if (size && *out > size)
 		log_say("-S %" G_GUINT64_FORMAT ": more than the %" G_GUINT64_FORMAT " GB of the file system of %s", gb, size >> 30, dir);
@@ -164,11 +168,11 @@ static gboolean choose_storage(const Options *o, const char *dir, guint64 *out, 
 /* FALSE also when join names nobody; bootstrap asks nobody. */
 static gboolean choose_network(const Options *o, Identity *id, GError **error)
 {
-	const OptionValue *boot = &o->v[OPT_BOOTSTRAP], *join = &o->v[OPT_JOIN];
+	const OptionValue *join = &o->v[OPT_JOIN];
 	MagmaAddr found[8];
 	g_autoptr(GError) e = NULL;
 
-	id->bootstrap = boot->number && boot->from >= join->from;
+	id->bootstrap = begins_network(o);
 	if (id->bootstrap)
 		return TRUE;
 	guint n = magma_resolve(join->text, JOIN_PORT, found, G_N_ELEMENTS(found), &e);

@@ -168,9 +168,16 @@ static void io_keep(void *user, GBytes *bytes, void (*done)(void *done_user, int
 	keep_put(((Shell *)user)->keep, bytes, done, done_user);
 }
 
+static void io_set_aside(void *user)
+{
+	Shell *shell = user;
+
+	shell->ops.aside(shell->ops.user);
+}
+
 static const VolcanoIo IO = {
 	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .connect = io_connect,
-	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
 };
 
 static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean is_node, const MagmaTrace *trace, GError **error)
@@ -189,13 +196,13 @@ static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean
 	return port->net != NULL;
 }
 
-static Volcano *make_volcano(Shell *shell, const Identity *id, GBytes *kept, const MagmaTrace *trace)
+static Volcano *make_volcano(Shell *shell, const Identity *id, GBytes *kept, gboolean no_takeover, const MagmaTrace *trace)
 {
 	/* who joins asks at the node port of the volcano whose flare port it was told */
 	MagmaAddr join = magma_addr_with_port(&id->join, id->join.port + 1);
 	VolcanoConfig cfg = {
 		.name = id->name, .fqdn = id->fqdn, .software = PACKAGE_VERSION, .addr = id->addr, .bandwidth = id->bandwidth, .offered = id->offered,
-		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = (id->pending && !id->bootstrap) || id->again ? &join : NULL, .kept = kept, .trace = trace,
+		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = (id->pending && !id->bootstrap) || id->again ? &join : NULL, .kept = kept, .no_takeover = no_takeover, .trace = trace,
 	};
 
 	return volcano_new(&cfg, shell->store, &IO, shell);
@@ -228,7 +235,7 @@ static GSource *flush_new(Shell *shell)
 	return s;
 }
 
-Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Keep *keep, GBytes *kept, const MagmaTrace *trace, const ShellOps *ops, GError **error)
+Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Keep *keep, GBytes *kept, gboolean no_takeover, const MagmaTrace *trace, const ShellOps *ops, GError **error)
 {
 	g_autoptr(Shell) shell = g_new0(Shell, 1);
 
@@ -241,7 +248,7 @@ Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *sl
 	shell->timers = timers_new(ctx);
 	if (!port_open(shell, &shell->flare, id, FALSE, trace, error) || !port_open(shell, &shell->node, id, TRUE, trace, error))
 		return NULL;
-	shell->volcano = make_volcano(shell, id, kept, trace);
+	shell->volcano = make_volcano(shell, id, kept, no_takeover, trace);
 	shell->flush = flush_new(shell);
 	return g_steal_pointer(&shell);
 }

@@ -18,11 +18,13 @@ typedef struct {
 	/* It can go on no more (text), or was told to halt (NULL): end the loop. */
 	void (*stop)(void *user, const char *text);
 	void *user;
+	/* VolcanoIo.set_aside */
+	void (*aside)(void *user);
 } ShellOps;
 
 /* Binds both ports and makes the volcano. id is only read during the call. The store stays the caller's and outlives the shell. */
 /* kept: what keep_open() found, NULL for nothing; keep and slices stay the caller's and outlive the shell. */
-Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Keep *keep, GBytes *kept, const MagmaTrace *trace, const ShellOps *ops, GError **error);
+Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Keep *keep, GBytes *kept, gboolean no_takeover, const MagmaTrace *trace, const ShellOps *ops, GError **error);
 void shell_start(Shell *s);
 /* What is acknowledged is answered, then goodbye to all peers. */
 void shell_goodbye(Shell *s);

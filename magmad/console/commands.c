@@ -25,10 +25,11 @@ const Command COMMANDS[] = {
 	{ "debug on", "letters", "log these debug channels", TRUE, 1, 1, cmd_debug_on },
 	{ "debug off", "letters", "no longer log these debug channels", TRUE, 1, 1, cmd_debug_off },
 	{ "print acl", "", "who may connect", TRUE, 0, 0, cmd_print_acl },
-	{ "heal", "", "bring the copies of everything up to date", TRUE, 0, 0, cmd_not_built },
+	{ "heal", "", "the copies of every slice, and how far those are that are being made", TRUE, 0, 0, cmd_heal },
 	{ "balance", "", "move borders of slices until the load is even", TRUE, 0, 0, cmd_not_built },
 	{ "drain", "", "hand everything of this volcano on", TRUE, 0, 0, cmd_not_built },
 	{ "watch", "", "joins and failures as they happen", TRUE, 0, 0, cmd_not_built },
+	{ "takeover", "nickname", "of two volcanos, this one goes on alone: the other, named to confirm it, is lost for good", TRUE, 1, 1, cmd_takeover },
 	{ "shutdown", "[here]", "stop all volcanos of the network, or only this one", TRUE, 0, 1, cmd_shutdown },
 };
 const guint COMMANDS_COUNT = G_N_ELEMENTS(COMMANDS);
@@ -109,7 +110,7 @@ gboolean cmd_quit(ConsoleSession *s, char **args)
 
 gboolean cmd_not_built(ConsoleSession *s, char **args)
 {
-	session_error(s, NULL, ENOSYS, "not built yet: there is one copy of everything, and borders move only when a volcano joins");
+	session_error(s, NULL, ENOSYS, "not built yet: borders move only when a volcano joins; lava, heal and the log tell of joins and failures");
 	return TRUE;
 }
 
@@ -124,6 +125,21 @@ gboolean cmd_print_acl(ConsoleSession *s, char **args)
 	} else {
 		session_answer(s, "none; everyone with the key may connect");
 	}
+	return TRUE;
+}
+
+gboolean cmd_takeover(ConsoleSession *s, char **args)
+{
+	g_autofree char *why = volcano_takeover(s->console->cfg.volcano, args[0]);
+
+	g_message("console: %s: takeover %s: %s", s->peer, args[0], why ? why : "done");
+	if (why) {
+		session_error(s, args[0], EINVAL, why);
+		return TRUE;
+	}
+	if (!s->json)
+		session_answer(s, "this volcano goes on alone");
+	session_ok(s);
 	return TRUE;
 }
 
@@ -167,7 +183,7 @@ gboolean cmd_shutdown(ConsoleSession *s, char **args)
 		session_answer(s, here ? "this volcano stops" : "all volcanos stop");
 	if (here) {
 		session_ok(s);
-		c->cfg.stop(c->cfg.user, s->peer);
+		(c->cfg.stop_here ? c->cfg.stop_here : c->cfg.stop)(c->cfg.user, s->peer);
 		return TRUE;
 	}
 	Shutdown *d = g_new0(Shutdown, 1);

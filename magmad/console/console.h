@@ -16,6 +16,7 @@ typedef struct {
 	guint64 cache_bytes;          /* the store's limit, where `cache load` ends */
 	/* A user who is logged in wants this volcano to stop. who: address and port. */
 	void (*stop)(void *user, const char *who);
+	void (*stop_here)(void *user, const char *who);      /* while the others go on; NULL: as stop */
 	void *user;
 } ConsoleConfig;
 

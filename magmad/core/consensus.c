@@ -1,7 +1,7 @@
 #include "magmad/core/consensus.h"
-#include "magmad/raft/raft.h"
+#include "magmad/core/takeover.h"
 
-enum { KEPT_FORMAT = 1 };
+enum { KEPT_FORMAT = 1, KEPT_ASIDE };      /* ASIDE: the same, and the stores are to be set aside before the next start */
 
 /* A message that must not leave before what it tells is durable. */
 typedef struct {
@@ -28,7 +28,10 @@ typedef struct Consensus {
 	Proposal proposal;            /* one at a time; done NULL: none */
 	gboolean leads;
 	guint depth;
+	gboolean judging;             /* which of two lines stands */
 	guint64 map_index;            /* entry of v->map */
+	guint32 map_inc;              /* its line of history */
+	Takeover *takeover;
 	GHashTable *heard;            /* volcano -> Peer * that it last spoke on */
 } Consensus;
 
@@ -59,7 +62,7 @@ static GBytes *kept_bytes(Volcano *v)
 	GByteArray *out = g_byte_array_new();
 	g_autoptr(GByteArray) map = g_byte_array_new(), state = g_byte_array_new();
 
-	magma_put_u8(out, KEPT_FORMAT);
+	magma_put_u8(out, v->aside ? KEPT_ASIDE : KEPT_FORMAT);
 	magma_put_u16(out, v->id);
 	magma_put_u32(out, v->starts);
 	if (v->map)
@@ -70,6 +73,14 @@ static GBytes *kept_bytes(Volcano *v)
 	magma_put_u32(out, state->len);
 	magma_put_bytes(out, state->data, state->len);
 	return g_byte_array_free_to_bytes(out);
+}
+
+gboolean volcano_kept_aside(GBytes *kept)
+{
+	gsize n;
+	const guint8 *p = g_bytes_get_data(kept, &n);
+
+	return n && p[0] == KEPT_ASIDE;
 }
 
 gboolean consensus_load(Volcano *v, GBytes *kept)
@@ -84,7 +95,7 @@ gboolean consensus_load(Volcano *v, GBytes *kept)
 	guint32 slen = magma_get_u32(&r);
 	const guint8 *state = magma_get_bytes(&r, slen);
 
-	if (r.error || r.left || format != KEPT_FORMAT || !id)
+	if (r.error || r.left || (format != KEPT_FORMAT && format != KEPT_ASIDE) || !id)
 		return FALSE;
 	g_autoptr(MagmaMap) m = magma_map_decode(map, len);
 	g_autoptr(RaftState) s = raft_state_decode(state, slen);
@@ -123,6 +134,9 @@ static void kept(void *user, int error)
 		g_autofree char *text = g_strdup_printf("what the volcano keeps of the lava map cannot be written: %s", g_strerror(error));
 		v->stopping = TRUE;
 		v->io->stop(v->iou, text);
+	} else if (v->aside) {
+		v->stopping = TRUE;
+		v->io->set_aside(v->iou);
 	} else if (c->raft && number) {
 		Waiting *w;
 		c->persisted = MAX(c->persisted, number);
@@ -173,8 +187,9 @@ static void use_map(Volcano *v, const RaftEntry *e)
 	gsize n;
 	const guint8 *p = g_bytes_get_data(e->bytes, &n);
 
-	if (e->index <= c->map_index)
+	if (e->term.inc == c->map_inc && e->index <= c->map_index)
 		return;
+	c->map_inc = e->term.inc;
 	c->map_index = e->index;
 	members_learn(v, p, n);
 }
@@ -206,6 +221,8 @@ static void send_msg(Volcano *v, guint16 to, guint64 after, const RaftMsg *m)
 	GByteArray *out = g_byte_array_new();
 	MagmaHdr h = { .kind = MAGMA_PUSH, .op = MAGMA_OP_raft, .epoch = v->map ? v->map->epoch : 0 };
 
+	if (v->resigned && m->type == RAFT_ALIVE)
+		return;               /* it has said that it ends */
 	raft_msg_encode(m, msg);
 	struct magma_req_raft q = { .from = v->id, .msg = MAGMA_BYTES(msg->data, msg->len) };
 	magma_msg_encode(&h, &q, FALSE, out);
@@ -217,11 +234,6 @@ static void send_msg(Volcano *v, guint16 to, guint64 after, const RaftMsg *m)
 	Waiting *w = g_new(Waiting, 1);
 	*w = (Waiting){ to, after, g_bytes_ref(bytes) };
 	g_queue_push_tail(&c->waiting, w);
-}
-
-static void on_rival(Volcano *v, const RaftRival *rival)
-{
-	core_say(v, "another line of lava maps exists (volcano %u, incarnation %u): nothing is served until one of them yields", rival->from, rival->their_term.inc);
 }
 
 static void perform(Volcano *v, const RaftAction *a)
@@ -248,8 +260,7 @@ static void perform(Volcano *v, const RaftAction *a)
 		MAGMA_TRACE(v->trace, 'M', "leads no more");
 		proposal_ends(v, ENOLINK);
 		break;
-	case RAFT_DO_RIVAL:
-		on_rival(v, &a->rival);
+	case RAFT_DO_RIVAL:           /* at the end of the step */
 		break;
 	case RAFT_DO_CUT:
 		core_say(v, "%u lava maps of incarnation %u are dropped: incarnation %u stands", a->cut.entries->len, a->cut.term.inc, a->cut.by.inc);
@@ -281,6 +292,13 @@ static void arm(Volcano *v)
 		c->timer = v->io->timer(v->iou, MAX(c->wake_at - core_now(v), 0), tick, v);
 }
 
+static void look_at_lease(Volcano *v)
+{
+	MagmaTime lease = raft_lease_until(of(v)->raft, core_now(v));
+
+	v->lease_until = v->resigned ? 0 : takeover_lease(of(v)->takeover, lease);
+}
+
 /* Events may come from inside (a map that is used proposes the next one): then they wait for the end of the step. */
 static void step(Volcano *v, const RaftEvent *ev)
 {
@@ -288,12 +306,13 @@ static void step(Volcano *v, const RaftEvent *ev)
 	guint64 asked = c->asked;
 
 	g_assert(!c->depth);
+	takeover_clock(c->takeover);
 	c->depth++;
 	raft_step(c->raft, ev, core_now(v), &c->out);
 	for (guint i = 0; i < c->out.actions->len; i++)
 		perform(v, &g_array_index(c->out.actions, RaftAction, i));
 	c->depth--;
-	v->lease_until = raft_lease_until(c->raft, core_now(v));
+	look_at_lease(v);
 	if (c->asked != asked)
 		keep(v, c->asked, NULL);
 	arm(v);
@@ -301,6 +320,12 @@ static void step(Volcano *v, const RaftEvent *ev)
 	if (v->lease_until > core_now(v))
 		for (guint i = 0; i < v->slices->len; i++)
 			op_acked(v->slices->pdata[i], store_acked(((Slice *)v->slices->pdata[i])->store));
+	if (raft_rival(c->raft) && !c->judging) {
+		RaftRival rival = *raft_rival(c->raft);
+		c->judging = TRUE;
+		takeover_rival(c->takeover, &rival);
+		c->judging = FALSE;
+	}
 }
 
 /* --- the rest of the core's side --- */
@@ -340,6 +365,7 @@ void consensus_start(Volcano *v)
 	c->heard = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)peer_unref);
 	raft_out_init(&c->out);
 	c->raft = raft_new(&cfg, c->state, core_now(v));
+	c->takeover = takeover_new(v, v->starts > 0);
 	if (raft_committed(c->raft))
 		use_map(v, raft_committed(c->raft));
 	step(v, &(RaftEvent){ .type = RAFT_EV_TICK });
@@ -359,6 +385,8 @@ void consensus_message(Volcano *v, Peer *from, const struct magma_req_raft *q)
 
 	if (!c || !c->raft || !q->from || q->from == v->id || !raft_msg_decode(q->msg.data, q->msg.len, &m))
 		return;
+	takeover_clock(c->takeover);
+	takeover_heard(c->takeover, q->from);
 	note_heard(c, q->from, from);
 	step(v, &(RaftEvent){ .type = RAFT_EV_MESSAGE, .from = q->from, .msg = &m });
 	raft_msg_clear(&m);
@@ -378,6 +406,7 @@ void consensus_clear(Volcano *v)
 		return;
 	if (c->timer)
 		v->io->timer_cancel(v->iou, c->timer);
+	takeover_free(c->takeover);
 	if (c->raft) {
 		raft_free(c->raft);
 		raft_out_clear(&c->out);
@@ -405,28 +434,50 @@ gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time)
 	return since && core_now((Volcano *)v) - since < time;
 }
 
+gboolean consensus_may_change(Volcano *v) { return of(v) && of(v)->raft && takeover_may_change(of(v)->takeover); }
+MagmaTime consensus_answered(const Volcano *v, guint16 id) { return raft_member_acked(of(v)->raft, id); }
+guint32 consensus_incarnation(const Volcano *v) { return of(v) && of(v)->raft ? raft_term(of(v)->raft).inc : v->map ? v->map->incarnation : 0; }
+guint32 consensus_next_incarnation(const Volcano *v) { return raft_next_incarnation(of(v)->raft); }
+const RaftEntry *consensus_committed(const Volcano *v) { return raft_committed(of(v)->raft); }
+Takeover *consensus_takeover(const Volcano *v) { return of(v) ? of(v)->takeover : NULL; }
+void consensus_yield(Volcano *v) { step(v, &(RaftEvent){ .type = RAFT_EV_YIELD }); }
+
+void consensus_transfer(Volcano *v, guint16 to)
+{
+	if (!of(v)->depth)
+		step(v, &(RaftEvent){ .type = RAFT_EV_TRANSFER, .from = to });
+}
+
 static int status_error(RaftStatus s)
 {
 	return s == RAFT_OK ? 0 : s == RAFT_NOT_LEADER ? ENOLINK : EAGAIN;
 }
 
-void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user)
+/* Takes map. */
+static GBytes *seal(Volcano *v, MagmaMap *map, guint16 *members, RaftGroup *group)
 {
-	Consensus *c = of(v);
-	g_autofree guint16 *members = g_new(guint16, map->volcanos->len);
-
-	map->epoch++;
 	map->coordinator = v->id;
 	const char *broken = magma_map_seal(map);
 	g_assert(!broken);
-	RaftGroup group = group_of(map, members);
-	g_autoptr(GBytes) bytes = map_bytes(map);
+	*group = group_of(map, members);
+	GBytes *bytes = map_bytes(map);
 	magma_map_unref(map);
-	if (!c->raft || c->proposal.done || c->depth) {
+	return bytes;
+}
+
+void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, gboolean gone, void (*done)(Volcano *v, void *user, int error), void *user)
+{
+	Consensus *c = of(v);
+	g_autofree guint16 *members = g_new(guint16, map->volcanos->len);
+	RaftGroup group;
+
+	map->epoch++;
+	g_autoptr(GBytes) bytes = seal(v, map, members, &group);
+	if (!c->raft || c->proposal.done || c->depth || !takeover_may_change(c->takeover)) {
 		done(v, user, EAGAIN);
 		return;
 	}
-	RaftEvent ev = { .type = RAFT_EV_PROPOSE, .bytes = bytes, .group = &group, .derived = c->map_index, .down = down, .n_down = ndown };
+	RaftEvent ev = { .type = RAFT_EV_PROPOSE, .bytes = bytes, .group = &group, .derived = c->map_index, .down = down, .n_down = ndown, .gone = gone };
 	/* with a group of one, commit may follow at once: it must be known what for */
 	c->proposal = (Proposal){ .index = G_MAXUINT64, .done = done, .user = user };
 	step(v, &ev);
@@ -436,4 +487,21 @@ void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndo
 	}
 	c->proposal.index = c->out.index;
 	c->proposal.term = raft_term(c->raft);
+}
+
+int consensus_force(Volcano *v, MagmaMap *map)
+{
+	Consensus *c = of(v);
+	g_autofree guint16 *members = g_new(guint16, map->volcanos->len);
+	RaftGroup group;
+
+	/* numbers of maps that no other line comes to: it is by them alone that clients tell which map is newer */
+	map->incarnation = raft_next_incarnation(c->raft);
+	map->epoch = MAX(map->epoch + 1, (guint64)map->incarnation << 24);
+	g_autoptr(GBytes) bytes = seal(v, map, members, &group);
+	if (c->depth)
+		return EAGAIN;
+	proposal_ends(v, ENOLINK);
+	step(v, &(RaftEvent){ .type = RAFT_EV_FORCE, .bytes = bytes, .group = &group });
+	return status_error(c->out.status);
 }

@@ -21,9 +21,20 @@ gboolean consensus_leads(const Volcano *v);           /* and may propose */
 guint16 consensus_leader(const Volcano *v);           /* 0: unknown */
 /* May answer for what the newest committed map gives it. */
 gboolean consensus_may_serve(Volcano *v);
-/* The leader's only way to a new map, made from the newest committed one. Takes map. down: those it takes as dead. done: 0, or an errno (EAGAIN: not now, ENOLINK: not the leader any more). */
-void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user);
-/* When a volcano may be declared down, as core_now(); 0: not by this one. */
+/* The leader's only way to a new map, made from the newest committed one. Takes map. down: those it takes as dead; gone: they said so themselves. done: 0, or an errno (EAGAIN: not now, ENOLINK: not the leader any more). */
+void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, gboolean gone, void (*done)(Volcano *v, void *user, int error), void *user);
 /* Has that member proved itself alive to this leader within that time? */
 gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time);
+/* When a volcano may be declared down, as core_now(); 0: not by this one. */
 MagmaTime consensus_down_at(const Volcano *v, guint16 id);
+/* When the newest beat was sent that the member has answered to this leader; 0: none. */
+MagmaTime consensus_answered(const Volcano *v, guint16 id);
+/* It leads, and need not ask first whether another went on without it (takeover.h). */
+gboolean consensus_may_change(Volcano *v);
+void consensus_transfer(Volcano *v, guint16 to);      /* leadership; it may fail */
+guint32 consensus_incarnation(const Volcano *v);
+guint32 consensus_next_incarnation(const Volcano *v);
+/* A new line of history with this volcano as the only voter, by force. Takes map. 0, or an errno. Whose right it is, is takeover.c's to know. */
+int consensus_force(Volcano *v, MagmaMap *map);
+void consensus_yield(Volcano *v);
+struct Takeover *consensus_takeover(const Volcano *v);

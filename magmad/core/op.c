@@ -181,7 +181,7 @@ void core_leave(Volcano *v)
 {
 	Op *op;
 
-	while (v->depth == 1 && ((op = g_queue_pop_head(&v->runq)) || (v->apply_map && v->may_own))) {
+	while (v->depth == 1 && ((op = g_queue_pop_head(&v->runq)) || (v->apply_map && v->may_own && !v->aside))) {
 		if (!op) {
 			v->apply_map = FALSE;
 			holdings_apply(v);
@@ -356,7 +356,8 @@ static gboolean op_is_repeat(Slice *sl, Client *c, Peer *peer, const MagmaHdr *h
 	Stored *s = g_hash_table_lookup(c->replies, &h->xid);
 	if (s) {
 		grant_again(sl, c, s);
-		op_send_held(sl, s->index, peer, NULL, s->reply, NULL);
+		/* one from before this start may be in this journal alone: the copies have it when they have what followed */
+		op_send_held(sl, MAX(s->index, sl->first_index), peer, NULL, s->reply, NULL);
 		return TRUE;
 	}
 	return FALSE;

@@ -62,9 +62,8 @@ static void slice_loses(Plan *p, MagmaSlice *s, guint16 id)
 		replace_owner(p, s);
 }
 
-static void declare_down(Plan *p, MagmaVolcano *o)
+static void take_out(Plan *p, MagmaVolcano *o)
 {
-	core_say(p->v, "volcano %s is down", o->name);
 	o->flags |= MAGMA_VOLCANO_DOWN;
 	p->down[p->ndown++] = o->id;
 	p->changed = TRUE;
@@ -87,7 +86,8 @@ static void look_at_lives(Plan *p)
 		if (!down_at)
 			continue;
 		if (!(o->flags & MAGMA_VOLCANO_DOWN) && now >= down_at) {
-			declare_down(p, o);
+			core_say(p->v, "volcano %s is down", o->name);
+			take_out(p, o);
 		} else if (o->flags & MAGMA_VOLCANO_DOWN && consensus_heard_within(p->v, o->id, ALIVE_WITHIN)) {
 			core_say(p->v, "volcano %s is back", o->name);
 			o->flags &= ~MAGMA_VOLCANO_DOWN;
@@ -227,11 +227,51 @@ static void look_at_homes(Plan *p)
 	}
 }
 
+static Plan plan_new(Volcano *v)
+{
+	return (Plan){ .v = v, .map = magma_map_copy(v->map), .copies = v->store->log ? MIN(v->map->copies_wanted, MAGMA_COPIES_MAX - 2) : 1 };
+}
+
+/* One that ends votes no more either: there may be only two. */
+void planner_leaves(Volcano *v, guint16 id, void (*done)(Volcano *v, void *user, int error), void *user)
+{
+	Plan p = plan_new(v);
+	MagmaVolcano *o = (MagmaVolcano *)magma_map_by_id(p.map, id);
+
+	core_say(v, "volcano %s ends", o->name);
+	take_out(&p, o);
+	o->flags &= ~MAGMA_VOLCANO_VOTER;
+	members_change_map_down(v, p.map, p.down, p.ndown, TRUE, done, user);
+}
+
+/* A witness that leads has no part in what the map is about, and of two that are left it should not be the one that votes. FALSE: it leads on. */
+static gboolean witness_hands_over(Volcano *v)
+{
+	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+
+	/* not while somebody is silent: another leader would count that from its own beginning */
+	for (guint i = 0; self && !self->offered && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = volcano_at(v->map, i);
+		if (o->id != v->id && !(o->flags & MAGMA_VOLCANO_DOWN) && !consensus_heard_within(v, o->id, ALIVE_WITHIN / 2))
+			return FALSE;
+	}
+	for (guint i = 0; self && !self->offered && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = volcano_at(v->map, i);
+		if (!o->offered || !(o->flags & MAGMA_VOLCANO_VOTER) || o->flags & MAGMA_VOLCANO_DOWN || !consensus_heard_within(v, o->id, ALIVE_WITHIN))
+			continue;
+		consensus_transfer(v, o->id);
+		return TRUE;
+	}
+	return FALSE;
+}
+
 void planner_tick(Volcano *v)
 {
-	if (!v->map || !consensus_leads(v) || v->map_changing || !v->serving)
+	if (!v->map || !consensus_leads(v) || v->map_changing || !v->serving || !consensus_may_change(v))
 		return;
-	Plan p = { .v = v, .map = magma_map_copy(v->map), .copies = v->store->log ? MIN(v->map->copies_wanted, MAGMA_COPIES_MAX - 2) : 1 };
+	if (witness_hands_over(v))
+		return;
+	Plan p = plan_new(v);
 	look_at_lives(&p);
 	look_at_waiting(&p);
 	look_at_voters(&p);
@@ -240,7 +280,7 @@ void planner_tick(Volcano *v)
 	look_at_part(&p);
 	look_at_homes(&p);
 	if (p.changed)
-		members_change_map_down(v, p.map, p.down, p.ndown, NULL, NULL);
+		members_change_map_down(v, p.map, p.down, p.ndown, FALSE, NULL, NULL);
 	else
 		magma_map_unref(p.map);
 }

@@ -2,6 +2,7 @@
  * sink in here: the daemon (magmad/shell.c) and the simulator (tests/sim) bring them. Everything on one thread. */
 #pragma once
 #include "libmagma/base/trace.h"
+#include "libmagma/lava/health.h"
 #include "libmagma/lava/map.h"
 #include "libmagma/proto/msg.h"
 #include "magmad/core/store.h"
@@ -31,6 +32,8 @@ typedef struct VolcanoIo {
 	/* Keeps these bytes instead of the ones before, durably (fsync), then done; several are kept in the order of the calls, and done is never called from inside. What was kept last comes back with
 	 * the next start, in VolcanoConfig. */
 	void (*keep)(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user);
+	/* Both of two volcanos went on alone, and the other's line stands: what is kept says so by now (volcano_kept_aside). End, move all stores aside, and start again with empty ones. */
+	void (*set_aside)(void *user);
 	/* The volcano can go on no more, or was told to halt (text NULL): flush and end the process. */
 	void (*stop)(void *user, const char *text);
 } VolcanoIo;
@@ -43,6 +46,7 @@ typedef struct {
 	guint16 copies_wanted;                            /* with bootstrap */
 	gboolean bootstrap;                               /* first volcano of a new network */
 	const MagmaAddr *join;                            /* node address of any volcano of the network to join, or NULL */
+	gboolean no_takeover;                             /* of two: never goes on by itself when the other one that votes is silent */
 	GBytes *kept;                                     /* NULL: nothing yet */
 	const MagmaTrace *trace;
 } VolcanoConfig;
@@ -50,6 +54,14 @@ typedef struct {
 /* Neither restart (kept), bootstrap nor join: error. ready is called once: with NULL when it serves, or with the reason why it never will (join refused, ...). */
 Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io, void *io_user);
 void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), void *user);
+/* Before a planned end of this volcano alone: hands leadership and slices to others where it can. done once, at once or within 3 s; perhaps from inside. */
+void volcano_leave(Volcano *v, void (*done)(void *user), void *user);
+/* The operator's word that the other one of two volcanos, named to confirm it, is lost for good: this one goes on without it. NULL, or why not (g_free). */
+char *volcano_takeover(Volcano *v, const char *name);
+/* Before the stores are opened: what they hold does not stand, and is to be moved aside, never deleted. */
+gboolean volcano_kept_aside(GBytes *kept);
+/* Where such stores are: status says so, until somebody takes them away. */
+void volcano_set_conflicts(Volcano *v, const char *where);
 /* Takes no new requests any more; what runs may end. */
 void volcano_stop(Volcano *v);
 void volcano_free(Volcano *v);
@@ -79,10 +91,13 @@ typedef struct {
 	guint64 suspects, scrubbed_entries, scrubbed_flares, scrubbed_links, scrubbed_contents;
 	gboolean scrubbing_contents;  /* content files are being looked through */
 	guint64 op_count[MAGMA_OP_LIMIT];
+	guint16 leader;               /* of the group that votes on the map; 0: unknown */
 	const char *state;            /* "serving", "joining", "handing over a slice", "receiving a slice", "starting" */
 	char note[200];               /* what it waits for, or "" */
 } VolcanoStats;
 void volcano_stats(Volcano *v, VolcanoStats *out);
+/* The unsafe states as this volcano sees them: MAGMA_UNSAFE_*; lines (may be NULL) as of magma_unsafe(). 0 without a map. */
+guint32 volcano_unsafe(Volcano *v, GString *lines);
 /* Live status of another volcano (or itself) over the node protocol; alive FALSE after 1 s without an answer. */
 void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolean alive, const struct magma_rep_status *st), void *user);
 /* Tells every other volcano of the map to halt; done after their answers or 2 s. The caller ends itself then. */

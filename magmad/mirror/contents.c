@@ -84,7 +84,7 @@ static void content_write(Store *s, const MagmaFid *fid, guint64 off, GBytes *da
 	if (too_early(o, DO_WRITE, fid, off, g_bytes_get_size(data), 0, data, done, user))
 		return;
 	if (!owner_feeds(o)) {
-		store_content_write(o->local, fid, off, data, done, user);
+		pass_write(o, fid, off, data, done, user);
 		return;
 	}
 	ContentOp *op = op_new(o, DO_WRITE, fid, off, g_bytes_get_size(data), 0, data, done, user);
@@ -98,7 +98,7 @@ static void content_truncate(Store *s, const MagmaFid *fid, guint64 size, void (
 	if (too_early(o, DO_TRUNCATE, fid, size, 0, 0, NULL, done, user))
 		return;
 	if (!owner_feeds(o)) {
-		store_content_truncate(o->local, fid, size, done, user);
+		pass_truncate(o, fid, size, done, user);
 		return;
 	}
 	ContentOp *op = op_new(o, DO_TRUNCATE, fid, size, 0, 0, NULL, done, user);
@@ -112,7 +112,7 @@ static void content_fallocate(Store *s, const MagmaFid *fid, guint32 mode, guint
 	if (too_early(o, DO_FALLOCATE, fid, off, len, mode, NULL, done, user))
 		return;
 	if (!owner_feeds(o)) {
-		store_content_fallocate(o->local, fid, mode, off, len, done, user);
+		pass_fallocate(o, fid, mode, off, len, done, user);
 		return;
 	}
 	ContentOp *op = op_new(o, DO_FALLOCATE, fid, off, len, mode, NULL, done, user);
@@ -126,7 +126,7 @@ static void content_drop(Store *s, const MagmaFid *fid, void (*done)(void *, int
 	if (too_early(o, DO_DROP, fid, 0, 0, 0, NULL, done, user))
 		return;
 	if (!owner_feeds(o)) {
-		store_content_drop(o->local, fid, done, user);
+		pass_drop(o, fid, done, user);
 		return;
 	}
 	ContentOp *op = op_new(o, DO_DROP, fid, 0, 0, 0, NULL, done, user);
@@ -206,7 +206,7 @@ static void content_read(Store *s, const MagmaFid *fid, guint64 off, guint32 len
 	guint64 seq = 0;
 
 	if (!feed_touching(&o->feed, fid, off, off + MIN(len, G_MAXUINT64 - off), &seq) && o->told && contents_equal(o, fid)) {
-		store_content_read(o->local, fid, off, len, done, user);
+		pass_read(o, fid, off, len, done, user);
 		return;
 	}
 	HeldRead *h = g_slice_new0(HeldRead);

@@ -186,6 +186,14 @@ guint64 feed_index_before(const Feed *f, guint64 seq, guint64 last);
 
 /* contents.c */
 void contents_vt(StoreVt *vt);
+/* As the Store's, to the local store alone; the answer comes to nobody once the owner is gone. */
+void pass_sync(Owner *o, void (*done)(void *, int), void *user);
+void pass_content_sync(Owner *o, const MagmaFid *fid, void (*done)(void *, int), void *user);
+void pass_write(Owner *o, const MagmaFid *fid, guint64 off, GBytes *data, void (*done)(void *, int), void *user);
+void pass_truncate(Owner *o, const MagmaFid *fid, guint64 size, void (*done)(void *, int), void *user);
+void pass_drop(Owner *o, const MagmaFid *fid, void (*done)(void *, int), void *user);
+void pass_fallocate(Owner *o, const MagmaFid *fid, guint32 mode, guint64 off, guint64 len, void (*done)(void *, int), void *user);
+void pass_read(Owner *o, const MagmaFid *fid, guint64 off, guint32 len, void (*done)(void *, int, GBytes *), void *user);
 void pass_vt(StoreVt *vt);            /* pass.c */
 void contents_update(Owner *o);
 void contents_end(Owner *o);

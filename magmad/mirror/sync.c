@@ -107,7 +107,7 @@ static void owner_sync(Store *store, void (*done)(void *, int), void *user)
 	Owner *o = (Owner *)store;
 
 	if (plain(o)) {
-		store_sync(o->local, done, user);
+		pass_sync(o, done, user);
 		return;
 	}
 	Sync *s = sync_new(o, done, user);
@@ -122,7 +122,7 @@ static void owner_content_sync(Store *store, const MagmaFid *fid, void (*done)(v
 	Owner *o = (Owner *)store;
 
 	if (plain(o)) {
-		store_content_sync(o->local, fid, done, user);
+		pass_content_sync(o, fid, done, user);
 		return;
 	}
 	Sync *s = sync_new(o, done, user);

@@ -200,6 +200,7 @@ typedef struct {
 	const RaftGroup *group;
 	const guint16 *down;
 	guint n_down;
+	gboolean gone;                    /* PROPOSE: those of down have said themselves that they end and use no lease any more: none is waited for */
 } RaftEvent;
 
 typedef struct {
@@ -239,6 +240,8 @@ gint64 raft_lease_until(const Raft *r, gint64 now);
 gint64 raft_member_silent_since(const Raft *r, guint16 id);
 gint64 raft_down_at(const Raft *r, guint16 id);
 gint64 raft_member_granted(const Raft *r, guint16 id);    /* when the newest proof of its life that was granted came, in this leader's term; 0: none */
+gint64 raft_member_acked(const Raft *r, guint16 id);      /* leader only: when the newest beat was sent that this member has answered in this term; 0: none */
+guint32 raft_next_incarnation(const Raft *r);             /* that FORCE would begin now */
 const RaftRival *raft_rival(const Raft *r);               /* NULL: none */
 
 #ifdef RAFT_PLANT

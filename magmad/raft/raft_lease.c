@@ -135,6 +135,12 @@ gint64 raft_member_granted(const Raft *r, guint16 id)
 	return p ? p->granted.seen : 0;
 }
 
+gint64 raft_member_acked(const Raft *r, guint16 id)
+{
+	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;
+	return p ? p->acked : 0;
+}
+
 gint64 raft_down_at(const Raft *r, guint16 id)
 {
 	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;

@@ -132,7 +132,7 @@ RaftStatus line_yield(Raft *r)
 /* --- forcing --- */
 
 /* Grows, and is nobody else's. */
-static guint32 next_inc(const Raft *r)
+guint32 raft_next_incarnation(const Raft *r)
 {
 	guint32 newest = r->has_rival ? MAX(r->term.inc, r->rival.their_term.inc) : r->term.inc;
 
@@ -150,7 +150,7 @@ RaftStatus line_force(Raft *r, const RaftEvent *ev)
 		return RAFT_BUSY;
 	if (!last || !group_valid(ev->group) || ev->group->n_voters != 1 || ev->group->voters[0] != r->cfg.id || g_bytes_get_size(ev->bytes) > RAFT_BYTES_MAX)
 		return RAFT_REFUSED;
-	RaftTerm term = { next_inc(r), 1 };
+	RaftTerm term = { raft_next_incarnation(r), 1 };
 	if (raft_term_cmp(term, r->term) <= 0)
 		return RAFT_REFUSED;      /* 65535 forced incarnations */
 	become_follower(r, term);

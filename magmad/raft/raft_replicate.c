@@ -154,7 +154,7 @@ static RaftStatus propose_check(const Raft *r, const RaftEvent *ev)
 	if (!group_valid(ev->group) || group_voter_changes(&last->group, ev->group) > 1 || g_bytes_get_size(ev->bytes) > RAFT_BYTES_MAX)
 		return RAFT_BAD_GROUP;
 	for (guint i = 0; i < ev->n_down; i++)
-		if (ev->down[i] == r->cfg.id || (peer_of(r, ev->down[i]) && r->now < raft_down_at(r, ev->down[i])))
+		if (ev->down[i] == r->cfg.id || (!ev->gone && peer_of(r, ev->down[i]) && r->now < raft_down_at(r, ev->down[i])))
 			return RAFT_LEASED;
 	return RAFT_OK;
 }
@@ -168,8 +168,11 @@ RaftStatus propose(Raft *r, const RaftEvent *ev)
 	guint64 index = r->out->index = log_last(r) + 1;
 	for (guint i = 0; i < ev->n_down; i++) {
 		Peer *p = peer_of(r, ev->down[i]);
-		if (p)
-			p->fence = index;     /* no lease before it knows that it was taken for dead */
+		if (!p)
+			continue;
+		p->fence = index;             /* no lease before it knows that it was taken for dead */
+		if (ev->gone)
+			p->granted = p->wait[0] = p->wait[1] = (struct Life){ 0 };      /* what comes next is of another life */
 	}
 	leader_append(r, entry_new(index, r->term, index, ev->group, ev->bytes));
 	return RAFT_OK;
@@ -212,6 +215,8 @@ void on_append_ack(Raft *r, guint16 from, const RaftMsg *m)
 	p->told = MIN(m->commit, r->commit);
 	if (m->ok)
 		p->match = MAX(p->match, m->index);
+	else if (!is_voter(r, from))
+		p->match = MIN(p->match, m->index);      /* a learner may have lost its folder (a volcano that was replaced); its word counts for nothing, so an old refusal costs only a message */
 	p->next = MAX(p->match, m->index) + 1;
 	/* a refusal that moves nothing is an old one; the same again has time until the next beat */
 	if (m->ok || p->next != was)

@@ -235,13 +235,20 @@ static gboolean key_new(FrameKey *key, GError **error)
 	return n == sizeof key->b || fail_errno(error, "getrandom");
 }
 
-gboolean diskstore_create(const char *dir, GError **error)
+static gboolean make_store(const char *dir, GError **error)
 {
 	g_autofree char *db = layout_db(dir), *journal = layout_journal(dir), *content = layout_content(dir);
 	FrameKey key;
 
+	return key_new(&key, error) && remove_old_db(db, error) && make_dir(journal, error) && make_dir(content, error)
+		&& make_private(db, error) && db_create(db, &key, error) && sync_path(db, error);
+}
+
+gboolean diskstore_create(const char *dir, GError **error)
+{
 	if (g_mkdir_with_parents(dir, 0700) != 0)
 		return fail_errno(error, dir);
-	return key_new(&key, error) && dir_is_free(dir, error) && remove_old_db(db, error) && make_dir(journal, error) && make_dir(content, error)
-		&& make_private(db, error) && db_create(db, &key, error) && sync_path(db, error) && write_conf(dir, error);
+	return dir_is_free(dir, error) && make_store(dir, error) && write_conf(dir, error);
 }
+
+gboolean diskstore_create_again(const char *dir, const char *aside, GError **error) { return write_conf(aside, error) && make_store(dir, error) && sync_path(dir, error); }

@@ -48,7 +48,9 @@ struct Node {
 	SideStore side[SIDE_STORES_MAX];   /* disk NULL: free */
 	Volcano *volcano;
 	guint64 life;
-	gboolean started, ready, refused, dying;
+	gboolean started, ready, refused, dying, leaving, aside;
+	gint64 parted;                /* from the other volcanos, until then */
+	gint64 leave_away;
 	MagmaTrace trace;
 	GHashTable *timers;           /* world handles */
 	GBytes *kept;                 /* what a crash leaves */

@@ -190,9 +190,11 @@ static void io_stop(void *user, const char *text)
 	world_fail(world_of(user), "%s stopped: %s", ((Node *)user)->name, text ? text : "told to");
 }
 
+static void io_set_aside(void *user) { ((Node *)user)->aside = TRUE; }
+
 static const VolcanoIo IO = {
 	.now = io_now, .real = io_real, .random = io_random, .send = io_send, .connect = io_connect,
-	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
 };
 
 /* --- life and death --- */
@@ -213,13 +215,26 @@ static void on_ready(void *user, const char *refusal)
 	n->refused = refusal != NULL;
 }
 
+/* It was killed before or after its end began: the next start finds it in what it kept. */
+static void set_aside(Node *n)
+{
+	if (!n->kept || !volcano_kept_aside(n->kept))
+		return;
+	world_trace(n->c->world, "== the stores of %s are set aside", n->name);
+	memdisk_free(n->disk);
+	n->disk = memdisk_new();
+	for (guint k = 0; k < SIDE_STORES_MAX; k++)
+		g_clear_pointer(&n->side[k].disk, memdisk_free);
+}
+
 static void node_start(Node *n)
 {
 	Cluster *c = n->c;
 	MagmaAddr join = magma_addr_with_port(&c->node[0].addr, c->node[0].addr.port + 1);
 	MemStoreConfig store = store_config(n);
-	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .trace = &n->trace };
+	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = c->cfg.witness && n->index == c->cfg.witness ? 0 : 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .trace = &n->trace };
 
+	set_aside(n);
 	n->store = memstore_open(n->disk, &store);
 	cfg.kept = n->kept;
 	if (!n->kept && n->index == 0)
@@ -300,7 +315,7 @@ static void node_die(Node *n, guint all_lost)
 	g_hash_table_remove_all(n->timers);
 	keeping_dies(n);
 	n->life++;
-	n->ready = FALSE;
+	n->ready = n->leaving = n->aside = FALSE;
 	sweep_links(n->c);
 }
 
@@ -315,6 +330,60 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 	c->kills++;
 	node_die(n, all_lost ? 1 : 0);
 	world_after(c->world, restart_after, FALSE, restart, n);
+}
+
+static void left(void *user)
+{
+	Node *n = user;
+
+	world_trace(n->c->world, "== %s has handed over", n->name);
+	n->leaving = TRUE;            /* from inside of it: it ends with the step */
+}
+
+void cluster_leave(Cluster *c, guint i, gint64 restart_after)
+{
+	Node *n = &c->node[i];
+
+	if (!n->volcano || n->leaving)
+		return;
+	world_trace(c->world, "== SIGTERM to %s, back in %" G_GINT64_FORMAT " us", n->name, restart_after);
+	c->kills++;
+	n->leave_away = restart_after;
+	volcano_leave(n->volcano, left, n);
+}
+
+static void end_who_left(Cluster *c)
+{
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		Node *n = &c->node[i];
+		if (!n->volcano || !n->leaving)
+			continue;
+		volcano_stop(n->volcano);
+		node_die(n, 0);
+		world_after(c->world, n->leave_away, FALSE, restart, n);
+	}
+}
+
+static void end_aside(Cluster *c)
+{
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		Node *n = &c->node[i];
+		if (!n->volcano || !n->aside)
+			continue;
+		node_die(n, 0);
+		world_after(c->world, 1000, FALSE, restart, n);
+	}
+}
+
+void cluster_part(Cluster *c, guint i, gint64 time)
+{
+	world_trace(c->world, "== no other volcano reaches %s for %" G_GINT64_FORMAT " us", c->node[i].name, time);
+	c->node[i].parted = world_now(c->world) + time;
+	for (guint k = 0; k < c->links->len; k++) {
+		Link *l = c->links->pdata[k];
+		if (l->is_node && (l->end[0].node == &c->node[i] || l->end[1].node == &c->node[i]))
+			link_cut(l);
+	}
 }
 
 void cluster_power_cut_one(Cluster *c, guint i)
@@ -425,11 +494,20 @@ void cluster_trouble(Cluster *c, gboolean on) { c->trouble = on; }
 
 void cluster_start(Cluster *c, guint i)
 {
+	if (c->node[i].started)
+		return;
 	c->node[i].started = TRUE;
 	node_start(&c->node[i]);
 }
 
 enum { KILLS_MAX = 30 };
+
+static gint64 away(Cluster *c)
+{
+	if (c->cfg.away_max)
+		return 1000 + world_pick(c->world, c->cfg.away_max);
+	return 1000 + world_pick(c->world, world_chance(c->world, 1, 4) ? 6000000 : 300000);
+}
 
 static void make_trouble(Cluster *c)
 {
@@ -437,7 +515,13 @@ static void make_trouble(Cluster *c)
 	if (c->kills < KILLS_MAX && world_chance(c->world, c->cfg.kill_ppm, 1000000)) {
 		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
 		if (c->node[i].volcano)
-			cluster_kill(c, i, 1000 + world_pick(c->world, world_chance(c->world, 1, 4) ? 6000000 : 300000), world_chance(c->world, 1, 3));
+			cluster_kill(c, i, away(c), world_chance(c->world, 1, 3));
+	}
+	if (c->kills < KILLS_MAX && c->cfg.leave_ppm && world_chance(c->world, c->cfg.leave_ppm, 1000000))
+		cluster_leave(c, world_pick(c->world, CLUSTER_VOLCANOS), away(c));
+	if (c->cfg.part_ppm && c->kills < KILLS_MAX && world_chance(c->world, c->cfg.part_ppm, 1000000)) {
+		c->kills++;
+		cluster_part(c, world_pick(c->world, CLUSTER_VOLCANOS), 1 + world_pick(c->world, 8000000));
 	}
 	if (c->links->len && world_chance(c->world, c->cfg.cut_ppm, 1000000))
 		link_cut(c->links->pdata[world_pick(c->world, c->links->len)]);
@@ -450,6 +534,8 @@ void cluster_step(Cluster *c)
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 		if (c->node[i].volcano)
 			volcano_flush(c->node[i].volcano);
+	end_who_left(c);
+	end_aside(c);
 	/* a process that could not join ends; its unit restarts it */
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 		if (c->node[i].refused)

@@ -17,6 +17,10 @@ typedef struct {
 	guint pending_permille;       /* of cold rows */
 	gint64 disk_delay;            /* of everything the stores do later */
 	guint copies;                 /* of everything; 0: one */
+	gint64 away_max;              /* how long who was killed or ended stays away; 0: mostly short */
+	guint leave_ppm;              /* of events after which a volcano is ended in good order, while trouble is on */
+	guint part_ppm;               /* the same for one that no other volcano reaches any more for a while; clients still do */
+	guint witness;                /* this one only votes; 0: none */
 	gboolean verbose;
 	const char *channels;         /* debug channels into the trace, or NULL */
 } ClusterConfig;
@@ -33,6 +37,10 @@ gboolean cluster_at_home(Cluster *c);
 void cluster_trouble(Cluster *c, gboolean on);
 /* kill -9, and a restart after delay. all_lost: nothing behind what was acknowledged survives; else it is left to chance. */
 void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost);
+/* SIGTERM: it hands over what it has and ends; back after delay. */
+void cluster_leave(Cluster *c, guint i, gint64 restart_after);
+/* No other volcano reaches it for that time. */
+void cluster_part(Cluster *c, guint i, gint64 time);
 /* Every volcano loses its power at once: what was not synced is gone. They come back one after the other. */
 void cluster_power_cut(Cluster *c);
 /* Only volcano i does: the others go on with what they told it and heard of it. */

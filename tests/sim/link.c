@@ -107,6 +107,13 @@ static void answered(void *arg)
 	link_unref(l);
 }
 
+static gboolean parted(const Link *l)
+{
+	gint64 now = world_now(l->c->world);
+
+	return l->is_node && ((l->end[0].node && l->end[0].node->parted > now) || l->end[1].node->parted > now);
+}
+
 /* The first datagram is there. */
 static void arrives(void *arg)
 {
@@ -115,7 +122,7 @@ static void arrives(void *arg)
 	World *w = l->c->world;
 
 	l->end[1].life = to->life;
-	if (!to->volcano || !link_end_alive(l, 0)) {
+	if (!to->volcano || !link_end_alive(l, 0) || parted(l)) {
 		l->end[1].closed = TRUE;
 		close_later(l, 0, 100000 + world_pick(w, 400000), "no volcano answers");
 		link_unref(l);
@@ -182,7 +189,7 @@ static void delivered(void *arg)
 		carry(k);             /* it waits for the handshake */
 		return;
 	}
-	if (link_end_alive(l, k->to) && (k->to == 0 || l->accepted)) {
+	if (link_end_alive(l, k->to) && (k->to == 0 || l->accepted) && !parted(l)) {
 		world_trace_message(l->c->world, end_name(l, !k->to), end_name(l, k->to), k->msg);
 		if (to->client)
 			sim_client_message(to->client, l, k->msg);

@@ -104,6 +104,15 @@ static void run_seed(guint32 seed, Run run)
 		cfg.copies = 1 + (guint)g_rand_int_range(r, 0, 5) / 2;      /* as often one as two, and at times three */
 	if (volcanos)
 		w.volcanos = volcanos;
+	if (run == two_run || run == split_run || run == witness_run) {
+		cfg.copies = 2;
+		w.volcanos = run != witness_run ? 2 : 3;
+		cfg.witness = run != witness_run ? 0 : 2;
+		cfg.away_max = g_rand_int_range(r, 0, 4) ? 8000000 : 1500000;
+		cfg.kill_ppm = calm ? 0 : g_rand_int_range(r, 100, 1500);
+		cfg.leave_ppm = calm || g_rand_boolean(r) ? 0 : g_rand_int_range(r, 100, 1500);
+		cfg.part_ppm = run != witness_run || calm ? 0 : g_rand_int_range(r, 100, 1000);
+	}
 	g_rand_free(r);
 	Cluster *c = cluster_new(&cfg);
 	cluster_start(c, 0);
@@ -119,19 +128,22 @@ static void run_seeds(Run run, guint32 from, guint32 to)
 		run_seed(seed, run);
 }
 
-enum { DEFAULT_SEEDS = 200 };
+enum { DEFAULT_SEEDS = 120 };
 
 static guint32 first_seed;
 
 static void alone_agrees_with_the_model_whatever_is_killed(void) { run_seeds(alone_run, first_seed, first_seed + DEFAULT_SEEDS - 1); }
 static void many_clients_changes_add_up_whatever_is_killed(void) { run_seeds(many_run, first_seed, first_seed + DEFAULT_SEEDS - 1); }
+static void two_go_on_whoever_dies(void) { run_seeds(two_run, first_seed, first_seed + DEFAULT_SEEDS / 4 - 1); }
+static void of_two_that_both_went_on_one_line_stands(void) { run_seeds(split_run, first_seed, first_seed + DEFAULT_SEEDS / 4 - 1); }
+static void two_and_a_witness_go_on_whoever_is_cut_off(void) { run_seeds(witness_run, first_seed, first_seed + DEFAULT_SEEDS / 4 - 1); }
 static void what_was_synced_survives_a_power_cut(void) { run_seeds(power_run, first_seed, first_seed + DEFAULT_SEEDS - 1); }
 
 int main(int argc, char **argv)
 {
 	unsigned a = 0, b = 0;
 	const char *only = NULL;
-	static const struct { const char *name; Run run; } runs[] = { { "alone", alone_run }, { "many", many_run }, { "power", power_run } };
+	static const struct { const char *name; Run run; } runs[] = { { "alone", alone_run }, { "many", many_run }, { "power", power_run }, { "two", two_run }, { "split", split_run }, { "witness", witness_run } };
 	gboolean by_hand = FALSE;
 
 	for (int i = 1; i < argc; i++) {
@@ -166,5 +178,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/volcano/alone_agrees_with_the_model_whatever_is_killed", alone_agrees_with_the_model_whatever_is_killed);
 	g_test_add_func("/sim/volcano/many_clients_changes_add_up_whatever_is_killed", many_clients_changes_add_up_whatever_is_killed);
 	g_test_add_func("/sim/volcano/what_was_synced_survives_a_power_cut", what_was_synced_survives_a_power_cut);
+	g_test_add_func("/sim/volcano/two_go_on_whoever_dies", two_go_on_whoever_dies);
+	g_test_add_func("/sim/volcano/of_two_that_both_went_on_one_line_stands", of_two_that_both_went_on_one_line_stands);
+	g_test_add_func("/sim/volcano/two_and_a_witness_go_on_whoever_is_cut_off", two_and_a_witness_go_on_whoever_is_cut_off);
 	return g_test_run();
 }

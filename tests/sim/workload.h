@@ -16,6 +16,11 @@ void many_run(Cluster *c, const Workload *w);
 /* What fsync promised survives the loss of power everywhere. */
 void power_run(Cluster *c, const Workload *w);
 
+/* two.c */
+void two_run(Cluster *c, const Workload *w);
+void split_run(Cluster *c, const Workload *w);
+void witness_run(Cluster *c, const Workload *w);
+
 /* test_volcano.c: volcano i of the workload joins when its time has come (op of ops). */
 void workload_join(Cluster *c, const Workload *w, guint op);
 /* Trouble ends, all volcanos serve, nothing is left of operations: within bounded time, or the world fails. */

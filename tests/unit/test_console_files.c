@@ -67,7 +67,7 @@ static void up(Volcanic *v)
 	v->keep = keep_open(v->dir, NULL, &kept, &error);
 	g_assert_no_error(error);
 	g_assert_null(kept);
-	v->shell = shell_new(NULL, v->id, v->store, v->slices, v->keep, NULL, &v->trace, &ops, &error);
+	v->shell = shell_new(NULL, v->id, v->store, v->slices, v->keep, NULL, FALSE, &v->trace, &ops, &error);
 	g_assert_no_error(error);
 	ConsoleConfig cfg = { .volcano = shell_volcano(v->shell), .store = v->store, .trace = &v->trace, .name = "wallace", .flare = v->id->addr, .cache_bytes = 64 << 20,
 		.stop = on_console_stop, .user = v };
