@@ -9,7 +9,7 @@
 local OPERATIONS = {
 	[1] = { name = "hello", request = {}, reply = { { "u16", "volcano" }, { "u64", "boot" }, { "u32", "version" }, { "text", "name" }, { "data", "map" } } },
 	[2] = { name = "map", request = {}, reply = { { "data", "map" } } },
-	[3] = { name = "ping", request = {}, reply = { { "u16", "volcano" }, { "u64", "boot" }, { "u32", "version" }, { "text", "name" }, { "text", "software" }, { "u16", "copies_wanted" }, { "u16", "copies_kept" } } },
+	[3] = { name = "ping", request = {}, reply = { { "u16", "volcano" }, { "u64", "boot" }, { "u32", "version" }, { "text", "name" }, { "text", "software" }, { "u16", "copies_wanted" }, { "u16", "copies_kept" }, { "u32", "unsafe" }, { "blob", "lines" } } },
 	[4] = { name = "goodbye", request = {}, reply = {} },
 	[5] = { name = "reopen", request = { { "key", "route" }, { "data", "fids" } }, reply = { { "data", "errors" } } },
 	[10] = { name = "lookup", request = { { "fid", "dir" }, { "name", "name" } }, reply = { { "fid", "child" }, { "u32", "type" }, { "u8", "has_attr" }, { "attr", "attr" } } },
@@ -47,7 +47,7 @@ local OPERATIONS = {
 	[85] = { name = "resolve", request = { { "fid", "coord" }, { "u64", "op_hi" }, { "u64", "op_lo" } }, reply = { { "u8", "outcome" } } },
 	[86] = { name = "parent", request = { { "fid", "fid" } }, reply = { { "fid", "parent" } } },
 	[87] = { name = "sync", request = { { "fid", "fid" } }, reply = {} },
-	[88] = { name = "status", request = {}, reply = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" }, { "u64", "free" }, { "u64", "uptime" }, { "u64", "clients" }, { "text", "software" } } },
+	[88] = { name = "status", request = {}, reply = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" }, { "u64", "free" }, { "u64", "uptime" }, { "u64", "clients" }, { "text", "software" }, { "blob", "copies" } } },
 	[91] = { name = "move_rows", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "records" } }, reply = { { "u64", "sequence" } } },
 	[92] = { name = "move_data", request = { { "fid", "fid" }, { "u64", "move" }, { "u64", "sequence" }, { "u64", "offset" }, { "u64", "size" }, { "data", "data" } }, reply = {} },
 	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" } }, reply = {} },

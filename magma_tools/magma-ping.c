@@ -15,9 +15,9 @@ static const GOptionEntry entries[] = {
 };
 
 static const ToolSpec spec = {
-	.name = "magma-ping", .args = "HOST[:PORT]", .min_args = 1, .entries = entries, .network = TRUE, .says_why = TRUE,
-	.summary = "Opens a session to a volcano and pings it. Ends with 0 when it answers, 3 when it does not know our secret key,\n"
-		"4 when nobody is there, 1 when something else is wrong, 2 on wrong usage.",
+	.name = "magma-ping", .args = "HOST[:PORT]", .min_args = 1, .entries = entries, .network = TRUE,
+	.summary = "Opens a session to a volcano and pings it. Ends with 0 when it answers and all is well, 3 when it answers and its network is\n"
+		"not safe (it says why), 1 when it cannot be reached, 2 on wrong usage.",
 };
 
 typedef struct {
@@ -27,6 +27,8 @@ typedef struct {
 	MagmaTime min, max, sum;
 	MagmaTime asked;              /* the ping under way; 0: none */
 	int error;
+	guint32 unsafe;               /* MAGMA_UNSAFE_*, by the newest answer */
+	char *lines;
 } Ping;
 
 static void say_who(const Ping *p, const struct magma_rep_ping *rep)
@@ -35,6 +37,17 @@ static void say_who(const Ping *p, const struct magma_rep_ping *rep)
 
 	printf("%.*s (%s): Magma %.*s, epoch %" G_GUINT64_FORMAT ", %u of %u copies\n", (int)rep->name.len, rep->name.data, p->host,
 		(int)rep->software.len, rep->software.data, map->epoch, rep->copies_kept, rep->copies_wanted);
+}
+
+/* As a terminal may see it. */
+static char *text_of(MagmaBytes b)
+{
+	char *s = g_strndup((const char *)b.data, b.len);
+
+	for (char *c = s; *c; c++)
+		if (*c != '\n' && !g_ascii_isprint(*c))
+			*c = '?';
+	return s;
 }
 
 static void on_pong(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -48,6 +61,9 @@ static void on_pong(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		return;
 	if (p->answered++ == 0)
 		say_who(p, &rep->rep_ping);
+	p->unsafe = rep->rep_ping.unsafe;
+	g_free(p->lines);
+	p->lines = text_of(rep->rep_ping.lines);
 	printf("answer %u: %.3f ms\n", p->sent, (double)took / 1000);
 	fflush(stdout);
 	p->min = p->min ? MIN(p->min, took) : took;
@@ -89,7 +105,14 @@ static int summary(const Ping *p)
 	putchar('\n');
 	if (p->answered < p->sent)
 		return tool_fail(&spec, EXIT_FAILED, "%s: %s", p->host, p->error ? magma_strerror(p->error) : "no answer");
-	return EXIT_OK;
+	if (!p->unsafe)
+		return EXIT_OK;
+	g_auto(GStrv) lines = g_strsplit(p->lines, "\n", -1);
+	for (guint i = 0; lines[i] && lines[i][0]; i++)
+		tool_fail(&spec, EXIT_UNSAFE, "%s: %s", p->host, lines[i]);
+	if (!lines[0] || !lines[0][0])
+		tool_fail(&spec, EXIT_UNSAFE, "%s: not safe", p->host);
+	return EXIT_UNSAFE;
 }
 
 int main(int argc, char **argv)
@@ -117,5 +140,6 @@ int main(int argc, char **argv)
 	}
 	status = summary(&p);
 	magma_client_free(p.client);
+	g_free(p.lines);
 	return status;
 }

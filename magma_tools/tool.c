@@ -168,8 +168,7 @@ MagmaClient *tool_client(const ToolSpec *spec, const char *host, gboolean proxy,
 	explicit_bzero(cfg.psk, sizeof cfg.psk);
 	if (c && magma_client_start_sync(c, &error))
 		return c;
-	int why = error->code == MAGMA_EAUTH ? EXIT_AUTH : error->code == MAGMA_ENOBODY ? EXIT_NOBODY : EXIT_FAILED;
-	*status = tool_fail(spec, spec->says_why ? why : EXIT_FAILED, "%s", error->message);
+	*status = tool_fail(spec, EXIT_FAILED, "%s", error->message);
 	magma_client_free(c);
 	return NULL;
 }

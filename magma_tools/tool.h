@@ -2,7 +2,7 @@
 #pragma once
 #include "libmagma/client/client.h"
 
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_AUTH = 3, EXIT_NOBODY = 4 };
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNSAFE = 3 };
 
 #define TOOL_PORT 12000
 
@@ -12,7 +12,6 @@ typedef struct {
 	const char *summary;
 	const GOptionEntry *entries;  /* its own options, or NULL */
 	gboolean network;             /* has -k, -K and -p */
-	gboolean says_why;            /* its exit code tells a wrong key and nobody there from other failures (magma-ping) */
 	guint min_args;
 } ToolSpec;
 

@@ -50,8 +50,9 @@ static gboolean say_ready(Daemon *d)
 	const MagmaMap *map = volcano_map(shell_volcano(d->shell));
 	char addr[MAGMA_ADDR_TEXT];
 	g_autofree char *copies = d->id->offered ? text_copies(map->copies_kept, map->copies_wanted) : g_strdup("a witness: votes, and keeps nothing");
-	g_autofree char *line = g_strdup_printf("magmad: %s ready, epoch %" G_GUINT64_FORMAT ", flare %s, %s", d->id->name, map->epoch,
-		magma_addr_format(&d->id->addr, addr), copies);
+	g_autofree char *names = magma_unsafe_names(volcano_unsafe(shell_volcano(d->shell), NULL));
+	g_autofree char *line = g_strdup_printf("magmad: %s ready, epoch %" G_GUINT64_FORMAT ", flare %s, %s%s%s", d->id->name, map->epoch,
+		magma_addr_format(&d->id->addr, addr), copies, names[0] ? "; unsafe: " : "", names);
 	g_autofree char *state = g_strdup_printf("READY=1\nMAINPID=%d\nSTATUS=%s\n", (int)getpid(), line + strlen("magmad: "));
 
 	daemonise_ready(line);

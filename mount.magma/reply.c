@@ -67,11 +67,19 @@ void request_reply_entry(Request *k, Inode *dir, const char *name, const MagmaAt
 		inodes_forget(&m->inodes, i, 1);
 }
 
+/* The kernel cuts a write through its page cache at pages it has not read whole, and places it where it believes the end of file is: an append would reach the
+ * owner as two, and another mount's could come between. Without the page cache it comes whole. */
+static void handle_open(Request *k, Handle *h)
+{
+	k->fi.fh = (guint64)(gsize)h;
+	k->fi.direct_io = (k->fi.flags & O_APPEND) != 0;
+}
+
 /* keep_cache stays off: pages read before this open may be old. */
 void request_reply_open(Request *k, Inode *i)
 {
 	Handle *h = handle_new(k->m, i);
-	k->fi.fh = (guint64)(gsize)h;
+	handle_open(k, h);
 	if (fuse_reply_open(g_steal_pointer(&k->req), &k->fi) < 0)
 		handle_unref(k->m, h);
 }
@@ -82,7 +90,7 @@ void request_reply_create(Request *k, const MagmaAttr *a)
 	struct fuse_entry_param e;
 	Inode *i = inodes_enter(&m->inodes, k->dir, k->name, a);
 	Handle *h = handle_new(k->m, i);
-	k->fi.fh = (guint64)(gsize)h;
+	handle_open(k, h);
 	entry_fill(m, i, a, &e);
 	if (fuse_reply_create(g_steal_pointer(&k->req), &e, &k->fi) < 0) {
 		handle_unref(m, h);

@@ -288,6 +288,9 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 	if ((h.flags & MAGMA_FLAG_REFRESH_TOPOLOGY) && c->map && h.epoch > c->map->epoch)
 		client_map_want(c, from);
 	gboolean current = call->via && call->queue == &call->via->sent;
+	/* A try that was made elsewhere before the last one, and did nothing, says nothing about the last one, which may have done it. */
+	if (h.error && call->tries > 1 && (!current || call->via != from))
+		return;
 	/* no second tries while the client ends */
 	switch (c->closing ? 0 : h.error) {
 	case MAGMA_EMAP:

@@ -61,8 +61,8 @@ typedef struct {
 	guint64 epoch;                /* within it */
 	guint8 network[16];           /* network id, random at bootstrap */
 	guint16 copies_wanted;
-	guint16 copies_kept;          /* what the software really keeps: 1 until mirrors exist */
-	guint16 coordinator;          /* id of the volcano that hands out the map */
+	guint16 copies_kept;          /* every slice has so many at least */
+	guint16 coordinator;          /* the leader that made this map */
 	guint16 next_id;
 	GPtrArray *volcanos;          /* MagmaVolcano *, by id */
 	GArray *slices;               /* MagmaSlice, by range.lo: the ring */

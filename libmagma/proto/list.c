@@ -42,6 +42,17 @@ void magma_put_dirent(GByteArray *out, const MagmaDirent *d)
 	magma_put_bytes(out, d->name.data, d->name.len);
 }
 
+void magma_put_copy_state(GByteArray *out, const MagmaCopyState *c)
+{
+	magma_put_u16(out, c->slice);
+	magma_put_u16(out, c->volcano);
+	magma_put_u8(out, (guint8)c->phase);
+	magma_put_u64(out, c->lag);
+	magma_put_u64(out, c->done);
+	magma_put_u64(out, c->total);
+	magma_put_u64(out, c->rate);
+}
+
 void magma_put_counted(GByteArray *out, const void *p, guint32 n)
 {
 	magma_put_u32(out, n);
@@ -98,6 +109,20 @@ void magma_get_dirent(MagmaReader *r, MagmaDirent *out)
 		r->error = TRUE;
 		out->name = (MagmaBytes){ NULL, 0 };
 	}
+}
+
+void magma_get_copy_state(MagmaReader *r, MagmaCopyState *out)
+{
+	out->slice = magma_get_u16(r);
+	out->volcano = magma_get_u16(r);
+	guint8 phase = magma_get_u8(r);
+	out->lag = magma_get_u64(r);
+	out->done = magma_get_u64(r);
+	out->total = magma_get_u64(r);
+	out->rate = magma_get_u64(r);
+	if (phase >= MAGMA_COPY_STATES)
+		r->error = TRUE;
+	out->phase = r->error ? MAGMA_COPY_AWAY : phase;
 }
 
 MagmaBytes magma_get_counted(MagmaReader *r, guint32 max)

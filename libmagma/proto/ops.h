@@ -93,8 +93,9 @@ enum {
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
 #define MAGMA_REQ_map(F)
 #define MAGMA_REP_map(F) F(data, map)
+/* unsafe: MAGMA_UNSAFE_* of libmagma/lava/health.h as this volcano sees it; lines: one of text for each, ended by LF */
 #define MAGMA_REQ_ping(F)
-#define MAGMA_REP_ping(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(text, software) F(u16, copies_wanted) F(u16, copies_kept)
+#define MAGMA_REP_ping(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(text, software) F(u16, copies_wanted) F(u16, copies_kept) F(u32, unsafe) F(blob, lines)
 #define MAGMA_REQ_goodbye(F)
 #define MAGMA_REP_goodbye(F)
 /* opens re-asserted after a restart of the volcano; fids: list of fid; errors: one u32 each */
@@ -196,8 +197,9 @@ enum {
 /* everything acknowledged so far for that flare's volcano is on disk when the reply comes */
 #define MAGMA_REQ_sync(F) F(fid, fid)
 #define MAGMA_REP_sync(F)
+/* copies: of the slices that the volcano owns: list of (u16 slice, u16 volcano, u8 phase, u64 lag, u64 done, u64 total, u64 rate): MagmaCopyState */
 #define MAGMA_REQ_status(F)
-#define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, clients) F(text, software)
+#define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, clients) F(text, software) F(blob, copies)
 /* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data, move_opens and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
 #define MAGMA_REQ_move_rows(F) F(u64, move) F(u64, sequence) F(data, records)
 #define MAGMA_REP_move_rows(F) F(u64, sequence)
@@ -209,7 +211,7 @@ enum {
 /* source to target: all is there; target makes it durable before it answers */
 #define MAGMA_REQ_move_ready(F) F(u64, move) F(u64, sequence)
 #define MAGMA_REP_move_ready(F)
-/* source to coordinator: make it true; the answer is the new map */
+/* source to the leader: make it true; the answer is the new map */
 #define MAGMA_REQ_move_commit(F) F(u64, move)
 #define MAGMA_REP_move_commit(F) F(data, map)
 /* a push, unanswered: one message of the group that votes on the map (docs/reliability.md); from: the volcano that sends it */

@@ -36,6 +36,20 @@ void json_put_int(JsonBuilder *b, const char *name, guint64 v)
 	json_builder_add_int_value(b, (gint64)MIN(v, (guint64)G_MAXINT64));
 }
 
+void json_put_unsafe(JsonBuilder *b, ConsoleSession *s)
+{
+	g_autoptr(GString) lines = g_string_new("");
+
+	json_builder_set_member_name(b, "safe");
+	json_builder_add_boolean_value(b, volcano_unsafe(s->console->cfg.volcano, lines) == 0);
+	g_auto(GStrv) all = g_strsplit(lines->str, "\n", -1);
+	json_builder_set_member_name(b, "unsafe");
+	json_builder_begin_array(b);
+	for (guint i = 0; all[i] && all[i][0]; i++)
+		json_builder_add_string_value(b, all[i]);
+	json_builder_end_array(b);
+}
+
 JsonBuilder *session_json_new(void)
 {
 	JsonBuilder *b = json_builder_new();

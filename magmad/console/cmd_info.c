@@ -1,4 +1,4 @@
-/* What this volcano and its network are doing: lava, status, print cache, debug channels. */
+/* What this volcano is doing: status, print cache, debug channels. */
 #include "magmad/console/session.h"
 #include "magmad/console/text.h"
 #include "magmad/channels.h"
@@ -8,181 +8,6 @@
 #include <string.h>
 
 #define MIB(n) ((n) >> 20)
-
-/* ---- lava ---- */
-
-typedef struct {
-	gboolean answered, alive;
-	guint64 keys, used;
-} Live;
-
-typedef struct Lava Lava;
-typedef struct { Lava *lava; guint index; } Ask;
-
-struct Lava {
-	Task task;
-	MagmaMap *map;
-	Live *live;                   /* by index in map->volcanos */
-	Ask *asks;
-	guint waiting;
-};
-
-static void lava_free(Task *t)
-{
-	Lava *l = (Lava *)t;
-
-	magma_map_unref(l->map);
-	g_free(l->live);
-	g_free(l->asks);
-	g_free(l);
-}
-
-static void volcano_text(GString *out, const MagmaMap *map, const MagmaVolcano *v, const Live *live)
-{
-	char addr[MAGMA_ADDR_TEXT], lo[MAGMA_KEY_HEX], hi[MAGMA_KEY_HEX];
-	const MagmaSlice *s = magma_map_home(map, v->id);
-
-	g_string_append_printf(out, "   node: %s (%s) %s\n", v->name, v->fqdn, magma_addr_format(&v->addr, addr));
-	g_string_append_printf(out, "  alive: %s%s\n", live->alive ? "yes" : "no", s ? "" : v->offered ? " (joining)" : " (witness)");
-	g_string_append_printf(out, "  start: %s\n", s ? magma_key_to_hex(&s->range.lo, lo) : "-");
-	g_string_append_printf(out, "   stop: %s\n", s ? magma_key_to_hex(&s->range.hi, hi) : "-");
-	if (live->alive)
-		g_string_append_printf(out, "   keys: %" G_GUINT64_FORMAT "\n", live->keys);
-	else
-		g_string_append(out, "   keys: ?\n");
-	g_string_append_printf(out, " bwidth: %u Kbit/s\n", v->bandwidth);
-	if (live->alive)
-		g_string_append_printf(out, "storage: %" G_GUINT64_FORMAT " / %" G_GUINT64_FORMAT " MByte\n", text_mbyte(live->used), MIB(v->offered));
-	else
-		g_string_append_printf(out, "storage: ? / %" G_GUINT64_FORMAT " MByte\n", MIB(v->offered));
-}
-
-static void lava_text(Lava *l)
-{
-	g_autofree char *copies = text_copies(l->map->copies_kept, l->map->copies_wanted);
-	g_autoptr(GString) out = g_string_new("");
-	guint n = l->map->volcanos->len;
-
-	g_string_append_printf(out, "Lava topology: epoch %" G_GUINT64_FORMAT ", %u volcano%s, %s\n", l->map->epoch, n, n == 1 ? "" : "s", copies);
-	for (guint i = 0; i < n; i++) {
-		g_string_append_c(out, '\n');
-		volcano_text(out, l->map, l->map->volcanos->pdata[i], &l->live[i]);
-	}
-	VolcanoStats stats;
-	volcano_stats(l->task.session->console->cfg.volcano, &stats);
-	if (strncmp(stats.note, "CONFLICT", 8) == 0)
-		g_string_append_printf(out, "\n%s\n", stats.note);
-	session_answer(l->task.session, out->str);
-}
-
-static void volcano_json(JsonBuilder *b, const MagmaMap *map, const MagmaVolcano *v, const Live *live)
-{
-	const MagmaSlice *s = magma_map_home(map, v->id);
-	char text[MAGMA_ADDR_TEXT];
-
-	json_builder_begin_object(b);
-	json_put_int(b, "id", v->id);
-	json_put_text(b, "node", v->name, strlen(v->name));
-	json_put_text(b, "fqdn", v->fqdn, strlen(v->fqdn));
-	magma_addr_format(&v->addr, text);
-	json_put_text(b, "address", text, strlen(text));
-	json_builder_set_member_name(b, "alive");
-	json_builder_add_boolean_value(b, live->alive);
-	json_builder_set_member_name(b, "state");
-	json_builder_add_string_value(b, s ? "active" : v->offered ? "joining" : "witness");
-	json_builder_set_member_name(b, "coordinator");
-	json_builder_add_boolean_value(b, v->id == map->coordinator);
-	if (s) {
-		json_put_text(b, "start", magma_key_to_hex(&s->range.lo, text), MAGMA_KEY_HEX - 1);
-		json_put_text(b, "stop", magma_key_to_hex(&s->range.hi, text), MAGMA_KEY_HEX - 1);
-	}
-	if (live->alive) {
-		json_put_int(b, "keys", live->keys);
-		json_put_int(b, "used", live->used);
-	}
-	json_put_int(b, "bandwidth", v->bandwidth);
-	json_put_int(b, "offered", v->offered);
-	json_builder_end_object(b);
-}
-
-static void lava_json(Lava *l)
-{
-	JsonBuilder *b = session_json_new();
-	char network[33];
-
-	for (guint i = 0; i < sizeof l->map->network; i++)
-		g_snprintf(network + 2 * i, 3, "%02x", l->map->network[i]);
-	json_put_int(b, "epoch", l->map->epoch);
-	json_put_text(b, "network", network, 32);
-	json_put_int(b, "copies_kept", l->map->copies_kept);
-	json_put_int(b, "copies_wanted", l->map->copies_wanted);
-	json_builder_set_member_name(b, "volcanos");
-	json_builder_begin_array(b);
-	for (guint i = 0; i < l->map->volcanos->len; i++)
-		volcano_json(b, l->map, l->map->volcanos->pdata[i], &l->live[i]);
-	json_builder_end_array(b);
-	session_json(l->task.session, b);
-}
-
-static void lava_show(Lava *l)
-{
-	if (l->task.session->json)
-		lava_json(l);
-	else
-		lava_text(l);
-	task_finish(&l->task);
-}
-
-static void on_status(void *user, gboolean alive, const struct magma_rep_status *st)
-{
-	Ask *a = user;
-	Lava *l = a->lava;
-	Live *live = &l->live[a->index];
-
-	live->alive = alive;
-	if (alive && st) {
-		live->keys = st->keys;
-		live->used = st->used;
-	}
-	if (--l->waiting == 0 && l->task.session)
-		lava_show(l);
-	task_unref(&l->task);
-}
-
-static const MagmaMap *map_or_error(ConsoleSession *s)
-{
-	const MagmaMap *map = volcano_map(s->console->cfg.volcano);
-
-	if (!map)
-		session_error(s, s->console->name, EAGAIN, "has no lava map yet: it is still joining");
-	return map;
-}
-
-gboolean cmd_lava(ConsoleSession *s, char **args)
-{
-	const MagmaMap *map = map_or_error(s);
-
-	if (!map)
-		return TRUE;
-	Lava *l = g_new0(Lava, 1);
-	guint n = map->volcanos->len;
-	l->map = magma_map_ref((MagmaMap *)map);
-	l->live = g_new0(Live, n);
-	l->asks = g_new0(Ask, n);
-	/* one more than there are: answers that come at once do not end it before all are asked */
-	l->waiting = n + 1;
-	task_begin(&l->task, s, lava_free);
-	task_ref(&l->task);
-	for (guint i = 0; i < n; i++) {
-		l->asks[i] = (Ask){ l, i };
-		task_ref(&l->task);
-		volcano_ask_status(s->console->cfg.volcano, ((const MagmaVolcano *)map->volcanos->pdata[i])->id, on_status, &l->asks[i]);
-	}
-	if (--l->waiting == 0)
-		lava_show(l);
-	task_unref(&l->task);
-	return FALSE;
-}
 
 /* ---- status, print cache ---- */
 
@@ -214,6 +39,7 @@ static void status_json(ConsoleSession *s, const VolcanoStats *v, const StoreUsa
 	json_put_text(b, "state", v->state, strlen(v->state));
 	json_put_text(b, "note", v->note, strnlen(v->note, sizeof v->note));
 	put_numbers(b, numbers, G_N_ELEMENTS(numbers));
+	json_put_unsafe(b, s);
 	json_builder_set_member_name(b, "disk_low");
 	json_builder_add_boolean_value(b, u->low);
 	json_builder_set_member_name(b, "operations");
@@ -234,6 +60,17 @@ static char *hit_rate(const StoreUsage *u)
 }
 
 #define N "%" G_GUINT64_FORMAT
+
+/* "    unsafe: degraded: ...", one for each; none: "    unsafe: nothing" */
+static void unsafe_lines(ConsoleSession *s, GString *out)
+{
+	g_autoptr(GString) lines = g_string_new("");
+
+	volcano_unsafe(s->console->cfg.volcano, lines);
+	g_auto(GStrv) all = g_strsplit(lines->len ? lines->str : "nothing\n", "\n", -1);
+	for (guint i = 0; all[i] && all[i][0]; i++)
+		g_string_append_printf(out, "    unsafe: %s\n", all[i]);
+}
 
 static void status_text(ConsoleSession *s, const VolcanoStats *v, const StoreUsage *u, const MagmaMap *map)
 {
@@ -256,6 +93,7 @@ static void status_text(ConsoleSession *s, const VolcanoStats *v, const StoreUsa
 	g_string_append_printf(out, "     cache: " N " rows, " N " MByte, %s\n", u->cache_rows, text_mbyte(u->cache_bytes), hits);
 	g_string_append_printf(out, "      disk: " N " MByte used by " N " flares, " N " of " N " MByte available%s\n", text_mbyte(u->used), u->flares, MIB(u->avail), MIB(u->total),
 		u->low ? ", LOW: only what frees space is accepted" : "");
+	unsafe_lines(s, out);
 	session_answer(s, out->str);
 }
 

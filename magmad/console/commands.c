@@ -25,7 +25,7 @@ const Command COMMANDS[] = {
 	{ "debug on", "letters", "log these debug channels", TRUE, 1, 1, cmd_debug_on },
 	{ "debug off", "letters", "no longer log these debug channels", TRUE, 1, 1, cmd_debug_off },
 	{ "print acl", "", "who may connect", TRUE, 0, 0, cmd_print_acl },
-	{ "heal", "", "bring the copies of everything up to date", TRUE, 0, 0, cmd_not_built },
+	{ "heal", "", "the copies of every slice, and how far those are that are being made", TRUE, 0, 0, cmd_heal },
 	{ "balance", "", "move borders of slices until the load is even", TRUE, 0, 0, cmd_not_built },
 	{ "drain", "", "hand everything of this volcano on", TRUE, 0, 0, cmd_not_built },
 	{ "watch", "", "joins and failures as they happen", TRUE, 0, 0, cmd_not_built },
@@ -110,7 +110,7 @@ gboolean cmd_quit(ConsoleSession *s, char **args)
 
 gboolean cmd_not_built(ConsoleSession *s, char **args)
 {
-	session_error(s, NULL, ENOSYS, "not built yet: there is one copy of everything, and borders move only when a volcano joins");
+	session_error(s, NULL, ENOSYS, "not built yet: borders move only when a volcano joins; lava, heal and the log tell of joins and failures");
 	return TRUE;
 }
 

@@ -4,6 +4,7 @@ magmad_libconsole_a_SOURCES = \
 	magmad/console/cmd_cache.c \
 	magmad/console/cmd_flare.c \
 	magmad/console/cmd_info.c \
+	magmad/console/cmd_lava.c \
 	magmad/console/cmd_ls.c \
 	magmad/console/command.c magmad/console/command.h \
 	magmad/console/commands.c \

@@ -81,6 +81,8 @@ void session_ok(ConsoleSession *s);
 /* name: value of strings that may be no UTF-8 */
 void json_put_text(JsonBuilder *b, const char *name, const char *p, gsize n);
 void json_put_int(JsonBuilder *b, const char *name, guint64 v);
+/* "safe": whether nothing is wrong, "unsafe": the lines that say what is */
+void json_put_unsafe(JsonBuilder *b, ConsoleSession *s);
 char *json_take_line(JsonBuilder *b);         /* closes the object; frees the builder */
 
 ConsoleSession *session_new(Console *c, int fd, const char *peer);
@@ -113,6 +115,7 @@ gboolean cmd_help(ConsoleSession *s, char **args);
 gboolean cmd_version(ConsoleSession *s, char **args);
 gboolean cmd_quit(ConsoleSession *s, char **args);
 gboolean cmd_lava(ConsoleSession *s, char **args);
+gboolean cmd_heal(ConsoleSession *s, char **args);
 gboolean cmd_status(ConsoleSession *s, char **args);
 gboolean cmd_print_cache(ConsoleSession *s, char **args);
 gboolean cmd_cache_load(ConsoleSession *s, char **args);

@@ -199,6 +199,7 @@ struct Slice {
 	guint64 next_ino, ino_limit;
 	guint64 ino_durable;          /* inos below are reserved on disk */
 	guint64 last_index;           /* of the last commit */
+	guint64 first_index;          /* of the first commit of this start: behind all that was there before */
 	GQueue held;                  /* Held *, by index */
 	GQueue words;                 /* Word *, by index: COMMITs that wait for the journal */
 	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts;
@@ -266,6 +267,8 @@ struct Volcano {
 	gboolean leaving, resigned;   /* a planned end: the map is not planned with it any more; it answers nobody any more */
 	gpointer leave;
 	gboolean planning;
+	char *unsafe_seen, *unsafe_said;      /* lines of magma_unsafe(): the newest, and those in the log */
+	MagmaTime unsafe_since;
 	gpointer members;
 	struct Consensus *consensus;
 	MagmaTime lease_until;        /* replies leave before (DESIGN section 5, rule 9) */
@@ -290,6 +293,10 @@ void core_set_map(Volcano *v, MagmaMap *map);         /* takes the reference; wa
 void core_ready(Volcano *v, const char *refusal);
 Slice *core_slice(Volcano *v, guint16 id);            /* of those that live here, or NULL */
 Slice *core_slice_for(Volcano *v, const MagmaKey *k); /* the one that the map says owns k, if it is this volcano's and lives here */
+
+/* health.c */
+void health_tick(Volcano *v);                         /* unsafe states that begin or end go into the log */
+void health_clear(Volcano *v);
 
 /* slice.c */
 /* Over a store that it does not own. id 0: not known yet (the store or a join will tell). It is in v->slices until it is freed. */

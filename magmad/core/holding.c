@@ -276,11 +276,30 @@ void holdings_clear(Volcano *v)
 	g_hash_table_unref(v->holdings);
 }
 
-guint holdings_status(Volcano *v, guint16 slice, CopyStatus *out, guint max)
-{
-	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(slice));
+G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_IN_SYNC == (int)MAGMA_COPY_IN_SYNC);
 
-	return h && h->owner ? owner_status(h->owner, out, max) : 0;
+static void holding_copies(const Holding *h, GArray *out)
+{
+	CopyStatus st[MAGMA_COPIES_MAX];
+	guint n = h->owner ? owner_status(h->owner, st, MAGMA_COPIES_MAX) : 0;
+
+	for (guint i = 0; i < n; i++) {
+		MagmaCopyState c = { .slice = h->id, .volcano = st[i].volcano, .phase = (MagmaCopyPhase)st[i].state, .lag = st[i].lag, .done = st[i].done, .total = st[i].total,
+			.rate = st[i].rate };
+		g_array_append_val(out, c);
+	}
+}
+
+GArray *holdings_copies(Volcano *v)
+{
+	GArray *out = g_array_new(FALSE, FALSE, sizeof(MagmaCopyState));
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->holdings);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		holding_copies(value, out);
+	return out;
 }
 
 /* --- requests for copies --- */

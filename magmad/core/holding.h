@@ -13,7 +13,7 @@ void holdings_flush(Volcano *v);
 void holdings_clear(Volcano *v);
 /* The slice runs and serves, or its rows could not be read. */
 void holdings_slice_ready(Slice *sl, int error);
+/* The copies of all slices that this volcano owns; to be freed. */
+GArray *holdings_copies(Volcano *v);
 /* It is here, and not in the middle of being filled. */
 gboolean holdings_whole(Volcano *v, guint16 slice);
-/* Copies of a slice that this volcano owns. */
-guint holdings_status(Volcano *v, guint16 slice, CopyStatus *out, guint max);

@@ -1,12 +1,17 @@
 /* Who is in the network, and the map, which only the leader of the group that votes on it (consensus.c) changes. */
 #include "magmad/core/consensus.h"
 #include "magmad/core/holding.h"
+#include "libmagma/proto/list.h"
 
+#define PEEK_EVERY (2 * SECOND)          /* slower than an election: in good order there is nothing to peek at */
 #define JOIN_LIMIT (4500000)               /* "said within 5 s" */
 
 typedef struct {
 	gboolean fetching;            /* the map, from the leader */
 	MagmaTime fetch_at;
+	gboolean peeking;             /* at another's map, while nobody leads us */
+	MagmaTime peek_at;
+	guint peek;
 	Call *joining;
 } Members;
 
@@ -14,11 +19,24 @@ static Members *members_of(Volcano *v) { return v->members; }
 
 /* --- the map --- */
 
+/* Another folder has taken this one's id (handle_join): what is here counts for nothing any more, and two with one id must not speak. */
+static void replaced(Volcano *v, const MagmaVolcano *heir)
+{
+	char addr[MAGMA_ADDR_TEXT];
+	g_autofree char *text = g_strdup_printf("volcano %s was replaced by the one at %s: nothing needs this folder any more", v->name, magma_addr_format(&heir->addr, addr));
+
+	v->stopping = TRUE;
+	v->io->stop(v->iou, text);
+}
+
 static void members_map_changed(Volcano *v)
 {
 	for (guint i = 0; i < v->slices->len; i++)
 		move_map_changed(v->slices->pdata[i]);
 	v->apply_map = TRUE;          /* core_leave does it: operations that run may end by it */
+	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
+	if (self && !magma_addr_equal(&self->addr, &v->cfg.addr) && !v->stopping)
+		replaced(v, self);
 }
 
 /* A newer map that the group has committed, from whoever; of another line of history only by the group itself, which knows whether ours goes on. */
@@ -99,6 +117,34 @@ void members_fetch_map(Volcano *v)
 		return;
 	m->fetching = TRUE;
 	call_leader(v, NULL, MAGMA_OP_map, &q, 2 * SECOND, map_fetched, v);
+}
+
+static void peeked(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Volcano *v = user;
+
+	core_enter(v);
+	members_of(v)->peeking = FALSE;
+	if (!error)
+		members_learn(v, rep->rep_map.map.data, rep->rep_map.map.len);
+	core_leave(v);
+}
+
+/* Nobody leads this volcano. It may be one that was replaced while it was away: then nobody will, and only a newer map tells. */
+static void peek_at_maps(Volcano *v)
+{
+	Members *m = members_of(v);
+	const MagmaVolcano *o = v->map->volcanos->pdata[m->peek % v->map->volcanos->len];
+	struct magma_req_map q = { 0 };
+
+	if (m->peeking || core_now(v) < m->peek_at)
+		return;
+	m->peek++;
+	m->peek_at = core_now(v) + PEEK_EVERY;
+	if (o->id == v->id)
+		return;
+	m->peeking = TRUE;
+	call_volcano(v, NULL, o->id, MAGMA_OP_map, &q, NULL, PEEK_EVERY, peeked, v);
 }
 
 static void push_map(Volcano *v)
@@ -271,6 +317,20 @@ static gboolean in_our_network(Volcano *v)
 	return FALSE;
 }
 
+/* Before there is a lease, and so a leader: who makes one. */
+static void note_voters(Volcano *v)
+{
+	g_autoptr(GString) who = g_string_new("");
+
+	for (guint i = 0; i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		if (o->flags & MAGMA_VOLCANO_VOTER && o->id != v->id)
+			g_string_append_printf(who, "%s%s", who->len ? ", " : "", o->name);
+	}
+	if (who->len)
+		g_snprintf(v->note, sizeof v->note, "waits for the volcanos that vote: %s", who->str);
+}
+
 static void restart(Volcano *v)
 {
 	/* Also with -b or -j: a first start that was killed after it was kept is gone on with. But the volcano stays in its network. */
@@ -278,7 +338,7 @@ static void restart(Volcano *v)
 		core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
 		return;
 	}
-	g_strlcpy(v->note, "waits for the volcanos that vote on the lava map", sizeof v->note);
+	note_voters(v);
 	consensus_begin_life(v, group_made);
 }
 
@@ -301,6 +361,8 @@ void members_tick(Volcano *v)
 		asked(v);
 	if (!v->may_own && v->serving)
 		members_fetch_map(v);
+	if (v->map && v->serving && !v->stopping && !consensus_leader(v) && !consensus_may_serve(v))
+		peek_at_maps(v);
 	members_look(v);
 	if (v->leaving)
 		return;
@@ -341,10 +403,14 @@ void handle_map(Op *op)
 void handle_ping(Op *op)
 {
 	Volcano *v = op->v;
+	g_autoptr(GString) lines = g_string_new("");
 	struct magma_rep_ping rep = {
 		.volcano = v->id, .boot = v->boot, .version = MAGMA_VERSION_NUMBER, .name = MAGMA_BYTES_STR(v->name), .software = MAGMA_BYTES_STR(v->software),
 		.copies_wanted = v->map ? v->map->copies_wanted : 0, .copies_kept = v->map ? v->map->copies_kept : 0,
+		.unsafe = volcano_unsafe(v, lines),
 	};
+
+	rep.lines = MAGMA_BYTES(lines->str, (guint32)lines->len);
 
 	for (guint i = 0; op->hdr.client && i < v->slices->len; i++)
 		client_prune_now(v->slices->pdata[i], op->hdr.client);
@@ -431,6 +497,45 @@ static void join_relayed(void *user, int error, const MagmaAny *rep, GBytes *msg
 
 static char *dup_bytes(MagmaBytes b) { return g_strndup((const char *)b.data, b.len); }
 
+/* An empty folder under the nickname of a volcano that is down takes its id and its place: it holds nothing that counts, so it is as if that one had come back with all to be healed. Not while it votes (its
+ * folder's votes are lost; the planner takes the dead out of the group first), and not if a slice waits for what it had. */
+static void join_replaces(Op *op, const MagmaVolcano *old, const MagmaVolcano *n)
+{
+	Volcano *v = op->v;
+	const char *what = NULL;
+	char text[512];
+
+	for (guint i = 0; i < v->map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(v->map->slices, MagmaSlice, i);
+		if (old->flags & MAGMA_VOLCANO_DOWN && s->owner == old->id) {
+			g_snprintf(text, sizeof text, "slice %u waits for volcano %s, whose old folder alone has all of it: start that one", s->id, old->name);
+			join_answer(op, 0, text);
+			return;
+		}
+	}
+	if (!(old->flags & MAGMA_VOLCANO_DOWN) || old->flags & MAGMA_VOLCANO_VOTER) {
+		op_error(op, MAGMA_ETRYAGAIN);        /* soon it is, and votes no more */
+		return;
+	}
+	MagmaMap *map = magma_map_copy(v->map);
+	MagmaVolcano *place = (MagmaVolcano *)magma_map_by_id(map, old->id);
+	g_free(place->fqdn);
+	place->fqdn = g_strdup(n->fqdn);
+	place->addr = n->addr;
+	place->bandwidth = n->bandwidth;
+	place->offered = n->offered;
+	const MagmaVolcano *other = taken(map, n, &what);
+	const char *broken = other != place ? "its FQDN or address is another volcano's" : magma_map_seal(map);
+	if (broken) {
+		magma_map_unref(map);
+		join_answer(op, 0, broken);
+		return;
+	}
+	core_say(v, "volcano %s is replaced by an empty one", n->name);
+	op->data = GUINT_TO_POINTER(place->id);
+	members_change_map(v, map, join_committed, op);
+}
+
 void handle_join(Op *op)
 {
 	Volcano *v = op->v;
@@ -465,6 +570,10 @@ void handle_join(Op *op)
 		join_answer(op, o->id, "");
 		return;
 	}
+	if (o && strcmp(o->name, n.name) == 0 && !consensus_heard_within(v, o->id, SECOND) && o->id != v->id) {
+		join_replaces(op, o, &n);
+		return;
+	}
 	if (o) {
 		g_snprintf(text, sizeof text, "the %s %s is taken by volcano %s (%s) %s", what,
 			strcmp(what, "nickname") == 0 ? n.name : strcmp(what, "FQDN") == 0 ? n.fqdn : magma_addr_format(&n.addr, addr), o->name, o->fqdn,
@@ -487,6 +596,18 @@ void handle_join(Op *op)
 
 /* --- status, halt --- */
 
+#define STATUS_COPIES_MAX 1024        /* of 37 bytes each: a blob has room for them */
+
+static GByteArray *status_copies(Volcano *v)
+{
+	g_autoptr(GArray) copies = holdings_copies(v);
+	GByteArray *out = g_byte_array_new();
+
+	for (guint i = 0; i < MIN(copies->len, STATUS_COPIES_MAX); i++)
+		magma_put_copy_state(out, &g_array_index(copies, MagmaCopyState, i));
+	return out;
+}
+
 void handle_status(Op *op)
 {
 	Volcano *v = op->v;
@@ -495,9 +616,11 @@ void handle_status(Op *op)
 
 	volcano_stats(v, &stats);
 	volcano_usage(v, &u);
+	g_autoptr(GByteArray) bytes = status_copies(v);
 	struct magma_rep_status rep = {
 		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started,
 		.clients = stats.clients, .software = MAGMA_BYTES_STR(v->software),
+		.copies = MAGMA_BYTES(bytes->data, bytes->len),
 	};
 	op_reply(op, &rep, NULL);
 }

@@ -356,7 +356,8 @@ static gboolean op_is_repeat(Slice *sl, Client *c, Peer *peer, const MagmaHdr *h
 	Stored *s = g_hash_table_lookup(c->replies, &h->xid);
 	if (s) {
 		grant_again(sl, c, s);
-		op_send_held(sl, s->index, peer, NULL, s->reply, NULL);
+		/* one from before this start may be in this journal alone: the copies have it when they have what followed */
+		op_send_held(sl, MAX(s->index, sl->first_index), peer, NULL, s->reply, NULL);
 		return TRUE;
 	}
 	return FALSE;

@@ -275,7 +275,7 @@ static void loaded_all(Slice *sl, void *user, int error)
 	}
 	t = txn_new();
 	put_meta_u64(t, "running", sl->v->boot);
-	core_commit(sl, t);
+	sl->first_index = core_commit(sl, t);
 	if (sl->unclean)
 		scrub_contents_begin(sl);
 	purge_elsewhere(sl);

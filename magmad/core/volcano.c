@@ -150,6 +150,7 @@ static void tick(void *arg)
 	for (guint i = 0; v->map && i < v->slices->len; i++)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);
+	health_tick(v);
 	if (!v->tick)
 		v->tick = v->io->timer(v->iou, v->quick ? SECOND / 10 : SECOND, tick, v);
 	core_leave(v);
@@ -197,6 +198,7 @@ void volcano_free(Volcano *v)
 		v->io->timer_cancel(v->iou, v->tick);
 	leave_clear(v);
 	members_clear(v);
+	health_clear(v);
 	holdings_clear(v);
 	op_clear(v->all_ops, v);
 	call_clear(v);
@@ -280,7 +282,9 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 		scrub_stats(sl, out);
 		out->dirty += g_hash_table_size(sl->dirty);
 	}
-	out->state = v->state;
+	out->leader = consensus_leader(v);
+	/* once it has served, what keeps it from doing so is the lease */
+	out->state = v->ready || !v->map || consensus_may_serve(v) ? v->state : "without quorum";
 	g_strlcpy(out->note, v->note, sizeof out->note);
 	if (v->conflicts && !out->note[0])
 		g_snprintf(out->note, sizeof out->note, "CONFLICT: changes of both sides of a partition; those that do not stand are in %s", v->conflicts);

@@ -2,6 +2,7 @@
  * sink in here: the daemon (magmad/shell.c) and the simulator (tests/sim) bring them. Everything on one thread. */
 #pragma once
 #include "libmagma/base/trace.h"
+#include "libmagma/lava/health.h"
 #include "libmagma/lava/map.h"
 #include "libmagma/proto/msg.h"
 #include "magmad/core/store.h"
@@ -90,10 +91,13 @@ typedef struct {
 	guint64 suspects, scrubbed_entries, scrubbed_flares, scrubbed_links, scrubbed_contents;
 	gboolean scrubbing_contents;  /* content files are being looked through */
 	guint64 op_count[MAGMA_OP_LIMIT];
+	guint16 leader;               /* of the group that votes on the map; 0: unknown */
 	const char *state;            /* "serving", "joining", "handing over a slice", "receiving a slice", "starting" */
 	char note[200];               /* what it waits for, or "" */
 } VolcanoStats;
 void volcano_stats(Volcano *v, VolcanoStats *out);
+/* The unsafe states as this volcano sees them: MAGMA_UNSAFE_*; lines (may be NULL) as of magma_unsafe(). 0 without a map. */
+guint32 volcano_unsafe(Volcano *v, GString *lines);
 /* Live status of another volcano (or itself) over the node protocol; alive FALSE after 1 s without an answer. */
 void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolean alive, const struct magma_rep_status *st), void *user);
 /* Tells every other volcano of the map to halt; done after their answers or 2 s. The caller ends itself then. */

@@ -1,5 +1,5 @@
-/* How a copy gets what it missed: in which order, how fast, how far it is. Contents come before the log, because a copy whose log is up to date is taken for one that has them; only when an owner
- * begins and the copies that count are behind by what was under way at its start, the log does not wait: then syncs and reads of those contents do (contents.c). */
+/* How a copy gets what it missed: in which order, how fast, how far it is. Contents come before the log, because a copy whose log is up to date is taken for one that has them. Only when an owner
+ * begins, and a copy that counts has all frames from before, the log does not wait for the contents that were under way: then syncs and reads of those contents do (contents.c). */
 #include "magmad/mirror/owner-inside.h"
 
 /* --- slots --- */
@@ -113,8 +113,7 @@ void catchup_begin(Copy *c, gboolean emptied)
 		c->compared = TRUE;
 		c->contents_first = c->todo_unknown = FALSE;
 		next_phase(c, PHASE_ROWS);
-	} else if (c->contents_first) {
-		todo_clear(c);
+	} else if (c->contents_first) {       /* what was not yet compared stays to be: the intent of what failed here may be gone */
 		c->compared = FALSE;
 		c->todo_unknown = c->hold_frames = TRUE;
 		next_phase(c, PHASE_DIRTY);
@@ -139,6 +138,17 @@ static gboolean seeded(Copy *c)
 	while (g_hash_table_iter_next(&it, &fid, NULL))
 		catchup_todo(c, fid);
 	return TRUE;
+}
+
+/* Reads and fsyncs do not wait for a copy that does not count. So it gets no more of the log, such as the end of a write intent, and does not begin to count, before what may differ is compared. */
+void catchup_hold(Copy *c)
+{
+	gboolean in_time = c->phase == PHASE_CONTENTS || c->phase == PHASE_LOG || c->phase == PHASE_LIVE;
+
+	if (c->counted || !in_time || (c->compared && catchup_contents_done(c)))
+		return;
+	c->hold_frames = TRUE;
+	next_phase(c, PHASE_CONTENTS);
 }
 
 static void live(Copy *c)

@@ -159,7 +159,8 @@ static void seek_read(void *user, int error, guint64 off)
 		return;
 	}
 	guint64 data = error ? j->size : MIN(off, j->size);
-	if (data > j->at && !c->blank)
+	/* A copy that was empty has nothing in holes but what was begun since and failed here. */
+	if (data > j->at && (!c->blank || g_hash_table_contains(c->o->suspects, &j->fid)))
 		put_content(s, j, DO_FALLOCATE, j->at, data - j->at, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, NULL);
 	j->at = MAX(j->at, data);
 	j->stage = j->at < j->size ? JOB_READ : JOB_WAIT;

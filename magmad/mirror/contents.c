@@ -39,6 +39,36 @@ static void content_done(void *user, int error)
 	g_slice_free(ContentOp, op);
 }
 
+/* Before what the log held at the start is acknowledged, the write intents in it are not at every copy: what is asked for waits. */
+typedef struct {
+	ContentWhat what;
+	MagmaFid fid;
+	guint64 off, len;
+	guint32 mode;
+	GBytes *data;
+	void (*done)(void *user, int error);
+	void *user;
+} EarlyOp;
+
+static gboolean settled(Owner *o) { return store_acked(o->local) >= o->start_index; }
+
+static gboolean too_early(Owner *o, ContentWhat what, const MagmaFid *fid, guint64 off, guint64 len, guint32 mode, GBytes *data, void (*done)(void *, int), void *user)
+{
+	if (settled(o) && !o->early.length)
+		return FALSE;
+	EarlyOp *e = g_slice_new(EarlyOp);
+	*e = (EarlyOp){ what, *fid, off, len, mode, data ? g_bytes_ref(data) : NULL, done, user };
+	g_queue_push_tail(&o->early, e);
+	return TRUE;
+}
+
+static void early_free(EarlyOp *e)
+{
+	if (e->data)
+		g_bytes_unref(e->data);
+	g_slice_free(EarlyOp, e);
+}
+
 static ContentOp *op_new(Owner *o, ContentWhat what, const MagmaFid *fid, guint64 off, guint64 len, guint32 mode, GBytes *data, void (*done)(void *, int), void *user)
 {
 	ContentOp *op = g_slice_new(ContentOp);
@@ -51,8 +81,10 @@ static void content_write(Store *s, const MagmaFid *fid, guint64 off, GBytes *da
 {
 	Owner *o = owner_of(s);
 
+	if (too_early(o, DO_WRITE, fid, off, g_bytes_get_size(data), 0, data, done, user))
+		return;
 	if (!owner_feeds(o)) {
-		store_content_write(o->local, fid, off, data, done, user);
+		pass_write(o, fid, off, data, done, user);
 		return;
 	}
 	ContentOp *op = op_new(o, DO_WRITE, fid, off, g_bytes_get_size(data), 0, data, done, user);
@@ -63,8 +95,10 @@ static void content_truncate(Store *s, const MagmaFid *fid, guint64 size, void (
 {
 	Owner *o = owner_of(s);
 
+	if (too_early(o, DO_TRUNCATE, fid, size, 0, 0, NULL, done, user))
+		return;
 	if (!owner_feeds(o)) {
-		store_content_truncate(o->local, fid, size, done, user);
+		pass_truncate(o, fid, size, done, user);
 		return;
 	}
 	ContentOp *op = op_new(o, DO_TRUNCATE, fid, size, 0, 0, NULL, done, user);
@@ -75,8 +109,10 @@ static void content_fallocate(Store *s, const MagmaFid *fid, guint32 mode, guint
 {
 	Owner *o = owner_of(s);
 
+	if (too_early(o, DO_FALLOCATE, fid, off, len, mode, NULL, done, user))
+		return;
 	if (!owner_feeds(o)) {
-		store_content_fallocate(o->local, fid, mode, off, len, done, user);
+		pass_fallocate(o, fid, mode, off, len, done, user);
 		return;
 	}
 	ContentOp *op = op_new(o, DO_FALLOCATE, fid, off, len, mode, NULL, done, user);
@@ -87,8 +123,10 @@ static void content_drop(Store *s, const MagmaFid *fid, void (*done)(void *, int
 {
 	Owner *o = owner_of(s);
 
+	if (too_early(o, DO_DROP, fid, 0, 0, 0, NULL, done, user))
+		return;
 	if (!owner_feeds(o)) {
-		store_content_drop(o->local, fid, done, user);
+		pass_drop(o, fid, done, user);
 		return;
 	}
 	ContentOp *op = op_new(o, DO_DROP, fid, 0, 0, 0, NULL, done, user);
@@ -99,7 +137,7 @@ static void content_drop(Store *s, const MagmaFid *fid, void (*done)(void *, int
 
 gboolean contents_equal(Owner *o, const MagmaFid *fid)
 {
-	if (!o->suspects_known)
+	if (!o->suspects_known || !settled(o))
 		return FALSE;
 	if (!g_hash_table_contains(o->suspects, fid))
 		return TRUE;
@@ -115,8 +153,10 @@ void contents_suspect(Owner *o, const MagmaFid *fid)
 {
 	if (!g_hash_table_contains(o->suspects, fid))
 		g_hash_table_add(o->suspects, g_memdup2(fid, sizeof *fid));
-	for (guint i = 0; i < o->copies->len; i++)
+	for (guint i = 0; i < o->copies->len; i++) {
 		catchup_todo(o->copies->pdata[i], fid);
+		catchup_hold(o->copies->pdata[i]);
+	}
 }
 
 /* --- reads --- */
@@ -166,7 +206,7 @@ static void content_read(Store *s, const MagmaFid *fid, guint64 off, guint32 len
 	guint64 seq = 0;
 
 	if (!feed_touching(&o->feed, fid, off, off + MIN(len, G_MAXUINT64 - off), &seq) && o->told && contents_equal(o, fid)) {
-		store_content_read(o->local, fid, off, len, done, user);
+		pass_read(o, fid, off, len, done, user);
 		return;
 	}
 	HeldRead *h = g_slice_new0(HeldRead);
@@ -174,8 +214,32 @@ static void content_read(Store *s, const MagmaFid *fid, guint64 off, guint32 len
 	store_content_read(o->local, fid, off, len, read_done, h);
 }
 
+static void early_run(Owner *o)
+{
+	GQueue all = o->early;
+	EarlyOp *e;
+
+	g_queue_init(&o->early);
+	while ((e = g_queue_pop_head(&all))) {
+		Store *s = &o->base;
+		if (o->dead) {
+		} else if (e->what == DO_WRITE) {
+			content_write(s, &e->fid, e->off, e->data, e->done, e->user);
+		} else if (e->what == DO_TRUNCATE) {
+			content_truncate(s, &e->fid, e->off, e->done, e->user);
+		} else if (e->what == DO_FALLOCATE) {
+			content_fallocate(s, &e->fid, e->mode, e->off, e->len, e->done, e->user);
+		} else {
+			content_drop(s, &e->fid, e->done, e->user);
+		}
+		early_free(e);
+	}
+}
+
 void contents_update(Owner *o)
 {
+	if (o->early.length && settled(o))
+		early_run(o);
 	for (guint i = 0; i < o->held->len && !o->dead; ) {
 		HeldRead *h = o->held->pdata[i];
 		if (!read_settled(h)) {
@@ -193,6 +257,8 @@ void contents_end(Owner *o)
 	for (guint i = 0; i < o->held->len; i++)
 		held_free(o->held->pdata[i]);
 	g_ptr_array_set_size(o->held, 0);
+	while (o->early.length)
+		early_free(g_queue_pop_head(&o->early));
 }
 
 void contents_vt(StoreVt *vt)

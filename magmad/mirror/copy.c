@@ -3,7 +3,7 @@
 
 #define STUCK_AFTER (2 * SECOND)
 #define RETRY (SECOND / 5)
-#define PROBE_AFTER SECOND
+#define PROBE_AFTER (2 * SECOND)
 enum { NEAR = 256 };                  /* items of the feed: so close behind it may begin to count */
 
 static MagmaTime now(const Copy *c) { return c->o->cfg.io->now(c->o->cfg.user); }
@@ -190,6 +190,7 @@ static void start(Copy *c, gboolean reset, guint64 index)
 
 	c->blank = reset;
 	c->whole = c->whole && !reset;
+	c->filled_here |= reset;
 	c->need_rows = FALSE;
 	if (!c->counted)
 		c->acked_seq = feed_end(&c->o->feed);
@@ -203,13 +204,13 @@ static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 {
 	guint64 index = 0;
 	gboolean match = find_match(c, a, &index) && index >= a->floor;
-	gboolean resume = a->whole || (a->progress.len && index == a->at_index);
+	gboolean resume = a->whole || (c->filled_here && a->progress.len && index == a->at_index);
 
 	c->heard = now(c);
 	c->stream = a->stream;
 	c->whole = a->whole;
-	/* What it acknowledged in another life of its process a power cut may have taken. */
-	c->contents_first = c->contents_first || !c->counted || (c->life && c->life != a->life);
+	/* What it acknowledged in another life of its process a power cut may have taken. And frames from before this ownership may stand for contents that went only here. */
+	c->contents_first = c->contents_first || !c->counted || (c->life && c->life != a->life) || (!c->compared && index < c->o->start_index);
 	c->life = a->life;
 	if (a->whole && !match)
 		owner_say(c->o, "volcano %u: its log and this one share nothing that is known; its copy is made anew", c->volcano);
@@ -263,6 +264,9 @@ void copy_count(Copy *c)
 	if (c->counted) {
 		if (c->in_map || c->asked || !c->started || c->acked_seq < c->counted_seq || c->acked_index < c->counted_index || !sync_copy_idle(c, c->counted_seq))
 			return;
+		/* Rows that it was filled with lie between those frames: an owner with a shorter log would cut them away. */
+		if (store_acked(o->local) < c->counted_index)
+			return;
 		c->asked = TRUE;
 		o->cfg.on_caught_up(o->cfg.user, c->volcano);
 		return;
@@ -274,6 +278,7 @@ void copy_count(Copy *c)
 	c->counted_seq = end;
 	c->counted_index = o->local->log->position(o->local).index;
 	sync_copy_joins(c);
+	sync_copy_baseline(c);
 	o->again = TRUE;
 }
 
@@ -290,7 +295,10 @@ void copy_tick(Copy *c)
 	if (c->counted && t - c->heard > STUCK_AFTER && t - c->stuck_said > STUCK_AFTER)
 		stuck(c, "it does not answer");
 	/* An empty message now and then finds a copy that was restarted in a quiet hour. */
-	c->commit_due = c->started && (acked > c->commit_said || t - c->idle_since > PROBE_AFTER);
+	gboolean probe = t - c->idle_since > PROBE_AFTER;
+	if (probe)
+		c->idle_since = t;
+	c->commit_due = c->started && (acked > c->commit_said || probe);
 	if (t - c->rate_at >= SECOND) {
 		c->rate = c->rate_at ? (c->done - c->rate_done) * SECOND / (t - c->rate_at) : 0;
 		c->rate_done = c->done;

@@ -8,15 +8,16 @@
  * An answer to a message says: all its items, and everything before, are done and written here.
  *
  * Order (rule 2). A content operation goes to all copies when it begins here. Per flare they are begun in the same order everywhere; Store runs the overlapping ones in the order of the calls.
+ * One that fails here may be done at copies: the flare is compared again, and until then a new owner may show it; reads and fsyncs of it wait, so nobody was told otherwise.
  * A FRAME says up to which CONTENT item of its stream it must wait: those that were done here when it was committed (a frame with the reply to a write must not be there without the bytes).
  *
  * A copy counts (is in sync) from the moment the map says so; the owner waits for it already when it asks the map for it, and until the map says no. Who does not count is caught up:
  *   1. attach: the copy tells its position and epochs; what it has behind the last point that both logs share is cut (that was acknowledged to nobody);
- *   2. from the owner's journal, if it still has what follows; else from its rows: reset, then all rows in key order as ROWS between the FRAMEs that are committed meanwhile (each piece is as of
- *      its place in the stream), key range by key range, a range whose digest is the same is left as it is;
- *   3. contents: of every flare with a content file that a frame of step 2 touched or that has a write intent on either side (rule 7), blocks of 1 MiB are compared by digest and copied where they
- *      differ, while content operations go on;
- *   4. when nothing is left and the copy is close behind: on_caught_up.
+ *   2. contents of every flare with a content file that the frames it lacks touched or that has a write intent (rule 7): blocks of 1 MiB are compared by digest and copied where they differ, while
+ *      content operations go on. Before the frames, because a log that is up to date says that the contents are;
+ *   3. the frames, from the owner's journal. If it does not go back so far (instead of 2 and 3): reset, then all rows in key order as ROWS between the FRAMEs that are committed meanwhile (each piece
+ *      is as of its place in the stream), with the contents of their flares;
+ *   4. when nothing is left: on_caught_up.
  * It is paced (bytes/s), goes on after an interruption where it was if the journal still has what follows, and never holds up clients. Nothing older goes over anything newer: rows come
  * only from the owner of the newest epoch, in stream order. */
 #pragma once
@@ -60,7 +61,7 @@ typedef struct {
 	void *user;
 	guint64 pace;                 /* bytes/s of catching up; 0: 64 MiB/s */
 	guint64 keep_bytes;           /* journal kept for copies that are away; 0: 256 MiB */
-	/* The copy is close behind and the owner waits for it from now on: ask the map to count it. */
+	/* The copy has everything and the owner waits for it from now on: ask the map to count it. Answered by owner_set_copies with it, or by owner_not_in_sync. */
 	void (*on_caught_up)(void *user, guint16 volcano);
 	/* A copy that counts is silent or failing: nothing more is acknowledged until it answers or the map takes it out. */
 	void (*on_stuck)(void *user, guint16 volcano, const char *why);
@@ -69,8 +70,7 @@ typedef struct {
 } OwnerConfig;
 
 /* epoch is above every one under which frames of this log were made, so also after each restart of the same owner: what it had sent and not yet written would else get other contents under the same
- * (epoch, index). local's callbacks are the owner's until owner_free; a Replica over it is freed before. */
-/* local is borrowed. The store in front of it is owner_store(): what the core gets. epoch: of the ownership, from the map; local's log goes on under it. */
+ * (epoch, index). local is borrowed; its callbacks are the owner's until owner_free; a Replica over it is freed before. The store in front of it is owner_store(): what the core gets. */
 Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg);
 Store *owner_store(Owner *o);
 /* The copies beside this one, as the newest map has them. Whoever is no longer in it is forgotten. Before the first call nothing is acknowledged. */

@@ -40,7 +40,7 @@ struct Owner {
 	gint refs;
 	gboolean dead, deposed;
 	Store *local;
-	guint64 epoch;
+	guint64 epoch, start_index;   /* the log's end when it began to own */
 	OwnerConfig cfg;
 	GPtrArray *copies;            /* Copy */
 	gboolean told;                /* owner_set_copies was called */
@@ -53,6 +53,7 @@ struct Owner {
 	guint8 dirty_from[STORE_KEY_MAX];
 	gsize dirty_fromlen;
 	GPtrArray *held;              /* HeldRead */
+	GQueue early;                 /* EarlyOp */
 	GPtrArray *held_syncs;        /* Sync: of suspects */
 	GPtrArray *syncs;             /* Sync: under way */
 	guint tick;
@@ -126,6 +127,7 @@ struct Copy {
 	gboolean hold_frames;
 	gboolean compared;            /* under this ownership, in this life of it */
 	gboolean need_rows, whole, blank;
+	gboolean filled_here;         /* its filling was begun by this owner: the rows it has are of this log */
 	gboolean todo_unknown;
 	GHashTable *todo;             /* MagmaFid: contents to be compared; a set */
 	GQueue todo_next;             /* MagmaFid: of todo, not yet begun */
@@ -184,6 +186,14 @@ guint64 feed_index_before(const Feed *f, guint64 seq, guint64 last);
 
 /* contents.c */
 void contents_vt(StoreVt *vt);
+/* As the Store's, to the local store alone; the answer comes to nobody once the owner is gone. */
+void pass_sync(Owner *o, void (*done)(void *, int), void *user);
+void pass_content_sync(Owner *o, const MagmaFid *fid, void (*done)(void *, int), void *user);
+void pass_write(Owner *o, const MagmaFid *fid, guint64 off, GBytes *data, void (*done)(void *, int), void *user);
+void pass_truncate(Owner *o, const MagmaFid *fid, guint64 size, void (*done)(void *, int), void *user);
+void pass_drop(Owner *o, const MagmaFid *fid, void (*done)(void *, int), void *user);
+void pass_fallocate(Owner *o, const MagmaFid *fid, guint32 mode, guint64 off, guint64 len, void (*done)(void *, int), void *user);
+void pass_read(Owner *o, const MagmaFid *fid, guint64 off, guint32 len, void (*done)(void *, int, GBytes *), void *user);
 void pass_vt(StoreVt *vt);            /* pass.c */
 void contents_update(Owner *o);
 void contents_end(Owner *o);
@@ -201,7 +211,8 @@ void sync_copy_pump(Copy *c);
 void sync_copy_joins(Copy *c);
 void sync_copy_lost(Copy *c);         /* its stream is over: what it did not answer is asked again, or not if it does not count */
 void sync_copy_clear(Copy *c);
-gboolean sync_copy_idle(const Copy *c, guint64 seq);   /* nothing older than that place of the feed waits for it */
+void sync_copy_baseline(Copy *c);     /* it begins to count: all that it has is made durable */
+gboolean sync_copy_idle(const Copy *c, guint64 seq);   /* nothing up to that place of the feed waits for it */
 
 /* copy.c */
 Copy *copy_new(Owner *o, guint16 volcano);
@@ -221,6 +232,7 @@ void stream_clear(Copy *c);
 void catchup_begin(Copy *c, gboolean emptied);
 void catchup_clear(Copy *c);
 void catchup_pump(Copy *c);
+void catchup_hold(Copy *c);           /* there may be something to be compared now */
 gboolean catchup_may(Copy *c);        /* the pace allows more now */
 void catchup_spent(Copy *c, gsize bytes);
 void catchup_status(const Copy *c, CopyStatus *out);

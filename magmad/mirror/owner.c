@@ -5,6 +5,7 @@
 #define KEEP_BYTES (256u << 20)
 #define PACE (64u << 20)
 #define TICK (SECOND / 10)
+#define QUIET_TICK (SECOND / 2)       /* nothing is under way to any copy: each tick is a wake-up of an idle machine */
 enum { SCAN_ROWS = 512 };
 
 
@@ -110,8 +111,12 @@ static void on_acked(void *user, guint64 index)
 {
 	Owner *o = user;
 
-	if (!o->dead && !o->deposed && o->base.on_acked)
+	if (o->dead || o->deposed)
+		return;
+	if (o->base.on_acked)
 		o->base.on_acked(o->base.user, index);
+	if (!o->dead && o->early.length)
+		owner_update(o);
 }
 
 static void on_failed(void *user, const char *text)
@@ -205,11 +210,21 @@ void owner_update(Owner *o)
 
 /* --- its life --- */
 
+static gboolean all_quiet(const Owner *o)
+{
+	for (guint i = 0; i < o->copies->len; i++) {
+		const Copy *c = o->copies->pdata[i];
+		if (!c->started || !c->in_map || c->sent.length || c->sync_calls->len || c->syncs.length || store_acked(o->local) > c->commit_said)
+			return FALSE;
+	}
+	return !o->syncs->len && !o->held->len;
+}
+
 static void on_tick(void *user)
 {
 	Owner *o = user;
 
-	o->tick = o->cfg.io->timer(o->cfg.user, TICK, on_tick, o);
+	o->tick = o->cfg.io->timer(o->cfg.user, all_quiet(o) ? QUIET_TICK : TICK, on_tick, o);
 	owner_ref(o);
 	for (guint i = 0; i < o->copies->len && !o->dead; i++)
 		copy_tick(o->copies->pdata[i]);
@@ -267,6 +282,7 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 	o->base.vt = owner_vt();
 	o->local = local;
 	o->epoch = epoch;
+	o->start_index = local->log->position(local).index;
 	o->cfg = *cfg;
 	if (!o->cfg.pace)
 		o->cfg.pace = PACE;
@@ -322,6 +338,7 @@ void owner_set_copies(Owner *o, const CopySpec *specs, guint n)
 			/* Since the first map it is as if it had always counted; later only a copy that was asked for is added. */
 			c->acked_seq = o->told ? feed_end(&o->feed) : o->feed.base;
 			c->counted_seq = 0;
+			c->contents_first |= o->told;     /* it had been refused, and what was begun since may have passed it by */
 			if (c->started)
 				copy_lost(c, 0, NULL);
 			sync_copy_joins(c);
@@ -344,6 +361,7 @@ void owner_not_in_sync(Owner *o, guint16 volcano)
 		return;
 	c->counted = c->asked = FALSE;
 	c->ask_again = o->cfg.io->now(o->cfg.user) + SECOND;
+	catchup_hold(c);
 	owner_update(o);
 }
 

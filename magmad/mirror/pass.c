@@ -9,6 +9,8 @@ typedef struct {
 		void (*seek)(void *, int, guint64);
 		void (*stat)(void *, int, const StoreContentStat *);
 		void (*list)(void *, int, const MagmaFid *, guint, guint);
+		void (*done)(void *, int);
+		void (*data)(void *, int, GBytes *);
 	};
 } Pass;
 
@@ -28,6 +30,51 @@ static gboolean pass_ends(Pass *p)
 
 	owner_unref(p->o);
 	return alive;
+}
+
+static void done_comes(void *user, int error)
+{
+	Pass *p = user;
+
+	if (pass_ends(p))
+		p->done(p->user, error);
+	g_free(p);
+}
+
+static Pass *pass_done(Owner *o, void (*done)(void *, int), void *user)
+{
+	Pass *p = pass_new(o, user);
+
+	p->done = done;
+	return p;
+}
+
+void pass_sync(Owner *o, void (*done)(void *, int), void *user) { store_sync(o->local, done_comes, pass_done(o, done, user)); }
+void pass_content_sync(Owner *o, const MagmaFid *fid, void (*done)(void *, int), void *user) { store_content_sync(o->local, fid, done_comes, pass_done(o, done, user)); }
+void pass_write(Owner *o, const MagmaFid *fid, guint64 off, GBytes *data, void (*done)(void *, int), void *user) { store_content_write(o->local, fid, off, data, done_comes, pass_done(o, done, user)); }
+void pass_truncate(Owner *o, const MagmaFid *fid, guint64 size, void (*done)(void *, int), void *user) { store_content_truncate(o->local, fid, size, done_comes, pass_done(o, done, user)); }
+void pass_drop(Owner *o, const MagmaFid *fid, void (*done)(void *, int), void *user) { store_content_drop(o->local, fid, done_comes, pass_done(o, done, user)); }
+
+void pass_fallocate(Owner *o, const MagmaFid *fid, guint32 mode, guint64 off, guint64 len, void (*done)(void *, int), void *user)
+{
+	store_content_fallocate(o->local, fid, mode, off, len, done_comes, pass_done(o, done, user));
+}
+
+static void data_comes(void *user, int error, GBytes *data)
+{
+	Pass *p = user;
+
+	if (pass_ends(p))
+		p->data(p->user, error, data);
+	g_free(p);
+}
+
+void pass_read(Owner *o, const MagmaFid *fid, guint64 off, guint32 len, void (*done)(void *, int, GBytes *), void *user)
+{
+	Pass *p = pass_new(o, user);
+
+	p->data = done;
+	store_content_read(o->local, fid, off, len, data_comes, p);
 }
 
 static void rows_come(void *user, int error, const StoreRow *rows, guint n, gboolean eof)

@@ -222,6 +222,41 @@ static void started(void *user, int error)
 	replica_unref(r);
 }
 
+static void meta_take(Replica *r, const StoreRow *rows, guint n)
+{
+	r->whole = FALSE;
+	g_byte_array_set_size(r->progress, 0);
+	for (guint i = 0; i < n; i++) {
+		if (rows[i].klen == strlen(META_WHOLE) && !memcmp(rows[i].key, META_WHOLE, rows[i].klen))
+			r->whole = TRUE;
+		if (rows[i].klen == strlen(META_FILL) && !memcmp(rows[i].key, META_FILL, rows[i].klen))
+			g_byte_array_append(r->progress, rows[i].val, rows[i].vlen);
+	}
+}
+
+/* The fills behind the cut went with it: rows may be missing that its owner takes for there. It attaches again and hears so. */
+static void meta_after_cut(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	Replica *r = user;
+	gboolean was = r->whole;
+
+	if (!r->dead && !error) {
+		meta_take(r, rows, n);
+		error = was && !r->whole ? EAGAIN : 0;
+	}
+	started(r, error);
+}
+
+static void cut_done(void *user, int error)
+{
+	Replica *r = user;
+
+	if (error || r->dead)
+		started(r, error);
+	else
+		store_scan(r->local, TAB_META, NULL, 0, META_OWN, strlen(META_OWN), 8, meta_after_cut, r);
+}
+
 static void start(Replica *r, const struct magma_req_mirror_start *q, const Answer *a)
 {
 	const StoreLogVt *log = r->local->log;
@@ -248,7 +283,7 @@ static void start(Replica *r, const struct magma_req_mirror_start *q, const Answ
 		g_byte_array_set_size(r->progress, 0);
 		log->reset(r->local, (StorePos){ q->at_epoch, q->at_index }, started, r);
 	} else if (q->at_index < at.index) {
-		log->cut(r->local, q->at_index, started, r);
+		log->cut(r->local, q->at_index, cut_done, r);
 	} else {
 		started(r, 0);
 	}
@@ -281,12 +316,7 @@ static void meta_loaded(void *user, int error, const StoreRow *rows, guint n, gb
 {
 	Replica *r = user;
 
-	for (guint i = 0; i < n; i++) {
-		if (rows[i].klen == strlen(META_WHOLE) && !memcmp(rows[i].key, META_WHOLE, rows[i].klen))
-			r->whole = TRUE;
-		if (rows[i].klen == strlen(META_FILL) && !memcmp(rows[i].key, META_FILL, rows[i].klen))
-			g_byte_array_append(r->progress, rows[i].val, rows[i].vlen);
-	}
+	meta_take(r, rows, n);
 	r->loaded = !error;
 	/* An empty log lacks nothing but what the log will bring. */
 	if (!r->dead && !error && !r->whole && !r->progress->len && !r->local->log->position(r->local).index) {

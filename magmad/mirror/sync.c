@@ -107,7 +107,7 @@ static void owner_sync(Store *store, void (*done)(void *, int), void *user)
 	Owner *o = (Owner *)store;
 
 	if (plain(o)) {
-		store_sync(o->local, done, user);
+		pass_sync(o, done, user);
 		return;
 	}
 	Sync *s = sync_new(o, done, user);
@@ -122,7 +122,7 @@ static void owner_content_sync(Store *store, const MagmaFid *fid, void (*done)(v
 	Owner *o = (Owner *)store;
 
 	if (plain(o)) {
-		store_content_sync(o->local, fid, done, user);
+		pass_content_sync(o, fid, done, user);
 		return;
 	}
 	Sync *s = sync_new(o, done, user);
@@ -272,15 +272,26 @@ void sync_copy_clear(Copy *c)
 	c->counted = counted;
 }
 
+/* What was synced before it counted is promised of it too. */
+void sync_copy_baseline(Copy *c)
+{
+	Sync *s = sync_new(c->o, NULL, NULL);
+
+	s->journal = s->local_done = TRUE;
+	s->seq = feed_end(&c->o->feed);
+	s->index = c->o->local->log->position(c->o->local).index;
+	g_queue_push_tail(&c->syncs, s);
+}
+
 gboolean sync_copy_idle(const Copy *c, guint64 seq)
 {
 	const Sync *s = c->syncs.length ? c->syncs.head->data : NULL;
 
-	if (s && s->seq < seq)
+	if (s && s->seq <= seq)
 		return FALSE;
 	for (guint i = 0; i < c->sync_calls->len; i++) {
 		const SyncCall *k = c->sync_calls->pdata[i];
-		if (((Sync *)k->syncs->pdata[0])->seq < seq)
+		if (((Sync *)k->syncs->pdata[0])->seq <= seq)
 			return FALSE;
 	}
 	return TRUE;

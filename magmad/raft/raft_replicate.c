@@ -215,6 +215,8 @@ void on_append_ack(Raft *r, guint16 from, const RaftMsg *m)
 	p->told = MIN(m->commit, r->commit);
 	if (m->ok)
 		p->match = MAX(p->match, m->index);
+	else if (!is_voter(r, from))
+		p->match = MIN(p->match, m->index);      /* a learner may have lost its folder (a volcano that was replaced); its word counts for nothing, so an old refusal costs only a message */
 	p->next = MAX(p->match, m->index) + 1;
 	/* a refusal that moves nothing is an old one; the same again has time until the next beat */
 	if (m->ok || p->next != was)

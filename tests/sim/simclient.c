@@ -293,7 +293,25 @@ typedef struct {
 	SimClient *s;
 	guint volcano;
 	Link *link;
+	GArray *fids;                 /* MagmaFid: what is asserted; NULL: nothing */
 } Greeting;
+
+static void greeting_free(Greeting *g)
+{
+	if (g->fids)
+		g_array_unref(g->fids);
+	g_free(g);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Greeting, greeting_free)
+
+/* What was released while it was asserted: the release may have come first. */
+static void give_back(SimClient *s, const MagmaFid *fid)
+{
+	struct magma_req_release q = { .fid = *fid };
+
+	if (!g_hash_table_contains(s->opens, fid))
+		transmit(s, call_new(s, MAGMA_OP_release, &q, given_back, NULL));
+}
 
 static gboolean current(const Greeting *g) { return g->s->peer[g->volcano].link == g->link; }
 
@@ -306,16 +324,19 @@ static void greeted(SimClient *s, guint i)
 
 static void reopened(void *user, int error, const MagmaAny *rep)
 {
-	g_autofree Greeting *g = user;
+	g_autoptr(Greeting) g = user;
 
+	for (guint i = 0; g->fids && i < g->fids->len; i++)
+		give_back(g->s, &g_array_index(g->fids, MagmaFid, i));
 	if (!current(g))
 		return;
 	if (error)
 		world_fail(g->s->c->world, "reopen: %s", magma_strerror(error));
 	MagmaReader r = magma_reader(rep->rep_reopen.errors.data, rep->rep_reopen.errors.len);
-	while (r.left) {
+	for (guint i = 0; r.left; i++) {
 		guint32 e = magma_get_u32(&r);
-		if (e && e != MAGMA_EMAP)      /* it has moved, with its open */
+		gboolean wanted = g->fids && i < g->fids->len && g_hash_table_contains(g->s->opens, &g_array_index(g->fids, MagmaFid, i));
+		if (e && wanted && e != MAGMA_EMAP)      /* it has moved, with its open */
 			world_fail(g->s->c->world, "an open flare is gone after a restart: %s", magma_strerror(e));
 	}
 	greeted(g->s, g->volcano);
@@ -331,10 +352,16 @@ static void hello_back(void *user, int error, const MagmaAny *rep)
 	GHashTableIter it;
 	gpointer fid;
 
+	if (current(g) && error == MAGMA_EEXPIRED && s->may_expire) {
+		guint i = g->volcano;
+		greeting_free(g);
+		greeted(s, i);        /* what it asks then is answered so, too */
+		return;
+	}
 	if (!current(g) || error) {
 		if (current(g))
 			world_fail(s->c->world, "hello: %s", magma_strerror(error));
-		g_free(g);
+		greeting_free(g);
 		return;
 	}
 	learn(s, rep->rep_hello.map);
@@ -344,10 +371,13 @@ static void hello_back(void *user, int error, const MagmaAny *rep)
 		if (volcano_of(s, &((MagmaFid *)fid)->key) == (int)g->volcano) {
 			q.route = ((MagmaFid *)fid)->key;
 			magma_put_fid(fids, fid);
+			if (!g->fids)
+				g->fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+			g_array_append_vals(g->fids, fid, 1);
 		}
 	if (!fids->len) {
 		guint i = g->volcano;
-		g_free(g);
+		greeting_free(g);
 		greeted(s, i);
 		return;
 	}
@@ -362,7 +392,7 @@ static void hello_back(void *user, int error, const MagmaAny *rep)
 static void greet(SimClient *s, guint i)
 {
 	static const struct magma_req_hello q;
-	Greeting *g = g_new(Greeting, 1);
+	Greeting *g = g_new0(Greeting, 1);
 
 	*g = (Greeting){ s, i, s->peer[i].link };
 	s->peer[i].state = GREETING;
@@ -449,6 +479,9 @@ void sim_client_message(SimClient *s, Link *l, GBytes *msg)
 		return;
 	if (k->op != h.op)
 		world_fail(s->c->world, "the answer to another operation");
+	/* A try that was made elsewhere before the last one, and did nothing, says nothing about the last one, which may have done it. */
+	if (h.error && k->link != l)
+		return;
 	if (h.error == MAGMA_EMAP)
 		fetch_map(s, l->end[0].peer);
 	if (h.error == MAGMA_EMAP || h.error == MAGMA_ETRYAGAIN) {

@@ -128,15 +128,15 @@ static void run_seeds(Run run, guint32 from, guint32 to)
 		run_seed(seed, run);
 }
 
-enum { DEFAULT_SEEDS = 200 };
+enum { DEFAULT_SEEDS = 120 };
 
 static guint32 first_seed;
 
 static void alone_agrees_with_the_model_whatever_is_killed(void) { run_seeds(alone_run, first_seed, first_seed + DEFAULT_SEEDS - 1); }
 static void many_clients_changes_add_up_whatever_is_killed(void) { run_seeds(many_run, first_seed, first_seed + DEFAULT_SEEDS - 1); }
-static void two_go_on_whoever_dies(void) { run_seeds(two_run, first_seed, first_seed + DEFAULT_SEEDS - 1); }
+static void two_go_on_whoever_dies(void) { run_seeds(two_run, first_seed, first_seed + DEFAULT_SEEDS / 4 - 1); }
 static void of_two_that_both_went_on_one_line_stands(void) { run_seeds(split_run, first_seed, first_seed + DEFAULT_SEEDS / 4 - 1); }
-static void two_and_a_witness_go_on_whoever_is_cut_off(void) { run_seeds(witness_run, first_seed, first_seed + DEFAULT_SEEDS - 1); }
+static void two_and_a_witness_go_on_whoever_is_cut_off(void) { run_seeds(witness_run, first_seed, first_seed + DEFAULT_SEEDS / 4 - 1); }
 static void what_was_synced_survives_a_power_cut(void) { run_seeds(power_run, first_seed, first_seed + DEFAULT_SEEDS - 1); }
 
 int main(int argc, char **argv)

@@ -53,7 +53,7 @@ wait "$(vpid 3)"; check_eq "with exit code 0" $? 0
 "$MAGMAD" -d "$T/v3" --daemon >"$T/out" 2>&1; rc=$?
 check_eq "--daemon returns with 0 when it is ready" $rc 0
 p=$(pgrep -f "magmad.* $T/v3( |\$)" | head -n 1); note_pid "${p:-0}"
-check "and serves" wait_for 5 sh -c "MAGMA_KEY='$SECRET' $B/magma_tools/magma-ping $(addr 3):$PORT"
+check "and serves" wait_for 5 sh -c "MAGMA_KEY='$SECRET' $B/magma_tools/magma-ping -c 1 $(addr 3):$PORT; [ \$? -ne 1 ]"
 kill -TERM "${p:-0}" 2>/dev/null; check "and stops" wait_for 10 gone "${p:-0}"
 # the secret on the command line is wiped at once
 volcano_start 9 -n v9 -s v9.test -i "$(addr 9)" -p $PORT -k "$SECRET" -b

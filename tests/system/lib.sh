@@ -156,6 +156,8 @@ KEY=$T/key
 DEBUG=${MAGMA_DEBUG:-}
 
 addr() { echo "$NET.$((NET_BASE + $1))"; }
+# The words before a command that runs where volcano I, or the clients (c), are; nothing unless lib-netns.sh made a place for them.
+ns_enter() { [ ! -e "$T/ns.$1" ] || echo "nsenter --net=$T/ns.$1"; }
 vpid() { cat "$T/v$1.pid" 2>/dev/null; }
 vlog() { echo "$LOGS/v$1.$(cat "$T/v$1.starts" 2>/dev/null || echo 0).log"; }
 
@@ -164,7 +166,7 @@ volcano_spawn() {
 	_i=$1; shift
 	_k=$(($(cat "$T/v$_i.starts" 2>/dev/null || echo 0) + 1)); echo $_k >"$T/v$_i.starts"
 	_l=$LOGS/v$_i.$_k.log
-	"$MAGMAD" -d "$T/v$_i" ${DEBUG:+-D "$DEBUG"} "$@" >"$_l" 2>&1 </dev/null 7>&- 8>&- 9>&- &
+	$(ns_enter $_i) "$MAGMAD" -d "$T/v$_i" ${DEBUG:+-D "$DEBUG"} "$@" >"$_l" 2>&1 </dev/null 7>&- 8>&- 9>&- &
 	echo $! >"$T/v$_i.pid"
 	note_pid $!
 }
@@ -193,7 +195,7 @@ volcano_kill() { _p=$(vpid "$1"); kill -KILL "$_p" 2>/dev/null; wait "$_p" 2>/de
 # net_start N: a network of N volcanos.
 net_start() {
 	NET_N=$1
-	volcano_boot 1 || return 1
+	volcano_boot 1 ${MAGMA_COPIES:+-R "$MAGMA_COPIES"} || return 1
 	_n=2
 	while [ $_n -le "$1" ]; do volcano_join $_n 1 || return 1; _n=$((_n + 1)); done
 }
@@ -212,7 +214,7 @@ mnt() {
 	_m=$T/$1; _mn=$1; shift
 	mkdir -p "$_m"
 	echo "$_m" >>"$T/mounts"
-	timeout -k 2 $((20 * SLOW)) "$MOUNT" --host="$(addr "${VIA:-1}")" -p $PORT --keyfile="$KEY" "$_m" "$@" >>"$LOGS/$_mn.log" 2>&1 </dev/null 7>&- 8>&- 9>&- && is_mount "$_m" && return
+	timeout -k 2 $((20 * SLOW)) $(ns_enter c) "$MOUNT" --host="$(addr "${VIA:-1}")" -p $PORT --keyfile="$KEY" "$_m" "$@" >>"$LOGS/$_mn.log" 2>&1 </dev/null 7>&- 8>&- 9>&- && is_mount "$_m" && return
 	diag "mount of $_mn failed:"; diag_file "$LOGS/$_mn.log" 10; return 1
 }
 umnt() { timeout -k 2 $((20 * SLOW)) umount "$T/$1" && ! is_mount "$T/$1"; }
@@ -220,5 +222,5 @@ umnt() { timeout -k 2 $((20 * SLOW)) umount "$T/$1" && ! is_mount "$T/$1"; }
 mount_pid() { pgrep -f "mount\\.magma.* $T/$1( |\$)" | head -n 1; }
 
 # console I COMMAND...: logs in and prints the answers
-console() { _v=$1; shift; timeout -k 2 $((15 * SLOW)) "$HELP/console" "$(addr "$_v")" $((PORT + 2)) "$SECRET" "$@"; }
+console() { _v=$1; shift; timeout -k 2 $((15 * SLOW)) $(ns_enter c) "$HELP/console" "$(addr "$_v")" $((PORT + 2)) "$SECRET" "$@"; }
 have() { command -v "$1" >/dev/null 2>&1; }

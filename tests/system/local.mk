@@ -3,22 +3,26 @@ check_PROGRAMS += $(system_helpers)
 system_helpers = \
 	tests/system/helpers/posix tests/system/helpers/twomounts tests/system/helpers/acklog \
 	tests/system/helpers/dgram tests/system/helpers/console tests/system/helpers/consolenoise \
-	tests/system/helpers/iotool
+	tests/system/helpers/iotool tests/system/helpers/udpproxy
 tests_system_helpers_posix_SOURCES = \
 	tests/system/helpers/tap.h tests/system/helpers/tap.c tests/system/helpers/posix.c \
 	tests/system/helpers/names.c tests/system/helpers/attrs.c tests/system/helpers/io.c \
 	tests/system/helpers/dirs.c tests/system/helpers/perm.c
 tests_system_helpers_twomounts_SOURCES = \
 	tests/system/helpers/tap.h tests/system/helpers/tap.c tests/system/helpers/twomounts.c
-tests_system_helpers_acklog_SOURCES = tests/system/helpers/acklog.c
+tests_system_helpers_acklog_SOURCES = \
+	tests/system/helpers/acknote.h tests/system/helpers/ackshare.h \
+	tests/system/helpers/acknote.c tests/system/helpers/ackshare.c tests/system/helpers/acklog.c
 tests_system_helpers_dgram_SOURCES = tests/system/helpers/dgram.c
 tests_system_helpers_console_SOURCES = tests/system/helpers/console.c
 tests_system_helpers_consolenoise_SOURCES = tests/system/helpers/consolenoise.c
 tests_system_helpers_iotool_SOURCES = tests/system/helpers/iotool.c
+tests_system_helpers_udpproxy_SOURCES = tests/system/helpers/udpproxy.c
 
 system_tests = \
 	tests/system/00-usage.sh \
 	tests/system/01-tools.sh \
+	tests/system/02-faults.sh \
 	tests/system/10-posix.sh \
 	tests/system/11-two-mounts.sh \
 	tests/system/12-mount.sh \
@@ -32,6 +36,13 @@ system_tests = \
 	tests/system/30-kill.sh \
 	tests/system/31-join.sh \
 	tests/system/32-restart.sh \
+	tests/system/33-failover.sh \
+	tests/system/34-stopped.sh \
+	tests/system/35-partition.sh \
+	tests/system/36-bad-network.sh \
+	tests/system/37-lost-disk.sh \
+	tests/system/38-two-volcanos.sh \
+	tests/system/39-disk-fails.sh \
 	tests/system/40-trees.sh \
 	tests/system/41-git.sh \
 	tests/system/42-build.sh \
@@ -41,8 +52,9 @@ system_tests = \
 	tests/system/60-two-volcanos.sh \
 	tests/system/61-witness.sh \
 	tests/system/62-planned-stop.sh \
-	tests/system/63-both-went-on.sh \
+	tests/system/64-both-went-on.sh \
 	tests/system/50-install.sh \
+	tests/system/63-replace.sh \
 	tests/system/big/million-entries.sh \
 	tests/system/big/million-flares.sh \
 	tests/system/big/noise-million.sh
@@ -53,4 +65,4 @@ helpers: $(system_helpers) $(bench_programs)
 
 EXTRA_DIST += \
 	quickstart tests/setup \
-	tests/system/lib.sh tests/system/sweep $(system_tests)
+	tests/system/lib.sh tests/system/lib-faults.sh tests/system/lib-netns.sh tests/system/sweep $(system_tests)

@@ -1,4 +1,5 @@
 #include "tests/unit/fake.h"
+#include "libmagma/lava/health.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
 #include <errno.h>
@@ -102,7 +103,8 @@ static guint32 serve(Fake *owner, const MagmaHdr *h, const MagmaAny *req, MagmaA
 		return 0;
 	case MAGMA_OP_ping:
 		rep->rep_ping = (struct magma_rep_ping){ .volcano = owner->id, .boot = owner->boot, .name = MAGMA_BYTES_STR("fake"), .software = MAGMA_BYTES_STR("1.0.0"),
-			.copies_wanted = 2, .copies_kept = 1 };
+			.copies_wanted = 2, .copies_kept = 1,
+			.unsafe = w->unsafe ? MAGMA_UNSAFE_DOWN : 0, .lines = w->unsafe ? MAGMA_BYTES_STR(w->unsafe) : (MagmaBytes){ NULL, 0 } };
 		return 0;
 	case MAGMA_OP_goodbye:
 		return 0;

@@ -40,6 +40,7 @@ struct World {
 	Hook hook;
 	void *hook_user;
 	guint64 next_ino;
+	const char *unsafe;           /* what PING says is not safe */
 	GHashTable *done;             /* "client:xid" of what was executed: as stored replies, it survives restarts and moves with the keys */
 };
 

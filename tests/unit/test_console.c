@@ -4,33 +4,50 @@
 #include "magmad/console/path.h"
 #include "magmad/console/session.h"
 #include "magmad/console/text.h"
+#include "libmagma/proto/list.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- a core of two volcanos, of which the second is dead ---- */
+/* ---- a core of three volcanos: the first acts for the second, which is down; the third has one copy and gets the other, and does not answer just now ---- */
 
 static MagmaMap *lava;
 static guint halts;
+static gboolean torn_status;
 
 const MagmaMap *volcano_map(const Volcano *v) { return lava; }
 guint16 volcano_id(const Volcano *v) { return 1; }
 
 void volcano_stats(Volcano *v, VolcanoStats *out)
 {
-	*out = (VolcanoStats){ .uptime = G_GINT64_CONSTANT(93784) * G_USEC_PER_SEC, .clients = 2, .state = "serving" };
+	*out = (VolcanoStats){ .uptime = G_GINT64_CONSTANT(93784) * G_USEC_PER_SEC, .clients = 2, .state = "serving", .leader = 1 };
 	out->op_count[MAGMA_OP_getattr] = 7;
 }
 
 void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolean alive, const struct magma_rep_status *st), void *user)
 {
-	struct magma_rep_status st = { .keys = 18230, .used = (812u << 20) - 5 };
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+	const MagmaCopyState copies[] = {
+		{ .slice = 1, .volcano = 3, .phase = MAGMA_COPY_ROWS, .lag = 210, .done = 65u << 20, .total = 260u << 20, .rate = 30u << 20 },
+		{ .slice = 2, .volcano = 3, .phase = MAGMA_COPY_IN_SYNC, .lag = 1 },
+	};
+	for (guint i = 0; i < G_N_ELEMENTS(copies); i++)
+		magma_put_copy_state(bytes, &copies[i]);
+	if (torn_status)
+		g_byte_array_set_size(bytes, bytes->len - 1);
+	struct magma_rep_status st = { .keys = 18230, .used = (812u << 20) - 5, .copies = MAGMA_BYTES(bytes->data, bytes->len) };
 
 	done(user, id == 1, id == 1 ? &st : NULL);
 }
 
+guint32 volcano_unsafe(Volcano *v, GString *lines)
+{
+	MagmaLive live = { .lease = TRUE, .self = 1 };
+
+	return magma_unsafe(lava, &live, lines);
+}
 char *volcano_takeover(Volcano *v, const char *name) { return strcmp(name, "gromit") == 0 ? NULL : g_strdup("the other volcano is gromit: name it to confirm that it is lost for good"); }
 
 void volcano_halt_network(Volcano *v, void (*done)(void *user), void *user)
@@ -97,22 +114,25 @@ static void bench_down(Bench *b, gconstpointer unused)
 static void make_lava(void)
 {
 	guint8 network[16] = { 1 };
-	MagmaVolcano one = { .id = 1, .state = MAGMA_ACTIVE, .name = "wallace", .fqdn = "wallace.intranet", .bandwidth = 100000, .offered = G_GUINT64_CONSTANT(204800) << 20 };
-	MagmaVolcano two = { .id = 2, .state = MAGMA_ACTIVE, .name = "gromit", .fqdn = "gromit.intranet", .bandwidth = 50000, .offered = 1u << 30 };
-	MagmaSlice lower = { .id = 1, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = 1, .owner = 1, .epoch = 1 };
-	MagmaSlice upper = { .id = 2, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = 2, .owner = 2, .epoch = 1 };
+	MagmaVolcano one = { .id = 1, .state = MAGMA_ACTIVE, .flags = MAGMA_VOLCANO_VOTER, .name = "wallace", .fqdn = "wallace.intranet", .bandwidth = 100000, .offered = G_GUINT64_CONSTANT(204800) << 20 };
+	MagmaVolcano two = { .id = 2, .state = MAGMA_ACTIVE, .flags = MAGMA_VOLCANO_DOWN, .name = "gromit", .fqdn = "gromit.intranet", .bandwidth = 50000, .offered = 1u << 30 };
+	MagmaVolcano three = { .id = 3, .state = MAGMA_JOINING, .flags = MAGMA_VOLCANO_VOTER, .name = "shaun", .fqdn = "shaun.intranet", .bandwidth = 50000, .offered = 1u << 30 };
+	MagmaSlice lower = { .id = 1, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = 1, .owner = 1, .epoch = 1, .ncopies = 2, .copies = { { 3, FALSE }, { 2, FALSE } } };
+	MagmaSlice upper = { .id = 2, .range = { MAGMA_KEY_MIN, MAGMA_KEY_MAX }, .home = 2, .owner = 1, .epoch = 2, .ncopies = 2, .copies = { { 2, FALSE }, { 3, TRUE } } };
 
 	lava = magma_map_new(network, 2);
 	lava->epoch = 4;
 	lava->copies_kept = 1;
 	lava->coordinator = 1;
-	lava->next_id = 3;
+	lava->next_id = 4;
 	magma_addr_parse("192.168.1.20:12000", 0, &one.addr);
 	magma_addr_parse("192.168.1.21:12000", 0, &two.addr);
+	magma_addr_parse("192.168.1.22:12000", 0, &three.addr);
 	lower.range.hi = magma_range_middle(&upper.range);
 	g_assert_true(magma_key_next(&lower.range.hi, &upper.range.lo));
 	magma_map_add(lava, &one);
 	magma_map_add(lava, &two);
+	magma_map_add(lava, &three);
 	magma_map_add_slice(lava, &lower);
 	magma_map_add_slice(lava, &upper);
 	g_assert_null(magma_map_seal(lava));
@@ -322,7 +342,7 @@ static void lava_has_the_shape_operators_know(Bench *b, gconstpointer unused)
 	kit_login(p);
 	g_autofree char *said = kit_ask(p, "lava");
 	g_assert_cmpstr(said, ==,
-		"\nLava topology: epoch 4, 2 volcanos, 1 copy (2 wanted)\n"
+		"\nLava topology: epoch 4, 3 volcanos, 1 copy (2 wanted)\n"
 		"\n"
 		"   node: wallace (wallace.intranet) 192.168.1.20:12000\n"
 		"  alive: yes\n"
@@ -331,6 +351,13 @@ static void lava_has_the_shape_operators_know(Bench *b, gconstpointer unused)
 		"   keys: 18230\n"
 		" bwidth: 100000 Kbit/s\n"
 		"storage: 812 / 204800 MByte\n"
+		"   role: owner, acts for gromit, voter, leader\n"
+		"  slice: 1 of wallace, epoch 1\n"
+		" mirror: shaun, being filled, 65 / 260 MByte, 30720 KByte/s, 00:00:07 to go, lag 210\n"
+		" mirror: gromit, down\n"
+		"  slice: 2 of gromit, epoch 2, acting\n"
+		" mirror: gromit, down\n"
+		" mirror: shaun, in sync, lag 1\n"
 		"\n"
 		"   node: gromit (gromit.intranet) 192.168.1.21:12000\n"
 		"  alive: no\n"
@@ -338,7 +365,64 @@ static void lava_has_the_shape_operators_know(Bench *b, gconstpointer unused)
 		"   stop: ffffffffffffffffffffffffffffffffffffffff\n"
 		"   keys: ?\n"
 		" bwidth: 50000 Kbit/s\n"
-		"storage: ? / 1024 MByte\n\n");
+		"storage: ? / 1024 MByte\n"
+		"   role: down, copy of wallace, copy of gromit\n"
+		"\n"
+		"   node: shaun (shaun.intranet) 192.168.1.22:12000\n"
+		"  alive: no (joining)\n"
+		"  start: -\n"
+		"   stop: -\n"
+		"   keys: ?\n"
+		" bwidth: 50000 Kbit/s\n"
+		"storage: ? / 1024 MByte\n"
+		"   role: joining, copy of wallace, copy of gromit, voter\n"
+		"\n"
+		"down: gromit\n"
+		"degraded: slice 1 of wallace has 1 of 2 copies\n"
+		"healing: slice 1 of wallace on shaun\n\n");
+	kit_close(p);
+}
+
+static void heal_shows_every_copy_and_how_far_it_is(Bench *b, gconstpointer unused)
+{
+	Peer *p = kit_connect(&b->flare);
+
+	kit_login(p);
+	g_autofree char *said = kit_ask(p, "heal");
+	g_assert_cmpstr(said, ==,
+		"\nslice 1 of wallace: owner wallace, 1 of 2 copies\n"
+		"  shaun, being filled, 65 / 260 MByte, 30720 KByte/s, 00:00:07 to go, lag 210\n"
+		"  gromit, down\n"
+		"slice 2 of gromit: owner wallace, 2 of 2 copies\n"
+		"  gromit, down\n"
+		"  shaun, in sync, lag 1\n"
+		"\n -- copies being made: 1\n\n");
+	torn_status = TRUE;
+	g_autofree char *torn = kit_ask(p, "heal");
+	torn_status = FALSE;
+	g_assert_nonnull(strstr(torn, "\n  shaun, being filled, "));     /* what could be read */
+	g_assert_nonnull(strstr(torn, "\n  shaun, in sync\n"));          /* and what the map says of the rest */
+	kit_close(p);
+}
+
+static void scripts_see_copies_and_unsafe_states(Bench *b, gconstpointer unused)
+{
+	static const char *const lava_has[] = { "\"safe\":false,\"unsafe\":[\"down: gromit\",\"degraded: slice 1 of wallace has 1 of 2 copies\",\"healing: slice 1 of wallace on shaun\"]",
+		"\"node\":\"gromit\",\"fqdn\":\"gromit.intranet\",\"address\":\"192.168.1.21:12000\",\"alive\":false,\"state\":\"active\",\"down\":true,\"voter\":false,\"leader\":false",
+		"\"slice\":2,\"start\":\"8000000000000000000000000000000000000000\",\"stop\":\"ffffffffffffffffffffffffffffffffffffffff\",\"home\":\"gromit\",\"owner\":\"wallace\",\"epoch\":2,\"copies\":2,\"waits\":false",
+		"{\"node\":\"shaun\",\"in_sync\":false,\"state\":\"rows\",\"lag\":210,\"done\":68157440,\"total\":272629760,\"rate\":31457280,\"seconds_to_go\":7}",
+		"{\"node\":\"gromit\",\"in_sync\":false,\"state\":\"down\"}" };
+	Peer *p = kit_connect(&b->flare);
+
+	kit_login(p);
+	g_autofree char *map = kit_ask(p, "lava -j"), *heal = kit_ask(p, "heal -j"), *status = kit_ask(p, "status -j"), *text = kit_ask(p, "status");
+	for (guint i = 0; i < G_N_ELEMENTS(lava_has); i++) {
+		g_test_message("%s", map);
+		g_assert_nonnull(strstr(map, lava_has[i]));
+	}
+	g_assert_nonnull(strstr(heal, "\"copies_wanted\":2,\"healing\":1,\"slices\":["));
+	g_assert_nonnull(strstr(status, lava_has[0]));
+	g_assert_nonnull(strstr(text, "\n    unsafe: down: gromit\n    unsafe: degraded: slice 1 of wallace has 1 of 2 copies\n    unsafe: healing: "));
 	kit_close(p);
 }
 
@@ -602,7 +686,7 @@ static void the_console_may_end_at_any_moment(Bench *b, gconstpointer unused)
 
 static void commands_not_built_say_so(Bench *b, gconstpointer unused)
 {
-	static const char *const lines[] = { "heal", "balance", "drain", "watch" };
+	static const char *const lines[] = { "balance", "drain", "watch" };
 	Peer *p = kit_connect(&b->flare);
 
 	kit_login(p);
@@ -631,6 +715,8 @@ int main(int argc, char **argv)
 	WITH_BENCH(a_session_begins_as_operators_know_it);
 	WITH_BENCH(nothing_but_help_comes_before_the_login);
 	WITH_BENCH(lava_has_the_shape_operators_know);
+	WITH_BENCH(heal_shows_every_copy_and_how_far_it_is);
+	WITH_BENCH(scripts_see_copies_and_unsafe_states);
 	WITH_BENCH(every_answer_in_json_is_json);
 	WITH_BENCH(debug_channels_are_shown_and_switched);
 	WITH_BENCH(a_wrong_secret_is_delayed_and_the_third_ends_it);

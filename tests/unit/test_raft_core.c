@@ -122,6 +122,22 @@ static void who_forgot_by_a_crash_what_is_committed_is_told_again(void)
 	g_assert_cmpstr(kit_map(k, 3), ==, "new");
 }
 
+/* As a volcano that is replaced: the leader knew how far it had come. */
+static void a_learner_that_lost_its_disk_is_given_everything_again(void)
+{
+	g_autoptr(Kit) k = network("123", "1234");
+
+	g_assert_cmpint(kit_propose(k, 1, "new", "123", "1234"), ==, RAFT_OK);
+	kit_run(k, S);
+	kit_halt(k, 4);
+	raft_state_free(k->node[4].disk);
+	k->node[4].disk = raft_state_new();
+	kit_boot(k, 4);
+	kit_run(k, S);
+	g_assert_cmpstr(kit_map(k, 4), ==, "new");
+	g_assert_cmpint(lease(k, 4), >, k->now);
+}
+
 /* --- proposals --- */
 
 static void proposals_are_refused_for_the_right_reason(void)
@@ -514,6 +530,7 @@ int main(int argc, char **argv)
 	ADD(learners_get_nothing_that_is_not_committed);
 	ADD(who_was_away_for_long_gets_the_oldest_entry_that_is_kept);
 	ADD(who_forgot_by_a_crash_what_is_committed_is_told_again);
+	ADD(a_learner_that_lost_its_disk_is_given_everything_again);
 	ADD(proposals_are_refused_for_the_right_reason);
 	ADD(a_map_of_before_the_election_may_be_built_on_when_it_still_is_the_newest);
 	ADD(a_leader_that_is_removed_leads_until_that_is_committed);

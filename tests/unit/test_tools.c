@@ -151,6 +151,10 @@ static void test_ping(void)
 	expect(w, by_file, NULL, 0, head, NULL);
 	g_autofree char *by_port = g_strdup_printf("magma-ping -c1 -p %u -k" SECRET " 127.0.0.1", w->fakes[0]->addr.port);
 	expect(w, by_port, NULL, 0, "1 sent, 1 answered", NULL);
+	w->unsafe = "degraded: \033slice 1\n";
+	g_autofree char *says_unsafe = g_strdup_printf("magma-ping: %s: degraded: ?slice 1\n", at);
+	expect(w, by_arg, NULL, 3, head, says_unsafe);
+	w->unsafe = NULL;
 	expect(w, "magma-ping -p 70000 -k x 127.0.0.1", NULL, 2, NULL, "70000");
 	expect(w, by_open, NULL, 1, NULL, open);
 	expect(w, by_env, NULL, 2, NULL, "MAGMA_KEY");
@@ -160,9 +164,9 @@ static void test_ping(void)
 	expect(w, "magma-ping -k x no.such.host.invalid", NULL, 1, NULL, "no.such.host.invalid");
 	expect(w, "magma-ping --kye=" SECRET " 127.0.0.1", NULL, 2, NULL, "--kye");
 	expect(w, "magma-ping -x" SECRET " 127.0.0.1", NULL, 2, NULL, "usage");
-	expect(w, wrong, NULL, 3, NULL, says_wrong);
+	expect(w, wrong, NULL, 1, NULL, says_wrong);
 	fake_stop(w->fakes[0]);
-	expect(w, by_arg, NULL, 4, NULL, says_nobody);
+	expect(w, by_arg, NULL, 1, NULL, says_nobody);
 	g_unlink(good);
 	g_unlink(open);
 	world_free(w);

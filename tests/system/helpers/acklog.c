@@ -1,29 +1,33 @@
-/* acklog run DIR LOG SEED SECONDS   makes random changes under DIR and notes each in LOG, before (B) and after (A) it was acknowledged; every one must
- *                                   succeed. Ends at the time or on SIGTERM; prints what it did and the longest wait.
+/* acklog run DIR LOG SEED SECONDS [ERRNO]   makes random changes under DIR, its own, and notes each in LOG, before (B) and after (A) it was acknowledged;
+ *                                   every one must succeed. One that fails is noted (E) and the run goes on, but ends in failure; ERRNO (ENOSPC, or
+ *                                   several with commas) is an error that is no failure. Ends at the time or on SIGTERM; prints what it did, the longest wait and the longest pause.
  * acklog check DIR LOG              replays LOG in memory and compares: everything acknowledged is there, byte for byte, and nothing else. The one
  *                                   operation that was not acknowledged, if LOG ends in one, may be done, half done (contents) or not done.
+ * acklog share, shared              the same for a DIR that many processes share (ackshare.c): once and whole, also what was in flight.
+ * acklog now, pause, acked          times (acknote.h).
  * LOG lies on another file system, so it survives what the test does to DIR. */
+#include "ackshare.h"
+#include "acknote.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { DIRS = 4, FILES = 16, SLOTS = DIRS * FILES, MAX_SIZE = 200000 };
 
 typedef enum { ABSENT, REG, DIRECTORY, SYMLINK } Kind;
-typedef enum { OP_CREATE, OP_APPEND, OP_WRITE, OP_TRUNC, OP_UNLINK, OP_MKDIR, OP_RMDIR, OP_RENAME, OP_LINK, OP_SYMLINK, OP_CHMOD, OP_FSYNC, OPS } OpKind;
-static const char *const op_names[OPS] = { "create", "append", "write", "trunc", "unlink", "mkdir", "rmdir", "rename", "link", "symlink", "chmod", "fsync" };
+typedef enum { OP_CREATE, OP_APPEND, OP_WRITE, OP_TRUNC, OP_UNLINK, OP_MKDIR, OP_RMDIR, OP_RENAME, OP_LINK, OP_SYMLINK, OP_CHMOD, OP_FSYNC, OPS,
+	OP_CLEAR = OPS /* whatever is there goes: what follows an error */ } OpKind;
+static const char *const op_names[] = { "create", "append", "write", "trunc", "unlink", "mkdir", "rmdir", "rename", "link", "symlink", "chmod", "fsync", "clear" };
 
 typedef struct {
 	Kind kind;
 	int refs;
+	int unknown;                /* an operation on it failed: its bytes, mode and links are not looked at any more */
 	mode_t mode;
 	size_t size;
 	unsigned char *data;
@@ -33,25 +37,7 @@ typedef struct {
 typedef struct { int op, slot, slot2; unsigned off, len, seed; } Op;
 
 static Obj *slots[SLOTS];
-static volatile sig_atomic_t stop;
-static void on_term(int sig) { (void)sig; stop = 1; }
-
-static uint64_t rnd(uint64_t *s)
-{
-	uint64_t z = (*s += 0x9e3779b97f4a7c15u);
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-static void fill(unsigned char *p, size_t n, unsigned seed)
-{
-	uint64_t s = seed;
-	for (size_t i = 0; i < n; i += 8) {
-		uint64_t v = rnd(&s);
-		memcpy(p + i, &v, n - i < 8 ? n - i : 8);
-	}
-}
+static unsigned char unsure[SLOTS];  /* an operation that failed may have left it either way */
 
 static const char *slot_path(int slot)
 {
@@ -60,13 +46,6 @@ static const char *slot_path(int slot)
 	char *p = buf[k++ & 3];
 	snprintf(p, 32, "d%d/f%d", slot / FILES, slot % FILES);
 	return p;
-}
-
-static double seconds(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
 /* --- the model --- */
@@ -88,9 +67,13 @@ static void obj_drop(Obj **o)
 static Kind kind_of(int slot) { return slots[slot] ? slots[slot]->kind : ABSENT; }
 
 /* May that operation succeed now? */
+static int sure(int slot) { return !unsure[slot] && !(slots[slot] && slots[slot]->unknown); }
+static int two_slots(const Op *o) { return o->op == OP_RENAME || o->op == OP_LINK; }
 static int fits(const Op *o)
 {
 	Kind k = kind_of(o->slot), k2 = kind_of(o->slot2);
+	if (o->op == OP_CLEAR) return !sure(o->slot);
+	if (!sure(o->slot) || (two_slots(o) && !sure(o->slot2))) return 0;
 	switch (o->op) {
 	case OP_CREATE: return k == ABSENT || k == REG;
 	case OP_APPEND: return k == REG && slots[o->slot]->size + o->len <= MAX_SIZE;
@@ -134,21 +117,21 @@ static void apply(const Op *o)
 	case OP_RENAME: obj_drop(t); *t = *s; *s = NULL; break;
 	case OP_LINK: *t = *s; (*s)->refs++; break;
 	case OP_CHMOD: (*s)->mode = o->seed & 0777; break;
+	case OP_CLEAR: obj_drop(s); unsure[o->slot] = 0; break;
+	}
+}
+
+/* It failed: nothing is known about what it touched, until that is cleared away. */
+static void doubt(const Op *o)
+{
+	int touched[2] = { o->slot, two_slots(o) ? o->slot2 : o->slot };
+	for (int i = 0; i < 2; i++) {
+		unsure[touched[i]] = 1;
+		if (slots[touched[i]]) slots[touched[i]]->unknown = 1;
 	}
 }
 
 /* --- the file system --- */
-
-static int write_all(int fd, const unsigned char *p, size_t n)
-{
-	while (n) {
-		ssize_t w = write(fd, p, n);
-		if (w <= 0) return -1;
-		p += w;
-		n -= w;
-	}
-	return 0;
-}
 
 static int with_file(const Op *o, int flags)
 {
@@ -183,6 +166,7 @@ static int perform(const Op *o)
 	case OP_LINK: return link(p, p2);
 	case OP_SYMLINK: snprintf(target, sizeof target, "target-%u", o->seed); return symlink(target, p);
 	case OP_CHMOD: return chmod(p, o->seed & 0777);
+	case OP_CLEAR: return unlink(p) == 0 || errno == ENOENT || (errno == EISDIR && rmdir(p) == 0) ? 0 : -1;
 	}
 	return -1;
 }
@@ -194,43 +178,36 @@ static Op choose(uint64_t *seed)
 		o = (Op){ .op = rnd(seed) % OPS, .slot = rnd(seed) % SLOTS, .slot2 = rnd(seed) % SLOTS, .seed = (unsigned)rnd(seed) };
 		o.len = 1 + rnd(seed) % (rnd(seed) % 4 ? 6000 : 80000);
 		o.off = rnd(seed) % (rnd(seed) % 4 ? 8000 : 100000);
+		if (!sure(o.slot)) o.op = OP_CLEAR;
 	} while (!fits(&o));
 	return o;
 }
 
-static int run(const char *dir, const char *log, uint64_t seed, double limit)
+static int run(const char *dir, const char *log, uint64_t seed, double limit, const char *allow)
 {
-	int out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
-	if (out < 0 || chdir(dir) != 0) { perror(log); return 1; }
+	Note n;
+	if (note_open(&n, log, allow) != 0) return 1;
+	if (chdir(dir) != 0) { perror(dir); return 1; }
 	umask(022);
 	for (int d = 0; d < DIRS; d++) {
-		char n[8];
-		snprintf(n, sizeof n, "d%d", d);
-		if (mkdir(n, 0755) != 0) { perror(n); return 1; }
+		char name[8];
+		snprintf(name, sizeof name, "d%d", d);
+		if (mkdir(name, 0755) != 0) { perror(name); return 1; }
 	}
-	struct sigaction sa = { .sa_handler = on_term, .sa_flags = SA_RESTART };
-	sigaction(SIGTERM, &sa, NULL);
-	double end = seconds() + limit, longest = 0, at = 0, begun = seconds();
-	long n = 0;
-	while (!stop && seconds() < end) {
+	while (!note_over(&n, limit)) {
 		Op o = choose(&seed);
-		char line[160];
-		int k = snprintf(line, sizeof line, "B %ld %d %d %d %u %u %u\n", n, o.op, o.slot, o.slot2, o.off, o.len, o.seed);
-		if (write(out, line, k) != k) return 1;
-		double t = seconds();
-		if (perform(&o) != 0) {
-			printf("FAILED operation %ld: %s %s %s: %s\n", n, op_names[o.op], slot_path(o.slot), slot_path(o.slot2), strerror(errno));
-			return 1;
+		note_begin(&n, "%d %d %d %u %u %u", o.op, o.slot, o.slot2, o.off, o.len, o.seed);
+		if (perform(&o) == 0) {
+			note_ack(&n);
+			apply(&o);
+			continue;
 		}
-		t = seconds() - t;
-		if (t > longest) longest = t, at = seconds() - begun;
-		k = snprintf(line, sizeof line, "A %ld\n", n);
-		if (write(out, line, k) != k) return 1;
-		apply(&o);
-		n++;
+		char what[96];
+		snprintf(what, sizeof what, "%s %s %s", op_names[o.op], slot_path(o.slot), slot_path(o.slot2));
+		note_error(&n, what);
+		doubt(&o);
 	}
-	printf("%ld operations, the longest took %.2f s (at %.1f s)\n", n, longest, at);
-	return 0;
+	return note_end(&n);
 }
 
 /* --- comparing --- */
@@ -266,11 +243,13 @@ static void compare(int slot, const char *log)
 	const Obj *o = slots[slot];
 	const char *p = slot_path(slot);
 	char text[200], target[64], want[64];
+	if (unsure[slot]) return;
 	if (lstat(p, &st) != 0) {
 		if (o || errno != ENOENT) wrong(slot, o && errno == ENOENT ? "is lost" : strerror(errno));
 		return;
 	}
 	if (!o) { wrong(slot, "is there though it was removed"); return; }
+	if (o->unknown) return;
 	if (o->kind == DIRECTORY) { if (!S_ISDIR(st.st_mode)) wrong(slot, "is no directory"); return; }
 	if (o->kind == SYMLINK) {
 		ssize_t n = readlink(p, target, sizeof target - 1);
@@ -313,7 +292,7 @@ static void no_strangers(void)
 			if (e->d_name[0] == '.') continue;
 			int f;
 			char rest;
-			if (sscanf(e->d_name, "f%d%c", &f, &rest) != 1 || f < 0 || f >= FILES || !slots[d * FILES + f]) {
+			if (sscanf(e->d_name, "f%d%c", &f, &rest) != 1 || f < 0 || f >= FILES || (!slots[d * FILES + f] && !unsure[d * FILES + f])) {
 				if (bad++ < 20) printf("WRONG %s/%s: is listed though it was never made or was removed\n", n, e->d_name);
 			}
 		}
@@ -326,7 +305,7 @@ static int check(const char *dir, const char *log)
 	FILE *in = fopen(log, "r");
 	if (!in || chdir(dir) != 0) { perror(in ? dir : log); return 1; }
 	Op o = { 0 };
-	long n = 0, seq, pending = -1, last[SLOTS] = { 0 };
+	long n = 0, failed = 0, seq = 0, pending = -1, last[SLOTS] = { 0 };
 	OpKind last_op[SLOTS] = { 0 };
 	char line[256];
 	while (fgets(line, sizeof line, in)) {
@@ -340,6 +319,10 @@ static int check(const char *dir, const char *log)
 			last_op[o.slot] = last_op[o.slot2] = o.op;
 			pending = -1;
 			n++;
+		} else if (sscanf(line, "E %ld", &seq) == 1 && seq == pending) {
+			doubt(&o);
+			pending = -1;
+			failed++;
 		}
 	}
 	/* Contents shared through links are excused together: any slot with the pending operation's flare. */
@@ -352,14 +335,22 @@ static int check(const char *dir, const char *log)
 	if (pending < 0) no_strangers();
 	printf("%ld acknowledged operations compared, %d wrong", n, bad);
 	if (pending >= 0) printf(", in flight was %s %s %s", op_names[o.op], slot_path(o.slot), slot_path(o.slot2));
+	if (failed) printf(", %ld had failed", failed);
 	printf("\n");
 	return bad != 0;
 }
 
 int main(int argc, char **argv)
 {
-	if (argc == 6 && !strcmp(argv[1], "run")) return run(argv[2], argv[3], strtoull(argv[4], NULL, 0), atof(argv[5]));
-	if (argc == 4 && !strcmp(argv[1], "check")) return check(argv[2], argv[3]);
-	fprintf(stderr, "usage: acklog run DIR LOG SEED SECONDS | acklog check DIR LOG\n");
+	const char *cmd = argc > 1 ? argv[1] : "";
+	const char *allow = argc > 6 ? argv[6] : NULL;
+	if (!strcmp(cmd, "run") && (argc == 6 || argc == 7)) return run(argv[2], argv[3], strtoull(argv[4], NULL, 0), atof(argv[5]), allow);
+	if (!strcmp(cmd, "share") && (argc == 6 || argc == 7)) return share_run(argv[2], argv[3], strtoull(argv[4], NULL, 0), atof(argv[5]), allow);
+	if (!strcmp(cmd, "check") && argc == 4) return check(argv[2], argv[3]);
+	if (!strcmp(cmd, "shared") && argc >= 4) return share_check(argv[2], argv + 3, argc - 3);
+	if (!strcmp(cmd, "now") && argc == 2) return printf("%lld\n", (long long)now_ms()) < 0;
+	if (!strcmp(cmd, "pause") && argc >= 5) return note_pause(atoll(argv[2]), atoll(argv[3]), argv + 4, argc - 4);
+	if (!strcmp(cmd, "acked") && argc >= 5) return note_acked(atoll(argv[2]), atoi(argv[3]), argv + 4, argc - 4);
+	fprintf(stderr, "usage: acklog run|share DIR LOG SEED SECONDS [ERRNO] | check DIR LOG | shared DIR LOG... | now | pause FROM TO LOG... | acked SINCE N LOG...\n");
 	return 2;
 }

@@ -6,14 +6,17 @@
  *                        prints "same" or what is wrong
  *   lock FILE            holds an flock on FILE until its stdin ends; prints "locked"
  *   dataend FILE         prints the offset behind the last byte that is not zero; scribble FILE OFFSET LEN turns all bits there
- *   map FILE SECONDS     stores through a shared mapping for that long, then compares what read sees */
+ *   map FILE SECONDS     stores through a shared mapping for that long, then compares what read sees
+ *   break DIR            the ext4 (or xfs) file system DIR is on ends in EIO from now on, as if its disk were pulled out, until it is mounted anew */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -172,6 +175,15 @@ static int scribble(const char *file, long long off, int len)
 	return close(fd);
 }
 
+/* The shutdown that xfs and ext4 have for such tests: what is in their log reaches the disk, nothing after it. */
+static int break_disk(const char *dir)
+{
+	uint32_t how = 1;
+	int fd = open(dir, O_RDONLY | O_DIRECTORY);
+	if (fd < 0 || ioctl(fd, _IOR('X', 125, uint32_t), &how) != 0) return fail(dir);
+	return close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *cmd = argc > 2 ? argv[1] : "";
@@ -181,10 +193,11 @@ int main(int argc, char **argv)
 	if (!strcmp(cmd, "lock")) return lock(argv[2]);
 	if (!strcmp(cmd, "dataend")) return dataend(argv[2]);
 	if (!strcmp(cmd, "scribble") && argc == 5) return scribble(argv[2], atoll(argv[3]), atoi(argv[4]));
+	if (!strcmp(cmd, "break")) return break_disk(argv[2]);
 	if (!strcmp(cmd, "map") && argc == 4) return map(argv[2], atoi(argv[3]));
 	if (!strcmp(cmd, "put") && argc == 5) return put(argv[2], atoi(argv[3]), strtoul(argv[4], NULL, 0));
 	if (!strcmp(cmd, "get") && argc == 5) return get(argv[2], atoi(argv[3]), strtoul(argv[4], NULL, 0));
 	if (!strcmp(cmd, "many") && argc >= 5) return many(argv[2], atoi(argv[3]), atoi(argv[4]), argv[5]);
-	fprintf(stderr, "usage: iotool fill|put|get|many|count|hold|lock|dataend|scribble|map FILE ...\n");
+	fprintf(stderr, "usage: iotool fill|put|get|many|count|hold|lock|dataend|scribble|map|break FILE ...\n");
 	return 2;
 }

@@ -122,15 +122,16 @@ static void size_while_open(void)
 static void appends(void)
 {
 	both();
-	enum { LINES = 150 };
+	/* A length that crosses pages, and together grows beyond what is stored inline. */
+	enum { LINES = 150, LEN = 300 };
 	put(a, "log", "");
 	for (int p = 0; p < 2; p++)
 		if (!fork()) {
 			int fd = openat(p ? a : b, "log", O_WRONLY | O_APPEND);
-			char line[64];
+			char line[LEN + 1];
 			for (int i = 0; i < LINES; i++) {
-				snprintf(line, sizeof line, "mount %d line %5d ............\n", p, i);
-				if (write(fd, line, 32) != 32) _exit(1);
+				snprintf(line, sizeof line, "mount %d line %5d %0*d\n", p, i, LEN - 20, p);
+				if (write(fd, line, LEN) != LEN) _exit(1);
 			}
 			_exit(close(fd) != 0);
 		}
@@ -138,12 +139,12 @@ static void appends(void)
 		int st;
 		MUST(wait(&st) > 0 && st == 0);
 	}
-	MUST(at(a, "log").st_size == 2 * LINES * 32 && at(b, "log").st_size == 2 * LINES * 32);
+	MUST(at(a, "log").st_size == 2 * LINES * LEN && at(b, "log").st_size == 2 * LINES * LEN);
 	FILE *f = fdopen(openat(a, "log", O_RDONLY), "r");
 	int p, i, seen[2] = { 0 };
 	for (int k = 0; k < 2 * LINES; k++) {
-		char line[64];
-		MUST(fgets(line, sizeof line, f) && strlen(line) == 32 && sscanf(line, "mount %d line %d", &p, &i) == 2);
+		char line[2 * LEN];
+		MUST(fgets(line, sizeof line, f) && strlen(line) == LEN && sscanf(line, "mount %d line %d", &p, &i) == 2);
 		MUST((p == 0 || p == 1) && seen[p]++ == i);
 	}
 }

@@ -1,0 +1,40 @@
+/* How safe a network is: the one list of unsafe states, made from a map and what a volcano knows beside it. Console, log, ready line and magma-ping show the same lines. docs/operations.md explains each.
+ * Pure; any thread. */
+#pragma once
+#include "libmagma/lava/map.h"
+
+enum {
+	MAGMA_UNSAFE_NO_QUORUM = 1,   /* the volcano that says so has no lease: it answers nobody */
+	MAGMA_UNSAFE_WAITING = 2,     /* a slice waits for a volcano that has all of it */
+	MAGMA_UNSAFE_DOWN = 4,        /* a volcano is down */
+	MAGMA_UNSAFE_DEGRADED = 8,    /* a slice has fewer copies than wanted */
+	MAGMA_UNSAFE_HEALING = 16,    /* a copy is being made */
+	MAGMA_UNSAFE_LAGGING = 32,    /* a copy that counts is far behind or silent: changes wait for it */
+};
+
+typedef enum {
+	MAGMA_COPY_AWAY, MAGMA_COPY_ATTACHING, MAGMA_COPY_LOG, MAGMA_COPY_ROWS, MAGMA_COPY_CONTENTS, MAGMA_COPY_CAUGHT_UP, MAGMA_COPY_IN_SYNC,
+	MAGMA_COPY_STATES,
+} MagmaCopyPhase;
+
+/* A copy as the owner of its slice sees it. */
+typedef struct {
+	guint16 slice, volcano;
+	MagmaCopyPhase phase;
+	guint64 lag;                  /* records that it has not acknowledged */
+	guint64 done, total, rate;    /* bytes of catching up; total is an estimate; bytes/s of late */
+} MagmaCopyState;
+
+typedef struct {
+	gboolean lease;               /* the volcano may answer */
+	guint16 self;
+	const MagmaCopyState *copies; /* of the slices that it owns */
+	guint ncopies;
+} MagmaLive;
+
+/* MAGMA_UNSAFE_*; 0: all is well. lines (may be NULL) gets one line for each, ended by LF: "degraded: slice 1 of wallace has 1 of 2 copies". They hold no numbers that change by themselves. */
+guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines);
+/* "degraded, healing"; to be freed. */
+char *magma_unsafe_names(guint32 states);
+/* One slice: copies up that count, the owner's among them; 0 where the owner is down. */
+guint magma_slice_copies(const MagmaMap *map, const MagmaSlice *s);
