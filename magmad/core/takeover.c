@@ -280,7 +280,7 @@ void takeover_rival(Takeover *t, const RaftRival *rival)
 		return;
 	}
 	core_say(v, "volcano %u has gone on without this one: its lava map stands", rival->from);
-	if (alone && v->slices->len) {
+	if (alone) {
 		core_say(v, "CONFLICT: both volcanos have gone on alone, and what was changed HERE meanwhile does not stand: it is set aside, not deleted");
 		v->aside = v->resigned = TRUE;
 	}
