@@ -201,6 +201,10 @@ static void lava_text(Lava *l)
 		volcano_text(out, l, l->map->volcanos->pdata[i], &l->live[i]);
 	}
 	unsafe_text(out, l);
+	VolcanoStats stats;
+	volcano_stats(l->task.session->console->cfg.volcano, &stats);
+	if (strncmp(stats.note, "CONFLICT", 8) == 0)
+		g_string_append_printf(out, "\n%s\n", stats.note);
 	session_answer(l->task.session, out->str);
 }
 

@@ -184,7 +184,7 @@ static void look_at_waiting(Takeover *t, const MagmaVolcano *other)
 	g_autofree char *text = NULL;
 
 	if (asking(t)) {
-		if (core_now(v) - t->asks_since < SECOND)
+		if (core_now(v) - t->asks_since < SILENT + LOOK_EVERY)
 			return;
 		text = g_strdup_printf("waits for volcano %s, which may have gone on without this one; takeover %s on the console if it is lost for good", other->name, other->name);
 	} else if (!consensus_leads(v) && silent > SILENT && !consensus_may_serve(v) && (!t->in_touch || v->cfg.no_takeover || incomplete(t))) {
@@ -280,7 +280,7 @@ void takeover_rival(Takeover *t, const RaftRival *rival)
 		return;
 	}
 	core_say(v, "volcano %u has gone on without this one: its lava map stands", rival->from);
-	if (alone && v->slices->len) {
+	if (alone) {
 		core_say(v, "CONFLICT: both volcanos have gone on alone, and what was changed HERE meanwhile does not stand: it is set aside, not deleted");
 		v->aside = v->resigned = TRUE;
 	}

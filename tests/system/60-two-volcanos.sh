@@ -38,6 +38,20 @@ for round in ${MAGMA_ROUNDS:-1 2}; do
 	done
 done
 
+# stopped for long enough that the other goes on, and let go again: it must not answer from what it knew
+for v in 1 2; do
+	n=$((n + 1)); writer b $n
+	sleep 0.7
+	kill -STOP "$(vpid $v)"; sleep 5
+	check "volcano $v is stopped, a new file can be written" sh -c "echo $n >$T/b/alive$n"
+	kill -CONT "$(vpid $v)"
+	check "volcano $v goes on and holds everything again" wait_for 30 both_hold_all
+	sleep 0.5
+	writer_end $n "volcano $v stopped"
+	same a $n "volcano $v stopped"
+	check_eq "and both mounts see the same" "$(cd "$T/a/w$n" && find . -type f | sort | xargs -d '\n' cat | sha1sum)" "$(cd "$T/b/w$n" && find . -type f | sort | xargs -d '\n' cat | sha1sum)"
+done
+
 # both die; the one that comes first waits for the other
 for order in "1 2" "2 1"; do
 	n=$((n + 1)); writer b $n; sleep 0.5

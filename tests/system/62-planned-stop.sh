@@ -29,7 +29,9 @@ stop() {
 	check "clients waited less than $LIMIT s" awk -v l=$((LIMIT * SLOW)) '/the longest took/ { for (i = 1; i < NF; i++) if ($i == "took") exit !($(i + 1) < l) }' "$T/ack.$n.out"
 	check "all that was acknowledged is there" "$HELP/acklog" check "$T/a/w$n" "$T/ack.$n"
 }
+# of three, an operation over two volcanos that meets the end of one waits up to 2.2 s
 for size in 2 3; do
+	[ $size -eq 2 ] || LIMIT=4
 	net_start $size || bail "a network of $size"
 	wait_for 20 all_hold || not_ok "all hold what they should"
 	sleep 2
