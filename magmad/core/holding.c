@@ -70,7 +70,8 @@ static void report(Holding *h, guint16 volcano, gboolean in_sync)
 
 	*r = (Report){ h->v, h->id, volcano, h->epoch };
 	core_enter(h->v);
-	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, 10 * SECOND, in_sync ? reported : NULL, in_sync ? r : NULL);
+	/* Without an end: while nobody has said no for certain, the map may count the copy already, and the owner waits for it. */
+	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, in_sync ? 0 : 10 * SECOND, in_sync ? reported : NULL, in_sync ? r : NULL);
 	if (!in_sync)
 		core_ctx_free(h->v, r);
 	core_leave(h->v);
