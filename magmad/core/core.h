@@ -16,7 +16,7 @@
 #define OPEN_GRACE (20 * SECOND)              /* after a start clients have this long to re-assert opens; above CLIENT_EXPIRY */
 #define COORD_LIMIT (30 * SECOND)             /* an operation over two volcanos gives up after this; below the client's 60 s */
 #define SETTLE_EVERY (SECOND / 4)             /* how often finished cross-volcano operations are made durable and settled */
-#define RESOLVE_AFTER (5 * SECOND)            /* a mark this old asks its coordinator */
+#define RESOLVE_AFTER SECOND                  /* a mark this old asks its coordinator; readers wait for it, so this is part of the pause when a coordinator dies */
 #define CAPABILITY_XATTR "security.capability"
 #define FIRST_INO 16                          /* of a slice; below: the root and what may come */
 #define INO_BLOCK 65536                       /* inos reserved durably at a time: one small transaction for so many creates */
