@@ -15,6 +15,8 @@ struct Holding {
 	Slice *sl;
 	Replica *replica;
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
+	char *said;                   /* last */
+	MagmaTime said_at;
 };
 
 typedef struct {
@@ -39,7 +41,19 @@ static void io_cancel(void *user, gpointer call) { call_cancel(call); }
 
 static guint io_timer(void *user, MagmaTime delay, void (*fn)(void *arg), void *arg) { return volcano_of(user)->io->timer(volcano_of(user)->iou, delay, fn, arg); }
 static void io_timer_cancel(void *user, guint handle) { volcano_of(user)->io->timer_cancel(volcano_of(user)->iou, handle); }
-static void io_say(void *user, const char *line) { core_say(volcano_of(user), "slice %u: %s", ((Holding *)user)->id, line); }
+/* What does not change is said again after a minute. */
+static void io_say(void *user, const char *line)
+{
+	Holding *h = user;
+	MagmaTime now = core_now(h->v);
+
+	if (h->said && strcmp(h->said, line) == 0 && now - h->said_at < 60 * SECOND)
+		return;
+	g_free(h->said);
+	h->said = g_strdup(line);
+	h->said_at = now;
+	core_say(h->v, "%s", line);
+}
 
 static const MirrorIo IO = {
 	.now = io_now, .random = io_random, .call = io_call, .cancel = io_cancel, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say,
@@ -83,7 +97,7 @@ static void on_stuck(void *user, guint16 volcano, const char *why)
 {
 	Holding *h = user;
 
-	core_say(h->v, "slice %u: its copy on volcano %u does not go on: %s", h->id, volcano, why);
+	MAGMA_TRACE(h->v->trace, 'm', "slice %u: its copy on volcano %u does not go on: %s", h->id, volcano, why);
 	report(h, volcano, FALSE);
 }
 
@@ -167,6 +181,7 @@ static void holding_free(Holding *h, gboolean remove)
 	stop_copying(h);
 	if (h->store != h->v->store)
 		h->v->io->store_close(h->v->iou, h->id, h->store, remove);
+	g_free(h->said);
 	g_free(h);
 }
 

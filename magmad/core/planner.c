@@ -1,6 +1,7 @@
 /* What the leader of the group does with the map: who is down and who is back, who votes, who keeps copies of what, and whose slice goes home. One look makes one new map with everything that it finds. */
 #include "magmad/core/consensus.h"
 
+#define SILENT_SOON (6 * SECOND / 5)  /* so near to being declared down nobody is who answers */
 #define ALIVE_WITHIN (SECOND)         /* a member that was granted a lease so lately is back */
 
 typedef struct {
@@ -83,6 +84,10 @@ static void look_at_lives(Plan *p)
 	for (guint i = 0; i < p->map->volcanos->len; i++) {
 		MagmaVolcano *o = volcano_at(p->map, i);
 		MagmaTime down_at = o->id == p->v->id ? 0 : consensus_down_at(p->v, o->id);
+		if (o->id == p->v->id && o->flags & MAGMA_VOLCANO_DOWN && consensus_may_serve(p->v)) {
+			o->flags &= ~MAGMA_VOLCANO_DOWN;      /* it kept its vote, and leads */
+			p->changed = TRUE;
+		}
 		if (!down_at)
 			continue;
 		if (!(o->flags & MAGMA_VOLCANO_DOWN) && now >= down_at) {
@@ -114,12 +119,12 @@ static void look_at_waiting(Plan *p)
 
 /* --- who votes --- */
 
-static guint voters_wanted(guint up) { return up >= 5 ? 5 : up >= 3 ? 3 : 1; }
+static guint voters_wanted(guint able) { return able >= 5 ? 5 : able >= 3 ? 3 : 1; }
 
-/* One change at a time. A voter that is down is replaced once there are more than it takes without it. */
+/* One change at a time. A voter that is down keeps its vote until another takes its place: two of three that are left still decide, one alone could not be missed. */
 static void look_at_voters(Plan *p)
 {
-	guint up = 0, voters = 0;
+	guint able = 0, voters = 0;
 	MagmaVolcano *dead = NULL, *next = NULL, *last = NULL;
 
 	for (guint i = 0; i < p->map->volcanos->len; i++) {
@@ -128,7 +133,7 @@ static void look_at_voters(Plan *p)
 		gboolean votes = (o->flags & MAGMA_VOLCANO_VOTER) != 0;
 		/* one that has never been heard may not even know yet that it is one of us */
 		gboolean heard = o->id == p->v->id || consensus_heard_within(p->v, o->id, ALIVE_WITHIN);
-		up += !down && (heard || votes);
+		able += votes || (!down && heard);
 		voters += votes;
 		if (votes && down)
 			dead = o;
@@ -137,8 +142,8 @@ static void look_at_voters(Plan *p)
 		if (!votes && !down && heard && !next)
 			next = o;
 	}
-	guint wanted = voters_wanted(up);
-	MagmaVolcano *change = voters < wanted || (dead && next) ? (voters < 5 ? next : dead) : voters > wanted ? (dead ? dead : last) : NULL;
+	guint wanted = voters_wanted(able);
+	MagmaVolcano *change = voters > wanted ? (dead ? dead : last) : voters < wanted || dead ? next : NULL;
 	if (!change)
 		return;
 	change->flags ^= MAGMA_VOLCANO_VOTER;
@@ -261,6 +266,17 @@ static gboolean witness_hands_over(Volcano *v)
 			continue;
 		consensus_transfer(v, o->id);
 		return TRUE;
+	}
+	return FALSE;
+}
+
+gboolean planner_soon(Volcano *v)
+{
+	for (guint i = 0; v->map && consensus_leads(v) && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = volcano_at(v->map, i);
+		MagmaTime at = o->flags & MAGMA_VOLCANO_DOWN || o->id == v->id ? 0 : consensus_down_at(v, o->id);
+		if (at && at - core_now(v) < SILENT_SOON)
+			return TRUE;
 	}
 	return FALSE;
 }

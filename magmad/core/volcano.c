@@ -146,7 +146,7 @@ static void tick(void *arg)
 		return;
 	}
 	call_tick(v);
-	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready;
+	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready || planner_soon(v);
 	for (guint i = 0; v->map && i < v->slices->len; i++)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);
