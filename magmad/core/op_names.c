@@ -53,7 +53,16 @@ static void peeked(void *user, int error, const StoreRow *rows, guint n, gboolea
 
 	core_enter(sl->v);
 	for (guint i = 0; i < n; i++) {
-		if (!flare_row_decode(rows[i].val, rows[i].vlen, &row) || !row.attr.nlink)
+		if (!flare_row_decode(rows[i].val, rows[i].vlen, &row))
+			continue;
+		/* The scan saw the row as it was when it began: what was committed since, and settled, counts. */
+		MagmaFid fid = row.attr.fid;
+		int now = state_flare(op, &fid, &row);
+		if (now == WAIT) {
+			core_leave(sl->v);
+			return;
+		}
+		if (now || !row.attr.nlink)
 			continue;
 		if (mark_blocks_flare(op, row.attr.fid.ino)) {      /* looked at again when it is decided */
 			core_leave(sl->v);
