@@ -735,6 +735,10 @@ void handle_settle(Op *op)
 	const struct magma_req_settle *q = &op->req.req_settle;
 	MagmaReader r = magma_reader(q->marks.data, q->marks.len);
 
+	if (!op->sl) {                /* not even one mark: it concerns no slice */
+		op_error(op, EPROTO);
+		return;
+	}
 	if (!op->sl->serving || move_sealed(op->sl)) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;

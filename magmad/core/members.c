@@ -264,6 +264,14 @@ static void bootstrap(Volcano *v)
 	store_sync(v->store, bootstrapped, v);
 }
 
+/* Nothing is held, nor sent to copies, before it is kept who this is: a start that is not counted could number other frames alike. */
+static void join_kept(Volcano *v, int error)
+{
+	if (!error)
+		v->may_own = v->apply_map = TRUE;
+	group_made(v, error);
+}
+
 static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Volcano *v = user;
@@ -286,10 +294,9 @@ static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		} else {
 			v->id = rep->rep_join.id;
 			core_set_map(v, g_steal_pointer(&map));
-			v->may_own = v->apply_map = TRUE;
 			v->state = "receiving a slice";
 			v->note[0] = 0;
-			consensus_join(v, group_made);
+			consensus_join(v, join_kept);
 		}
 	}
 	core_leave(v);

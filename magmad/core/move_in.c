@@ -319,6 +319,19 @@ static MagmaVolcano *by_id(MagmaMap *map, guint16 id)
 	return (MagmaVolcano *)magma_map_by_id(map, id);
 }
 
+/* From the commit on the source need not keep it: where more than one copy is wanted, another one than the target's counts by then. */
+static gboolean part_is_safe(const Volcano *v)
+{
+	const MagmaSlice *s = &v->map->move.part;
+
+	if (magma_map_by_id(v->map, s->owner)->flags & MAGMA_VOLCANO_DOWN)
+		return FALSE;
+	for (guint i = 0; i < s->ncopies; i++)
+		if (s->copies[i].in_sync && !(magma_map_by_id(v->map, s->copies[i].volcano)->flags & MAGMA_VOLCANO_DOWN))
+			return TRUE;
+	return !v->store->log || v->map->copies_wanted < 2;
+}
+
 void handle_move_commit(Op *op)
 {
 	Volcano *v = op->v;
@@ -331,7 +344,7 @@ void handle_move_commit(Op *op)
 		commit_answer(op);
 		return;
 	}
-	if (v->map_changing) {
+	if (v->map_changing || !part_is_safe(v)) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
