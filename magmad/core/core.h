@@ -217,6 +217,7 @@ struct Slice {
 	GHashTable *all_ops;          /* set of Op *: slice_free ends them */
 	guint64 tombstones;
 	Move *move;                   /* a part of it on its way out; NULL: none */
+	guint64 move_before;          /* the move of the map when it came here: an owner before may have sent all of it, and asked for its commit */
 	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
 	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
 	struct Scrub *scrub;
