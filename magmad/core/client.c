@@ -17,6 +17,7 @@ void client_free(gpointer p)
 	g_hash_table_unref(c->replies);
 	g_hash_table_unref(c->running);
 	g_hash_table_unref(c->opens);
+	g_hash_table_unref(c->refusals);
 	g_free(c);
 }
 
@@ -32,17 +33,32 @@ Client *client_get(Slice *sl, guint64 id)
 	c->running = g_hash_table_new(g_int64_hash, g_int64_equal);
 	c->replies = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, stored_free);
 	c->opens = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	c->refusals = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	g_queue_init(&c->order);
 	g_hash_table_insert(sl->clients, &c->id, c);
 	return c;
 }
 
+static gboolean is_seen(gpointer xid, gpointer error, gpointer watermark) { return *(guint64 *)xid < *(guint64 *)watermark; }
+
 void client_heard(Slice *sl, Client *c, const MagmaHdr *h)
 {
 	c->heard = core_now(sl->v);
-	if (h->watermark > c->watermark)
-		c->watermark = h->watermark;
+	if (h->watermark <= c->watermark)
+		return;
+	c->watermark = h->watermark;
+	if (g_hash_table_size(c->refusals))
+		g_hash_table_foreach_remove(c->refusals, is_seen, &c->watermark);
 }
+
+void client_refused(Client *c, guint64 xid, int error)
+{
+	/* the others say that it should ask again */
+	if (error < MAGMA_EAUTH && xid >= c->watermark)
+		g_hash_table_insert(c->refusals, g_memdup2(&xid, sizeof xid), GINT_TO_POINTER(error));
+}
+
+int client_refusal(Client *c, guint64 xid) { return GPOINTER_TO_INT(g_hash_table_lookup(c->refusals, &xid)); }
 
 static gsize reply_key(guint8 *k, guint64 client, guint64 xid)
 {
@@ -222,6 +238,7 @@ void client_gone(Slice *sl, Client *c, gint64 expired)
 	Stored *s;
 
 	MAGMA_TRACE(sl->trace, 'v', "client %016" G_GINT64_MODIFIER "x %s", c->id, expired ? "expired" : "left");
+	g_hash_table_remove_all(c->refusals);
 	while ((s = g_queue_pop_head(&c->order))) {
 		txn_del(t, TAB_REPLY, k, reply_key(k, c->id, s->xid), &s->rk);
 		g_hash_table_remove(c->replies, &s->xid);

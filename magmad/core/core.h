@@ -143,6 +143,7 @@ struct Client {
 	GHashTable *running;          /* xid -> Op * */
 	GHashTable *replies;          /* xid -> Stored * */
 	GQueue order;                 /* Stored *, as stored */
+	GHashTable *refusals;         /* xid -> errno of what was told so and did nothing, until the watermark passes it; in memory */
 	GHashTable *opens;            /* set of ino */
 	gint64 gone;                  /* expired then, seconds since 1970: every request is answered MAGMA_EEXPIRED; 0: it lives */
 };
@@ -348,6 +349,9 @@ void client_store_reply(Slice *sl, Client *c, guint64 xid, const MagmaKey *rk, G
 void client_reply_committed(Client *c, guint64 xid, guint64 index);
 void client_prune(Slice *sl, Client *c, Txn *t);
 void client_prune_now(Slice *sl, guint64 client);
+/* It was told that error, or will be: so are repeats, whatever has changed since, because any of the answers may be the one that arrives. */
+void client_refused(Client *c, guint64 xid, int error);
+int client_refusal(Client *c, guint64 xid);           /* 0: none is known */
 void client_open(Slice *sl, guint64 client, const MagmaFid *fid);
 void client_close(Slice *sl, guint64 client, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);
@@ -381,7 +385,7 @@ void call_map_changed(Volcano *v);
 void call_tick(Volcano *v);
 /* A client's request that another volcano owns: passed on, the answer relayed. */
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route);
-gboolean call_relay(Volcano *v, const MagmaHdr *h, GBytes *msg);
+gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg);
 void call_init(Volcano *v);
 void call_clear_slice(Slice *sl);
 void call_clear(Volcano *v);

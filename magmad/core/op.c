@@ -294,6 +294,8 @@ void op_error(Op *op, int error)
 {
 	g_autoptr(GBytes) head = op_encode_reply(op, NULL, error, FALSE);
 
+	if (op->registered)
+		client_refused(op->client, op->hdr.xid, error);
 	answer(op, head, NULL);
 }
 
@@ -447,6 +449,11 @@ static gboolean op_is_new(Op *op)
 		op_drop(op);
 		return FALSE;
 	}
+	int refusal = client_refusal(op->client, op->hdr.xid);
+	if (refusal) {
+		op_error(op, refusal);
+		return FALSE;
+	}
 	g_hash_table_insert(op->client->running, &op->hdr.xid, op);
 	op->registered = TRUE;
 	return TRUE;
@@ -578,7 +585,7 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 		consensus_message(v, peer, &any.req_raft);
 	else if (h.kind != MAGMA_REPLY)
 		op_request(v, peer, &h, &any, msg);
-	else if (peer->is_node && !call_relay(v, &h, msg))
+	else if (peer->is_node && !call_relay(v, peer, &h, msg))
 		call_reply(v, peer, &h, &any, msg);
 	core_leave(v);
 }
