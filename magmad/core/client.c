@@ -1,5 +1,5 @@
 /* Clients as one volcano sees them: what they were answered (exactly once), what they have open, when they were heard. */
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
 
 static void stored_free(gpointer p)
 {
@@ -285,13 +285,14 @@ static void forgive_gap(Slice *sl, MagmaTime gap)
 	sl->started += gap;            /* the grace for opens likewise */
 }
 
-/* Clients come with a slice that is arriving here; they do not know of this volcano before the map says so, and nobody is heard before it serves. */
+/* Clients come with a slice that is arriving here; they do not know of this volcano before the map says so, and nobody is heard before it serves. One without a lease is cut off from other volcanos:
+ * then those clients' words do not come through that reach it by one of them. */
 static gboolean nobody_can_be_heard(Slice *sl)
 {
 	const MagmaMap *map = sl->v->map;
 	const MagmaSlice *s = magma_map_slice_by_id(map, sl->id);
 
-	return !sl->serving || !s || s->owner != sl->v->id || map->move.to == sl->v->id;
+	return !sl->serving || !consensus_may_serve(sl->v) || !s || s->owner != sl->v->id || map->move.to == sl->v->id;
 }
 
 void client_tick(Slice *sl)
