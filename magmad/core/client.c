@@ -17,6 +17,7 @@ void client_free(gpointer p)
 	g_hash_table_unref(c->replies);
 	g_hash_table_unref(c->running);
 	g_hash_table_unref(c->opens);
+	g_hash_table_unref(c->touched);
 	g_hash_table_unref(c->refusals);
 	g_free(c);
 }
@@ -33,11 +34,14 @@ Client *client_get(Slice *sl, guint64 id)
 	c->running = g_hash_table_new(g_int64_hash, g_int64_equal);
 	c->replies = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, stored_free);
 	c->opens = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	c->touched = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	c->refusals = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	g_queue_init(&c->order);
 	g_hash_table_insert(sl->clients, &c->id, c);
 	return c;
 }
+
+static gboolean is_settled(gpointer touch, gpointer same, gpointer watermark) { return ((Touch *)touch)->xid < *(guint64 *)watermark; }
 
 static gboolean is_seen(gpointer xid, gpointer error, gpointer watermark) { return *(guint64 *)xid < *(guint64 *)watermark; }
 
@@ -47,6 +51,8 @@ void client_heard(Slice *sl, Client *c, const MagmaHdr *h)
 	if (h->watermark <= c->watermark)
 		return;
 	c->watermark = h->watermark;
+	if (g_hash_table_size(c->touched))
+		g_hash_table_foreach_remove(c->touched, is_settled, &c->watermark);
 	if (g_hash_table_size(c->refusals))
 		g_hash_table_foreach_remove(c->refusals, is_seen, &c->watermark);
 }
@@ -165,14 +171,32 @@ static void open_set_free(gpointer p)
 	g_free(o);
 }
 
-void client_open(Slice *sl, guint64 client, const MagmaFid *fid)
+/* Is it the newest word about that open? */
+static gboolean client_touch(Client *c, guint64 ino, guint64 xid)
+{
+	Touch *t = xid ? g_hash_table_lookup(c->touched, &ino) : NULL;
+
+	if (!xid)
+		return TRUE;
+	if (xid < c->watermark || (t && t->xid > xid))
+		return FALSE;
+	if (!t) {
+		t = g_new(Touch, 1);
+		t->ino = ino;
+		g_hash_table_add(c->touched, t);
+	}
+	t->xid = xid;
+	return TRUE;
+}
+
+void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid)
 {
 	if (!client)
 		return;
 	Client *c = client_get(sl, client);
 	OpenSet *o = g_hash_table_lookup(sl->opens, &fid->ino);
 
-	if (c->gone)
+	if (c->gone || !client_touch(c, fid->ino, xid))
 		return;
 	if (!o) {
 		o = g_new0(OpenSet, 1);
@@ -197,10 +221,12 @@ static void open_drop(Slice *sl, guint64 client, guint64 ino)
 	open_set_free(o);
 }
 
-void client_close(Slice *sl, guint64 client, guint64 ino)
+void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino)
 {
 	Client *c = g_hash_table_lookup(sl->clients, &client);
 
+	if (c && !client_touch(c, ino, xid))
+		return;
 	if (c)
 		g_hash_table_remove(c->opens, &ino);
 	open_drop(sl, client, ino);

@@ -145,6 +145,7 @@ struct Client {
 	GQueue order;                 /* Stored *, as stored */
 	GHashTable *refusals;         /* xid -> errno of what was told so and did nothing, until the watermark passes it; in memory */
 	GHashTable *opens;            /* set of ino */
+	GHashTable *touched;          /* set of Touch: the newest word about each open, until the watermark passes it */
 	gint64 gone;                  /* expired then, seconds since 1970: every request is answered MAGMA_EEXPIRED; 0: it lives */
 };
 
@@ -153,6 +154,8 @@ typedef struct {
 	MagmaKey rk;
 	GBytes *reply;
 } Stored;
+
+typedef struct { guint64 ino, xid; } Touch;      /* by ino */
 
 typedef struct {
 	MagmaFid fid;                 /* ino is the hash key */
@@ -352,8 +355,9 @@ void client_prune_now(Slice *sl, guint64 client);
 /* It was told that error, or will be: so are repeats, whatever has changed since, because any of the answers may be the one that arrives. */
 void client_refused(Client *c, guint64 xid, int error);
 int client_refusal(Client *c, guint64 xid);           /* 0: none is known */
-void client_open(Slice *sl, guint64 client, const MagmaFid *fid);
-void client_close(Slice *sl, guint64 client, guint64 ino);
+/* By the request xid (0: by none of the client's own). An older one than the last word about that flare is an old copy on the wire, and says nothing. */
+void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid);
+void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);
 void client_close_all(Slice *sl, guint64 ino);        /* whoever has it open */
 void client_gone(Slice *sl, Client *c, gint64 expired);      /* 0: it left, without a tombstone */

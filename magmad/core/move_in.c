@@ -252,7 +252,7 @@ void handle_move_opens(Op *op)
 		guint64 client = magma_get_u64(&r);
 		MagmaFid fid = magma_get_fid(&r);
 		if (!r.error && magma_range_has(&sl->v->map->move.range, &fid.key))
-			client_open(sl, client, &fid);
+			client_open(sl, client, 0, &fid);
 	}
 	piece_begin(sl, q->sequence);
 	piece_end(op, r.error ? EPROTO : 0);

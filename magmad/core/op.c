@@ -340,7 +340,7 @@ static void grant_again(Slice *sl, Client *c, const Stored *s)
 		return;
 	const MagmaFid *fid = h.op == MAGMA_OP_open ? &rep.rep_open.attr.fid : &rep.rep_create.attr.fid;
 	if (core_place(sl, &fid->key) == HERE)
-		client_open(sl, c->id, fid);
+		client_open(sl, c->id, s->xid, fid);
 }
 
 /* A repeat of something that runs or is done. TRUE: dealt with. */
