@@ -527,8 +527,27 @@ static void make_trouble(Cluster *c)
 		link_cut(c->links->pdata[world_pick(c->world, c->links->len)]);
 }
 
+#define RECOVERS_IN ((gint64)3000000)
+
+static void see_hindered(Cluster *c)
+{
+	gint64 now = world_now(c->world);
+
+	if (c->hindered_to > c->looked_at)
+		c->hindered += MIN(c->hindered_to, now) - c->looked_at;
+	c->looked_at = now;
+	for (guint i = 0; c->cfg.away_max && i < CLUSTER_VOLCANOS; i++) {
+		const Node *n = &c->node[i];
+		if (n->started && (!n->volcano || n->parted > now))
+			c->hindered_to = now + RECOVERS_IN;
+	}
+}
+
+gint64 cluster_hindered(Cluster *c) { return c->hindered; }
+
 void cluster_step(Cluster *c)
 {
+	see_hindered(c);
 	if (!world_step(c->world))
 		world_fail(c->world, "nothing will ever happen any more");
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
