@@ -413,6 +413,14 @@ void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const 
 	v->io->send(v->iou, peer->session, out, NULL);
 }
 
+void call_forward_forget(Volcano *v, const MagmaHdr *h)
+{
+	guint64 id[2] = { h->client, h->xid };
+
+	if (h->client && g_hash_table_size(v->forwards))
+		g_hash_table_remove(v->forwards, id);
+}
+
 gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg)
 {
 	guint64 id[2] = { h->client, h->xid };

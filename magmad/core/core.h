@@ -389,6 +389,8 @@ void call_map_changed(Volcano *v);
 void call_tick(Volcano *v);
 /* A client's request that another volcano owns: passed on, the answer relayed. */
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route);
+/* The last try is answered here: what another volcano still says of an earlier one goes no further. */
+void call_forward_forget(Volcano *v, const MagmaHdr *h);
 gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg);
 void call_init(Volcano *v);
 void call_clear_slice(Slice *sl);

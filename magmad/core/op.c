@@ -551,6 +551,8 @@ static void op_request(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny
 	Op *op = op_new(v, sl, h, any, msg, peer);
 
 	op->route = route;
+	if (error || place != ELSEWHERE)
+		call_forward_forget(v, h);
 	if (error) {
 		op_error(op, error);
 	} else if (place == FROZEN) {
