@@ -144,7 +144,7 @@ static void what_was_found_stays_mended(void)
 {
 	static const struct { Run run; guint32 seed; guint copies, volcanos; } found[] = {
 		{ alone_run, 7372, 2, 3 }, { many_run, 8921, 3, 4 }, { two_run, 7391, 0, 0 }, { two_run, 7971, 0, 0 }, { two_run, 8457, 0, 0 }, { split_run, 9124, 0, 0 },
-		{ witness_run, 7330, 0, 0 }, { witness_run, 7623, 0, 0 },
+		{ witness_run, 7330, 0, 0 }, { witness_run, 7623, 0, 0 }, { witness_run, 8731, 0, 0 },
 	};
 
 	for (guint i = 0; i < G_N_ELEMENTS(found); i++) {
