@@ -27,7 +27,8 @@ struct Call {
 
 typedef struct {
 	guint64 id[2];                /* client, xid */
-	Peer *peer;
+	Peer *peer;                   /* who asked */
+	Peer *to;                     /* who was asked last */
 	MagmaTime at;
 } Forward;
 
@@ -36,6 +37,7 @@ static void forward_free(gpointer p)
 	Forward *f = p;
 
 	peer_unref(f->peer);
+	peer_unref(f->to);
 	g_slice_free(Forward, f);
 }
 
@@ -427,19 +429,31 @@ void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const 
 	f->id[0] = h->client;
 	f->id[1] = h->xid;
 	f->peer = peer_ref(from);
+	f->to = peer_ref(peer);
 	f->at = core_now(v);
 	g_hash_table_replace(v->forwards, f->id, f);
 	v->stats.forwarded++;
 	v->io->send(v->iou, peer->session, out, NULL);
 }
 
-gboolean call_relay(Volcano *v, const MagmaHdr *h, GBytes *msg)
+void call_forward_forget(Volcano *v, const MagmaHdr *h)
+{
+	guint64 id[2] = { h->client, h->xid };
+
+	if (h->client && g_hash_table_size(v->forwards))
+		g_hash_table_remove(v->forwards, id);
+}
+
+gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg)
 {
 	guint64 id[2] = { h->client, h->xid };
 	Forward *f = h->client ? g_hash_table_lookup(v->forwards, id) : NULL;
 
 	if (!f)
 		return h->client != 0;
+	/* an error of an earlier owner says nothing about the last try, which may have done it */
+	if (h->error && from != f->to)
+		return TRUE;
 	if (f->peer->session)
 		v->io->send(v->iou, f->peer->session, msg, NULL);
 	g_hash_table_remove(v->forwards, id);

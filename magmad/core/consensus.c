@@ -473,8 +473,9 @@ void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndo
 	RaftGroup group;
 
 	map->epoch++;
+	gboolean allowed = c->raft && takeover_may_change(c->takeover) && (gone || takeover_allows(c->takeover, map));
 	g_autoptr(GBytes) bytes = seal(v, map, members, &group);
-	if (!c->raft || c->proposal.done || c->depth || !takeover_may_change(c->takeover)) {
+	if (!allowed || c->proposal.done || c->depth) {
 		done(v, user, EAGAIN);
 		return;
 	}

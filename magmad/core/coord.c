@@ -329,7 +329,7 @@ void coord_commit(Op *op, Draft *d, const void *fields)
 	}
 	for (guint i = 0; i < c->n; i++)
 		if (c->parts[i].local && c->parts[i].kind == MARK_BORN && c->parts[i].client)
-			client_open(sl, c->parts[i].client, &c->parts[i].target);
+			client_open(sl, c->parts[i].client, 0, &c->parts[i].target);
 	coord_end(op);
 	draft_reply(d, fields);           /* op may be gone now */
 	if (!commit)

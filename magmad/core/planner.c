@@ -1,5 +1,6 @@
 /* What the leader of the group does with the map: who is down and who is back, who votes, who keeps copies of what, and whose slice goes home. One look makes one new map with everything that it finds. */
 #include "magmad/core/consensus.h"
+#include "magmad/core/takeover.h"
 
 #define SILENT_SOON (6 * SECOND / 5)  /* so near to being declared down nobody is who answers */
 #define ANSWERED_WITHIN (SECOND / 2)  /* of beats that come five times a second or more in a new term */
@@ -101,6 +102,8 @@ static void look_at_lives(Plan *p)
 		if (!down_at)
 			continue;
 		if (!(o->flags & MAGMA_VOLCANO_DOWN) && now >= down_at && !answers(p, o->id, now)) {
+			if (takeover_waits(consensus_takeover(p->v)))
+				continue;
 			core_say(p->v, "volcano %s is down", o->name);
 			take_out(p, o);
 		} else if (o->flags & MAGMA_VOLCANO_DOWN && consensus_heard_within(p->v, o->id, ALIVE_WITHIN)) {
