@@ -42,6 +42,14 @@ void core_say(Volcano *v, const char *fmt, ...)
 	v->io->say(v->iou, line);
 }
 
+void core_fail(Volcano *v, const char *text)
+{
+	v->stopping = v->failed = TRUE;
+	v->state = "failed";
+	g_strlcpy(v->note, text, sizeof v->note);
+	v->io->stop(v->iou, text);
+}
+
 Slice *core_slice(Volcano *v, guint16 id)
 {
 	for (guint i = 0; i < v->slices->len; i++)
