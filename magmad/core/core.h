@@ -140,6 +140,7 @@ struct Client {
 	guint64 id;
 	MagmaTime heard;
 	guint64 watermark;
+	guint64 floor;                /* of its row: replies below it may have been dropped */
 	GHashTable *running;          /* xid -> Op * */
 	GHashTable *replies;          /* xid -> Stored * */
 	GQueue order;                 /* Stored *, as stored */
@@ -345,16 +346,15 @@ Client *client_get(Slice *sl, guint64 id);
 void client_heard(Slice *sl, Client *c, const MagmaHdr *h);
 void client_store_reply(Slice *sl, Client *c, guint64 xid, const MagmaKey *rk, GBytes *reply, Txn *t);
 void client_reply_committed(Client *c, guint64 xid, guint64 index);
-void client_prune(Slice *sl, Client *c, Txn *t);
 void client_prune_now(Slice *sl, guint64 client);
 void client_open(Slice *sl, guint64 client, const MagmaFid *fid);
 void client_close(Slice *sl, guint64 client, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);
 void client_close_all(Slice *sl, guint64 ino);        /* whoever has it open */
 void client_gone(Slice *sl, Client *c, gint64 expired);      /* 0: it left, without a tombstone */
-void client_load_tombstone(Slice *sl, const StoreRow *row);
-/* It expired at the volcano a slice comes from: what it asked there may be asked here again. Kept if it is newer than one that is here. */
-void client_inherit_tombstone(Slice *sl, guint64 client, gint64 expired);
+void client_load_row(Slice *sl, const StoreRow *row);
+/* What is known of it at the volcano a slice comes from: when it expired there (0: it did not), for what it asked there may be asked here again, and its watermark. Kept where newer than what is here. */
+void client_inherit(Slice *sl, guint64 client, gint64 expired, guint64 floor);
 void client_tick(Slice *sl);
 void client_free(gpointer c);
 void client_load_reply(Slice *sl, const StoreRow *row);

@@ -165,7 +165,7 @@ static void load_row(Slice *sl, const StoreRow *row)
 		client_load_reply(sl, row);
 		break;
 	case TAB_CLIENT:
-		client_load_tombstone(sl, row);
+		client_load_row(sl, row);
 		break;
 	default:
 		break;

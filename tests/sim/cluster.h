@@ -75,3 +75,6 @@ guint sim_client_waiting(SimClient *s);
 void sim_client_cut_off(SimClient *s, gboolean off);
 /* MAGMA_EEXPIRED is an answer to it. To others it is a failure of the world. */
 void sim_client_may_expire(SimClient *s);
+/* The message that it sent last; and such a one again, as a copy that was late on its way. FALSE: it has no session with that volcano. */
+GBytes *sim_client_wire(SimClient *s);
+gboolean sim_client_send_late(SimClient *s, guint volcano, GBytes *msg);

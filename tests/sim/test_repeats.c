@@ -12,15 +12,17 @@ static gboolean first_serves(void *user) { return cluster_serves(user, 0); }
 
 static gboolean second_serves(void *user) { return cluster_serves(user, 1) && !volcano_map(cluster_volcano(user, 0))->move.id; }
 
-static Cluster *network(guint32 seed)
+static Cluster *network_of(guint32 seed, guint copies)
 {
-	ClusterConfig cfg = { .seed = seed, .pending_permille = 200, .disk_delay = 3 * MS };
+	ClusterConfig cfg = { .seed = seed, .pending_permille = 200, .disk_delay = 3 * MS, .copies = copies };
 	Cluster *c = cluster_new(&cfg);
 
 	cluster_start(c, 0);
 	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
 	return c;
 }
+
+static Cluster *network(guint32 seed) { return network_of(seed, 1); }
 
 /* It takes the upper half of the keys. */
 static void join_second(Cluster *c)
@@ -231,6 +233,70 @@ static void every_open_moves_with_its_slice(void)
 	cluster_free(c);
 }
 
+/* --- an old copy of a request, after its stored reply was dropped, at whoever has the slice next --- */
+
+typedef struct {
+	SimClient *s;
+	MagmaFid fid;
+	GBytes *old;                  /* an append that was done and answered */
+} Old;
+
+static Old append_and_let_the_reply_go(Cluster *c)
+{
+	Old o = { .s = sim_client_new(c, FALSE) };
+	guint8 bytes[100] = { 0 };
+	struct magma_req_write q = { .flags = MAGMA_WRITE_APPEND, .data = { bytes, sizeof bytes } };
+
+	q.fid = o.fid = make_file(o.s, "f", upper);
+	must(o.s, MAGMA_OP_write, &q);
+	o.old = sim_client_wire(o.s);
+	cluster_run(c, 11 * SEC);             /* a ping says what it has seen, and the volcano drops it */
+	return o;
+}
+
+static void old_copy_comes(Cluster *c, Old *o, guint volcano)
+{
+	cluster_run(c, 6 * SEC);              /* a ping: there is a session, and nothing was asked in it */
+	g_assert_true(sim_client_send_late(o->s, volcano, o->old));
+	cluster_run(c, SEC);
+	g_assert_cmpuint(attr_of(o->s, &o->fid).size, ==, 100);
+	g_bytes_unref(o->old);
+	sim_client_free(o->s);
+	cluster_free(c);
+}
+
+static void old_copy_is_not_executed_after_a_restart(void)
+{
+	Cluster *c = network(5);
+	Old o = append_and_let_the_reply_go(c);
+
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	old_copy_comes(c, &o, 0);
+}
+
+static void old_copy_is_not_executed_by_the_heir_of_a_slice(void)
+{
+	Cluster *c = network(6);
+	Old o = append_and_let_the_reply_go(c);
+
+	join_second(c);
+	old_copy_comes(c, &o, 1);
+}
+
+static gboolean at_home(void *user) { return cluster_at_home(user); }
+
+static void old_copy_is_not_executed_by_who_acts_for_the_owner(void)
+{
+	Cluster *c = network_of(7, 2);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	Old o = append_and_let_the_reply_go(c);
+	cluster_kill(c, 1, 60 * SEC, FALSE);
+	cluster_run(c, 5 * SEC);
+	old_copy_comes(c, &o, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -238,5 +304,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
 	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/every_open_moves_with_its_slice", every_open_moves_with_its_slice);
+	g_test_add_func("/sim/repeats/old_copy_is_not_executed_after_a_restart", old_copy_is_not_executed_after_a_restart);
+	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_the_heir_of_a_slice", old_copy_is_not_executed_by_the_heir_of_a_slice);
+	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_who_acts_for_the_owner", old_copy_is_not_executed_by_who_acts_for_the_owner);
 	return g_test_run();
 }
