@@ -251,6 +251,7 @@ struct Volcano {
 	GHashTable *holdings;         /* slice id -> Holding * (holding.h) */
 	gboolean may_own;             /* the newest map is known: it says whose the slices are */
 	gboolean apply_map;           /* holdings are not yet what the map says */
+	gboolean apply_later;         /* nor can they be yet: the next tick tries again */
 	guint32 starts;               /* of this volcano, counted on disk */
 	guint64 next_xid, next_op, ops_made;
 	guint depth;                  /* of entries into the core: at 0 the run queue is drained */

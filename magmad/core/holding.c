@@ -15,6 +15,7 @@ struct Holding {
 	Slice *sl;
 	Replica *replica;
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
+	gboolean yielding;            /* the leader has been asked to give it to somebody with a longer log */
 	char *said;                   /* last */
 	MagmaTime said_at;
 };
@@ -93,6 +94,33 @@ static void report(Holding *h, guint16 volcano, gboolean in_sync)
 
 static void on_caught_up(void *user, guint16 volcano) { report(user, volcano, TRUE); }
 
+static void yielded(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Report *r = user;
+	Holding *h = g_hash_table_lookup(r->v->holdings, GUINT_TO_POINTER(r->slice));
+
+	if (h)
+		h->yielding = FALSE;
+	core_ctx_free(r->v, r);
+}
+
+/* A power cut took the end of the log here, and not there: that one shall own the slice, and this one be its copy. */
+static void on_behind(void *user, guint16 volcano)
+{
+	Holding *h = user;
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_HAS_MORE };
+
+	if (h->yielding)
+		return;
+	Report *r = CORE_CTX(h->v, Report, NULL);
+	*r = (Report){ h->v, h->id, volcano, h->epoch };
+	h->yielding = TRUE;
+	core_say(h->v, "slice %u: the copy at volcano %u has a longer log: it shall own it", h->id, volcano);
+	core_enter(h->v);
+	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, 2 * SECOND, yielded, r);
+	core_leave(h->v);
+}
+
 static void on_stuck(void *user, guint16 volcano, const char *why)
 {
 	Holding *h = user;
@@ -137,9 +165,28 @@ static void stop_owning(Holding *h)
 
 static void stop_copying(Holding *h) { g_clear_pointer(&h->replica, replica_free); }
 
-static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
+static void serve(Holding *h, gboolean fresh)
 {
-	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
+	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
+	core_say(h->v, "owns slice %u, epoch %" G_GUINT64_FORMAT, h->id, h->epoch);
+	slice_begin(h->sl, fresh);
+}
+
+static void on_compared(void *user)
+{
+	Holding *h = user;
+	Volcano *v = h->v;
+
+	core_enter(v);
+	serve(h, FALSE);
+	core_leave(v);
+}
+
+/* compare: this process has not followed that log, the copies may have more of it. */
+static void own(Holding *h, const MagmaSlice *s, gboolean fresh, gboolean compare)
+{
+	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed,
+		.compare = compare && !fresh, .on_compared = on_compared, .on_behind = on_behind };
 
 	stop_copying(h);
 	h->epoch = s->epoch;
@@ -150,9 +197,8 @@ static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
 	}
 	h->owner = owner_new(h->store, LOG_EPOCH(s->epoch, h->v->starts), &cfg);
 	set_copies(h, s);
-	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
-	core_say(h->v, "owns slice %u, epoch %" G_GUINT64_FORMAT, h->id, s->epoch);
-	slice_begin(h->sl, fresh);
+	if (!cfg.compare)
+		serve(h, fresh);
 }
 
 static void copy(Holding *h, const MagmaSlice *s)
@@ -217,17 +263,22 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 			return;
 		h = holding_new(v, s->id, store);
 	}
-	if (mine && h->sl && h->epoch == s->epoch) {
+	if (mine && (h->sl || h->owner) && h->epoch == s->epoch) {
 		if (h->owner)
 			set_copies(h, s);
 	} else if (mine) {
 		if (h->replica && !replica_whole(h->replica)) {
-			core_say(v, "slice %u is not whole here and cannot be served", s->id);
+			g_autofree char *line = g_strdup_printf("slice %u is not whole here and cannot be served", s->id);
+			if (replica_known(h->replica))
+				io_say(h, line);
+			v->apply_later = TRUE;
+			core_tick_soon(v);
 			return;
 		}
+		gboolean followed = h->sl || (h->replica && replica_followed(h->replica));
 		stop_owning(h);
 		fresh = is_empty(h->store);
-		own(h, s, fresh);
+		own(h, s, fresh, !followed && s != &v->map->move.part);      /* a move that was broken off begins again from nothing */
 	} else if (!h->replica) {
 		copy(h, s);
 	} else if (h->epoch != s->epoch) {
@@ -256,6 +307,7 @@ static void drop_others(Volcano *v)
 
 void holdings_apply(Volcano *v)
 {
+	v->apply_later = FALSE;
 	for (guint i = 0; i < v->map->slices->len; i++)
 		apply_slice(v, &g_array_index(v->map->slices, MagmaSlice, i));
 	if (v->map->move.id)
@@ -267,7 +319,7 @@ gboolean holdings_whole(Volcano *v, guint16 slice)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(slice));
 
-	return h && (h->sl || (h->replica && replica_whole(h->replica)));
+	return h && (h->sl || h->owner || (h->replica && replica_whole(h->replica)));
 }
 
 void holdings_flush(Volcano *v)

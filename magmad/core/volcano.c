@@ -146,7 +146,8 @@ static void tick(void *arg)
 		return;
 	}
 	call_tick(v);
-	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready || planner_soon(v);
+	v->apply_map |= v->apply_later;       /* core_leave does it */
+	v->quick = v->apply_later || g_hash_table_size(v->calls) || !v->serving || v->ready || planner_soon(v);
 	for (guint i = 0; v->map && i < v->slices->len; i++)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);

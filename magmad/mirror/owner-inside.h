@@ -58,6 +58,8 @@ struct Owner {
 	GPtrArray *syncs;             /* Sync: under way */
 	guint tick;
 	gboolean updating, again;
+	gboolean comparing;           /* nothing is made behind start_pos yet */
+	StorePos start_pos;
 };
 
 /* What was sent in one message and is not yet acknowledged. */
@@ -100,6 +102,7 @@ struct Copy {
 	gboolean in_map;              /* in sync by the map */
 	gboolean counted;             /* what is acknowledged waits for it */
 	gboolean asked;               /* on_caught_up was called */
+	gboolean not_ahead;           /* it has said where its log ends, in this owner's life */
 	guint64 counted_seq, counted_index;  /* the feed's end, and the log's, when it began to count: the older things are there before the map may know */
 	MagmaTime heard, idle_since, stuck_said, ask_again;
 	char *stuck_why;

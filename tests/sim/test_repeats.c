@@ -1,4 +1,4 @@
-/* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along. Whole volcanos in a simulated network. */
+/* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
 #include "tests/sim/cluster.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
@@ -297,6 +297,31 @@ static void old_copy_is_not_executed_by_who_acts_for_the_owner(void)
 	old_copy_comes(c, &o, 0);
 }
 
+/* --- an owner that is back from a power cut before anybody missed it --- */
+
+enum { CUTS = 12 };
+
+static void what_was_acknowledged_is_there_when_its_owner_comes_back_without_it(void)
+{
+	Cluster *c = network_of(8, 2);
+	SimClient *s = sim_client_new(c, FALSE);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	MagmaFid fid = make_file(s, "f", upper);
+	for (guint i = 0; i < CUTS; i++) {
+		struct magma_req_setattr q = { .fid = fid, .mask = MAGMA_SET_MODE, .mode = 0600 + i % 8 };
+		cluster_run(c, 5 * SEC);
+		must(s, MAGMA_OP_setattr, &q);
+		cluster_power_cut_one(c, 1);
+		g_assert_cmpuint(attr_of(s, &fid).mode & 07777, ==, q.mode);
+		g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+		g_assert_cmpuint(attr_of(s, &fid).mode & 07777, ==, q.mode);
+	}
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -307,5 +332,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_after_a_restart", old_copy_is_not_executed_after_a_restart);
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_the_heir_of_a_slice", old_copy_is_not_executed_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_who_acts_for_the_owner", old_copy_is_not_executed_by_who_acts_for_the_owner);
+	g_test_add_func("/sim/repeats/what_was_acknowledged_is_there_when_its_owner_comes_back_without_it", what_was_acknowledged_is_there_when_its_owner_comes_back_without_it);
 	return g_test_run();
 }
