@@ -17,6 +17,7 @@
 #define COORD_LIMIT (30 * SECOND)             /* an operation over two volcanos gives up after this; below the client's 60 s */
 #define SETTLE_EVERY (SECOND / 4)             /* how often finished cross-volcano operations are made durable and settled */
 #define RESOLVE_AFTER SECOND                  /* a mark this old asks its coordinator; readers wait for it, so this is part of the pause when a coordinator dies */
+#define SYNC_AGAIN SECOND                     /* a sync that failed is not tried again before; who asks meanwhile is told */
 #define CAPABILITY_XATTR "security.capability"
 #define FIRST_INO 16                          /* of a slice; below: the root and what may come */
 #define INO_BLOCK 65536                       /* inos reserved durably at a time: one small transaction for so many creates */
@@ -174,6 +175,12 @@ typedef struct {
 	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size, and the request */
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
+	gboolean durable;             /* the intent itself, at every copy, or it need not be (content_intent) */
+	gboolean born;                /* the content was inline when the intent was made */
+	gboolean inline_kept;         /* there may be an inline copy, for the day when a power cut eats the file */
+	gboolean making_durable;
+	int failed;                   /* that did, at failed_at */
+	MagmaTime failed_at;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
 	gboolean cutting;             /* and is to be so on disk before a byte is written */
 	MagmaTime last;
@@ -507,7 +514,7 @@ void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n);
 /* The inline copy that a converted flare keeps until its file is on disk: it is cut with the file. 0, WAIT. */
 int content_cut_inline(Op *op, Draft *d, const MagmaFid *fid, guint64 size);
 int content_convert(Op *op, const FlareRow *row);               /* to a file; always WAIT or an error: the operation is run again */
-int content_intent(Op *op, const FlareRow *row);                /* the write intent is in the journal: 0, WAIT */
+int content_intent(Op *op, const FlareRow *row);                /* the write intent is where it must be before a byte is written: 0, WAIT, an errno */
 void content_kill_priv(Draft *d, FlareRow *row);
 guint64 content_blocks(guint64 bytes);
 gboolean core_no_room(Slice *sl);

@@ -132,6 +132,7 @@ static void load_dirty(Slice *sl, const StoreRow *row)
 	d->fid.key = row->rk;
 	d->fid.ino = magma_be64_load(row->key);
 	d->truncate_to = row->vlen >= 8 ? magma_be64_load(row->val) : G_MAXUINT64;
+	d->inline_kept = TRUE;
 	d->last = core_now(sl->v);
 	if (g_hash_table_contains(sl->dirty, &d->fid.ino))
 		g_free(d);

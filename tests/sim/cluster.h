@@ -15,6 +15,7 @@ typedef struct {
 	guint kill_ppm;               /* of events after which a volcano is killed, while trouble is on */
 	guint cut_ppm;                /* the same for a session that is lost */
 	guint pending_permille;       /* of cold rows */
+	guint writeback_permille;     /* of pages of contents that were not synced, how many are on the disk when the power goes */
 	gint64 disk_delay;            /* of everything the stores do later */
 	guint copies;                 /* of everything; 0: one */
 	gint64 away_max;              /* how long who was killed or ended stays away; 0: mostly short */
@@ -53,6 +54,7 @@ void cluster_run(Cluster *c, gint64 time);
 /* NULL while it is down. */
 Volcano *cluster_volcano(Cluster *c, guint i);
 Store *cluster_store(Cluster *c, guint i);
+Store *cluster_store_of(Cluster *c, guint i, guint16 slice);      /* what it holds of that slice, or NULL */
 guint64 cluster_kills(Cluster *c);
 const char *cluster_name(Cluster *c, guint i);
 

@@ -108,5 +108,5 @@ void memfiles_queue_free(gpointer queue);
 void memfiles_finish(MemStore *m);
 /* Does what a crash leaves of it. */
 void memfiles_crash(MemStore *m);
-/* Contents as their last syncs left them. */
+/* Contents as their last syncs left them, and what the disk came to of what was not synced. */
 void memfiles_power_cut(MemStore *m);

@@ -303,7 +303,10 @@ void memfiles_power_cut(MemStore *m)
 	g_hash_table_iter_init(&it, m->disk->files);
 	while (g_hash_table_iter_next(&it, NULL, &p)) {
 		MemFile *f = p;
+		MemContent *left = memcontent_after_power_cut(f->live, f->synced, m->rnd, m->cfg.writeback_permille);
 		memcontent_free(f->live);
-		f->live = f->synced ? memcontent_copy(f->synced) : NULL;
+		memcontent_free(f->synced);
+		f->live = left;
+		f->synced = left ? memcontent_copy(left) : NULL;      /* it is on the disk */
 	}
 }

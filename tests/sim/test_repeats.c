@@ -1,5 +1,5 @@
 /* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
-#include "tests/sim/cluster.h"
+#include "tests/sim/fsck.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
 #include <fcntl.h>
@@ -322,6 +322,39 @@ static void what_was_acknowledged_is_there_when_its_owner_comes_back_without_it(
 	cluster_free(c);
 }
 
+/* --- the disks come to bytes before they come to the journals --- */
+
+enum { AT_REST = 60000, PARTS = 6 };
+
+static void contents_are_the_same_everywhere_after_a_power_cut_of_all(void)
+{
+	ClusterConfig cfg = { .seed = 9, .pending_permille = 200, .disk_delay = 3 * MS, .copies = 2, .writeback_permille = 500 };
+	Cluster *c = cluster_new(&cfg);
+	SimClient *s;
+
+	cluster_start(c, 0);
+	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	s = sim_client_new(c, FALSE);
+	MagmaFid fid = make_file(s, "f", upper);
+	write_bytes(s, &fid, 0, 'a', AT_REST);
+	for (guint i = 0; i < CUTS; i++) {
+		struct magma_req_fsync sync = { .fid = fid };
+		must(s, MAGMA_OP_fsync, &sync);
+		cluster_run(c, 15 * SEC);             /* the write intent is gone */
+		for (guint part = 0; part < PARTS; part++)
+			write_bytes(s, &fid, world_pick(cluster_world(c), AT_REST - 5000), 'b' + i, 5000);
+		cluster_power_cut(c);
+		g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+		g_assert_cmpuint(attr_of(s, &fid).size, ==, AT_REST);
+		cluster_run(c, 20 * SEC);
+		fsck_free(fsck_run(c));
+	}
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -333,5 +366,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_the_heir_of_a_slice", old_copy_is_not_executed_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_who_acts_for_the_owner", old_copy_is_not_executed_by_who_acts_for_the_owner);
 	g_test_add_func("/sim/repeats/what_was_acknowledged_is_there_when_its_owner_comes_back_without_it", what_was_acknowledged_is_there_when_its_owner_comes_back_without_it);
+	g_test_add_func("/sim/repeats/contents_are_the_same_everywhere_after_a_power_cut_of_all", contents_are_the_same_everywhere_after_a_power_cut_of_all);
 	return g_test_run();
 }
