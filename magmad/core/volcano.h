@@ -60,6 +60,8 @@ void volcano_leave(Volcano *v, void (*done)(void *user), void *user);
 char *volcano_takeover(Volcano *v, const char *name);
 /* Before the stores are opened: what they hold does not stand, and is to be moved aside, never deleted. */
 gboolean volcano_kept_aside(GBytes *kept);
+/* They are what a volcano keeps, whole. */
+gboolean volcano_kept_valid(GBytes *kept);
 /* Where such stores are: status says so, until somebody takes them away. */
 void volcano_set_conflicts(Volcano *v, const char *where);
 /* Takes no new requests any more; what runs may end. */
