@@ -46,8 +46,11 @@ static void call_finish(MagmaClient *c, Call *call, int error, const MagmaAny *r
 	g_hash_table_remove(c->calls, GSIZE_TO_POINTER((gsize)call->xid));
 	if (call->xid == c->watermark)
 		watermark_advance(c);
+	MagmaTime outer = c->answering;
+	c->answering = call->born;
 	if (call->done)
 		call->done(call->user, error, error ? NULL : rep, msg);
+	c->answering = outer;
 	call_free(call);
 }
 
@@ -239,7 +242,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 static void renew_id(MagmaClient *c)
 {
 	c->id = client_random_id();
-	c->renewed_at = magma_net_now();
+	c->shaken_at = magma_net_now();
 	MAGMA_TRACE(c->cfg.trace, 'F', "client forgotten: new id %016" G_GINT64_MODIFIER "x", c->id);
 	open_moved(c, NULL);
 }

@@ -88,7 +88,8 @@ struct MagmaClient {
 	GSource *alarm;
 	MagmaTime tick_at;
 	guint64 id;
-	MagmaTime renewed_at;         /* id; 0: never */
+	MagmaTime shaken_at;          /* our id, the map or the life of a volcano changed, and what was open then was asserted; 0: never */
+	MagmaTime answering;          /* when the call was born whose done runs; 0: none does */
 	MagmaMap *map;
 	Peer **hosts;                 /* cfg.nhosts of them */
 	GHashTable *peers;            /* id -> Peer; proxy: targets only, never connected */
