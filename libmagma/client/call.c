@@ -110,6 +110,7 @@ static void transmit(MagmaClient *c, Call *call, Peer *via, Peer *target)
 	call->conn = via->conn;
 	call->via = via;
 	call->sent = now;
+	call->probe = PROBE_AFTER;
 	call->tries++;
 	if (target && call->to == TO_KEY)
 		target->spoke_at = now;
@@ -442,6 +443,10 @@ void call_tick(MagmaClient *c, MagmaTime now)
 	/* by id: what one answer does to the others is not known here */
 	for (GList *l = c->all_calls.head; l; l = l->next) {
 		Call *call = l->data;
+		if (call->via && call->queue == &call->via->sent && call->via->conn && now - call->sent >= call->probe) {
+			call->probe *= 2;
+			magma_conn_probe(call->via->conn);
+		}
 		if (now - call->born >= timeout || resend_due(call, now))
 			g_array_append_val(due, call->xid);
 	}

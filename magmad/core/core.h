@@ -383,6 +383,7 @@ void call_reply(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *rep, 
 void call_local_lost(Call *c);                        /* who was to answer it is gone: it goes out again */
 void call_answer_local(Volcano *v, Call *c, GBytes *msg);
 void call_peer_opened(Volcano *v, Peer *p);
+guint16 call_peer_volcano(Volcano *v, const Peer *p);      /* whose session to it that is; 0: unknown */
 void call_peer_closed(Volcano *v, Peer *p, const char *why);
 void call_map_changed(Volcano *v);
 void call_tick(Volcano *v);

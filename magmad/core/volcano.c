@@ -241,6 +241,17 @@ void volcano_session_opened(Volcano *v, Session *s, gboolean is_node)
 	core_leave(v);
 }
 
+void volcano_session_refused(Volcano *v, Session *s)
+{
+	Peer *p = session_volcano_data(s);
+	guint16 id = p ? call_peer_volcano(v, p) : 0;
+
+	core_enter(v);
+	if (id)
+		consensus_hint(v, id);
+	core_leave(v);
+}
+
 void volcano_session_closed(Volcano *v, Session *s, const char *why)
 {
 	Peer *p = session_volcano_data(s);

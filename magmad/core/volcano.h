@@ -18,6 +18,8 @@ typedef struct VolcanoIo {
 	void (*random)(void *user, void *buf, gsize n);
 	/* Sends one message; references are taken. FALSE: the session is gone or going. */
 	gboolean (*send)(void *user, Session *s, GBytes *head, GBytes *body);
+	/* An answer is late: the session is to find out whether the other end is still there. May be NULL. */
+	void (*probe)(void *user, Session *s);
 	/* Starts a session to a volcano's node port; volcano_session_opened or _closed follows. */
 	Session *(*connect)(void *user, const MagmaAddr *node_addr);
 	/* One-shot timers: fn runs once after delay; the returned handle is dead then. */
@@ -78,6 +80,8 @@ void volcano_usage(Volcano *v, struct StoreUsage *out);
 /* The shell's side of sessions. is_node: on the node port. */
 void volcano_session_opened(Volcano *v, Session *s, gboolean is_node);
 void volcano_session_closed(Volcano *v, Session *s, const char *why);
+/* Its host says that nobody listens there any more: a hint to look at once; it proves nothing. */
+void volcano_session_refused(Volcano *v, Session *s);
 void volcano_message(Volcano *v, Session *s, gboolean is_node, GBytes *msg);
 void session_set_volcano_data(Session *s, void *data);   /* by the shell: one pointer per session for the core */
 void *session_volcano_data(Session *s);
