@@ -206,6 +206,8 @@ struct Slice {
 	gboolean ino_reserving;
 	guint64 next_ino, ino_limit;
 	guint64 ino_durable;          /* inos below are reserved on disk */
+	int ino_failed;               /* the last try to bring that there, at ino_failed_at */
+	MagmaTime ino_failed_at;
 	guint64 last_index;           /* of the last commit */
 	guint64 first_index;          /* of the first commit of this start: behind all that was there before */
 	GQueue held;                  /* Held *, by index */
@@ -399,7 +401,7 @@ int state_flare(Op *op, const MagmaFid *fid, FlareRow *row);          /* 0, ESTA
 int state_dir(Op *op, const MagmaFid *fid, FlareRow *row);            /* + ENOTDIR; ENOENT for a sealed one */
 int state_entry(Op *op, guint64 dir, MagmaBytes name, EntryRow *e);   /* 0, ENOENT, EIO, WAIT */
 int state_perm(Op *op, const FlareRow *row, guint32 want);
-int state_new_ino(Op *op, guint64 *ino);                              /* 0, WAIT */
+int state_new_ino(Op *op, guint64 *ino);                              /* 0, WAIT, the errno of a sync */
 Draft *draft_new(Op *op);
 void draft_free(Draft *d);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Draft, draft_free)

@@ -74,6 +74,8 @@ typedef struct {
 	guint64 keep_after, keep_bytes;
 	gboolean fresh;               /* nothing was said of the limit yet, nothing was appended */
 	gboolean write_coming, failed, full;
+	int sync_error;               /* of every sync of the journal */
+	guint syncs;
 	MemChange *change;            /* a cut or a reset that is under way */
 	GHashTable *hot;              /* RowKey -> a row that was brought, or is being brought */
 	GHashTable *found;            /* RowKey: found in this turn */

@@ -35,5 +35,8 @@ guint64 memstore_written(Store *s);
 guint64 memstore_durable(Store *s);
 void memstore_set_full(Store *s, gboolean full);      /* usage().low, and ENOSPC for contents that grow */
 void memstore_fail(Store *s, const char *text);       /* the journal cannot be written any more */
+/* Every sync of the journal fails so (0: none does); how many were asked for since. */
+void memstore_fail_syncs(Store *s, int error);
+guint memstore_syncs(Store *s);
 /* All rows of a table in order, as the last commit left them. */
 void memstore_each(Store *s, StoreTable t, void (*fn)(void *user, const StoreRow *row), void *user);

@@ -2,6 +2,7 @@
 #include "tests/sim/fsck.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -355,6 +356,26 @@ static void contents_are_the_same_everywhere_after_a_power_cut_of_all(void)
 	cluster_free(c);
 }
 
+/* --- a disk that does not sync --- */
+
+static void a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever(void)
+{
+	Cluster *c = network(10);
+	SimClient *s = sim_client_new(c, FALSE);
+	struct magma_req_mknod q = { .dir = magma_fid_root(), .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR("f") };
+	MagmaAny rep;
+
+	memstore_fail_syncs(cluster_store(c, 0), ENOSPC);
+	for (guint i = 0; i < 20; i++)
+		g_assert_cmpint(sim_call_wait(s, MAGMA_OP_mknod, &q, &rep), ==, ENOSPC);
+	g_assert_cmpuint(memstore_syncs(cluster_store(c, 0)), <=, 3);
+	memstore_fail_syncs(cluster_store(c, 0), 0);
+	cluster_run(c, 2 * SEC);
+	make_file(s, "f", upper);
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -367,5 +388,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_who_acts_for_the_owner", old_copy_is_not_executed_by_who_acts_for_the_owner);
 	g_test_add_func("/sim/repeats/what_was_acknowledged_is_there_when_its_owner_comes_back_without_it", what_was_acknowledged_is_there_when_its_owner_comes_back_without_it);
 	g_test_add_func("/sim/repeats/contents_are_the_same_everywhere_after_a_power_cut_of_all", contents_are_the_same_everywhere_after_a_power_cut_of_all);
+	g_test_add_func("/sim/repeats/a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever", a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever);
 	return g_test_run();
 }
