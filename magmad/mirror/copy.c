@@ -16,6 +16,7 @@ Copy *copy_new(Owner *o, guint16 volcano)
 	c->volcano = volcano;
 	c->heard = now(c);
 	c->todo = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
+	c->regions = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, g_free);
 	c->asked_digests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	c->slots = g_ptr_array_new();
 	c->sync_calls = g_ptr_array_new();
@@ -45,6 +46,7 @@ void copy_free(Copy *c)
 	g_queue_clear_full(&c->todo_next, g_free);
 	g_free(c->stuck_why);
 	g_hash_table_unref(c->todo);
+	g_hash_table_unref(c->regions);
 	g_hash_table_unref(c->asked_digests);
 	g_ptr_array_unref(c->slots);
 	g_ptr_array_unref(c->sync_calls);

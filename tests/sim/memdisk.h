@@ -76,6 +76,7 @@ typedef struct {
 	gboolean write_coming, failed, full;
 	int sync_error;               /* of every sync of the journal */
 	guint syncs;
+	guint64 bytes_read;           /* of contents */
 	MemChange *change;            /* a cut or a reset that is under way */
 	GHashTable *hot;              /* RowKey -> a row that was brought, or is being brought */
 	GHashTable *found;            /* RowKey: found in this turn */

@@ -90,6 +90,7 @@ static void op_run(MemStore *m, ContentOp *op)
 	switch (op->kind) {
 	case OP_READ: {
 		g_autoptr(GBytes) data = c ? memcontent_read(c, op->off, op->len) : g_bytes_new_static("", 0);
+		m->bytes_read += g_bytes_get_size(data);
 		((void (*)(void *, int, GBytes *))op->done)(op->user, 0, data);
 		break;
 	}
