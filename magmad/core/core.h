@@ -271,6 +271,7 @@ struct Volcano {
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	GHashTable *all_ops;          /* set of Op * without a slice */
 	guint tick;
+	guint calls_due;              /* timer: something is to be asked (again) sooner than the tick comes */
 	gboolean quick, map_changing;
 	VolcanoStats stats;
 	gboolean aside;               /* the stores do not stand, and are not touched until they are moved away (VolcanoIo.set_aside) */
@@ -450,6 +451,7 @@ gboolean mark_settle_route(const struct magma_req_settle *q, MagmaKey *route);
 Mark *mark_find(Slice *sl, guint64 hi, guint64 lo, guint64 ino, MarkKind kind);
 void mark_load(Slice *sl, const StoreRow *row);
 void mark_tick(Slice *sl);
+void mark_map_changed(Slice *sl, const MagmaMap *old);      /* marks whose coordinator's slice has another owner ask it with the next tick: the old one may be dead */
 void mark_free(gpointer m);
 guint mark_hash(gconstpointer p);
 gboolean mark_equal(gconstpointer a, gconstpointer b);

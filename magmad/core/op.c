@@ -524,6 +524,11 @@ static void op_elsewhere(Op *op, const MagmaOpInfo *info, GBytes *msg)
 {
 	Volcano *v = op->v;
 
+	/* The sender has a newer map than this one: by the old one it would go to a volcano that may be dead, and be lost there. */
+	if (v->map && op->hdr.epoch > v->map->epoch) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
 	if (!(info->flags & MAGMA_OP_CLIENT) || op->hdr.hops == 0) {
 		op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
 		return;
