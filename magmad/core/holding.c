@@ -15,6 +15,7 @@ struct Holding {
 	Slice *sl;
 	Replica *replica;
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
+	gboolean fresh;               /* nothing was ever committed to it */
 	gboolean yielding;            /* the leader has been asked to give it to somebody with a longer log */
 	char *said;                   /* last */
 	MagmaTime said_at;
@@ -165,11 +166,11 @@ static void stop_owning(Holding *h)
 
 static void stop_copying(Holding *h) { g_clear_pointer(&h->replica, replica_free); }
 
-static void serve(Holding *h, gboolean fresh)
+static void serve(Holding *h)
 {
 	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
 	core_say(h->v, "owns slice %u, epoch %" G_GUINT64_FORMAT, h->id, h->epoch);
-	slice_begin(h->sl, fresh);
+	slice_begin(h->sl, h->fresh);
 }
 
 static void on_compared(void *user)
@@ -178,27 +179,27 @@ static void on_compared(void *user)
 	Volcano *v = h->v;
 
 	core_enter(v);
-	serve(h, FALSE);
+	serve(h);
 	core_leave(v);
 }
 
 /* compare: this process has not followed that log, the copies may have more of it. */
-static void own(Holding *h, const MagmaSlice *s, gboolean fresh, gboolean compare)
+static void own(Holding *h, const MagmaSlice *s, gboolean compare)
 {
 	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed,
-		.compare = compare && !fresh, .on_compared = on_compared, .on_behind = on_behind };
+		.compare = compare, .on_compared = on_compared, .on_behind = on_behind };
 
 	stop_copying(h);
 	h->epoch = s->epoch;
 	if (!h->store->log) {         /* it cannot be one of several copies */
 		h->sl = slice_new(h->v, h->id, h->store);
-		slice_begin(h->sl, fresh);
+		slice_begin(h->sl, h->fresh);
 		return;
 	}
 	h->owner = owner_new(h->store, LOG_EPOCH(s->epoch, h->v->starts), &cfg);
 	set_copies(h, s);
-	if (!cfg.compare)
-		serve(h, fresh);
+	if (!compare)
+		serve(h);
 }
 
 static void copy(Holding *h, const MagmaSlice *s)
@@ -253,7 +254,7 @@ static gboolean is_empty(Store *s)
 static void apply_slice(Volcano *v, const MagmaSlice *s)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
-	gboolean mine = s->owner == v->id, copied = has_copy(s, v->id), fresh = FALSE;
+	gboolean mine = s->owner == v->id, copied = has_copy(s, v->id);
 
 	if (!mine && !copied)
 		return;
@@ -277,8 +278,8 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 		}
 		gboolean followed = h->sl || (h->replica && replica_followed(h->replica));
 		stop_owning(h);
-		fresh = is_empty(h->store);
-		own(h, s, fresh, !followed && s != &v->map->move.part);      /* a move that was broken off begins again from nothing */
+		h->fresh = is_empty(h->store);
+		own(h, s, !followed && s != &v->map->move.part);      /* a move that was broken off begins again from nothing */
 	} else if (!h->replica) {
 		copy(h, s);
 	} else if (h->epoch != s->epoch) {
