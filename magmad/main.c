@@ -254,7 +254,7 @@ static gboolean open_store(Daemon *d, GError **error)
 		folder_prepare(d->dir);
 	if (d->first && (!diskstore_create(d->dir, error) || !identity_save(d->id, d->dir, error)))
 		return FALSE;
-	if (!(d->keep = keep_open(d->dir, NULL, &d->kept, error)) || (d->kept && volcano_kept_aside(d->kept) && !set_aside(d, error)) || !(d->store = diskstore_open(&cfg, error)))
+	if (!(d->keep = keep_open(d->dir, NULL, !d->id->pending, &d->kept, error)) || (d->kept && volcano_kept_aside(d->kept) && !set_aside(d, error)) || !(d->store = diskstore_open(&cfg, error)))
 		return FALSE;
 	cfg.cache_bytes = CACHE_BYTES / 4;
 	d->slices = slices_new(&cfg);

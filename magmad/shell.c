@@ -106,6 +106,15 @@ static void on_close(void *user, MagmaConn *conn, MagmaCloseReason why)
 	g_hash_table_remove(port->shell->sessions, s);
 }
 
+static void on_refused(void *user, MagmaConn *conn)
+{
+	Port *port = user;
+	Session *s = magma_conn_user(conn);
+
+	if (s && port->shell->volcano)
+		volcano_session_refused(port->shell->volcano, s);
+}
+
 static MagmaTime io_now(void *user) { return magma_net_now(); }
 
 static MagmaTs io_real(void *user)
@@ -132,6 +141,8 @@ static void system_random(void *user, void *buf, gsize n)
 }
 
 static gboolean io_send(void *user, Session *s, GBytes *head, GBytes *body) { return magma_conn_send(s->conn, head, body); }
+
+static void io_probe(void *user, Session *s) { magma_conn_probe(s->conn); }
 
 static Session *io_connect(void *user, const MagmaAddr *node_addr)
 {
@@ -176,13 +187,13 @@ static void io_set_aside(void *user)
 }
 
 static const VolcanoIo IO = {
-	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .connect = io_connect,
+	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .probe = io_probe, .connect = io_connect,
 	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
 };
 
 static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean is_node, const MagmaTrace *trace, GError **error)
 {
-	static const MagmaNetOps ops = { on_open, on_message, on_close };
+	static const MagmaNetOps ops = { on_open, on_message, on_close, on_refused };
 	MagmaAddr addr = magma_addr_with_port(&id->addr, id->addr.port + (is_node ? 1 : 0));
 	MagmaXportConfig cfg = { .prologue = is_node ? "magma-node-1" : "magma-flare-1", .accept = TRUE, .trace = trace };
 

@@ -131,6 +131,8 @@ static void peer_up(Peer *p)
 	p->state = PEER_UP;
 	p->failures = 0;
 	p->since = magma_net_now();
+	if (p->boot != p->new_boot)
+		c->shaken_at = p->since;
 	p->boot = p->new_boot;
 	p->suspect = FALSE;
 	if (!c->home || !usable(c->home)) {

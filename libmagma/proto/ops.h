@@ -221,7 +221,8 @@ enum {
 /* a push, unanswered: one message of the group that votes on the map (docs/reliability.md); from: the volcano that sends it */
 #define MAGMA_REQ_raft(F) F(u16, from) F(data, msg)
 #define MAGMA_REP_raft(F)
-/* of the owner of a slice under that epoch, to the leader: this copy has everything and is waited for: it counts from now on (in_sync 1); or it does not answer, and is to count no longer (0) */
+/* of the owner of a slice under that epoch, to the leader: this copy has everything and is waited for: it counts from now on (in_sync 1); or it does not answer, and is to count no longer (0); or this owner was
+ * restarted, and that copy has frames that it lacks: the copy shall own the slice, and it be a copy that does not count (2) */
 #define MAGMA_REQ_copy_state(F) F(u16, slice) F(u64, epoch) F(u16, volcano) F(u8, in_sync)
 #define MAGMA_REP_copy_state(F)
 /* That volcano ends, and answers nobody any more: its slices go to their copies, it counts as down. EBUSY: the leader ends as well */

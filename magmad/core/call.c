@@ -136,6 +136,18 @@ static Peer *peer_to(Volcano *v, const MagmaAddr *addr)
 	return p;
 }
 
+guint16 call_peer_volcano(Volcano *v, const Peer *p)
+{
+	for (guint i = 0; v->map && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		MagmaAddr addr = magma_addr_with_port(&o->addr, o->addr.port + 1);
+		const NodePeer *n = g_hash_table_lookup(v->node_peers, &addr);
+		if (n && n->peer == p)
+			return o->id;
+	}
+	return 0;
+}
+
 static void call_transmit(Call *c)
 {
 	Volcano *v = c->v;
@@ -173,8 +185,11 @@ static void call_transmit(Call *c)
 	}
 	Peer *p = peer_to(v, &addr);
 	/* A session is reliable: once on it, only a new session or an answer is a reason to send again. A second copy could be done after all is settled. */
-	if (p && p == c->peer && !c->again)
+	if (p && p == c->peer && !c->again) {
+		if (v->io->probe)             /* one that has nothing else to say would find out by its keepalive */
+			v->io->probe(v->iou, p->session);
 		return;
+	}
 	c->again = FALSE;
 	if (p != c->peer) {
 		if (c->peer) {

@@ -359,7 +359,7 @@ void members_start(Volcano *v)
 	else if (v->cfg.join)
 		join(v);
 	else
-		core_ready(v, "the storage folder holds no volcano: -b starts a new network, -j HOST joins one");
+		core_ready(v, v->cfg.kept ? "what is kept of the lava map and the vote on it cannot be read" : "the storage folder holds no volcano: -b starts a new network, -j HOST joins one");
 }
 
 void members_tick(Volcano *v)

@@ -182,3 +182,19 @@ gboolean commit_row_decode(const guint8 *p, gsize n, GArray *parts, GArray *name
 	}
 	return !in.error && !in.left && version == ROW_VERSION;
 }
+
+gsize client_row_encode(guint8 *val, gint64 gone, guint64 floor)
+{
+	magma_be64_store(val, (guint64)gone);
+	magma_be64_store(val + 8, floor);
+	return CLIENT_ROW_BYTES;
+}
+
+gboolean client_row_decode(const guint8 *p, gsize n, gint64 *gone, guint64 *floor)
+{
+	if (n != 8 && n != CLIENT_ROW_BYTES)
+		return FALSE;
+	*gone = (gint64)magma_be64_load(p);
+	*floor = n == CLIENT_ROW_BYTES ? magma_be64_load(p + 8) : 0;
+	return *gone >= 0;
+}

@@ -17,7 +17,7 @@ typedef enum {
 	TAB_XATTR,        /* ino, name */
 	TAB_DATA,         /* ino                               contents of up to MAGMA_INLINE_MAX bytes */
 	TAB_REPLY,        /* client, xid                       stored replies; rk: the key the request was routed by */
-	TAB_CLIENT,       /* client                            u64 when it expired, seconds since 1970; of no slice, rk is ignored */
+	TAB_CLIENT,       /* client                            when it expired, the watermark its replies were dropped by; of no slice, rk is ignored */
 	TAB_MARK,         /* op_hi, op_lo, target ino, kind    prepared work; rk: the target's */
 	TAB_COMMIT,       /* op_hi, op_lo                      committed work not yet settled everywhere; rk: the coordinating directory's */
 	TAB_ORPHAN,       /* ino                               no name left, but open or not yet removed */

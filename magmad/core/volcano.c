@@ -156,7 +156,8 @@ static void tick(void *arg)
 		return;
 	}
 	call_tick(v);
-	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready;
+	v->apply_map |= v->apply_later;       /* core_leave does it */
+	v->quick = v->apply_later || g_hash_table_size(v->calls) || !v->serving || v->ready;
 	for (guint i = 0; v->map && i < v->slices->len; i++)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);
@@ -253,6 +254,17 @@ void volcano_session_opened(Volcano *v, Session *s, gboolean is_node)
 		session_set_volcano_data(s, p);
 	}
 	call_peer_opened(v, p);
+	core_leave(v);
+}
+
+void volcano_session_refused(Volcano *v, Session *s)
+{
+	Peer *p = session_volcano_data(s);
+	guint16 id = p ? call_peer_volcano(v, p) : 0;
+
+	core_enter(v);
+	if (id)
+		consensus_hint(v, id);
 	core_leave(v);
 }
 

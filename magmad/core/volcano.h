@@ -18,6 +18,8 @@ typedef struct VolcanoIo {
 	void (*random)(void *user, void *buf, gsize n);
 	/* Sends one message; references are taken. FALSE: the session is gone or going. */
 	gboolean (*send)(void *user, Session *s, GBytes *head, GBytes *body);
+	/* An answer is late: the session is to find out whether the other end is still there. May be NULL. */
+	void (*probe)(void *user, Session *s);
 	/* Starts a session to a volcano's node port; volcano_session_opened or _closed follows. */
 	Session *(*connect)(void *user, const MagmaAddr *node_addr);
 	/* One-shot timers: fn runs once after delay; the returned handle is dead then. */
@@ -60,6 +62,8 @@ void volcano_leave(Volcano *v, void (*done)(void *user), void *user);
 char *volcano_takeover(Volcano *v, const char *name);
 /* Before the stores are opened: what they hold does not stand, and is to be moved aside, never deleted. */
 gboolean volcano_kept_aside(GBytes *kept);
+/* They are what a volcano keeps, whole. */
+gboolean volcano_kept_valid(GBytes *kept);
 /* Where such stores are: status says so, until somebody takes them away. */
 void volcano_set_conflicts(Volcano *v, const char *where);
 /* Takes no new requests any more; what runs may end. */
@@ -76,6 +80,8 @@ void volcano_usage(Volcano *v, struct StoreUsage *out);
 /* The shell's side of sessions. is_node: on the node port. */
 void volcano_session_opened(Volcano *v, Session *s, gboolean is_node);
 void volcano_session_closed(Volcano *v, Session *s, const char *why);
+/* Its host says that nobody listens there any more: a hint to look at once; it proves nothing. */
+void volcano_session_refused(Volcano *v, Session *s);
 void volcano_message(Volcano *v, Session *s, gboolean is_node, GBytes *msg);
 void session_set_volcano_data(Session *s, void *data);   /* by the shell: one pointer per session for the core */
 void *session_volcano_data(Session *s);

@@ -92,6 +92,7 @@ void catchup_clear(Copy *c)
 static void todo_clear(Copy *c)
 {
 	g_hash_table_remove_all(c->todo);
+	g_hash_table_remove_all(c->regions);
 	g_queue_clear_full(&c->todo_next, g_free);
 }
 

@@ -16,7 +16,8 @@ typedef enum { JOB_STAT, JOB_SEEK, JOB_READ, JOB_WAIT, JOB_END } JobStage;
 typedef struct {
 	MagmaFid fid;
 	JobStage stage;
-	guint64 size, at, data_end;
+	guint64 from, end;            /* what of it may differ */
+	guint64 size, at, data_end;   /* size: or end, where that is less */
 	guint asked;                  /* digests that are not answered */
 	guint reading;                /* slots of it that are not ready */
 	GQueue different;             /* Block */
@@ -29,8 +30,36 @@ typedef struct {
 	gboolean last;
 } Asked;
 
+typedef struct {
+	guint64 from, end;
+} Region;
+
+static gboolean queued(const Copy *c, const MagmaFid *fid)
+{
+	for (GList *l = c->todo_next.head; l; l = l->next)
+		if (magma_fid_equal(l->data, fid))
+			return TRUE;
+	return FALSE;
+}
+
+void catchup_todo_region(Copy *c, const MagmaFid *fid, guint64 from, guint64 end)
+{
+	Region *r = g_hash_table_lookup(c->regions, fid);
+
+	if (queued(c, fid)) {         /* without a region: all of it will be compared */
+		if (r)
+			*r = (Region){ MIN(r->from, from), MAX(r->end, end) };
+		return;
+	}
+	catchup_todo(c, fid);
+	r = g_new(Region, 1);
+	*r = (Region){ from, end };
+	g_hash_table_insert(c->regions, g_memdup2(fid, sizeof *fid), r);
+}
+
 void catchup_todo(Copy *c, const MagmaFid *fid)
 {
+	g_hash_table_remove(c->regions, fid);
 	if (g_hash_table_contains(c->todo, fid))
 		for (GList *l = c->jobs.head; l; l = l->next)
 			if (magma_fid_equal(&((Job *)l->data)->fid, fid))
@@ -54,6 +83,7 @@ void catchup_contents_clear(Copy *c)
 
 	g_hash_table_remove_all(c->asked_digests);
 	while ((j = g_queue_pop_tail(&c->jobs))) {
+		g_hash_table_remove(c->regions, &j->fid);
 		g_queue_push_head(&c->todo_next, g_memdup2(&j->fid, sizeof j->fid));
 		job_free(j);
 	}
@@ -71,14 +101,6 @@ static guint64 ask(Copy *c, Job *j, guint64 off, guint64 len, gboolean last)
 	return a->number;
 }
 
-static gboolean queued_again(const Copy *c, const MagmaFid *fid)
-{
-	for (GList *l = c->todo_next.head; l; l = l->next)
-		if (magma_fid_equal(l->data, fid))
-			return TRUE;
-	return FALSE;
-}
-
 void catchup_digest_answer(Copy *c, guint64 number, gboolean different)
 {
 	Asked *a = g_hash_table_lookup(c->asked_digests, &number);
@@ -94,7 +116,7 @@ void catchup_digest_answer(Copy *c, guint64 number, gboolean different)
 	if (!over)
 		return;
 	g_queue_remove(&c->jobs, j);
-	if (!queued_again(c, &j->fid))
+	if (!queued(c, &j->fid))
 		g_hash_table_remove(c->todo, &j->fid);
 	job_free(j);
 }
@@ -138,7 +160,8 @@ static void stat_read(void *user, int error, const StoreContentStat *st)
 		put_content(s, j, DO_DROP, 0, 0, 0, 0, NULL);
 		put_end(c, s, j);
 	} else {
-		j->size = st->size;
+		j->size = MIN(st->size, j->end);
+		j->at = j->from;
 		j->stage = JOB_SEEK;
 		put_content(s, j, DO_TRUNCATE, st->size, 0, 0, 0, NULL);
 	}
@@ -287,7 +310,11 @@ void catchup_contents(Copy *c)
 		return;
 	while (c->jobs.length < JOBS_MAX && (fid = g_queue_pop_head(&c->todo_next))) {
 		Job *j = g_new0(Job, 1);
+		const Region *part = g_hash_table_lookup(c->regions, fid);
 		j->fid = *fid;
+		j->from = part ? part->from : 0;
+		j->end = part ? part->end : G_MAXUINT64;
+		g_hash_table_remove(c->regions, fid);
 		g_clear_pointer(&fid, g_free);
 		g_queue_push_tail(&c->jobs, j);
 	}

@@ -16,6 +16,7 @@ Copy *copy_new(Owner *o, guint16 volcano)
 	c->volcano = volcano;
 	c->heard = now(c);
 	c->todo = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
+	c->regions = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, g_free);
 	c->asked_digests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	c->slots = g_ptr_array_new();
 	c->sync_calls = g_ptr_array_new();
@@ -45,6 +46,7 @@ void copy_free(Copy *c)
 	g_queue_clear_full(&c->todo_next, g_free);
 	g_free(c->stuck_why);
 	g_hash_table_unref(c->todo);
+	g_hash_table_unref(c->regions);
 	g_hash_table_unref(c->asked_digests);
 	g_ptr_array_unref(c->slots);
 	g_ptr_array_unref(c->sync_calls);
@@ -200,9 +202,25 @@ static void start(Copy *c, gboolean reset, guint64 index)
 	c->call = c->o->cfg.io->call(c->o->cfg.user, c->volcano, MAGMA_OP_mirror_start, &q, NULL, 0, start_done, c);
 }
 
+/* Rule 3: the highest (epoch, index) wins. What is there alone was acknowledged, as far as anybody knows. */
+static gboolean has_more(const Copy *c, const struct magma_rep_mirror_attach *a)
+{
+	const StorePos *mine = &c->o->start_pos;
+
+	return c->o->comparing && c->counted && a->whole && (a->at_epoch > mine->epoch || (a->at_epoch == mine->epoch && a->at_index > mine->index));
+}
+
 static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 {
 	guint64 index = 0;
+
+	if (has_more(c, a)) {
+		c->heard = now(c);
+		copy_lost(c, 0, NULL);
+		c->o->cfg.on_behind(c->o->cfg.user, c->volcano);
+		return;
+	}
+	c->not_ahead = TRUE;
 	gboolean match = find_match(c, a, &index) && index >= a->floor;
 	gboolean resume = a->whole || (c->filled_here && a->progress.len && index == a->at_index);
 
@@ -239,6 +257,8 @@ static void attach_done(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	c->call = NULL;
 	if (!copy_answer_bad(c, error, rep ? rep->rep_mirror_attach.error : 0, rep ? rep->rep_mirror_attach.epoch : 0, "attach"))
 		attached(c, &rep->rep_mirror_attach);
+	if (o->comparing && !o->dead)
+		owner_update(o);
 	owner_unref(o);
 }
 

@@ -65,6 +65,12 @@ typedef struct {
 	void (*on_caught_up)(void *user, guint16 volcano);
 	/* A copy that counts is silent or failing: nothing more is acknowledged until it answers or the map takes it out. */
 	void (*on_stuck)(void *user, guint16 volcano, const char *why);
+	/* compare: this process has not followed the log since it began, and a power cut may have taken its end: before anything is made behind it the copies that count say where theirs end (rule 3). Then
+	 * on_compared, once, perhaps from inside owner_set_copies: what owner_store() is for may begin. Or on_behind, now and then until somebody else owns the slice, or the map does not count that copy any
+	 * more: it has what is lacking here. */
+	gboolean compare;
+	void (*on_compared)(void *user);
+	void (*on_behind)(void *user, guint16 volcano);
 	/* A copy says that somebody owns the slice under a newer epoch: this owner must stop at once. */
 	void (*on_deposed)(void *user, guint64 epoch);
 } OwnerConfig;
@@ -102,4 +108,7 @@ guint64 replica_epoch(const Replica *r);
 void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, void (*answer)(void *user, int error, const void *rep, GBytes *body), void *answer_user);
 /* Whole: it may become the owner (it is not in the middle of being filled, and every content of its rows is there). Kept across restarts. */
 gboolean replica_whole(const Replica *r);
+gboolean replica_known(const Replica *r);     /* whether it is whole; a moment after it was made */
+/* An owner has brought its log into line with its own, in this life of the process. */
+gboolean replica_followed(const Replica *r);
 void replica_free(Replica *r);

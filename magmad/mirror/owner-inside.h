@@ -58,6 +58,8 @@ struct Owner {
 	GPtrArray *syncs;             /* Sync: under way */
 	guint tick;
 	gboolean updating, again;
+	gboolean comparing;           /* nothing is made behind start_pos yet */
+	StorePos start_pos;
 };
 
 /* What was sent in one message and is not yet acknowledged. */
@@ -100,6 +102,7 @@ struct Copy {
 	gboolean in_map;              /* in sync by the map */
 	gboolean counted;             /* what is acknowledged waits for it */
 	gboolean asked;               /* on_caught_up was called */
+	gboolean not_ahead;           /* it has said where its log ends, in this owner's life */
 	guint64 counted_seq, counted_index;  /* the feed's end, and the log's, when it began to count: the older things are there before the map may know */
 	MagmaTime heard, idle_since, stuck_said, ask_again;
 	char *stuck_why;
@@ -131,6 +134,7 @@ struct Copy {
 	gboolean todo_unknown;
 	GHashTable *todo;             /* MagmaFid: contents to be compared; a set */
 	GQueue todo_next;             /* MagmaFid: of todo, not yet begun */
+	GHashTable *regions;          /* MagmaFid -> Region: of todo_next, those of which only a part may differ */
 	GQueue jobs;                  /* Job */
 	guint64 digests;              /* numbered */
 	GHashTable *asked_digests;    /* number -> Digest */
@@ -197,8 +201,8 @@ void pass_read(Owner *o, const MagmaFid *fid, guint64 off, guint32 len, void (*d
 void pass_vt(StoreVt *vt);            /* pass.c */
 void contents_update(Owner *o);
 void contents_end(Owner *o);
-/* A content may be not the same everywhere. */
-void contents_suspect(Owner *o, const MagmaFid *fid);
+/* That part of a content may be not the same everywhere. */
+void contents_suspect(Owner *o, const MagmaFid *fid, guint64 from, guint64 end);
 gboolean contents_equal(Owner *o, const MagmaFid *fid);
 
 /* sync.c */
@@ -242,6 +246,7 @@ void catchup_dirty(Copy *c);
 void catchup_rows(Copy *c);           /* catchup_rows.c: the next piece */
 void catchup_contents(Copy *c);       /* catchup_contents.c */
 void catchup_todo(Copy *c, const MagmaFid *fid);
+void catchup_todo_region(Copy *c, const MagmaFid *fid, guint64 from, guint64 end);    /* only that part of it */
 gboolean catchup_contents_done(const Copy *c);
 void catchup_digest_answer(Copy *c, guint64 number, gboolean different);
 void catchup_contents_clear(Copy *c);

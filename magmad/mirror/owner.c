@@ -185,6 +185,18 @@ static void update_counts(Owner *o)
 		copy_count(o->copies->pdata[i]);
 }
 
+/* Everybody who may have more has said that it has not. */
+static void look_at_ends(Owner *o)
+{
+	for (guint i = 0; i < o->copies->len; i++) {
+		const Copy *c = o->copies->pdata[i];
+		if (c->counted && !c->not_ahead)
+			return;
+	}
+	o->comparing = FALSE;
+	o->cfg.on_compared(o->cfg.user);
+}
+
 void owner_update(Owner *o)
 {
 	o->again = TRUE;
@@ -205,6 +217,8 @@ void owner_update(Owner *o)
 			update_counts(o);
 	}
 	o->updating = FALSE;
+	if (o->comparing && o->told && !o->dead && !o->deposed)
+		look_at_ends(o);
 	owner_unref(o);
 }
 
@@ -282,7 +296,9 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 	o->base.vt = owner_vt();
 	o->local = local;
 	o->epoch = epoch;
-	o->start_index = local->log->position(local).index;
+	o->start_pos = local->log->position(local);
+	o->start_index = o->start_pos.index;
+	o->comparing = cfg->compare;
 	o->cfg = *cfg;
 	if (!o->cfg.pace)
 		o->cfg.pace = PACE;

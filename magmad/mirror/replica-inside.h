@@ -54,7 +54,7 @@ typedef struct {
 
 struct Replica {
 	gint refs;
-	gboolean dead;
+	gboolean dead, followed;
 	Store *local;
 	ReplicaConfig cfg;
 	guint64 epoch, life;

@@ -217,6 +217,7 @@ static void started(void *user, int error)
 
 	if (!r->dead) {
 		r->state = error ? ATTACHED : STARTED;
+		r->followed |= !error;
 		answer_waiting(r, error);
 	}
 	replica_unref(r);
@@ -354,6 +355,8 @@ Replica *replica_new(Store *local, guint64 epoch, const ReplicaConfig *cfg)
 void replica_set_epoch(Replica *r, guint64 epoch) { r->epoch = MAX(r->epoch, epoch); }
 guint64 replica_epoch(const Replica *r) { return r->epoch; }
 gboolean replica_whole(const Replica *r) { return r->loaded && r->whole; }
+gboolean replica_known(const Replica *r) { return r->loaded; }
+gboolean replica_followed(const Replica *r) { return r->followed; }
 
 void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, AnswerFn fn, void *user)
 {

@@ -140,7 +140,7 @@ static MemStoreConfig store_config(Node *n)
 	Cluster *c = n->c;
 
 	return (MemStoreConfig){
-		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
+		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .writeback_permille = c->cfg.writeback_permille, .delay_max = c->cfg.disk_delay,
 		.turn = world_turn(c->world), .later = store_later, .user = n, .one_of_several = TRUE,
 	};
 }
@@ -487,6 +487,19 @@ gboolean cluster_at_home(Cluster *c)
 World *cluster_world(Cluster *c) { return c->world; }
 Volcano *cluster_volcano(Cluster *c, guint i) { return c->node[i].volcano; }
 Store *cluster_store(Cluster *c, guint i) { return c->node[i].store; }
+
+Store *cluster_store_of(Cluster *c, guint i, guint16 slice)
+{
+	Node *n = &c->node[i];
+
+	for (guint k = 0; k < SIDE_STORES_MAX; k++)
+		if (n->side[k].store && n->side[k].slice == slice)
+			return n->side[k].store;
+	const MagmaSlice *s = n->volcano ? magma_map_slice_by_id(volcano_map(n->volcano), slice) : NULL;
+	const MagmaVolcano *home = s ? magma_map_by_id(volcano_map(n->volcano), s->id) : NULL;
+	return home && home->addr.ip[3] - 1u == i ? n->store : NULL;
+}
+
 guint64 cluster_kills(Cluster *c) { return c->kills; }
 const char *cluster_name(Cluster *c, guint i) { return c->node[i].name; }
 gboolean cluster_serves(Cluster *c, guint i) { return c->node[i].volcano && c->node[i].ready; }

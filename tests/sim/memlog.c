@@ -83,6 +83,10 @@ static void on_synced(MemStore *m, void *arg)
 {
 	g_autofree SyncCall *c = arg;
 
+	if (m->sync_error) {
+		c->done(c->user, m->sync_error);
+		return;
+	}
 	if (!m->failed) {
 		on_written(m, NULL);
 		if (m->dead)
@@ -98,6 +102,7 @@ static void mem_sync(Store *s, void (*done)(void *, int), void *user)
 	SyncCall *c = g_new(SyncCall, 1);
 
 	g_assert(!MEM(s)->change);
+	MEM(s)->syncs++;
 	*c = (SyncCall){ done, user, memdisk_end(MEM(s)->disk) };
 	mem_later(MEM(s), on_synced, g_free, c);
 }

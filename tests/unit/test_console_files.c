@@ -64,7 +64,7 @@ static void up(Volcanic *v)
 	g_assert_no_error(error);
 	g_autoptr(GBytes) kept = NULL;
 	v->slices = slices_new(&disk);
-	v->keep = keep_open(v->dir, NULL, &kept, &error);
+	v->keep = keep_open(v->dir, NULL, FALSE, &kept, &error);
 	g_assert_no_error(error);
 	g_assert_null(kept);
 	v->shell = shell_new(NULL, v->id, v->store, v->slices, v->keep, NULL, FALSE, &v->trace, &ops, &error);
