@@ -47,7 +47,7 @@ local OPERATIONS = {
 	[85] = { name = "resolve", request = { { "fid", "coord" }, { "u64", "op_hi" }, { "u64", "op_lo" } }, reply = { { "u8", "outcome" } } },
 	[86] = { name = "parent", request = { { "fid", "fid" } }, reply = { { "fid", "parent" } } },
 	[87] = { name = "sync", request = { { "fid", "fid" } }, reply = {} },
-	[88] = { name = "status", request = {}, reply = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" }, { "u64", "free" }, { "u64", "uptime" }, { "u64", "clients" }, { "text", "software" }, { "blob", "copies" } } },
+	[88] = { name = "status", request = {}, reply = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" }, { "u64", "free" }, { "u64", "uptime" }, { "u64", "started" }, { "u64", "clients" }, { "text", "software" }, { "blob", "copies" }, { "blob", "conflicts" } } },
 	[91] = { name = "move_rows", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "records" } }, reply = { { "u64", "sequence" } } },
 	[92] = { name = "move_data", request = { { "fid", "fid" }, { "u64", "move" }, { "u64", "sequence" }, { "u64", "offset" }, { "u64", "size" }, { "data", "data" } }, reply = {} },
 	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" } }, reply = {} },

@@ -171,3 +171,40 @@ char *magma_unsafe_names(guint32 states)
 			g_string_append_printf(out, "%s%s", out->len ? ", " : "", NAMES[i]);
 	return g_string_free(out, FALSE);
 }
+
+/* ---- what a volcano is ---- */
+
+static void role_add(GString *out, const char *role, const char *of)
+{
+	g_string_append_printf(out, "%s%s%s", out->len ? ", " : "", role, of);
+}
+
+static const char *state_role(const MagmaVolcano *v)
+{
+	if (v->flags & MAGMA_VOLCANO_DOWN)
+		return "down";
+	if (v->state == MAGMA_JOINING)
+		return v->offered ? "joining" : "witness";
+	return "";
+}
+
+char *magma_volcano_roles(const MagmaMap *map, const MagmaVolcano *v, guint16 leader)
+{
+	GString *out = g_string_new(state_role(v));
+
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *s = slice_at(map, i);
+		if (s->owner == v->id && s->home == v->id)
+			role_add(out, "owner", "");
+		else if (s->owner == v->id)
+			role_add(out, "acts for ", name_of(map, s->home));
+		for (guint k = 0; k < s->ncopies; k++)
+			if (s->copies[k].volcano == v->id)
+				role_add(out, "copy of ", name_of(map, s->home));
+	}
+	if (v->flags & MAGMA_VOLCANO_VOTER)
+		role_add(out, "voter", "");
+	if (v->id == leader)
+		role_add(out, "leader", "");
+	return g_string_free(out, FALSE);
+}

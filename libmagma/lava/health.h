@@ -36,5 +36,7 @@ typedef struct {
 guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines);
 /* "degraded, healing"; to be freed. */
 char *magma_unsafe_names(guint32 states);
+/* What a volcano is in the network: "owner, acts for gromit, copy of shaun, voter, leader"; begins with "down", "joining" or "witness" where it is one; may be "". To be freed. leader: its id, 0: unknown. */
+char *magma_volcano_roles(const MagmaMap *map, const MagmaVolcano *v, guint16 leader);
 /* One slice: copies up that count, the owner's among them; 0 where the owner is down. */
 guint magma_slice_copies(const MagmaMap *map, const MagmaSlice *s);

@@ -107,43 +107,6 @@ static void copy_text(GString *out, const Lava *l, const MagmaSlice *s, const Ma
 	g_string_append_printf(out, ", lag " N "\n", st->lag);
 }
 
-static void role_add(GString *out, const char *role, const char *of)
-{
-	g_string_append_printf(out, "%s%s%s", out->len ? ", " : "", role, of);
-}
-
-static const char *state_role(const MagmaMap *map, const MagmaVolcano *v)
-{
-	if (v->flags & MAGMA_VOLCANO_DOWN)
-		return "down";
-	if (v->state == MAGMA_JOINING)
-		return v->offered ? "joining" : "witness";
-	return NULL;
-}
-
-/* "owner, acts for gromit, copy of gromit, voter, leader" */
-static char *roles(const Lava *l, const MagmaVolcano *v)
-{
-	const char *state = state_role(l->map, v);
-	GString *out = g_string_new(state ? state : "");
-
-	for (guint i = 0; i < l->map->slices->len; i++) {
-		const MagmaSlice *s = slice_at(l->map, i);
-		if (s->owner == v->id && s->home == v->id)
-			role_add(out, "owner", "");
-		else if (s->owner == v->id)
-			role_add(out, "acts for ", name_of(l->map, s->home));
-		for (guint k = 0; k < s->ncopies; k++)
-			if (s->copies[k].volcano == v->id)
-				role_add(out, "copy of ", name_of(l->map, s->home));
-	}
-	if (v->flags & MAGMA_VOLCANO_VOTER)
-		role_add(out, "voter", "");
-	if (v->id == l->leader)
-		role_add(out, "leader", "");
-	return g_string_free(out, FALSE);
-}
-
 static void slice_text(GString *out, const Lava *l, const MagmaSlice *s)
 {
 	const char *waits = is_down(l->map, s->owner) ? ", waits for its owner" : "", *acting = s->owner != s->home ? ", acting" : "";
@@ -159,7 +122,7 @@ static void volcano_text(GString *out, const Lava *l, const MagmaVolcano *v, con
 {
 	char addr[MAGMA_ADDR_TEXT], lo[MAGMA_KEY_HEX], hi[MAGMA_KEY_HEX];
 	const MagmaSlice *s = magma_map_home(l->map, v->id);
-	g_autofree char *role = roles(l, v);
+	g_autofree char *role = magma_volcano_roles(l->map, v, l->leader);
 
 	g_string_append_printf(out, "   node: %s (%s) %s\n", v->name, v->fqdn, magma_addr_format(&v->addr, addr));
 	g_string_append_printf(out, "  alive: %s%s\n", live->alive ? "yes" : "no", s ? "" : " (joining)");
@@ -270,7 +233,7 @@ static void slices_json(JsonBuilder *b, const Lava *l)
 static void volcano_json(JsonBuilder *b, const Lava *l, const MagmaVolcano *v, const Live *live)
 {
 	const MagmaSlice *s = magma_map_home(l->map, v->id);
-	g_autofree char *role = roles(l, v);
+	g_autofree char *role = magma_volcano_roles(l->map, v, l->leader);
 	char text[MAGMA_ADDR_TEXT];
 
 	json_builder_begin_object(b);

@@ -267,6 +267,7 @@ struct Volcano {
 	gboolean leaving, resigned;   /* a planned end: the map is not planned with it any more; it answers nobody any more */
 	gpointer leave;
 	gboolean planning;
+	GHashTable *profiles;         /* of /.dht (dht_profile.c), or NULL */
 	char *unsafe_seen, *unsafe_said;      /* lines of magma_unsafe(): the newest, and those in the log */
 	MagmaTime unsafe_since;
 	gpointer members;

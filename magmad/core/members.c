@@ -625,7 +625,7 @@ void handle_status(Op *op)
 	volcano_usage(v, &u);
 	g_autoptr(GByteArray) bytes = status_copies(v);
 	struct magma_rep_status rep = {
-		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started,
+		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started, .started = v->started_real,
 		.clients = stats.clients, .software = MAGMA_BYTES_STR(v->software),
 		.copies = MAGMA_BYTES(bytes->data, bytes->len),
 	};

@@ -1,6 +1,7 @@
 /* The life of an operation: from the message, through evaluation, to the reply that waits for the journal. */
 #include <fcntl.h>
 #include "magmad/core/consensus.h"
+#include "magmad/core/dht.h"
 #include "magmad/core/holding.h"
 
 Peer *peer_ref(Peer *p)
@@ -463,6 +464,28 @@ static void step_begin(Op *op)
 	op->step(op);
 }
 
+static void step_begin_dht(Op *op)
+{
+	if (!op_is_new(op))
+		return;
+	op->v->stats.op_count[op->hdr.op]++;
+	op->step = dht_step;
+	op->step(op);
+}
+
+/* Whoever is asked answers, whatever it owns; it only has to know the map. */
+static void op_dht(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *any, GBytes *msg)
+{
+	Op *op = op_new(v, NULL, h, any, msg, peer);
+
+	if (v->stopping || !v->map) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	op->step = step_begin_dht;
+	op_run(op);
+}
+
 /* Before marks, commits and replies are in memory only what does not look at them is answered. A SETTLE that finds no mark says "settled", and the coordinator would forget its commit. */
 static gboolean op_needs_no_rows(Volcano *v, gboolean is_node, MagmaOp op)
 {
@@ -576,6 +599,8 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 		members_fetch_map(v);
 	if (h.kind == MAGMA_PUSH)
 		consensus_message(v, peer, &any.req_raft);
+	else if (h.kind != MAGMA_REPLY && dht_concerns(&h, &any))
+		op_dht(v, peer, &h, &any, msg);
 	else if (h.kind != MAGMA_REPLY)
 		op_request(v, peer, &h, &any, msg);
 	else if (peer->is_node && !call_relay(v, &h, msg))

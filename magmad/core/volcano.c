@@ -1,4 +1,5 @@
 /* The volcano: construction, sessions, the clock's tick, what the console asks. */
+#include "magmad/core/dht.h"
 #include "magmad/core/consensus.h"
 #include "magmad/core/holding.h"
 
@@ -201,6 +202,7 @@ void volcano_free(Volcano *v)
 	health_clear(v);
 	holdings_clear(v);
 	op_clear(v->all_ops, v);
+	dht_clear(v);
 	call_clear(v);
 	GHashTableIter it;
 	gpointer peer;

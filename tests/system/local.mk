@@ -26,6 +26,7 @@ system_tests = \
 	tests/system/10-posix.sh \
 	tests/system/11-two-mounts.sh \
 	tests/system/12-mount.sh \
+	tests/system/13-dht.sh \
 	tests/system/20-bad-start.sh \
 	tests/system/21-disk-full.sh \
 	tests/system/22-damage.sh \
