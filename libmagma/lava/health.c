@@ -9,7 +9,7 @@ typedef struct {
 	guint n;
 } Line;
 
-static const char *const NAMES[] = { "without quorum", "waiting", "down", "degraded", "healing", "lagging" };
+static const char *const NAMES[] = { "without quorum", "waiting", "down", "degraded", "healing", "lagging", "conflicts" };
 
 static const char *name_of(const MagmaMap *map, guint16 id)
 {
@@ -152,6 +152,17 @@ static guint32 look_at_lag(const MagmaMap *map, const MagmaLive *live, GString *
 	return line_end(&l, MAGMA_UNSAFE_LAGGING, "", lines);
 }
 
+static guint32 look_at_conflicts(const MagmaMap *map, const MagmaLive *live, GString *lines)
+{
+	Line l = line_begin();
+
+	for (guint i = 0; i < live->nconflicts; i++) {
+		char time[MAGMA_CONFLICT_TIME_TEXT];
+		line_add(&l, "/.dht/conflicts/%s/%s", name_of(map, live->self), magma_conflict_time_text(live->conflicts[i].time, time));
+	}
+	return line_end(&l, MAGMA_UNSAFE_CONFLICTS, "", lines);
+}
+
 guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines)
 {
 	guint32 states = look_at_quorum(map, live, lines);
@@ -159,7 +170,8 @@ guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines)
 	states |= look_at_waiting(map, lines);
 	states |= look_at_down(map, lines);
 	states |= look_at_copies(map, lines);
-	return states | look_at_lag(map, live, lines);
+	states |= look_at_lag(map, live, lines);
+	return states | look_at_conflicts(map, live, lines);
 }
 
 char *magma_unsafe_names(guint32 states)

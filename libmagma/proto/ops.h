@@ -83,6 +83,7 @@ enum {
 	OP(adopt,     101, MAGMA_OP_NODE) \
 	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(leave,     103, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(clear,     104, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	/* from the owner of a slice to its copies */ \
 	OP(mirror_attach, 110, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
@@ -223,6 +224,9 @@ enum {
 /* That volcano ends, and answers nobody any more: its slices go to their copies, it counts as down. EBUSY: the leader ends as well */
 #define MAGMA_REQ_leave(F) F(u16, volcano)
 #define MAGMA_REP_leave(F)
+/* The stores that were set aside there at that time are removed. ENOENT: there are none */
+#define MAGMA_REQ_clear(F) F(u64, time)
+#define MAGMA_REP_clear(F)
 #define MAGMA_REQ_halt(F)
 #define MAGMA_REP_halt(F)
 /* this flare's names and links may not add up: to its owner, who remembers it durably and counts */

@@ -5,10 +5,13 @@
 
 #define PREFIX 12                     /* bytes of ff in front of every key of /.dht */
 #define INO_FIRST ((guint64)0xffff << 48)             /* above every maker: these are nobody's */
+#define COOKIE_CONFLICTS 1
 #define COOKIE_VOLCANO 16             /* of a volcano's name: this and its id */
 #define OPEN_WRITES (O_WRONLY | O_RDWR | O_TRUNC | O_APPEND)
 
-enum { SUB_TOP = 1, SUB_PROFILE };    /* bits 32 to 47 of an ino */
+/* Kinds stand in bits 32 to 47 of an ino, and what was set aside has its volcano and time in the key: */
+#define KEY_VOLCANO 12
+#define KEY_TIME 14                   /* 6 bytes */
 
 /* --- ids --- */
 
@@ -20,25 +23,47 @@ static gboolean key_is_ours(const MagmaKey *k)
 	return TRUE;
 }
 
+/* The numbers that programs see of flares that were set aside: not those of the same flares that stand (makers are far below 2^15), nor, mostly, of another time's. */
+static guint64 aside_ino(guint64 time, guint64 ino) { return ino ^ ((guint64)1 << 63 | (time & 0x7f) << 56); }
+
 MagmaFid dht_fid(const DhtNode *node)
 {
-	MagmaFid fid = { .ino = INO_FIRST | node->volcano };
+	MagmaFid fid = { .ino = INO_FIRST | (guint64)node->kind << 32 | node->volcano };
 
 	memset(fid.key.b, 0xff, PREFIX);
-	fid.ino |= (guint64)(node->kind == DHT_TOP ? SUB_TOP : SUB_PROFILE) << 32;
+	if (node->kind != DHT_ASIDE)
+		return fid;
+	fid.key.b[KEY_VOLCANO] = node->volcano >> 8;
+	fid.key.b[KEY_VOLCANO + 1] = node->volcano & 0xff;
+	for (guint i = 0; i < 6; i++)
+		fid.key.b[KEY_TIME + i] = node->time >> (40 - 8 * i) & 0xff;
+	fid.ino = aside_ino(node->time, node->ino);
 	return fid;
+}
+
+static DhtNode node_of_key(const MagmaKey *k)
+{
+	DhtNode node = { .kind = DHT_ASIDE, .volcano = (guint16)(k->b[KEY_VOLCANO] << 8 | k->b[KEY_VOLCANO + 1]) };
+
+	for (guint i = 0; i < 6; i++)
+		node.time = node.time << 8 | k->b[KEY_TIME + i];
+	return node;
 }
 
 DhtNode dht_node(const MagmaFid *fid)
 {
-	DhtNode node = { .volcano = (guint16)fid->ino };
+	DhtNode node = node_of_key(&fid->key);
 
-	if (fid->ino >> 48 == 0xffff)
-		node.kind = (fid->ino >> 32 & 0xffff) == SUB_TOP ? DHT_TOP : DHT_PROFILE;
-	if (node.kind == DHT_TOP)
-		node.volcano = 0;
+	if (!key_is_ours(&fid->key))
+		return (DhtNode){ DHT_NONE };
+	if (node.volcano && node.time) {
+		node.ino = aside_ino(node.time, fid->ino);
+		return node;
+	}
+	node = (DhtNode){ fid->ino >> 32 & 0xff, (guint16)fid->ino, 0, 0 };
 	MagmaFid same = dht_fid(&node);
-	if (!magma_fid_equal(&same, fid))
+	gboolean whose = node.kind == DHT_PROFILE || node.kind == DHT_HOLDER;
+	if (node.kind == DHT_NONE || node.kind >= DHT_ASIDE || whose != (node.volcano != 0) || !magma_fid_equal(&same, fid))
 		node.kind = DHT_NONE;
 	return node;
 }
@@ -49,6 +74,8 @@ gboolean dht_takes(const MagmaFid *dir, MagmaBytes name)
 
 	return name.len == strlen(DHT_NAME) && memcmp(name.data, DHT_NAME, name.len) == 0 && magma_fid_equal(dir, &root);
 }
+
+gboolean dht_shows(const char *nickname) { return strcmp(nickname, DHT_CONFLICTS_NAME) != 0 && magma_name_valid((const guint8 *)nickname, strlen(nickname)); }
 
 /* --- which requests --- */
 
@@ -96,45 +123,69 @@ MagmaAttr dht_dir_attr(Op *op, const DhtNode *node)
 	return (MagmaAttr){ .fid = dht_fid(node), .mode = S_IFDIR | 0555, .nlink = 2, .atime = t, .mtime = t, .ctime = t, .btime = t };
 }
 
-/* 0, WAIT, ESTALE. */
-static int node_attr(Op *op, const DhtNode *node, MagmaAttr *a)
+static int profile_attr(Op *op, const DhtNode *node, MagmaAttr *a)
 {
 	DhtText text;
-	int error;
+	int error = dht_profile(op, node->volcano, TRUE, &text);
 
-	if (node->kind == DHT_TOP) {
-		*a = dht_dir_attr(op, node);
-		return 0;
-	}
-	if (node->kind != DHT_PROFILE)
-		return ESTALE;
-	if ((error = dht_profile(op, node->volcano, TRUE, &text)))
+	if (error)
 		return error;
 	guint64 size = g_bytes_get_size(text.text);
 	*a = (MagmaAttr){ .fid = dht_fid(node), .mode = S_IFREG | 0444, .nlink = 1, .size = size, .blocks = (size + 511) / 512, .atime = text.made, .mtime = text.made, .ctime = text.made, .btime = text.made };
 	return 0;
 }
 
+/* 0, WAIT, ESTALE, EIO. */
+static int node_attr(Op *op, const DhtNode *node, MagmaAttr *a)
+{
+	switch (node->kind) {
+	case DHT_PROFILE:
+		return profile_attr(op, node, a);
+	case DHT_HOLDER:
+		if (!magma_map_by_id(op->v->map, node->volcano))
+			return ESTALE;
+		/* fallthrough */
+	case DHT_TOP:
+	case DHT_CONFLICTS:
+		*a = dht_dir_attr(op, node);
+		return 0;
+	case DHT_ASIDE:
+		return dht_aside_attr(op, node, a);
+	default:
+		return ESTALE;
+	}
+}
+
 /* --- answers --- */
+
+/* In a directory that every volcano knows. */
+static int find(Op *op, const DhtNode *dir, DhtNode *node)
+{
+	const struct magma_req_lookup *q = &op->req.req_lookup;
+	g_autofree char *name = g_strndup((const char *)q->name.data, q->name.len);
+	const MagmaVolcano *o = magma_map_by_name(op->v->map, name);
+
+	if (dir->kind == DHT_TOP && strcmp(name, DHT_CONFLICTS_NAME) == 0)
+		*node = (DhtNode){ DHT_CONFLICTS };
+	else if ((dir->kind == DHT_TOP || dir->kind == DHT_CONFLICTS) && o)
+		*node = (DhtNode){ dir->kind == DHT_TOP ? DHT_PROFILE : DHT_HOLDER, o->id };
+	else if (dir->kind == DHT_TOP || dir->kind == DHT_CONFLICTS)
+		return ENOENT;
+	else if (dht_takes(&q->dir, q->name))
+		*node = (DhtNode){ DHT_TOP };
+	else
+		return dir->kind == DHT_NONE ? ESTALE : ENOTDIR;
+	return 0;
+}
 
 static int lookup(Op *op)
 {
-	const struct magma_req_lookup *q = &op->req.req_lookup;
 	struct magma_rep_lookup rep = { .has_attr = 1 };
-	DhtNode dir = dht_node(&q->dir), node = { .kind = DHT_TOP };
-	g_autofree char *name = g_strndup((const char *)q->name.data, q->name.len);
-	int error;
+	DhtNode dir = dht_node(&op->req.req_lookup.dir), node;
+	int error = find(op, &dir, &node);
 
-	if (dir.kind == DHT_TOP) {
-		const MagmaVolcano *o = magma_map_by_name(op->v->map, name);
-		if (!o)
-			return ENOENT;
-		node = (DhtNode){ DHT_PROFILE, o->id };
-	} else if (!dht_takes(&q->dir, q->name)) {
-		return dir.kind == DHT_NONE ? ESTALE : ENOTDIR;
-	}
-	if ((error = node_attr(op, &node, &rep.attr)))
-		return error == ESTALE ? ENOENT : error;
+	if (error || (error = node_attr(op, &node, &rep.attr)))
+		return error;
 	rep.child = rep.attr.fid;
 	rep.type = rep.attr.mode & S_IFMT;
 	op_reply(op, &rep, NULL);
@@ -154,7 +205,7 @@ static int getattr(Op *op)
 
 enum { GETATTRS_MAX = 4096 };
 
-static int getattrs(Op *op)
+int dht_getattrs(Op *op)
 {
 	MagmaReader r = magma_reader(op->req.req_getattrs.fids.data, op->req.req_getattrs.fids.len);
 	g_autoptr(GByteArray) out = g_byte_array_new();
@@ -177,10 +228,9 @@ static int getattrs(Op *op)
 	return 0;
 }
 
-/* FALSE: no room. */
-static gboolean put_entry(GByteArray *out, guint32 max, guint64 cookie, const DhtNode *node, const char *name)
+gboolean dht_put_entry(GByteArray *out, guint32 max, guint64 cookie, const DhtNode *node, guint32 type, const char *name)
 {
-	MagmaDirent d = { .cookie = cookie, .fid = dht_fid(node), .type = node->kind == DHT_PROFILE ? S_IFREG : S_IFDIR, .name = MAGMA_BYTES_STR(name) };
+	MagmaDirent d = { .cookie = cookie, .fid = dht_fid(node), .type = type, .name = MAGMA_BYTES_STR(name) };
 	gsize was = out->len;
 
 	magma_put_dirent(out, &d);
@@ -194,28 +244,34 @@ static int readdir_(Op *op)
 {
 	const struct magma_req_readdir *q = &op->req.req_readdir;
 	const MagmaMap *map = op->v->map;
-	DhtNode dir = dht_node(&q->dir);
+	DhtNode dir = dht_node(&q->dir), conflicts = { DHT_CONFLICTS };
 	g_autoptr(GByteArray) out = g_byte_array_new();
 	guint32 max = CLAMP(q->max, 512, MAGMA_DATA_MAX);
-	guint i;
+	gboolean room = q->cookie >= COOKIE_CONFLICTS || dht_put_entry(out, max, COOKIE_CONFLICTS, &conflicts, S_IFDIR, DHT_CONFLICTS_NAME);
 
+	if (dir.kind == DHT_CONFLICTS)
+		return dht_holders(op);
 	if (dir.kind != DHT_TOP)
 		return dir.kind == DHT_NONE ? ESTALE : ENOTDIR;
-	for (i = 0; i < map->volcanos->len; i++) {
+	for (guint i = 0; room && i < map->volcanos->len; i++) {
 		const MagmaVolcano *o = map->volcanos->pdata[i];
 		DhtNode node = { DHT_PROFILE, o->id };
 		guint64 cookie = COOKIE_VOLCANO + o->id;
-		if (cookie > q->cookie && !put_entry(out, max, cookie, &node, o->name))
-			break;
+		room = cookie <= q->cookie || !dht_shows(o->name) || dht_put_entry(out, max, cookie, &node, S_IFREG, o->name);
 	}
-	struct magma_rep_readdir rep = { .eof = i == map->volcanos->len, .entries = MAGMA_BYTES(out->data, out->len) };
+	struct magma_rep_readdir rep = { .eof = room, .entries = MAGMA_BYTES(out->data, out->len) };
 	op_reply(op, &rep, NULL);
 	return 0;
 }
 
-static int may(Op *op, const MagmaAttr *a, guint32 want)
+int dht_may(Op *op, const MagmaAttr *a, guint32 want)
 {
 	return want & MAGMA_W ? EROFS : magma_perm_check(&op->hdr.cred, a->mode, a->uid, a->gid, want);
+}
+
+guint32 dht_open_wants(guint32 flags)
+{
+	return flags & OPEN_WRITES ? MAGMA_W : flags & DHT_OPEN_EXEC ? MAGMA_X : MAGMA_R;
 }
 
 static int access_(Op *op)
@@ -225,12 +281,10 @@ static int access_(Op *op)
 	MagmaAttr attr;
 	int error = node_attr(op, &node, &attr);
 
-	if (!error && !(error = may(op, &attr, q->mask & (MAGMA_R | MAGMA_W | MAGMA_X))))
+	if (!error && !(error = dht_may(op, &attr, q->mask & (MAGMA_R | MAGMA_W | MAGMA_X))))
 		op_finish(op, 0);
 	return error;
 }
-
-enum { FMODE_EXEC = 0x20 };           /* as in op_setattr.c */
 
 static int open_(Op *op)
 {
@@ -239,9 +293,7 @@ static int open_(Op *op)
 	struct magma_rep_open rep;
 	int error = node_attr(op, &node, &rep.attr);
 
-	if (!error)
-		error = may(op, &rep.attr, q->flags & OPEN_WRITES ? MAGMA_W : q->flags & FMODE_EXEC ? MAGMA_X : MAGMA_R);
-	if (!error)
+	if (!error && !(error = dht_may(op, &rep.attr, dht_open_wants(q->flags))))
 		op_reply(op, &rep, NULL);
 	return error;
 }
@@ -281,6 +333,43 @@ static int seek(Op *op)
 	return 0;
 }
 
+/* --- whose it is --- */
+
+/* What the request is about: its first field is a flare, or the key of several. */
+static DhtNode subject(Op *op)
+{
+	const MagmaOpInfo *info = magma_op_info(op->hdr.op);
+	const void *first = (const guint8 *)&op->req + (info->nreq ? info->req[0].offset : 0);
+
+	if (info->nreq && info->req[0].type == MAGMA_F_fid)
+		return dht_node(first);
+	if (op->hdr.op == MAGMA_OP_getattrs && node_of_key(first).volcano)
+		return node_of_key(first);
+	return (DhtNode){ DHT_NONE };
+}
+
+/* Only the volcano that has set something aside knows it. */
+static gboolean needs_holder(const Op *op, const DhtNode *node)
+{
+	return node->kind == DHT_ASIDE || (node->kind == DHT_HOLDER && (op->hdr.op == MAGMA_OP_lookup || op->hdr.op == MAGMA_OP_readdir));
+}
+
+/* 0: it is on its way. */
+static int to_holder(Op *op, guint16 volcano)
+{
+	const MagmaVolcano *o = magma_map_by_id(op->v->map, volcano);
+
+	if (!o)
+		return ESTALE;
+	if (o->flags & MAGMA_VOLCANO_DOWN)
+		return EHOSTDOWN;
+	if (!op->hdr.hops || !op->hdr.client || !op->peer)
+		return EIO;
+	call_forward_to(op->v, op->peer, &op->hdr, op->msg, o);
+	op_drop(op);
+	return 0;
+}
+
 static gboolean makes_name(MagmaOp op)
 {
 	return op == MAGMA_OP_mknod || op == MAGMA_OP_mkdir || op == MAGMA_OP_symlink || op == MAGMA_OP_create || op == MAGMA_OP_link;
@@ -289,13 +378,16 @@ static gboolean makes_name(MagmaOp op)
 static int answer(Op *op)
 {
 	static const MagmaAny nothing;
+	DhtNode node = subject(op);
 
 	if (magma_op_info(op->hdr.op)->flags & MAGMA_OP_MUTATES)
 		return makes_name(op->hdr.op) && names_ours(&op->hdr, &op->req) ? EEXIST : EROFS;
+	if (needs_holder(op, &node))
+		return node.volcano == op->v->id ? dht_aside(op, &node) : to_holder(op, node.volcano);
 	switch (op->hdr.op) {
 	case MAGMA_OP_lookup: return lookup(op);
 	case MAGMA_OP_getattr: return getattr(op);
-	case MAGMA_OP_getattrs: return getattrs(op);
+	case MAGMA_OP_getattrs: return dht_getattrs(op);
 	case MAGMA_OP_readdir: return readdir_(op);
 	case MAGMA_OP_access: return access_(op);
 	case MAGMA_OP_open: return open_(op);

@@ -175,4 +175,8 @@ int dht_profile(Op *op, guint16 volcano, gboolean fresh, DhtText *out)
 	return 0;
 }
 
-void dht_clear(Volcano *v) { g_clear_pointer(&v->profiles, g_hash_table_unref); }
+void dht_clear(Volcano *v)
+{
+	g_clear_pointer(&v->profiles, g_hash_table_unref);
+	dht_holders_clear(v);
+}

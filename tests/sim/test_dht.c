@@ -1,6 +1,7 @@
 /* /.dht: what every volcano answers about every volcano, and that nothing there can be changed. Whole volcanos in a simulated network. */
 #include "tests/sim/cluster.h"
 #include "libmagma/base/err.h"
+#include "libmagma/lava/conflict.h"
 #include "libmagma/proto/list.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -48,8 +49,10 @@ static int look(SimClient *s, const MagmaFid *dir, const char *name, MagmaAttr *
 	MagmaAny rep;
 	int error = sim_call_wait(s, MAGMA_OP_lookup, &q, &rep);
 
-	if (!error) {
-		g_assert_cmpuint(rep.rep_lookup.has_attr, ==, 1);
+	if (!error && !rep.rep_lookup.has_attr) {
+		struct magma_req_getattr g = { .fid = rep.rep_lookup.child };
+		*attr = must(s, MAGMA_OP_getattr, &g).rep_getattr.attr;
+	} else if (!error) {
 		*attr = rep.rep_lookup.attr;
 	}
 	return error;
@@ -128,7 +131,7 @@ static void a_list_has_every_volcano_once_however_small_its_pieces(void)
 		g_assert_false(r.error);
 		eof = rep.rep_readdir.eof;
 	}
-	g_autofree char *wanted = g_strdup_printf("%s %s ", cluster_name(c, 0), cluster_name(c, 1));
+	g_autofree char *wanted = g_strdup_printf("conflicts %s %s ", cluster_name(c, 0), cluster_name(c, 1));
 	g_assert_cmpstr(names->str, ==, wanted);
 	/* hidden: who copies or removes a whole tree does not meet it */
 	struct magma_req_readdir all = { .dir = root, .max = 65536 };
@@ -269,6 +272,292 @@ static void ids_that_nobody_made_are_stale(void)
 	cluster_free(c);
 }
 
+/* --- conflicts: both of two went on alone --- */
+
+static MagmaFid make(SimClient *s, const MagmaFid *dir, const char *name, guint32 mode)
+{
+	struct magma_req_mknod q = { .dir = *dir, .key = magma_key_of_path(name, strlen(name)), .mode = mode, .name = MAGMA_BYTES_STR(name) };
+	struct magma_req_mkdir d = { .dir = *dir, .key = q.key, .mode = mode & 07777, .name = q.name };
+
+	return S_ISDIR(mode) ? must(s, MAGMA_OP_mkdir, &d).rep_mkdir.attr.fid : must(s, MAGMA_OP_mknod, &q).rep_mknod.attr.fid;
+}
+
+static void put(SimClient *s, const MagmaFid *fid, guint64 offset, guint8 what, gsize n)
+{
+	g_autofree guint8 *bytes = g_malloc(n);
+	struct magma_req_write q = { .fid = *fid, .offset = offset, .data = { bytes, n } };
+
+	memset(bytes, what, n);
+	must(s, MAGMA_OP_write, &q);
+}
+
+static void file(SimClient *s, const MagmaFid *dir, const char *name, guint8 what, gsize n)
+{
+	MagmaFid fid = make(s, dir, name, S_IFREG | 0644);
+
+	put(s, &fid, 0, what, n);
+}
+
+static MagmaFid fid_of(SimClient *s, const MagmaFid *dir, const char *name)
+{
+	struct magma_req_lookup q = { .dir = *dir, .name = MAGMA_BYTES_STR(name) };
+
+	return must(s, MAGMA_OP_lookup, &q).rep_lookup.child;
+}
+
+static void set_xattr(SimClient *s, const MagmaFid *fid, const char *value)
+{
+	struct magma_req_setxattr q = { .fid = *fid, .name = MAGMA_BYTES_STR("user.x"), .value = MAGMA_BYTES_STR(value) };
+
+	must(s, MAGMA_OP_setxattr, &q);
+}
+
+static void unlink_(SimClient *s, const MagmaFid *dir, const char *name)
+{
+	struct magma_req_unlink q = { .dir = *dir, .name = MAGMA_BYTES_STR(name) };
+
+	must(s, MAGMA_OP_unlink, &q);
+}
+
+static gint by_text(gconstpointer a, gconstpointer b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Names in order, each with a blank behind. */
+static char *names_in(SimClient *s, const MagmaFid *dir)
+{
+	struct magma_req_readdir q = { .dir = *dir, .max = 65536 };
+	MagmaAny rep = must(s, MAGMA_OP_readdir, &q);
+	MagmaReader r = magma_reader(rep.rep_readdir.entries.data, rep.rep_readdir.entries.len);
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GString) out = g_string_new("");
+
+	while (r.left && !r.error) {
+		MagmaDirent d;
+		magma_get_dirent(&r, &d);
+		g_ptr_array_add(names, g_strndup((const char *)d.name.data, d.name.len));
+	}
+	g_assert_true(rep.rep_readdir.eof && !r.error);
+	g_ptr_array_sort(names, by_text);
+	for (guint i = 0; i < names->len; i++)
+		g_string_append_printf(out, "%s ", (char *)names->pdata[i]);
+	return g_string_free(g_steal_pointer(&out), FALSE);
+}
+
+static gboolean all_home(void *user) { return cluster_serves(user, 0) && cluster_serves(user, 1) && cluster_at_home(user) && volcano_map(cluster_volcano(user, 0))->slices->len == 2; }
+static gboolean first_is_back(void *user) { return cluster_volcano(user, 0) != NULL; }
+
+/* Before the partition. */
+static void common(SimClient *s)
+{
+	MagmaFid root = magma_fid_root(), d = make(s, &root, "d", S_IFDIR | 0755), deep = make(s, &d, "deep", S_IFDIR | 0755), attr;
+
+	file(s, &root, "same", 's', 100);
+	file(s, &root, "edited", 'e', 100);
+	file(s, &root, "big", 'b', 20000);
+	file(s, &root, "bigsame", 'b', 20000);
+	file(s, &root, "mode", 'm', 10);
+	file(s, &root, "gone", 'g', 10);
+	file(s, &d, "insame", 's', 10);
+	file(s, &deep, "insame", 's', 10);
+	attr = make(s, &root, "attr", S_IFREG | 0644);
+	set_xattr(s, &attr, "before");
+	attr = make(s, &root, "attrsame", S_IFREG | 0644);
+	set_xattr(s, &attr, "before");
+}
+
+/* Only on the side that will not stand. */
+static void losing(SimClient *s)
+{
+	MagmaFid root = magma_fid_root(), d = fid_of(s, &root, "d"), deep = fid_of(s, &d, "deep"), fid = fid_of(s, &root, "edited");
+	struct magma_req_symlink link = { .dir = root, .name = MAGMA_BYTES_STR("link"), .target = MAGMA_BYTES_STR("lost") };
+	struct magma_req_setattr chmod = { .mask = MAGMA_SET_MODE, .mode = 0600 };
+
+	put(s, &fid, 50, 'L', 10);
+	fid = fid_of(s, &root, "big");
+	put(s, &fid, 19999, 'L', 1);
+	fid = fid_of(s, &root, "bigsame");
+	put(s, &fid, 19999, 'b', 1);
+	file(s, &root, "two", '2', 7);
+	file(s, &deep, "two", '2', 9000);
+	file(s, &root, "both", 'B', 30);
+	file(s, &root, "other", 'L', 30);
+	unlink_(s, &root, "gone");
+	must(s, MAGMA_OP_symlink, &link);
+	chmod.fid = fid_of(s, &root, "mode");
+	must(s, MAGMA_OP_setattr, &chmod);
+	MagmaFid dir = make(s, &root, "newdir", S_IFDIR | 0700);
+	file(s, &dir, "inside", 'i', 5);
+	fid = fid_of(s, &root, "attr");
+	set_xattr(s, &fid, "losing");
+	fid = fid_of(s, &root, "attrsame");
+	set_xattr(s, &fid, "before");
+}
+
+static void standing(SimClient *s)
+{
+	MagmaFid root = magma_fid_root();
+
+	file(s, &root, "one", '1', 7);
+	file(s, &root, "both", 'B', 30);
+	file(s, &root, "other", 'S', 30);
+}
+
+/* What 64-both-went-on.sh does with processes. The history of volcano 1 does not stand. */
+static Cluster *both_went_on(guint32 seed)
+{
+	ClusterConfig cfg = { .seed = seed, .pending_permille = 200, .disk_delay = 3 * MS, .copies = 2 };
+	Cluster *c = cluster_new(&cfg);
+
+	cluster_start(c, 0);
+	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
+	cluster_start(c, 1);
+	g_assert_true(cluster_run_until(c, 60 * SEC, all_home, c));
+	SimClient *s = sim_client_new(c, FALSE);
+	common(s);
+	cluster_run(c, 2 * SEC);
+	cluster_kill(c, 0, 30 * SEC, FALSE);
+	losing(s);
+	sim_client_free(s);
+	cluster_kill(c, 1, 60 * SEC, FALSE);
+	g_assert_true(cluster_run_until(c, 60 * SEC, first_is_back, c));
+	cluster_run(c, 5 * SEC);
+	g_assert_null(volcano_takeover(cluster_volcano(c, 0), cluster_name(c, 1)));
+	g_assert_true(cluster_run_until(c, 20 * SEC, first_serves, c));
+	s = sim_client_new(c, FALSE);
+	standing(s);
+	sim_client_free(s);
+	g_assert_true(cluster_run_until(c, 200 * SEC, all_home, c));
+	return c;
+}
+
+static char *conflict_line(Cluster *c, guint i)
+{
+	g_autoptr(GString) lines = g_string_new("");
+
+	volcano_unsafe(cluster_volcano(c, i), lines);
+	const char *at = strstr(lines->str, "conflicts: ");
+	return at ? g_strndup(at + 11, strcspn(at + 11, "\n")) : NULL;
+}
+
+/* The directory of the one history that was set aside. */
+static MagmaFid aside_root(Cluster *c, SimClient *s)
+{
+	MagmaFid dir = dht(s), conflicts = fid_of(s, &dir, "conflicts");
+	g_autofree char *holders = names_in(s, &conflicts), *wanted = g_strdup_printf("%s ", cluster_name(c, 1)), *line = conflict_line(c, 1);
+
+	g_assert_cmpstr(holders, ==, wanted);
+	MagmaFid holder = fid_of(s, &conflicts, cluster_name(c, 1));
+	g_autofree char *times = g_strchomp(names_in(s, &holder)), *path = g_strdup_printf("/.dht/conflicts/%s/%s", cluster_name(c, 1), times);
+	g_assert_cmpstr(line, ==, path);
+	return fid_of(s, &holder, times);
+}
+
+static void is_made_of(SimClient *s, const MagmaFid *dir, const char *name, gsize size, gsize at, guint8 what)
+{
+	MagmaAttr a;
+
+	g_assert_cmpint(look(s, dir, name, &a), ==, 0);
+	g_assert_cmpuint(a.size, ==, size);
+	struct magma_req_read q = { .fid = a.fid, .offset = at, .size = 65536 };
+	MagmaAny rep = must(s, MAGMA_OP_read, &q);
+	g_assert_cmpuint(rep.rep_read.data.len, ==, size - at);
+	g_assert_cmpuint(rep.rep_read.data.data[0], ==, what);
+}
+
+static void check_conflicts(Cluster *c, SimClient *s)
+{
+	MagmaFid top = aside_root(c, s), d, deep, newdir;
+	g_autofree char *names = names_in(s, &top);
+	MagmaAttr a;
+
+	g_assert_cmpstr(names, ==, "attr big d edited link mode newdir other two ");
+	d = fid_of(s, &top, "d");
+	deep = fid_of(s, &d, "deep");
+	newdir = fid_of(s, &top, "newdir");
+	g_autofree char *in_d = names_in(s, &d), *in_deep = names_in(s, &deep), *in_new = names_in(s, &newdir);
+	g_assert_cmpstr(in_d, ==, "deep ");
+	g_assert_cmpstr(in_deep, ==, "two ");
+	g_assert_cmpstr(in_new, ==, "inside ");
+	is_made_of(s, &top, "edited", 100, 50, 'L');
+	is_made_of(s, &top, "edited", 100, 60, 'e');
+	is_made_of(s, &top, "big", 20000, 19999, 'L');
+	is_made_of(s, &top, "other", 30, 0, 'L');
+	is_made_of(s, &deep, "two", 9000, 8999, '2');
+	g_assert_cmpint(look(s, &top, "mode", &a), ==, 0);
+	g_assert_cmpuint(a.mode, ==, S_IFREG | 0600);
+	g_assert_cmpint(look(s, &top, "link", &a), ==, 0);
+	struct magma_req_readlink l = { .fid = a.fid };
+	MagmaAny rep = must(s, MAGMA_OP_readlink, &l);
+	g_assert_cmpmem(rep.rep_readlink.target.data, rep.rep_readlink.target.len, "lost", 4);
+	g_assert_cmpint(look(s, &top, "attr", &a), ==, 0);
+	struct magma_req_getxattr x = { .fid = a.fid, .name = MAGMA_BYTES_STR("user.x") };
+	rep = must(s, MAGMA_OP_getxattr, &x);
+	g_assert_cmpmem(rep.rep_getxattr.value.data, rep.rep_getxattr.value.len, "losing", 6);
+	struct magma_req_listxattr xs = { .fid = a.fid };
+	rep = must(s, MAGMA_OP_listxattr, &xs);
+	g_assert_cmpmem(rep.rep_listxattr.names.data, rep.rep_listxattr.names.len, "user.x", 7);
+	/* equal, or only on the other side */
+	static const char *const hidden[] = { "same", "both", "one", "gone", "bigsame", "attrsame" };
+	for (guint i = 0; i < G_N_ELEMENTS(hidden); i++)
+		g_assert_cmpint(look(s, &top, hidden[i], &a), ==, ENOENT);
+	struct magma_req_unlink u = { .dir = top, .name = MAGMA_BYTES_STR("two") };
+	g_assert_cmpint(fails(s, MAGMA_OP_unlink, &u), ==, EROFS);
+	/* permissions are those it had */
+	struct magma_req_open o = { .fid = fid_of(s, &top, "mode"), .flags = O_RDONLY };
+	sim_client_cred(s, 1000, 1000);
+	g_assert_cmpint(fails(s, MAGMA_OP_open, &o), ==, EACCES);
+	g_assert_cmpint(look(s, &newdir, "inside", &a), ==, EACCES);
+	sim_client_cred(s, 0, 0);
+	/* and what stands has not changed */
+	MagmaFid root = magma_fid_root();
+	is_made_of(s, &root, "edited", 100, 50, 'e');
+	is_made_of(s, &root, "other", 30, 0, 'S');
+}
+
+typedef struct {
+	gboolean done;
+	int error;
+} Cleared;
+
+static void on_cleared(void *user, int error) { *(Cleared *)user = (Cleared){ TRUE, error }; }
+static gboolean is_cleared(void *user) { return ((Cleared *)user)->done; }
+
+static void what_lost_and_differs_is_shown_until_it_is_cleared(void)
+{
+	Cluster *c = both_went_on(7);
+	SimClient *s = sim_client_new(c, FALSE);
+	Cleared cleared = { 0 };
+	guint64 time;
+
+	cluster_run(c, 10 * SEC);             /* it is compared */
+	check_conflicts(c, s);
+	/* what was found out is kept; the stores are closed and opened again */
+	cluster_run(c, 100 * SEC);
+	check_conflicts(c, s);
+	cluster_kill(c, 1, SEC, FALSE);
+	g_assert_true(cluster_run_until(c, 200 * SEC, all_home, c));
+	check_conflicts(c, s);
+	g_autofree char *line = conflict_line(c, 1), *of_other = conflict_line(c, 0);
+	g_assert_null(of_other);
+	g_assert_true(magma_conflict_time_parse(strrchr(line, '/') + 1, &time));
+	MagmaFid top = aside_root(c, s);
+	volcano_conflict_clear(cluster_volcano(c, 0), 2, time + 1, on_cleared, &cleared);
+	g_assert_true(cluster_run_until(c, 10 * SEC, is_cleared, &cleared));
+	g_assert_cmpint(cleared.error, ==, ENOENT);
+	cleared.done = FALSE;
+	volcano_conflict_clear(cluster_volcano(c, 0), 2, time, on_cleared, &cleared);
+	g_assert_true(cluster_run_until(c, 10 * SEC, is_cleared, &cleared));
+	g_assert_cmpint(cleared.error, ==, 0);
+	g_assert_null(conflict_line(c, 1));
+	struct magma_req_getattr g = { .fid = top };
+	g_assert_cmpint(fails(s, MAGMA_OP_getattr, &g), ==, ESTALE);
+	cluster_run(c, 2 * SEC);
+	MagmaFid dir = dht(s), conflicts = fid_of(s, &dir, "conflicts");
+	g_autofree char *holders = names_in(s, &conflicts);
+	g_assert_cmpstr(holders, ==, "");
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -278,5 +567,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/dht/one_that_is_down_says_so", one_that_is_down_says_so);
 	g_test_add_func("/sim/dht/nothing_there_can_be_changed", nothing_there_can_be_changed);
 	g_test_add_func("/sim/dht/ids_that_nobody_made_are_stale", ids_that_nobody_made_are_stale);
+	g_test_add_func("/sim/dht/what_lost_and_differs_is_shown_until_it_is_cleared", what_lost_and_differs_is_shown_until_it_is_cleared);
 	return g_test_run();
 }

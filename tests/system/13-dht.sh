@@ -5,13 +5,14 @@
 
 dht() { sed -n "s/^$2: //p" "$T/a/.dht/$1"; }
 net_start 2 && mnt a || bail "a network of two"
-check_eq "the volcanos are there" "$(ls "$T/a/.dht" | tr '\n' ' ')" "v1 v2 "
+check_eq "the volcanos are there" "$(ls "$T/a/.dht" | tr '\n' ' ')" "conflicts v1 v2 "
 check "ls -la" sh -c "ls -la $T/a/.dht | grep -q '^-r--r--r-- *1 *root *root *[1-9]'"
 check_eq "the root does not list it" "$(ls -A "$T/a")" ""
 check_eq "find of the root passes it by" "$(find "$T/a" | wc -l)" 1
-check_eq "find in it" "$(find "$T/a/.dht" | sort | tr '\n' ' ')" "$T/a/.dht $T/a/.dht/v1 $T/a/.dht/v2 "
+check_eq "find in it" "$(find "$T/a/.dht" | sort | tr '\n' ' ')" "$T/a/.dht $T/a/.dht/conflicts $T/a/.dht/v1 $T/a/.dht/v2 "
 check_eq "stat" "$(stat -c '%F %a' "$T/a/.dht")" "directory 555"
 check_eq "addresses" "$(dht v1 address) $(dht v2 address)" "$(addr 1) $(addr 2)"
+check_eq "nothing is set aside" "$(ls -A "$T/a/.dht/conflicts")" ""
 check "df" df "$T/a/.dht"
 for v in 1 2; do
 	check_eq "v$v: its name" "$(dht v$v node)" v$v
@@ -29,7 +30,7 @@ check_eq "one of two votes" "$(cat "$T"/a/.dht/v* | grep -c '^vote: voter')" 1
 
 check "grep" grep -q '^node: v2$' "$T/a/.dht/v2"
 check "cp" sh -c "cp $T/a/.dht/v2 $T/copy && cmp -n 100 $T/copy $T/a/.dht/v2 && [ \$(stat -c %s $T/copy) -gt 300 ] && tail -c1 $T/copy | od -c | grep -q '\\\\n'"
-check "cp -a, tar" sh -c "cp -a $T/a/.dht $T/all && tar cf $T/all.tar -C $T/a .dht && [ \$(ls $T/all | wc -l) -eq 2 ]"
+check "cp -a, tar" sh -c "cp -a $T/a/.dht $T/all && tar cf $T/all.tar -C $T/a .dht && [ \$(ls $T/all | wc -l) -eq 3 ]"
 # keys grow while it is read again and again: what comes is always whole
 torn() {
 	( i=0; while [ $i -lt 60 ]; do : >"$T/a/f$i"; i=$((i + 1)); sleep 0.05; done ) &
