@@ -18,11 +18,12 @@ struct Conflicts {
 	char *dir;                    /* DIR/conflicts */
 	GPtrArray *open;              /* Store * */
 	GThreadPool *remover;         /* one thread; takes paths */
+	int stop;                     /* atomic: it ends early, and the next start goes on */
 };
 
 static void remove_one(gpointer path, gpointer user)
 {
-	folder_remove(path);
+	folder_remove(path, &((Conflicts *)user)->stop);
 	g_free(path);
 }
 
@@ -46,7 +47,7 @@ Conflicts *conflicts_new(const DiskStoreConfig *cfg)
 	c->cfg.segment_bytes = SEGMENT_BYTES;
 	c->dir = g_build_filename(cfg->dir, "conflicts", NULL);
 	c->open = g_ptr_array_new();
-	c->remover = g_thread_pool_new(remove_one, NULL, 1, FALSE, NULL);
+	c->remover = g_thread_pool_new(remove_one, c, 1, FALSE, NULL);
 	remove_rest(c);
 	return c;
 }
@@ -178,6 +179,7 @@ void conflicts_free(Conflicts *c)
 	if (!c)
 		return;
 	g_assert(!c->open->len);
+	g_atomic_int_set(&c->stop, 1);
 	g_thread_pool_free(c->remover, FALSE, TRUE);
 	rmdir(c->dir);                /* where nothing is left in it */
 	g_ptr_array_unref(c->open);

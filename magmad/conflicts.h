@@ -17,5 +17,5 @@ GBytes *conflicts_noted(Conflicts *c, guint64 time);
 gboolean conflicts_remove(Conflicts *c, guint64 time, GError **error);
 /* What was asked of open ones so far is done, and its callbacks have run. */
 void conflicts_quiesce(Conflicts *c);
-/* All of them have to be closed. Waits for the thread that removes. */
+/* All of them have to be closed. Ends the thread that removes. */
 void conflicts_free(Conflicts *c);
