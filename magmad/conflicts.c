@@ -92,15 +92,22 @@ static gboolean open_one(Conflicts *c, const char *path, GPtrArray *out, GError 
 	return TRUE;
 }
 
-/* A slice's folder without volcano.conf is less than a store (slices.c). */
+/* As slices.c names them: others there are on their way to or from being one. Without volcano.conf it is less than a store. */
+static gboolean is_slice(const char *slices, const char *name)
+{
+	g_autofree char *conf = g_build_filename(slices, name, "volcano.conf", NULL);
+
+	return strlen(name) == 5 && strspn(name, "0123456789") == 5 && access(conf, F_OK) == 0;
+}
+
 static gboolean open_slices(Conflicts *c, const char *path, GPtrArray *out, GError **error)
 {
 	g_autofree char *slices = g_build_filename(path, "slices", NULL);
 	g_autoptr(GDir) d = g_dir_open(slices, 0, NULL);
 
 	for (const char *name; d && (name = g_dir_read_name(d));) {
-		g_autofree char *slice = g_build_filename(slices, name, NULL), *conf = g_build_filename(slice, "volcano.conf", NULL);
-		if (access(conf, F_OK) == 0 && !open_one(c, slice, out, error))
+		g_autofree char *slice = g_build_filename(slices, name, NULL);
+		if (is_slice(slices, name) && !open_one(c, slice, out, error))
 			return FALSE;
 	}
 	return TRUE;
