@@ -223,10 +223,24 @@ GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split)
 	return g_byte_array_free_to_bytes(out);
 }
 
+/* One piece, as the decoder wants it. */
+static GBytes *joined(GBytes *head, GBytes *body)
+{
+	gsize a, b;
+	const guint8 *pa = g_bytes_get_data(head, &a), *pb = g_bytes_get_data(body, &b);
+	GByteArray *whole = g_byte_array_sized_new(a + b);
+
+	g_byte_array_append(whole, pa, a);
+	g_byte_array_append(whole, pb, b);
+	return g_byte_array_free_to_bytes(whole);
+}
+
 static void deliver(Volcano *v, Peer *peer, Call *call, GBytes *head, GBytes *body)
 {
+	g_autoptr(GBytes) whole = call && body ? joined(head, body) : NULL;
+
 	if (call)
-		call_answer_local(v, call, head);
+		call_answer_local(v, call, whole ? whole : head);
 	else if (peer && peer->session)
 		v->io->send(v->iou, peer->session, head, body);
 }

@@ -345,11 +345,35 @@ static char *names_in(SimClient *s, const MagmaFid *dir)
 static gboolean all_home(void *user) { return cluster_serves(user, 0) && cluster_serves(user, 1) && cluster_at_home(user) && volcano_map(cluster_volcano(user, 0))->slices->len == 2; }
 static gboolean first_is_back(void *user) { return cluster_volcano(user, 0) != NULL; }
 
+/* One in each slice, inline and not: whoever compares them asks itself, or the other volcano. */
+static const struct { const char *name; guint8 key; gsize size; } SPREAD[] = { { "lowsmall", 0x10, 100 }, { "lowlarge", 0x20, 20000 }, { "upsmall", 0xe0, 100 }, { "uplarge", 0xf0, 20000 } };
+
+static void make_spread(SimClient *s)
+{
+	for (guint i = 0; i < G_N_ELEMENTS(SPREAD); i++) {
+		struct magma_req_mknod q = { .dir = magma_fid_root(), .key = { .b = { SPREAD[i].key } }, .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR(SPREAD[i].name) };
+		MagmaFid fid = must(s, MAGMA_OP_mknod, &q).rep_mknod.attr.fid;
+		put(s, &fid, 0, 'b', SPREAD[i].size);
+	}
+}
+
+/* The same bytes again: only times differ. */
+static void touch_spread(SimClient *s)
+{
+	MagmaFid root = magma_fid_root();
+
+	for (guint i = 0; i < G_N_ELEMENTS(SPREAD); i++) {
+		MagmaFid fid = fid_of(s, &root, SPREAD[i].name);
+		put(s, &fid, SPREAD[i].size - 1, 'b', 1);
+	}
+}
+
 /* Before the partition. */
 static void common(SimClient *s)
 {
 	MagmaFid root = magma_fid_root(), d = make(s, &root, "d", S_IFDIR | 0755), deep = make(s, &d, "deep", S_IFDIR | 0755), attr;
 
+	make_spread(s);
 	file(s, &root, "same", 's', 100);
 	file(s, &root, "edited", 'e', 100);
 	file(s, &root, "big", 'b', 20000);
@@ -376,6 +400,7 @@ static void losing(SimClient *s)
 	put(s, &fid, 19999, 'L', 1);
 	fid = fid_of(s, &root, "bigsame");
 	put(s, &fid, 19999, 'b', 1);
+	touch_spread(s);
 	file(s, &root, "two", '2', 7);
 	file(s, &deep, "two", '2', 9000);
 	file(s, &root, "both", 'B', 30);
