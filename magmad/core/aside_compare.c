@@ -35,7 +35,8 @@ struct Compare {
 	gboolean scanning;            /* what a store is asked */
 	gboolean dead;                /* freed when the store has answered */
 	/* the entry that is looked at */
-	FlareRow row;
+	FlareRow row;                 /* its target is gone with the turn: */
+	GBytes *target;
 	Store *store;
 	guint lost;
 	MagmaAttr stands;
@@ -116,6 +117,7 @@ static void entry_reset(Compare *c)
 {
 	aside_read_reset(c->read);
 	g_clear_pointer(&c->ours, g_bytes_unref);
+	g_clear_pointer(&c->target, g_bytes_unref);
 	g_clear_pointer(&c->names, g_ptr_array_unref);
 	g_clear_pointer(&c->values, g_ptr_array_unref);
 	c->lost = c->xattr = 0;
@@ -248,6 +250,7 @@ static gboolean step_row(Compare *c)
 	}
 	if (!top(c)->both)
 		return decided(c, TRUE, NULL);
+	c->target = g_bytes_new(c->row.target.data, c->row.target.len);
 	c->step = step_lookup;
 	return TRUE;
 }
@@ -499,7 +502,9 @@ static void on_target(void *user, int error, const MagmaAny *rep, GBytes *msg)
 
 	if (ask_again(c, error))
 		return;
-	if (error || rep->rep_readlink.target.len != c->row.target.len || memcmp(rep->rep_readlink.target.data, c->row.target.data, c->row.target.len) != 0)
+	gsize n;
+	const guint8 *ours = g_bytes_get_data(c->target, &n);
+	if (error || rep->rep_readlink.target.len != n || (n && memcmp(rep->rep_readlink.target.data, ours, n) != 0))
 		c->step = step_differs;
 	else
 		c->offset = G_MAXUINT64;

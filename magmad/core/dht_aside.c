@@ -286,26 +286,17 @@ static guint32 bytes_wanted(const struct magma_req_read *q, const MagmaAttr *att
 	return q->offset < attr->size ? (guint32)MIN(MIN(q->size, MAGMA_DATA_MAX), attr->size - q->offset) : 0;
 }
 
-static int content_answer(Op *op, GBytes *data)
+static void content_answer(Op *op, GBytes *data)
 {
-	const struct magma_req_read *q = &op->req.req_read;
-	DhtNode node = dht_node(&q->fid);
-	FlareRow row;
-	Store *store;
-	MagmaAttr attr;
-	int error = flare(op, &node, &row, &store, &attr);      /* it is at hand since it was read */
-	gsize n, want = error ? 0 : bytes_wanted(q, &attr);
+	gsize n, want = op->req.req_read.size;
 	const guint8 *p = g_bytes_get_data(data, &n);
+	guint8 *copy = g_malloc0(want);           /* what the file lacks is a hole */
 
-	if (error)
-		return error == WAIT ? EIO : error;
-	guint8 *copy = g_malloc0(want + 1);       /* what the file lacks is a hole */
 	if (n)
 		memcpy(copy, p, MIN(n, want));
 	g_autoptr(GBytes) whole = g_bytes_new_take(copy, want);
 	struct magma_rep_read rep = { .data = { NULL, (guint32)want } };
 	op_reply(op, &rep, whole);
-	return 0;
 }
 
 static void content_read(void *user, int error, GBytes *data)
@@ -314,7 +305,10 @@ static void content_read(void *user, int error, GBytes *data)
 	Volcano *v = op->v;
 
 	core_enter(v);
-	op_fail(op, error ? error : content_answer(op, data));
+	if (error)
+		op_error(op, error);
+	else
+		content_answer(op, data);
 	core_leave(v);
 }
 
@@ -340,6 +334,7 @@ static int read_(Op *op, const DhtNode *node)
 		return 0;
 	}
 	if (row.content == CONTENT_FILE) {
+		op->req.req_read.size = want; /* the row need not be in memory any more when the bytes come */
 		store_content_read(store, &row.attr.fid, q->offset, want, content_read, op);
 		return WAIT;
 	}

@@ -410,6 +410,12 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 	world_after(c->world, restart_after, FALSE, restart, n);
 }
 
+void cluster_forget_compared(Cluster *c, guint i)
+{
+	for (guint k = 0; k < ASIDES_MAX; k++)
+		g_clear_pointer(&c->node[i].asides[k].note, g_bytes_unref);
+}
+
 static void left(void *user)
 {
 	Node *n = user;
