@@ -45,7 +45,7 @@ void aside_show(Aside *a, guint64 dir, const AsideEntry *e)
 	g_hash_table_insert(d->names, copy.name, GUINT_TO_POINTER(d->entries->len));
 }
 
-/* u8 format, u64 flares that differ; for each directory u64 ino, u32 entries; for each entry u64 cookie, u64 child, u32 type, u8 length, name. */
+/* u8 format, u64 flares that differ; for each directory u64 ino, u32 entries; for each entry u64 cookie, u64 child, u32 type, u8 length, name. Then the CRC-32C of all that. */
 void aside_encode(const Aside *a, GByteArray *out)
 {
 	GHashTableIter it;
@@ -67,6 +67,7 @@ void aside_encode(const Aside *a, GByteArray *out)
 			magma_put_bytes(out, e->name, strlen(e->name));
 		}
 	}
+	magma_put_u32(out, magma_crc32c(0, out->data, out->len));
 }
 
 static gboolean decode_entry(Aside *a, guint64 dir, MagmaReader *r)
@@ -90,10 +91,11 @@ static gboolean decode_entry(Aside *a, guint64 dir, MagmaReader *r)
 
 gboolean aside_decode(Aside *a, const guint8 *p, gsize n)
 {
-	MagmaReader r = magma_reader(p, n);
+	gsize body = n - MIN(n, 4);
+	MagmaReader r = magma_reader(p, body);
 	guint8 format = magma_get_u8(&r);
 	guint64 differing = magma_get_u64(&r);
-	gboolean ok = !r.error && format == FORMAT;
+	gboolean ok = !r.error && format == FORMAT && magma_be32_load(p + body) == magma_crc32c(0, p, body);
 
 	while (ok && r.left) {
 		guint64 dir = magma_get_u64(&r);

@@ -410,10 +410,25 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 	world_after(c->world, restart_after, FALSE, restart, n);
 }
 
-void cluster_forget_compared(Cluster *c, guint i)
+static GBytes *damaged_copy(Cluster *c, GBytes *bytes)
 {
-	for (guint k = 0; k < ASIDES_MAX; k++)
-		g_clear_pointer(&c->node[i].asides[k].note, g_bytes_unref);
+	gsize n;
+	guint8 *copy = g_memdup2(g_bytes_get_data(bytes, &n), g_bytes_get_size(bytes));
+
+	if (world_chance(c->world, 1, 2))
+		n = world_pick(c->world, (guint)n);
+	else
+		copy[world_pick(c->world, (guint)n)] ^= 1 + world_pick(c->world, 255);
+	return g_bytes_new_take(copy, n);
+}
+
+void cluster_forget_compared(Cluster *c, guint i, gboolean damaged)
+{
+	for (guint k = 0; k < ASIDES_MAX; k++) {
+		g_autoptr(GBytes) was = g_steal_pointer(&c->node[i].asides[k].note);
+		if (was && damaged)
+			c->node[i].asides[k].note = damaged_copy(c, was);
+	}
 }
 
 static void left(void *user)

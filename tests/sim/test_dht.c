@@ -572,10 +572,19 @@ static void shown_until_cleared(guint32 seed)
 	g_assert_true(cluster_run_until(c, 200 * SEC, all_home, c));
 	check_conflicts(c, s);
 	/* again, while it owns its slice: about what lies there it asks itself */
-	cluster_forget_compared(c, 1);
-	cluster_kill(c, 1, 100 * MS, FALSE);
-	g_assert_true(cluster_run_until(c, 200 * SEC, all_home, c));
+	for (guint i = 0; i < 4; i++) {
+		cluster_forget_compared(c, 1, i > 0);
+		cluster_kill(c, 1, 100 * MS, FALSE);
+		g_assert_true(cluster_run_until(c, 200 * SEC, all_home, c));
+		cluster_run(c, 10 * SEC);
+		check_conflicts(c, s);
+	}
+	MagmaFid held = aside_root(c, s);
+	struct magma_req_getattr of_held = { .fid = held };
+	cluster_kill(c, 1, 20 * SEC, FALSE);
 	cluster_run(c, 10 * SEC);
+	g_assert_cmpint(fails(s, MAGMA_OP_getattr, &of_held), ==, EHOSTDOWN);
+	g_assert_true(cluster_run_until(c, 200 * SEC, all_home, c));
 	check_conflicts(c, s);
 	g_autofree char *line = conflict_line(c, 1), *of_other = conflict_line(c, 0);
 	g_assert_null(of_other);
