@@ -235,10 +235,13 @@ static GBytes *joined(GBytes *head, GBytes *body)
 	return g_byte_array_free_to_bytes(whole);
 }
 
+/* A volcano whose disk has failed answers nobody: another will, from its own copy. */
 static void deliver(Volcano *v, Peer *peer, Call *call, GBytes *head, GBytes *body)
 {
 	g_autoptr(GBytes) whole = call && body ? joined(head, body) : NULL;
 
+	if (v->failed)
+		return;
 	if (call)
 		call_answer_local(v, call, whole ? whole : head);
 	else if (peer && peer->session)
