@@ -6,8 +6,6 @@
 . "$SYS/lib-netns.sh"
 
 ns_setup 2 || { skip "a partition" "$NS_WHY"; finish; }
-# The hosts of the clients: one beside each volcano, so that each side has one when they are parted.
-DEBUG=${MAGMA_DEBUG:-}
 copies() { MAGMA_KEY=$SECRET nsenter --net="$T/ns.c" "$B/magma_tools/magma-ping" "$(addr "$1"):$PORT" 2>&1 | grep -q "$2"; }
 both_hold_all() { copies 1 '2 copies' && copies 2 '2 copies'; }
 net_start 2 && wait_for 20 both_hold_all && mnt a || bail "a network of two"
