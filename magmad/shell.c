@@ -28,6 +28,7 @@ struct Shell {
 	GMainContext *ctx;
 	Store *store;
 	Slices *slices;
+	Conflicts *conflicts;
 	GSource *flush;
 	Keep *keep;
 	Timers *timers;
@@ -186,7 +187,44 @@ static void io_set_aside(void *user)
 	shell->ops.aside(shell->ops.user);
 }
 
+static GArray *io_aside_list(void *user) { return conflicts_list(((Shell *)user)->conflicts); }
+
+static GPtrArray *io_aside_open(void *user, guint64 time)
+{
+	g_autoptr(GError) error = NULL;
+	GPtrArray *stores = conflicts_open(((Shell *)user)->conflicts, time, &error);
+
+	if (!stores)
+		log_error("%s", error->message);
+	return stores;
+}
+
+static void io_aside_close(void *user, guint64 time, GPtrArray *stores) { conflicts_close(((Shell *)user)->conflicts, stores); }
+
+static void io_aside_note(void *user, guint64 time, const guint8 *p, gsize n)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!conflicts_note(((Shell *)user)->conflicts, time, p, n, &error))
+		log_error("%s; the next start compares again", error->message);
+}
+
+static GBytes *io_aside_noted(void *user, guint64 time) { return conflicts_noted(((Shell *)user)->conflicts, time); }
+
+static void io_aside_remove(void *user, guint64 time, void (*done)(void *done_user, int error), void *done_user)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (conflicts_remove(((Shell *)user)->conflicts, time, &error)) {
+		done(done_user, 0);
+		return;
+	}
+	log_error("%s", error->message);
+	done(done_user, error->code);
+}
+
 static const VolcanoIo IO = {
+	.aside_list = io_aside_list, .aside_open = io_aside_open, .aside_close = io_aside_close, .aside_note = io_aside_note, .aside_noted = io_aside_noted, .aside_remove = io_aside_remove,
 	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .probe = io_probe, .connect = io_connect,
 	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
 };
@@ -246,13 +284,14 @@ static GSource *flush_new(Shell *shell)
 	return s;
 }
 
-Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Keep *keep, GBytes *kept, gboolean no_takeover, const MagmaTrace *trace, const ShellOps *ops, GError **error)
+Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Conflicts *conflicts, Keep *keep, GBytes *kept, gboolean no_takeover, const MagmaTrace *trace, const ShellOps *ops, GError **error)
 {
 	g_autoptr(Shell) shell = g_new0(Shell, 1);
 
 	shell->ctx = ctx;
 	shell->store = store;
 	shell->slices = slices;
+	shell->conflicts = conflicts;
 	shell->keep = keep;
 	shell->ops = *ops;
 	shell->sessions = g_hash_table_new_full(NULL, NULL, g_free, NULL);
@@ -273,6 +312,7 @@ void shell_goodbye(Shell *s)
 	volcano_stop(s->volcano);
 	diskstore_quiesce(s->store);
 	slices_quiesce(s->slices);
+	conflicts_quiesce(s->conflicts);
 	magma_net_goodbye(s->flare.net);
 	magma_net_goodbye(s->node.net);
 }

@@ -84,6 +84,7 @@ enum {
 	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(leave,     103, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_anew, 104, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(clear,     109, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	/* from the owner of a slice to its copies */ \
 	OP(mirror_attach, 110, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
@@ -198,9 +199,9 @@ enum {
 /* everything acknowledged so far for that flare's volcano is on disk when the reply comes */
 #define MAGMA_REQ_sync(F) F(fid, fid)
 #define MAGMA_REP_sync(F)
-/* copies: of the slices that the volcano owns: list of (u16 slice, u16 volcano, u8 phase, u64 lag, u64 done, u64 total, u64 rate): MagmaCopyState */
+/* started: seconds since 1970. conflicts: stores that are set aside there, list of (u64 time, seconds since 1970, u8 phase: MAGMA_CONFLICT_*, u64 flares that differ so far). copies: of the slices that the volcano owns: list of (u16 slice, u16 volcano, u8 phase, u64 lag, u64 done, u64 total, u64 rate): MagmaCopyState */
 #define MAGMA_REQ_status(F)
-#define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, clients) F(text, software) F(blob, copies)
+#define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, started) F(u64, clients) F(text, software) F(blob, copies) F(blob, conflicts)
 /* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data, move_opens and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
 #define MAGMA_REQ_move_rows(F) F(u64, move) F(u64, sequence) F(data, records)
 #define MAGMA_REP_move_rows(F) F(u64, sequence)
@@ -228,6 +229,9 @@ enum {
 /* That volcano ends, and answers nobody any more: its slices go to their copies, it counts as down. EBUSY: the leader ends as well */
 #define MAGMA_REQ_leave(F) F(u16, volcano)
 #define MAGMA_REP_leave(F)
+/* The stores that were set aside there at that time are removed. ENOENT: there are none */
+#define MAGMA_REQ_clear(F) F(u64, time)
+#define MAGMA_REP_clear(F)
 #define MAGMA_REQ_halt(F)
 #define MAGMA_REP_halt(F)
 /* this flare's names and links may not add up: to its owner, who remembers it durably and counts */

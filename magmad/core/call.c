@@ -235,6 +235,15 @@ Call *call_key(Slice *sl, const MagmaKey *key, MagmaOp op, const void *req, GByt
 	return c;
 }
 
+Call *call_owner(Volcano *v, const MagmaKey *key, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user)
+{
+	Call *c = call_new(v, NULL, BY_KEY, op, req, NULL, limit, done, user);
+
+	c->key = *key;
+	call_transmit(c);
+	return c;
+}
+
 Call *call_volcano(Volcano *v, Slice *sl, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
 {
 	Call *c = call_new(v, sl, BY_VOLCANO, op, req, body, limit, done, user);
@@ -427,7 +436,11 @@ void call_tick(Volcano *v)
 
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route)
 {
-	const MagmaVolcano *to = magma_map_route(v->map, route);
+	call_forward_to(v, from, h, msg, magma_map_route(v->map, route));
+}
+
+void call_forward_to(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaVolcano *to)
+{
 	gsize n;
 	const guint8 *p = g_bytes_get_data(msg, &n);
 	Peer *peer;

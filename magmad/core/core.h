@@ -281,10 +281,12 @@ struct Volcano {
 	gboolean quick, map_changing;
 	VolcanoStats stats;
 	gboolean aside;               /* the stores do not stand, and are not touched until they are moved away (VolcanoIo.set_aside) */
-	char *conflicts;              /* where such stores of before are, or NULL */
+	GPtrArray *asides;            /* Aside *: such stores of before (aside.h) */
+	gpointer holders;             /* of /.dht/conflicts (dht_aside.c), or NULL */
 	gboolean leaving, resigned;   /* a planned end: the map is not planned with it any more; it answers nobody any more */
 	gpointer leave;
 	gboolean planning;
+	GHashTable *profiles;         /* of /.dht (dht_profile.c), or NULL */
 	char *unsafe_seen, *unsafe_said;      /* lines of magma_unsafe(): the newest, and those in the log */
 	MagmaTime unsafe_since;
 	gpointer members;
@@ -386,6 +388,8 @@ void client_forget_range(Slice *sl, const MagmaRange *r);
 typedef void (*CallDone)(void *user, int error, const MagmaAny *rep, GBytes *msg);
 /* To the owner of key, wherever it is by then; repeated until answered. limit 0: no end. done is never called from inside. A call of a slice (sl) ends with it, without done. */
 Call *call_key(Slice *sl, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
+/* The same, of the volcano as a whole. */
+Call *call_owner(Volcano *v, const MagmaKey *key, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
 Call *call_volcano(Volcano *v, Slice *sl, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
 /* To whoever leads the group that votes on the map, by then. */
 Call *call_leader(Volcano *v, Slice *sl, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
@@ -403,6 +407,7 @@ void call_map_changed(Volcano *v);
 void call_tick(Volcano *v);
 /* A client's request that another volcano owns: passed on, the answer relayed. */
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route);
+void call_forward_to(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaVolcano *to);
 /* The last try is answered here: what another volcano still says of an earlier one goes no further. */
 void call_forward_forget(Volcano *v, const MagmaHdr *h);
 gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg);
@@ -521,6 +526,10 @@ void scrub_stats(Slice *sl, VolcanoStats *out);
 void scrub_contents_begin(Slice *sl);                 /* after a stop that was none */
 void scrub_contents_tick(Slice *sl);
 gboolean scrub_contents_left(Slice *sl);
+
+/* op_attr.c */
+int op_xattr_may_read(Op *op, const FlareRow *row, MagmaBytes name);
+void op_xattrs_listed(void *user, int error, const StoreRow *rows, guint n, gboolean eof);      /* answers LISTXATTR */
 
 /* op_content.c */
 void content_busy_free(gpointer p);

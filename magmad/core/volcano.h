@@ -36,6 +36,17 @@ typedef struct VolcanoIo {
 	void (*keep)(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user);
 	/* Both of two volcanos went on alone, and the other's line stands: what is kept says so by now (volcano_kept_aside). End, move all stores aside, and start again with empty ones. */
 	void (*set_aside)(void *user);
+	/* What was set aside (all of these are there, or none): the times at which it was (guint64), in order; a GArray for the caller. */
+	GArray *(*aside_list)(void *user);
+	/* Its stores (Store *), each slice's one: opened, which blocks while journals are read. NULL after say(): they cannot be. */
+	GPtrArray *(*aside_open)(void *user, guint64 time);
+	/* Their callbacks run no more; takes stores. */
+	void (*aside_close)(void *user, guint64 time, GPtrArray *stores);
+	/* Bytes kept beside them, and those bytes or NULL. */
+	void (*aside_note)(void *user, guint64 time, const guint8 *p, gsize n);
+	GBytes *(*aside_noted)(void *user, guint64 time);
+	/* All of that goes from the disk; not open. done: once it is gone by name, perhaps from inside. */
+	void (*aside_remove)(void *user, guint64 time, void (*done)(void *done_user, int error), void *done_user);
 	/* The volcano can go on no more, or was told to halt (text NULL): flush and end the process. */
 	void (*stop)(void *user, const char *text);
 } VolcanoIo;
@@ -64,8 +75,8 @@ char *volcano_takeover(Volcano *v, const char *name);
 gboolean volcano_kept_aside(GBytes *kept);
 /* They are what a volcano keeps, whole. */
 gboolean volcano_kept_valid(GBytes *kept);
-/* Where such stores are: status says so, until somebody takes them away. */
-void volcano_set_conflicts(Volcano *v, const char *where);
+/* Removes what that volcano has set aside at that time (libmagma/lava/conflict.h), from its disk too. done: 0, ENOENT, EHOSTDOWN, ETIMEDOUT ...; once, perhaps from inside. */
+void volcano_conflict_clear(Volcano *v, guint16 id, guint64 time, void (*done)(void *user, int error), void *user);
 /* Takes no new requests any more; what runs may end. */
 void volcano_stop(Volcano *v);
 void volcano_free(Volcano *v);

@@ -38,6 +38,8 @@ gboolean cluster_at_home(Cluster *c);
 void cluster_trouble(Cluster *c, gboolean on);
 /* kill -9, and a restart after delay. all_lost: nothing behind what was acknowledged survives; else it is left to chance. */
 void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost);
+/* What it has found out about stores that were set aside is lost, or (damaged) no longer what it was: its next start compares them again. */
+void cluster_forget_compared(Cluster *c, guint i, gboolean damaged);
 /* SIGTERM: it hands over what it has and ends; back after delay. */
 void cluster_leave(Cluster *c, guint i, gint64 restart_after);
 /* No other volcano reaches it for that time. */

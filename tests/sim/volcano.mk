@@ -8,3 +8,7 @@ check_PROGRAMS += tests/sim/test_repeats
 TESTS += tests/sim/test_repeats
 tests_sim_test_repeats_SOURCES = tests/sim/killed.c tests/sim/test_repeats.c tests/sim/fsck.c tests/sim/fsck.h $(SIM_CLUSTER)
 tests_sim_test_repeats_LDADD = magmad/libcore.a magmad/libmirror.a magmad/libraft.a $(UNIT_LIBS)
+check_PROGRAMS += tests/sim/test_dht
+TESTS += tests/sim/test_dht
+tests_sim_test_dht_SOURCES = tests/sim/killed.c tests/sim/test_dht.c $(SIM_CLUSTER)
+tests_sim_test_dht_LDADD = magmad/libcore.a magmad/libmirror.a magmad/libraft.a $(UNIT_LIBS)
