@@ -178,6 +178,7 @@ int content_convert(Op *op, const FlareRow *row)
 		if ((error = draft_flare(d, &row->attr.fid, &changed)))
 			return error;
 		changed->content = CONTENT_FILE;
+		changed->intents++;
 		draft_dirty(d, &changed->attr.fid, TRUE);
 		draft_commit(g_steal_pointer(&d));
 		op_run(op);
@@ -240,14 +241,19 @@ static void cut_tail(Slice *sl, Dirty *dirty, const FlareRow *row)
 	}
 }
 
-/* A file whose write intent is in the journal. 0 or WAIT. */
+/* A file whose write intent is in the journal. 0, WAIT or an errno. */
 int content_intent(Op *op, const FlareRow *row)
 {
 	Slice *sl = op->sl;
 	Dirty *dirty = g_hash_table_lookup(sl->dirty, &row->attr.fid.ino);
 
 	if (!dirty) {
+		FlareRow *changed;
 		g_autoptr(Draft) d = draft_new(op);
+		int error = draft_flare(d, &row->attr.fid, &changed);
+		if (error)
+			return error;
+		changed->intents++;
 		draft_dirty(d, &row->attr.fid, TRUE);
 		draft_commit(g_steal_pointer(&d));
 		dirty = g_hash_table_lookup(sl->dirty, &row->attr.fid.ino);
