@@ -292,7 +292,7 @@ void holdings_clear(Volcano *v)
 	g_hash_table_unref(v->holdings);
 }
 
-G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_IN_SYNC == (int)MAGMA_COPY_IN_SYNC);
+G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_DIGESTS == (int)MAGMA_COPY_DIGESTS);
 
 static void holding_copies(const Holding *h, GArray *out)
 {
@@ -348,3 +348,4 @@ COPY_HANDLER(mirror_attach)
 COPY_HANDLER(mirror_start)
 COPY_HANDLER(mirror_append)
 COPY_HANDLER(mirror_sync)
+COPY_HANDLER(mirror_rows)

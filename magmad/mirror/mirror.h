@@ -50,7 +50,7 @@ typedef struct {
 
 typedef struct {
 	guint16 volcano;
-	enum { COPY_AWAY, COPY_ATTACHING, COPY_LOG, COPY_ROWS, COPY_CONTENTS, COPY_CAUGHT_UP, COPY_IN_SYNC } state;
+	enum { COPY_AWAY, COPY_ATTACHING, COPY_LOG, COPY_ROWS, COPY_CONTENTS, COPY_CAUGHT_UP, COPY_IN_SYNC, COPY_DIGESTS } state;
 	guint64 lag;                  /* frames it has not acknowledged */
 	guint64 done, total, rate;    /* bytes of catching up; total is an estimate; bytes/s of late */
 } CopyStatus;

@@ -10,6 +10,10 @@
 #define SECOND ((MagmaTime)1000000)
 
 typedef struct Copy Copy;
+typedef struct Compare Compare;       /* catchup_compare.c */
+
+/* How a stream begins (mirror_start): its log goes on, it is emptied, or its rows are to be compared. */
+typedef enum { HOW_LOG, HOW_EMPTY, HOW_COMPARE } How;
 
 /* One transaction or content operation that copies are to get; in the order in which they were begun here. */
 typedef struct {
@@ -75,7 +79,7 @@ typedef struct {
 	GBytes *txn;
 } JournalFrame;
 
-typedef enum { PHASE_NONE, PHASE_DIRTY, PHASE_TOUCHED, PHASE_CONTENTS, PHASE_LOG, PHASE_ROWS, PHASE_LIVE } Phase;
+typedef enum { PHASE_NONE, PHASE_DIRTY, PHASE_TOUCHED, PHASE_SURVEY, PHASE_CONTENTS, PHASE_LOG, PHASE_ROWS, PHASE_LIVE } Phase;
 
 /* A piece that is read here to be put into the stream at the place where its reading began: nothing else is sent meanwhile. */
 typedef struct Slot {
@@ -127,6 +131,8 @@ struct Copy {
 	gboolean hold_frames;
 	gboolean compared;            /* under this ownership, in this life of it */
 	gboolean need_rows, whole, blank;
+	How how;                      /* of this stream */
+	Compare *compare;             /* its rows are being compared, since an earlier stream perhaps */
 	gboolean filled_here;         /* its filling was begun by this owner: the rows it has are of this log */
 	gboolean todo_unknown;
 	GHashTable *todo;             /* MagmaFid: contents to be compared; a set */
@@ -142,6 +148,7 @@ struct Copy {
 	guint8 walk_from[STORE_KEY_MAX];
 	gsize walk_fromlen;
 	gboolean walk_over;           /* all rows are on their way */
+	/* what came with everything before it: table and key */
 	guint8 page_progress[STORE_KEY_MAX + 1];
 	gsize page_progresslen;
 	gint64 budget;                /* bytes */
@@ -229,7 +236,7 @@ void stream_pump(Copy *c);
 void stream_clear(Copy *c);
 
 /* catchup.c */
-void catchup_begin(Copy *c, gboolean emptied);
+void catchup_begin(Copy *c);
 void catchup_clear(Copy *c);
 void catchup_pump(Copy *c);
 void catchup_hold(Copy *c);           /* there may be something to be compared now */
@@ -240,6 +247,17 @@ void catchup_log_read(Copy *c);       /* catchup_log.c */
 void catchup_touched(Copy *c);
 void catchup_dirty(Copy *c);
 void catchup_rows(Copy *c);           /* catchup_rows.c: the next piece */
+void catchup_put_progress(Copy *c, Txn *t);
+void catchup_note_progress(Copy *c, guint table, const guint8 *key, gsize len);
+/* catchup_compare.c; c->compare is there but for compare_begin, _end and _stop */
+void compare_begin(Copy *c, gboolean all_contents);
+void compare_end(Copy *c);
+void compare_stop(Copy *c);           /* its stream is over */
+void compare_resume(Copy *c, StoreTable table, const guint8 *key, gsize len);
+gboolean compare_survey(Copy *c);
+gboolean compare_rows(Copy *c);
+guint64 compare_left(const Copy *c);
+guint64 compare_done(const Copy *c);
 void catchup_contents(Copy *c);       /* catchup_contents.c */
 void catchup_todo(Copy *c, const MagmaFid *fid);
 gboolean catchup_contents_done(const Copy *c);

@@ -107,6 +107,7 @@ static void owner_answers(MNode *at, Asking *a, const MagmaAny *req)
 	case MAGMA_OP_mirror_attach: rep.rep_mirror_attach = (struct magma_rep_mirror_attach){ .error = ESTALE, .epoch = at->net->epoch }; break;
 	case MAGMA_OP_mirror_start: rep.rep_mirror_start = (struct magma_rep_mirror_start){ .error = ESTALE, .epoch = at->net->epoch }; break;
 	case MAGMA_OP_mirror_append: rep.rep_mirror_append = (struct magma_rep_mirror_append){ .error = ESTALE, .epoch = at->net->epoch }; break;
+	case MAGMA_OP_mirror_rows: rep.rep_mirror_rows = (struct magma_rep_mirror_rows){ .error = ESTALE, .epoch = at->net->epoch }; break;
 	default: rep.rep_mirror_sync = (struct magma_rep_mirror_sync){ .error = ESTALE, .epoch = at->net->epoch };
 	}
 	answer(a, 0, &rep, NULL);
@@ -207,6 +208,8 @@ static void io_say(void *user, const char *line)
 
 	if (strstr(line, "anew"))
 		node->net->resets++;
+	if (strstr(line, "compared"))
+		node->net->compared++;
 	world_trace(node->net->w, "%u says: %s", node->i + 1, line);
 }
 
