@@ -88,7 +88,8 @@ enum {
 	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_append, 112, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_sync,   113, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(mirror_rows,   114, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(mirror_rows,   114, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_contents, 115, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -258,6 +259,9 @@ enum {
  * empty: the list ends behind that key */
 #define MAGMA_REQ_mirror_rows(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u8, table) F(blob, from) F(blob, to) F(u32, rows) F(blob, digest)
 #define MAGMA_REP_mirror_rows(F) F(u32, error) F(u64, epoch) F(u8, same) F(blob, upto) F(data, list)
+/* which contents has the copy, by the first two bytes of their keys from folder on? fids: list of fid, unordered; next: where to go on, 65536: that was all */
+#define MAGMA_REQ_mirror_contents(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u32, folder)
+#define MAGMA_REP_mirror_contents(F) F(u32, error) F(u64, epoch) F(u32, next) F(data, fids)
 
 /* setattr mask */
 enum {

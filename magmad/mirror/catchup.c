@@ -222,7 +222,7 @@ void catchup_pump(Copy *c)
 			catchup_contents(c);
 		else if (c->whole)
 			live(c);
-		else if (catchup_may(c) && (!c->compare || compare_rows(c)))
+		else if (catchup_may(c) && (!c->compare || (compare_strays(c) && compare_rows(c))))
 			catchup_rows(c);
 		break;
 	case PHASE_LIVE:

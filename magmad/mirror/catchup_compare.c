@@ -5,10 +5,13 @@
  * same, because each intent is counted in its flare's row. That holds for a copy that was whole. Of one that was left in the middle of being filled or compared, and of which this owner does not remember what
  * it was to compare, the contents of all flares are compared.
  *
+ * Contents that the copy has and the owner does not (what was sent to it just before it was lost may be there without the rows) are found by their names.
+ *
  * Then the log goes on, contents are compared, and each range that differs is copied: the copy is asked once more what it has, and the owner's rows as they are now go into the stream. What comes to the copy
  * between its answer and that place of the stream are frames that the owner's rows have in them too, so each row is then either the same, or in the piece. */
 #include "magmad/mirror/owner-inside.h"
 #include "magmad/mirror/rowlist.h"
+#include <stdlib.h>
 
 enum { PIECE_ROWS = 512, AHEAD = 4 };      /* pieces on their way to be compared: both disks work at the same time */
 
@@ -32,6 +35,10 @@ struct Compare {
 	gboolean reading;
 	GQueue pieces;                /* Piece: in order */
 	guint64 compared;             /* bytes */
+	/* contents that are nobody's */
+	GArray *inos;                 /* guint64: of flares that have a content here, as the survey saw them; ascending */
+	guint folder;
+	gpointer listing;
 	/* what differs */
 	GArray *ranges;               /* RowRange: in the order of tables and keys once the survey is over */
 	guint next;                   /* of ranges, to be copied */
@@ -65,6 +72,7 @@ void compare_begin(Copy *c, gboolean all_contents)
 	c->compare = g_new0(Compare, 1);
 	c->compare->all_contents = all_contents;
 	c->compare->ranges = g_array_new(FALSE, FALSE, sizeof(RowRange));
+	c->compare->inos = g_array_new(FALSE, FALSE, sizeof(guint64));
 }
 
 void compare_end(Copy *c)
@@ -73,6 +81,7 @@ void compare_end(Copy *c)
 		return;
 	compare_stop(c);
 	g_array_unref(c->compare->ranges);
+	g_array_unref(c->compare->inos);
 	g_clear_pointer(&c->compare, g_free);
 }
 
@@ -96,7 +105,9 @@ void compare_stop(Copy *c)
 	}
 	if (m->call)
 		cfg->io->cancel(cfg->user, m->call);
-	m->call = NULL;
+	if (m->listing)
+		cfg->io->cancel(cfg->user, m->listing);
+	m->call = m->listing = NULL;
 	m->reading = FALSE;
 	g_clear_pointer(&m->list, g_byte_array_unref);
 }
@@ -228,13 +239,21 @@ static Piece *piece_new(Copy *c, const StoreRow *rows, guint n)
 	return p;
 }
 
-static void todo_all(Copy *c, const Piece *p)
+static void note_contents(Copy *c, const Piece *p)
 {
+	Compare *m = c->compare;
 	MagmaReader r = magma_reader(p->list->data, p->list->len);
 	RowEntry e;
 
-	while (rowlist_next(&r, &e))
-		todo_of(c, &e);
+	while (rowlist_next(&r, &e)) {
+		if (m->all_contents || p->range.table == TAB_DIRTY)
+			todo_of(c, &e);
+		if (p->range.table != TAB_FLARE || !e.file || e.klen != 8)
+			continue;
+		guint64 ino = magma_be64_load(e.key);
+		if (!m->inos->len || g_array_index(m->inos, guint64, m->inos->len - 1) < ino)      /* a piece may be read twice */
+			g_array_append_val(m->inos, ino);
+	}
 }
 
 static void survey_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
@@ -256,8 +275,7 @@ static void survey_read(void *user, int error, const StoreRow *rows, guint n, gb
 			row_place_set(&p->range.to, rows[n - 1].key, rows[n - 1].klen);
 			m->at = p->range.to;
 		}
-		if (m->all_contents || p->range.table == TAB_DIRTY)
-			todo_all(c, p);
+		note_contents(c, p);
 		catchup_spent(c, p->bytes);
 		g_queue_push_tail(&m->pieces, p);
 		piece_ask(p, TRUE);
@@ -269,7 +287,7 @@ static gint range_cmp(gconstpointer a, gconstpointer b)
 {
 	const RowRange *x = a, *y = b;
 
-	return x->table != y->table ? (gint)x->table - (gint)y->table : row_key_cmp(x->from.key, x->from.len, y->from.key, y->from.len);
+	return x->table != y->table ? (gint)x->table - (gint)y->table : rowlist_key_cmp(x->from.key, x->from.len, y->from.key, y->from.len);
 }
 
 /* TRUE: it is over. */
@@ -290,6 +308,51 @@ gboolean compare_survey(Copy *c)
 	return FALSE;
 }
 
+/* --- contents that are nobody's --- */
+
+static gint ino_cmp(gconstpointer a, gconstpointer b)
+{
+	guint64 x = *(const guint64 *)a, y = *(const guint64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Of those that were born since the content is compared for nothing. */
+static void strays_listed(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Copy *c = user;
+	Compare *m = c->compare;
+	Owner *o = owner_ref(c->o);
+
+	m->listing = NULL;
+	if (!copy_answer_bad(c, error, rep ? rep->rep_mirror_contents.error : 0, rep ? rep->rep_mirror_contents.epoch : 0, "comparison")) {
+		const struct magma_rep_mirror_contents *a = &rep->rep_mirror_contents;
+		MagmaReader r = magma_reader(a->fids.data, a->fids.len);
+		c->heard = o->cfg.io->now(o->cfg.user);
+		while (r.left && !r.error) {
+			MagmaFid fid = magma_get_fid(&r);
+			if (!r.error && (!m->inos->len || !bsearch(&fid.ino, m->inos->data, m->inos->len, sizeof fid.ino, ino_cmp)))
+				catchup_todo(c, &fid);
+		}
+		catchup_spent(c, a->fids.len);
+		m->folder = a->next > m->folder ? a->next : STORE_FOLDERS;
+	}
+	owner_unref(o);
+}
+
+gboolean compare_strays(Copy *c)
+{
+	Compare *m = c->compare;
+
+	if (m->folder >= STORE_FOLDERS)
+		return TRUE;
+	if (!m->listing) {
+		struct magma_req_mirror_contents q = { .slice = c->o->cfg.slice, .epoch = c->o->epoch, .stream = c->stream, .folder = m->folder };
+		m->listing = c->o->cfg.io->call(c->o->cfg.user, c->volcano, MAGMA_OP_mirror_contents, &q, NULL, 0, strays_listed, c);
+	}
+	return FALSE;
+}
+
 /* --- what differs --- */
 
 /* Everything in front of that place is there: what a copy says when it comes back in the middle. */
@@ -304,8 +367,8 @@ void compare_resume(Copy *c, StoreTable table, const guint8 *key, gsize len)
 		RowRange *r = &g_array_index(m->ranges, RowRange, m->next);
 		if (r->table > table || (r->table == table && !len))
 			return;
-		if (r->table == table && !(r->to.len && row_key_cmp(r->to.key, r->to.len, key, len) <= 0)) {
-			if (row_key_cmp(r->from.key, r->from.len, key, len) < 0)
+		if (r->table == table && !(r->to.len && rowlist_key_cmp(r->to.key, r->to.len, key, len) <= 0)) {
+			if (rowlist_key_cmp(r->from.key, r->from.len, key, len) < 0)
 				row_place_set(&r->from, key, len);
 			return;
 		}
@@ -382,7 +445,7 @@ static void range_goes_on(Copy *c, const RowPlace *end)
 {
 	Compare *m = c->compare;
 	RowRange *r = &g_array_index(m->ranges, RowRange, m->next);
-	gboolean over = end->len == r->to.len && (!end->len || !row_key_cmp(end->key, end->len, r->to.key, r->to.len));
+	gboolean over = end->len == r->to.len && (!end->len || !rowlist_key_cmp(end->key, end->len, r->to.key, r->to.len));
 
 	catchup_note_progress(c, end->len ? r->table : r->table + 1, end->key, end->len);
 	if (over) {

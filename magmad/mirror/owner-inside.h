@@ -135,8 +135,8 @@ struct Copy {
 	Compare *compare;             /* its rows are being compared, since an earlier stream perhaps */
 	gboolean filled_here;         /* its filling was begun by this owner: the rows it has are of this log */
 	gboolean todo_unknown;
-	GHashTable *todo;             /* MagmaFid: contents to be compared; a set */
-	GQueue todo_next;             /* MagmaFid: of todo, not yet begun */
+	GHashTable *todo;             /* MagmaFid -> how often it is in todo_next: contents to be compared */
+	GQueue todo_next;             /* MagmaFid: of todo, not yet begun; once more where it is being compared */
 	GQueue jobs;                  /* Job */
 	guint64 digests;              /* numbered */
 	GHashTable *asked_digests;    /* number -> Digest */
@@ -254,8 +254,9 @@ void compare_begin(Copy *c, gboolean all_contents);
 void compare_end(Copy *c);
 void compare_stop(Copy *c);           /* its stream is over */
 void compare_resume(Copy *c, StoreTable table, const guint8 *key, gsize len);
-gboolean compare_survey(Copy *c);
-gboolean compare_rows(Copy *c);
+gboolean compare_survey(Copy *c);     /* TRUE: it is over */
+gboolean compare_strays(Copy *c);     /* TRUE: there are none any more that are not known */
+gboolean compare_rows(Copy *c);       /* TRUE: nothing differs any more */
 guint64 compare_left(const Copy *c);
 guint64 compare_done(const Copy *c);
 void catchup_contents(Copy *c);       /* catchup_contents.c */

@@ -56,6 +56,9 @@ void replica_answer(const Answer *a, Replica *r, guint32 error, GByteArray *diff
 	case MAGMA_OP_mirror_rows:
 		rep.rep_mirror_rows = (struct magma_rep_mirror_rows){ .error = error, .epoch = r->epoch };
 		break;
+	case MAGMA_OP_mirror_contents:
+		rep.rep_mirror_contents = (struct magma_rep_mirror_contents){ .error = error, .epoch = r->epoch };
+		break;
 	default:
 		rep.rep_mirror_sync = (struct magma_rep_mirror_sync){ .error = error, .epoch = r->epoch };
 	}
@@ -389,6 +392,10 @@ void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, A
 		epoch = req->req_mirror_rows.epoch;
 		stream = req->req_mirror_rows.stream;
 	}
+	if (op == MAGMA_OP_mirror_contents) {
+		epoch = req->req_mirror_contents.epoch;
+		stream = req->req_mirror_contents.stream;
+	}
 	if (epoch < r->epoch) {
 		replica_answer(&a, r, ESTALE, NULL);
 		return;
@@ -405,6 +412,7 @@ void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, A
 	case MAGMA_OP_mirror_append: stream_append(r, &req->req_mirror_append, msg, &a); break;
 	case MAGMA_OP_mirror_sync: sync_request(r, &req->req_mirror_sync, &a); break;
 	case MAGMA_OP_mirror_rows: rows_request(r, &req->req_mirror_rows, &a); break;
+	case MAGMA_OP_mirror_contents: contents_request(r, &req->req_mirror_contents, &a); break;
 	default: replica_answer(&a, r, EPROTO, NULL);
 	}
 	replica_unref(r);

@@ -1,9 +1,9 @@
-/* A copy tells which rows it has of a range of keys. Beside the stream: it is asked only while what stands in the stream does not matter to the answer (catchup_compare.c). */
+/* A copy tells which rows it has of a range of keys, and which contents. Beside the stream: it is asked only while what stands in the stream does not matter to the answer (catchup_compare.c). */
 #include "magmad/mirror/replica-inside.h"
 #include "magmad/mirror/rowlist.h"
 
 #define LIST_MAX (512u << 10)         /* an answer; with one more row below MAGMA_DATA_MAX */
-enum { SCAN_ROWS = 512 };
+enum { SCAN_ROWS = 512, FIDS_ENOUGH = 1024 };
 
 typedef struct {
 	Replica *r;
@@ -17,13 +17,6 @@ typedef struct {
 	RowHasher *hasher;
 	GByteArray *list;
 } Ask;
-
-static void answer_error(Replica *r, const Answer *a, guint32 error)
-{
-	MagmaAny rep = { .rep_mirror_rows = { .error = error, .epoch = r->epoch } };
-
-	a->fn(a->user, 0, &rep, NULL);
-}
 
 static void ask_answer(Ask *a)
 {
@@ -44,7 +37,7 @@ static void ask_end(Ask *a, int error)
 	if (r->dead)
 		a->answer.fn(a->answer.user, ECANCELED, NULL, NULL);
 	else if (error || a->stream != r->stream)
-		answer_error(r, &a->answer, error ? error : ENOTCONN);
+		replica_answer(&a->answer, r, error ? error : ENOTCONN, NULL);
 	else
 		ask_answer(a);
 	row_hasher_free(a->hasher);
@@ -89,11 +82,11 @@ static void ask_scan(Ask *a) { store_scan(a->r->local, a->range.table, a->range.
 void rows_request(Replica *r, const struct magma_req_mirror_rows *q, const Answer *answer)
 {
 	if (r->state != STARTED || r->broken) {
-		answer_error(r, answer, r->broken ? r->broken : ENOTCONN);
+		replica_answer(answer, r, r->broken ? r->broken : ENOTCONN, NULL);
 		return;
 	}
 	if (q->table < TAB_META || q->table >= TAB_COUNT || q->from.len > STORE_KEY_MAX || q->to.len > STORE_KEY_MAX || (q->digest.len && q->digest.len != ITEM_DIGEST_LEN)) {
-		answer_error(r, answer, EPROTO);
+		replica_answer(answer, r, EPROTO, NULL);
 		return;
 	}
 	Ask *a = g_new0(Ask, 1);
@@ -111,4 +104,62 @@ void rows_request(Replica *r, const struct magma_req_mirror_rows *q, const Answe
 	a->list = g_byte_array_new();
 	r->running++;
 	ask_scan(a);
+}
+
+/* --- contents --- */
+
+typedef struct {
+	Replica *r;
+	Answer answer;
+	guint64 stream;
+	guint32 folder;
+	guint n;
+	GByteArray *fids;
+} List;
+
+static void list_end(List *l, int error)
+{
+	Replica *r = l->r;
+
+	r->running--;
+	if (r->dead) {
+		l->answer.fn(l->answer.user, ECANCELED, NULL, NULL);
+	} else if (error || l->stream != r->stream) {
+		replica_answer(&l->answer, r, error ? error : ENOTCONN, NULL);
+	} else {
+		MagmaAny rep = { .rep_mirror_contents = { .epoch = r->epoch, .next = l->folder, .fids = { NULL, l->fids->len } } };
+		g_autoptr(GBytes) body = g_bytes_new(l->fids->data, l->fids->len);
+		l->answer.fn(l->answer.user, 0, &rep, body);
+	}
+	g_byte_array_unref(l->fids);
+	g_free(l);
+	if (!r->dead)
+		replica_go_on(r);
+	replica_unref(r);
+}
+
+static void contents_listed(void *user, int error, const MagmaFid *fids, guint n, guint next)
+{
+	List *l = user;
+
+	for (guint i = 0; i < n && l->fids->len < LIST_MAX; i++)
+		magma_put_fid(l->fids, &fids[i]);
+	l->n += n;
+	l->folder = next;
+	if (error || next >= STORE_FOLDERS || l->n >= FIDS_ENOUGH || l->r->dead || l->stream != l->r->stream)
+		list_end(l, error);
+	else
+		store_content_list(l->r->local, next, contents_listed, l);
+}
+
+void contents_request(Replica *r, const struct magma_req_mirror_contents *q, const Answer *answer)
+{
+	if (r->state != STARTED || r->broken || q->folder >= STORE_FOLDERS) {
+		replica_answer(answer, r, r->broken ? r->broken : q->folder >= STORE_FOLDERS ? EPROTO : ENOTCONN, NULL);
+		return;
+	}
+	List *l = g_new0(List, 1);
+	*l = (List){ replica_ref(r), *answer, r->stream, q->folder, 0, g_byte_array_new() };
+	r->running++;
+	store_content_list(r->local, q->folder, contents_listed, l);
 }

@@ -44,7 +44,7 @@ static void hash_end(RowHasher *h, guint8 out[ITEM_DIGEST_LEN])
 
 gboolean row_is_own(const StoreRow *row) { return row->table == TAB_META && row->klen >= strlen(META_OWN) && !memcmp(row->key, META_OWN, strlen(META_OWN)); }
 
-gint row_key_cmp(const guint8 *a, gsize alen, const guint8 *b, gsize blen)
+gint rowlist_key_cmp(const guint8 *a, gsize alen, const guint8 *b, gsize blen)
 {
 	int c = memcmp(a, b, MIN(alen, blen));
 
@@ -58,7 +58,7 @@ void row_place_set(RowPlace *p, const guint8 *key, gsize len)
 		memcpy(p->key, key, p->len);
 }
 
-gboolean row_behind(const guint8 *key, gsize len, const RowPlace *to) { return to->len && row_key_cmp(key, len, to->key, to->len) > 0; }
+gboolean row_behind(const guint8 *key, gsize len, const RowPlace *to) { return to->len && rowlist_key_cmp(key, len, to->key, to->len) > 0; }
 
 static gboolean has_file(const StoreRow *row)
 {
@@ -142,7 +142,7 @@ static gboolean next_upto(MagmaReader *r, const RowPlace *upto, RowEntry *e, gbo
 		*ok = *ok && !r->error;
 		return FALSE;
 	}
-	if (len && row_key_cmp(last, len, e->key, e->klen) >= 0)
+	if (len && rowlist_key_cmp(last, len, e->key, e->klen) >= 0)
 		*ok = FALSE;
 	return *ok && !row_behind(e->key, e->klen, upto);
 }
@@ -156,7 +156,7 @@ guint rowlist_diff(const GByteArray *mine, MagmaBytes its, const RowPlace *upto,
 	*ok = TRUE;
 	gboolean have_m = next_upto(&mr, upto, &m, ok), have_i = next_upto(&ir, upto, &i, ok);
 	while (*ok && (have_m || have_i)) {
-		int c = !have_i ? -1 : !have_m ? 1 : row_key_cmp(m.key, m.klen, i.key, i.klen);
+		int c = !have_i ? -1 : !have_m ? 1 : rowlist_key_cmp(m.key, m.klen, i.key, i.klen);
 		if (c < 0)
 			fn(user, n, &m, NULL);
 		else if (c > 0)

@@ -35,7 +35,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RowHasher, row_hasher_free)
 
 /* A row of TAB_META that is each copy's own: not compared, not copied. */
 gboolean row_is_own(const StoreRow *row);
-gint row_key_cmp(const guint8 *a, gsize alen, const guint8 *b, gsize blen);
+gint rowlist_key_cmp(const guint8 *a, gsize alen, const guint8 *b, gsize blen);
 void row_place_set(RowPlace *p, const guint8 *key, gsize len);
 /* Is the key behind the end of a range? */
 gboolean row_behind(const guint8 *key, gsize len, const RowPlace *to);
