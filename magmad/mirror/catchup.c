@@ -3,7 +3,7 @@
 #include "magmad/mirror/owner-inside.h"
 
 /* For estimates: all rows of a flare, a frame, a small content. */
-enum { FLARE_BYTES = 1000, FRAME_BYTES = 400, CONTENT_BYTES = 64 << 10 };
+enum { FLARE_BYTES = 5000, FRAME_BYTES = 400, CONTENT_BYTES = 64 << 10 };
 
 /* --- slots --- */
 
@@ -253,7 +253,8 @@ void catchup_status(const Copy *c, CopyStatus *out)
 	if (c->phase == PHASE_ROWS && !c->compare) {
 		out->total = MAX(u.used, c->done);
 	} else if (c->phase == PHASE_SURVEY) {
-		out->total = c->done + (u.flares * FLARE_BYTES > compare_done(c) ? u.flares * FLARE_BYTES - compare_done(c) : 0);
+		guint64 rows = MIN(u.flares * FLARE_BYTES, u.used);
+		out->total = c->done + (rows > compare_done(c) ? rows - compare_done(c) : 0);
 	} else if (c->phase != PHASE_LIVE) {
 		out->total = c->done + out->lag * FRAME_BYTES + (guint64)g_hash_table_size(c->todo) * CONTENT_BYTES + (c->compare ? compare_left(c) : 0);
 	} else {

@@ -42,6 +42,7 @@ struct Compare {
 	/* what differs */
 	GArray *ranges;               /* RowRange: in the order of tables and keys once the survey is over */
 	guint next;                   /* of ranges, to be copied */
+	RowPlace done;                /* of that one, up to here */
 	gpointer call;
 	GByteArray *list;             /* what the copy has of the next one, up to upto */
 	RowPlace upto;
@@ -290,7 +291,13 @@ static gint range_cmp(gconstpointer a, gconstpointer b)
 	return x->table != y->table ? (gint)x->table - (gint)y->table : rowlist_key_cmp(x->from.key, x->from.len, y->from.key, y->from.len);
 }
 
-/* TRUE: it is over. */
+static void range_next(Compare *m, guint next)
+{
+	m->next = next;
+	if (next < m->ranges->len)
+		m->done = g_array_index(m->ranges, RowRange, next).from;
+}
+
 gboolean compare_survey(Copy *c)
 {
 	Compare *m = c->compare;
@@ -298,6 +305,7 @@ gboolean compare_survey(Copy *c)
 	if (!m->over && m->table == TABLES && !m->pieces.length) {
 		m->over = TRUE;
 		g_array_sort(m->ranges, range_cmp);
+		range_next(m, 0);
 	}
 	if (m->over || m->reading || m->table == TABLES || m->pieces.length >= AHEAD || !catchup_may(c))
 		return m->over;
@@ -365,11 +373,12 @@ void compare_resume(Copy *c, StoreTable table, const guint8 *key, gsize len)
 		m->left += g_array_index(m->ranges, RowRange, i).bytes;
 	for (m->next = 0; m->next < m->ranges->len; m->next++) {
 		RowRange *r = &g_array_index(m->ranges, RowRange, m->next);
+		m->done = r->from;
 		if (r->table > table || (r->table == table && !len))
 			return;
 		if (r->table == table && !(r->to.len && rowlist_key_cmp(r->to.key, r->to.len, key, len) <= 0)) {
 			if (rowlist_key_cmp(r->from.key, r->from.len, key, len) < 0)
-				row_place_set(&r->from, key, len);
+				row_place_set(&m->done, key, len);
 			return;
 		}
 		m->left -= r->bytes;
@@ -450,9 +459,9 @@ static void range_goes_on(Copy *c, const RowPlace *end)
 	catchup_note_progress(c, end->len ? r->table : r->table + 1, end->key, end->len);
 	if (over) {
 		m->left -= MIN(m->left, r->bytes);
-		m->next++;
+		range_next(m, m->next + 1);
 	} else {
-		r->from = *end;
+		m->done = *end;
 	}
 	g_clear_pointer(&m->list, g_byte_array_unref);
 }
@@ -478,18 +487,18 @@ static void range_read(void *user, int error, const StoreRow *rows, guint n, gbo
 		copy_lost(c, error ? error : EPROTO, error ? "rows cannot be read" : "its list of rows is none");
 }
 
-/* The next piece; TRUE: there is none any more. */
 gboolean compare_rows(Copy *c)
 {
 	Compare *m = c->compare;
 
 	if (m->next == m->ranges->len)
 		return TRUE;
-	const RowRange *r = &g_array_index(m->ranges, RowRange, m->next);
+	RowRange r = g_array_index(m->ranges, RowRange, m->next);
+	r.from = m->done;
 	if (m->list)
-		store_scan(c->o->local, r->table, r->from.key, r->from.len, NULL, 0, PIECE_ROWS, range_read, slot_new(c, 0));
+		store_scan(c->o->local, r.table, r.from.key, r.from.len, NULL, 0, PIECE_ROWS, range_read, slot_new(c, 0));
 	else if (!m->call)
-		m->call = ask(c, r, 0, NULL, list_answered, c);
+		m->call = ask(c, &r, 0, NULL, list_answered, c);
 	return FALSE;
 }
 
