@@ -177,6 +177,8 @@ static gpointer io_call(void *user, guint16 volcano, MagmaOp op, const void *req
 	g_autofree char *from = g_strdup_printf("%u", node->i + 1), *to = g_strdup_printf("%u", volcano);
 	world_trace_message(node->net->w, from, to, c->msg);
 	g_ptr_array_add(node->calls, c);
+	if (op == MAGMA_OP_mirror_append)
+		node->net->appended += body ? g_bytes_get_size(body) : 0;
 	transmit(c);
 	world_after(node->net->w, 200000 + world_pick(node->net->w, 200000), TRUE, again, c);
 	return c;
