@@ -139,7 +139,7 @@ static void stop_copying(Holding *h) { g_clear_pointer(&h->replica, replica_free
 
 static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
 {
-	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .keep_bytes = h->v->cfg.journal_keep, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
+	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .keep_bytes = h->v->cfg.journal_keep, .shared = &h->v->pace, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
 
 	stop_copying(h);
 	h->epoch = s->epoch;

@@ -5,6 +5,8 @@
 /* For estimates: all rows of a flare, a frame, a small content. */
 enum { FLARE_BYTES = 5000, FRAME_BYTES = 400, CONTENT_BYTES = 64 << 10 };
 
+enum { BUSY = 100 };                  /* transactions a second: background work commits some */
+
 /* --- slots --- */
 
 Slot *slot_new(Copy *c, guint what)
@@ -66,19 +68,40 @@ static void slots_clear(Copy *c)
 
 gboolean catchup_may(Copy *c)
 {
+	MirrorPace *p = c->o->pace;
 	MagmaTime t = c->o->cfg.io->now(c->o->cfg.user);
-	gint64 most = c->o->cfg.pace / 4 + ITEM_MESSAGE_MAX;
+	guint64 pace = p->busy ? c->o->cfg.pace / 2 : c->o->cfg.pace;
+	gint64 most = pace / 8 + ITEM_MESSAGE_MAX;
 
 	if (c->counted)
 		return TRUE;                  /* clients wait for it */
-	c->budget = MIN(most, c->budget + (gint64)((double)(t - c->budget_at) * c->o->cfg.pace / SECOND));
-	c->budget_at = t;
-	return c->budget > 0;
+	p->budget = p->budget_at ? MIN(most, p->budget + (gint64)((double)(t - p->budget_at) * pace / SECOND)) : most;
+	p->budget_at = t;
+	return p->budget > 0;
+}
+
+void catchup_look(Owner *o)
+{
+	MirrorPace *p = o->pace;
+	MagmaTime t = o->cfg.io->now(o->cfg.user);
+
+	if (t - p->looked_at < SECOND / 10)
+		return;
+	p->busy = p->commits - p->seen > BUSY * (double)(t - p->looked_at) / SECOND;
+	p->seen = p->commits;
+	p->looked_at = t;
 }
 
 void catchup_spent(Copy *c, gsize bytes)
 {
-	c->budget -= bytes;
+	c->o->pace->budget -= bytes;
+	c->done += bytes;
+}
+
+/* It costs less: nothing is sent or written. */
+void catchup_compared(Copy *c, gsize bytes)
+{
+	c->o->pace->budget -= bytes / 8;
 	c->done += bytes;
 }
 
@@ -108,7 +131,6 @@ static void next_phase(Copy *c, Phase p)
 void catchup_begin(Copy *c)
 {
 	c->done = c->total = c->rate_done = 0;
-	c->budget_at = c->o->cfg.io->now(c->o->cfg.user);
 	c->walk_fromlen = 0;
 	c->walk_table = TAB_META;
 	c->walk_over = FALSE;

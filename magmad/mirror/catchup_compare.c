@@ -277,7 +277,7 @@ static void survey_read(void *user, int error, const StoreRow *rows, guint n, gb
 			m->at = p->range.to;
 		}
 		note_contents(c, p);
-		catchup_spent(c, p->bytes);
+		catchup_compared(c, p->bytes);
 		g_queue_push_tail(&m->pieces, p);
 		piece_ask(p, TRUE);
 	}

@@ -55,11 +55,20 @@ typedef struct {
 	guint64 done, total, rate;    /* bytes of catching up; total is an estimate; bytes/s of late */
 } CopyStatus;
 
+/* What all owners of a volcano share of the pace of catching up. Zeros to begin with; inside for magmad/mirror alone. */
+typedef struct {
+	gint64 budget;                /* bytes */
+	MagmaTime budget_at, looked_at;
+	guint64 commits, seen;
+	gboolean busy;                /* clients are */
+} MirrorPace;
+
 typedef struct {
 	guint32 slice;                /* its id: in every message */
 	const MirrorIo *io;
 	void *user;
-	guint64 pace;                 /* bytes/s of catching up; 0: 64 MiB/s */
+	guint64 pace;                 /* bytes/s of catching up while no client changes anything, half as much while some do; 0: 64 MiB/s */
+	MirrorPace *shared;           /* NULL: the pace is this owner's alone */
 	guint64 keep_bytes;           /* journal kept for copies that are away; 0: 256 MiB */
 	/* The copy has everything and the owner waits for it from now on: ask the map to count it. Answered by owner_set_copies with it, or by owner_not_in_sync. */
 	void (*on_caught_up)(void *user, guint16 volcano);

@@ -61,6 +61,7 @@ struct Owner {
 	GPtrArray *held_syncs;        /* Sync: of suspects */
 	GPtrArray *syncs;             /* Sync: under way */
 	guint tick;
+	MirrorPace own_pace, *pace;
 	gboolean updating, again;
 };
 
@@ -151,8 +152,6 @@ struct Copy {
 	/* what came with everything before it: table and key */
 	guint8 page_progress[STORE_KEY_MAX + 1];
 	gsize page_progresslen;
-	gint64 budget;                /* bytes */
-	MagmaTime budget_at;
 	guint64 done, total, rate, rate_done;
 	MagmaTime rate_at;
 	/* fsyncs */
@@ -241,6 +240,9 @@ void catchup_clear(Copy *c);
 void catchup_pump(Copy *c);
 void catchup_hold(Copy *c);           /* there may be something to be compared now */
 gboolean catchup_may(Copy *c);        /* the pace allows more now */
+void catchup_look(Owner *o);          /* now and then: are clients busy? */
+/* Of so many bytes that were only compared. */
+void catchup_compared(Copy *c, gsize bytes);
 void catchup_spent(Copy *c, gsize bytes);
 void catchup_status(const Copy *c, CopyStatus *out);
 void catchup_log_read(Copy *c);       /* catchup_log.c */
