@@ -9,7 +9,6 @@
 #include "libmagma/proto/list.h"
 #include "magmad/core/rows.h"
 #include "magmad/core/volcano.h"
-#include "magmad/mirror/mirror.h"
 
 #define WAIT (-1)                             /* not an errno: the operation is parked and will be run again */
 #define SECOND ((MagmaTime)1000000)
@@ -249,7 +248,7 @@ struct Volcano {
 	Store *store;                 /* borrowed */
 	GPtrArray *slices;            /* Slice * */
 	GHashTable *holdings;         /* slice id -> Holding * (holding.h) */
-	MirrorPace pace;              /* of catching up, shared by all owners here */
+	struct MirrorPace *pace;      /* of catching up, shared by all owners here */
 	gboolean may_own;             /* the newest map is known: it says whose the slices are */
 	gboolean apply_map;           /* holdings are not yet what the map says */
 	guint32 starts;               /* of this volcano, counted on disk */

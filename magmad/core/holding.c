@@ -137,9 +137,16 @@ static void stop_owning(Holding *h)
 
 static void stop_copying(Holding *h) { g_clear_pointer(&h->replica, replica_free); }
 
+static MirrorPace *pace_of(Volcano *v)
+{
+	if (!v->pace)
+		v->pace = g_new0(MirrorPace, 1);
+	return v->pace;
+}
+
 static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
 {
-	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .keep_bytes = h->v->cfg.journal_keep, .shared = &h->v->pace, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
+	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .keep_bytes = h->v->cfg.journal_keep, .shared = pace_of(h->v), .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
 
 	stop_copying(h);
 	h->epoch = s->epoch;
@@ -290,6 +297,7 @@ void holdings_clear(Volcano *v)
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		holding_free(value, FALSE);
 	g_hash_table_unref(v->holdings);
+	g_free(v->pace);
 }
 
 G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_DIGESTS == (int)MAGMA_COPY_DIGESTS);

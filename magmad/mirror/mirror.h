@@ -56,7 +56,7 @@ typedef struct {
 } CopyStatus;
 
 /* What all owners of a volcano share of the pace of catching up. Zeros to begin with; inside for magmad/mirror alone. */
-typedef struct {
+typedef struct MirrorPace {
 	gint64 budget;                /* bytes */
 	MagmaTime budget_at, looked_at;
 	guint64 commits, seen;
