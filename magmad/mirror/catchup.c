@@ -3,7 +3,7 @@
 #include "magmad/mirror/owner-inside.h"
 
 /* For estimates: all rows of a flare, a frame, a small content. */
-enum { FLARE_BYTES = 5000, FRAME_BYTES = 400, CONTENT_BYTES = 64 << 10 };
+enum { FLARE_BYTES = 2500, FRAME_BYTES = 400, CONTENT_BYTES = 64 << 10 };
 
 enum { BUSY = 100 };                  /* transactions a second: background work commits some */
 
@@ -77,7 +77,16 @@ gboolean catchup_may(Copy *c)
 		return TRUE;                  /* clients wait for it */
 	p->budget = p->budget_at ? MIN(most, p->budget + (gint64)((double)(t - p->budget_at) * pace / SECOND)) : most;
 	p->budget_at = t;
-	return p->budget > 0;
+	return p->budget > 0 && (!p->busy || t >= p->rest);
+}
+
+/* Where processors and disks are short, pieces take long, and clients wait for the same: as long as a piece took, the next is not begun. Half of the time is the clients' then, whatever the machine can do. */
+void catchup_took(Copy *c, MagmaTime begun)
+{
+	MagmaTime t = c->o->cfg.io->now(c->o->cfg.user);
+
+	if (!c->counted)
+		c->o->pace->rest = t + MIN(t - begun, SECOND / 5);
 }
 
 void catchup_look(Owner *o)
@@ -275,7 +284,7 @@ void catchup_status(const Copy *c, CopyStatus *out)
 	if (c->phase == PHASE_ROWS && !c->compare) {
 		out->total = MAX(u.used, c->done);
 	} else if (c->phase == PHASE_SURVEY) {
-		guint64 rows = MIN(u.flares * FLARE_BYTES, u.used);
+		guint64 rows = u.flares * FLARE_BYTES;
 		out->total = c->done + (rows > compare_done(c) ? rows - compare_done(c) : 0);
 	} else if (c->phase != PHASE_LIVE) {
 		out->total = c->done + out->lag * FRAME_BYTES + (guint64)g_hash_table_size(c->todo) * CONTENT_BYTES + (c->compare ? compare_left(c) : 0);

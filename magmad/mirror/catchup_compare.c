@@ -23,6 +23,7 @@ typedef struct {
 	GByteArray *list;             /* the owner's, from at on */
 	GArray *sizes;                /* guint32: of its rows */
 	guint64 bytes;
+	MagmaTime begun;
 	gboolean answered, differs;
 	gpointer call;
 } Piece;
@@ -199,6 +200,7 @@ static void piece_answered(void *user, int error, const MagmaAny *rep, GBytes *m
 		p->differs = TRUE;
 		piece_ask(p, FALSE);
 	} else {
+		catchup_took(c, p->begun);
 		p->answered = TRUE;
 		piece_settled(c);
 	}
@@ -227,6 +229,7 @@ static Piece *piece_new(Copy *c, const StoreRow *rows, guint n)
 	p->c = c;
 	p->range = (RowRange){ .table = survey_table(m->table), .from = m->at };
 	p->at = m->at;
+	p->begun = c->o->cfg.io->now(c->o->cfg.user);
 	p->list = g_byte_array_new();
 	p->sizes = g_array_new(FALSE, FALSE, sizeof(guint32));
 	for (guint i = 0; i < n; i++) {

@@ -15,10 +15,11 @@
  *   1. attach: the copy tells its position and epochs; what it has behind the last point that both logs share is cut (that was acknowledged to nobody);
  *   2. contents of every flare with a content file that the frames it lacks touched or that has a write intent (rule 7): blocks of 1 MiB are compared by digest and copied where they differ, while
  *      content operations go on. Before the frames, because a log that is up to date says that the contents are;
- *   3. the frames, from the owner's journal. If it does not go back so far (instead of 2 and 3): reset, then all rows in key order as ROWS between the FRAMEs that are committed meanwhile (each piece
- *      is as of its place in the stream), with the contents of their flares;
+ *   3. the frames, from the owner's journal. If it does not go back so far (instead of 2 and 3), and the copy has rows of this slice: its log begins anew behind the owner's (rebase: from then on it is not
+ *      whole), its rows are compared by digests of pieces (catchup_compare.c), and rows that differ go as ROWS between the FRAMEs that are committed meanwhile (each piece is as of its place in the
+ *      stream), contents of flares whose rows differ before that. A copy that has nothing, or whose log shares nothing with this one: reset, then all rows in key order, with the contents of their flares;
  *   4. when nothing is left: on_caught_up.
- * It is paced (bytes/s), goes on after an interruption where it was if the journal still has what follows, and never holds up clients. Nothing older goes over anything newer: rows come
+ * It is paced (bytes/s, less while clients are busy), goes on after an interruption where it was if the journal still has what follows, and never holds up clients. Nothing older goes over anything newer: rows come
  * only from the owner of the newest epoch, in stream order. */
 #pragma once
 #include "libmagma/proto/msg.h"
@@ -61,6 +62,7 @@ typedef struct MirrorPace {
 	MagmaTime budget_at, looked_at;
 	guint64 commits, seen;
 	gboolean busy;                /* clients are */
+	MagmaTime rest;               /* until then nothing is begun while they are */
 } MirrorPace;
 
 typedef struct {

@@ -70,6 +70,7 @@ typedef struct {
 	Copy *c;
 	guint64 sequence, feed_end, index_end;
 	gsize bytes;
+	MagmaTime at;
 	gpointer call;
 	gboolean acked;               /* by the answer to a later one: only its digests still matter */
 	GArray *digests;              /* guint64 numbers, or NULL */
@@ -241,6 +242,7 @@ void catchup_pump(Copy *c);
 void catchup_hold(Copy *c);           /* there may be something to be compared now */
 gboolean catchup_may(Copy *c);        /* the pace allows more now */
 void catchup_look(Owner *o);          /* now and then: are clients busy? */
+void catchup_took(Copy *c, MagmaTime begun);      /* a piece that was begun then is done */
 /* Of so many bytes that were only compared. */
 void catchup_compared(Copy *c, gsize bytes);
 void catchup_spent(Copy *c, gsize bytes);
