@@ -143,7 +143,9 @@ struct Client {
 	GHashTable *running;          /* xid -> Op * */
 	GHashTable *replies;          /* xid -> Stored * */
 	GQueue order;                 /* Stored *, as stored */
+	GHashTable *refusals;         /* xid -> errno of what was told so and did nothing, until the watermark passes it; in memory */
 	GHashTable *opens;            /* set of ino */
+	GHashTable *touched;          /* set of Touch: the newest word about each open, until the watermark passes it */
 	gint64 gone;                  /* expired then, seconds since 1970: every request is answered MAGMA_EEXPIRED; 0: it lives */
 };
 
@@ -152,6 +154,8 @@ typedef struct {
 	MagmaKey rk;
 	GBytes *reply;
 } Stored;
+
+typedef struct { guint64 ino, xid; } Touch;      /* by ino */
 
 typedef struct {
 	MagmaFid fid;                 /* ino is the hash key */
@@ -217,6 +221,7 @@ struct Slice {
 	GHashTable *all_ops;          /* set of Op *: slice_free ends them */
 	guint64 tombstones;
 	Move *move;                   /* a part of it on its way out; NULL: none */
+	guint64 move_before;          /* the move of the map when it came here: an owner before may have sent all of it, and asked for its commit */
 	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
 	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
 	struct Scrub *scrub;
@@ -261,6 +266,7 @@ struct Volcano {
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	GHashTable *all_ops;          /* set of Op * without a slice */
 	guint tick;
+	guint calls_due;              /* timer: something is to be asked (again) sooner than the tick comes */
 	gboolean quick, map_changing;
 	VolcanoStats stats;
 	gboolean aside;               /* the stores do not stand, and are not touched until they are moved away (VolcanoIo.set_aside) */
@@ -348,8 +354,12 @@ void client_store_reply(Slice *sl, Client *c, guint64 xid, const MagmaKey *rk, G
 void client_reply_committed(Client *c, guint64 xid, guint64 index);
 void client_prune(Slice *sl, Client *c, Txn *t);
 void client_prune_now(Slice *sl, guint64 client);
-void client_open(Slice *sl, guint64 client, const MagmaFid *fid);
-void client_close(Slice *sl, guint64 client, guint64 ino);
+/* It was told that error, or will be: so are repeats, whatever has changed since, because any of the answers may be the one that arrives. */
+void client_refused(Client *c, guint64 xid, int error);
+int client_refusal(Client *c, guint64 xid);           /* 0: none is known */
+/* By the request xid (0: by none of the client's own). An older one than the last word about that flare is an old copy on the wire, and says nothing. */
+void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid);
+void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);
 void client_close_all(Slice *sl, guint64 ino);        /* whoever has it open */
 void client_gone(Slice *sl, Client *c, gint64 expired);      /* 0: it left, without a tombstone */
@@ -381,7 +391,9 @@ void call_map_changed(Volcano *v);
 void call_tick(Volcano *v);
 /* A client's request that another volcano owns: passed on, the answer relayed. */
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route);
-gboolean call_relay(Volcano *v, const MagmaHdr *h, GBytes *msg);
+/* The last try is answered here: what another volcano still says of an earlier one goes no further. */
+void call_forward_forget(Volcano *v, const MagmaHdr *h);
+gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg);
 void call_init(Volcano *v);
 void call_clear_slice(Slice *sl);
 void call_clear(Volcano *v);
@@ -440,6 +452,7 @@ gboolean mark_settle_route(const struct magma_req_settle *q, MagmaKey *route);
 Mark *mark_find(Slice *sl, guint64 hi, guint64 lo, guint64 ino, MarkKind kind);
 void mark_load(Slice *sl, const StoreRow *row);
 void mark_tick(Slice *sl);
+void mark_map_changed(Slice *sl, const MagmaMap *old);      /* marks whose coordinator's slice has another owner ask it with the next tick: the old one may be dead */
 void mark_free(gpointer m);
 guint mark_hash(gconstpointer p);
 gboolean mark_equal(gconstpointer a, gconstpointer b);

@@ -211,6 +211,14 @@ static gboolean is_empty(Store *s)
 	return u.journal_index == 0;
 }
 
+/* Maps come one by one to who was cut off: in this one the slice is ours, and the owner of a later one has spoken to this copy already. */
+static gboolean was_overtaken(const Holding *h, const MagmaSlice *s)
+{
+	guint64 known = h->replica ? replica_epoch(h->replica) : h->store->log ? h->store->log->position(h->store).epoch : 0;
+
+	return known >> STARTS_BITS > s->epoch;
+}
+
 static void apply_slice(Volcano *v, const MagmaSlice *s)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
@@ -228,6 +236,10 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 		if (h->owner)
 			set_copies(h, s);
 	} else if (mine) {
+		if (was_overtaken(h, s)) {
+			members_fetch_map(v);
+			return;
+		}
 		if (h->replica && !replica_whole(h->replica)) {
 			core_say(v, "slice %u is not whole here and cannot be served", s->id);
 			return;

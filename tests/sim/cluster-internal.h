@@ -65,6 +65,8 @@ struct Cluster {
 	GPtrArray *clients;
 	gboolean trouble;
 	guint64 kills;
+	gint64 gone_since, back_since;                /* the volcano that proxies speak to: out of reach, with less than REST between; in reach */
+	gint64 hindered, hindered_to, looked_at;      /* how long in all; until when; at what time that was last seen */
 };
 
 /* link.c */

@@ -501,6 +501,31 @@ void cluster_start(Cluster *c, guint i)
 }
 
 enum { KILLS_MAX = 30 };
+#define LEAVE_MAX ((gint64)3000000)   /* a planned end takes so long at most */
+#define REST ((gint64)6000000)        /* above PING_EVERY of clients */
+#define GONE_MAX ((gint64)8000000)    /* with that, below the 15 s after which a client expires */
+
+/* A client that reaches one volcano only is silent for all others while that one is away: not for so long that they forget it. */
+static void see_gone(Cluster *c)
+{
+	const Node *n = &c->node[0];
+	gint64 now = world_now(c->world);
+
+	if (n->started && (!n->volcano || n->parted > now)) {
+		c->back_since = 0;
+		if (!c->gone_since)
+			c->gone_since = now;
+	} else if (!c->back_since) {
+		c->back_since = now;
+	} else if (now - c->back_since > REST) {
+		c->gone_since = 0;
+	}
+}
+
+static gboolean may_go(const Cluster *c, guint i, gint64 time)
+{
+	return i != 0 || !c->cfg.away_max || !c->gone_since || world_now(c->world) + time - c->gone_since <= GONE_MAX;
+}
 
 static gint64 away(Cluster *c)
 {
@@ -514,21 +539,50 @@ static void make_trouble(Cluster *c)
 	/* a network that dies all the time gets nothing done, and that breaks no promise */
 	if (c->kills < KILLS_MAX && world_chance(c->world, c->cfg.kill_ppm, 1000000)) {
 		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
-		if (c->node[i].volcano)
-			cluster_kill(c, i, away(c), world_chance(c->world, 1, 3));
+		gboolean up = c->node[i].volcano != NULL, all_lost = up && world_chance(c->world, 1, 3);
+		gint64 time = up ? away(c) : 0;
+		if (up && may_go(c, i, time))
+			cluster_kill(c, i, time, all_lost);
 	}
-	if (c->kills < KILLS_MAX && c->cfg.leave_ppm && world_chance(c->world, c->cfg.leave_ppm, 1000000))
-		cluster_leave(c, world_pick(c->world, CLUSTER_VOLCANOS), away(c));
+	if (c->kills < KILLS_MAX && c->cfg.leave_ppm && world_chance(c->world, c->cfg.leave_ppm, 1000000)) {
+		gint64 time = away(c);
+		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
+		if (may_go(c, i, time + LEAVE_MAX))
+			cluster_leave(c, i, time);
+	}
 	if (c->cfg.part_ppm && c->kills < KILLS_MAX && world_chance(c->world, c->cfg.part_ppm, 1000000)) {
 		c->kills++;
-		cluster_part(c, world_pick(c->world, CLUSTER_VOLCANOS), 1 + world_pick(c->world, 8000000));
+		gint64 time = 1 + world_pick(c->world, 8000000);
+		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
+		if (may_go(c, i, time))
+			cluster_part(c, i, time);
 	}
 	if (c->links->len && world_chance(c->world, c->cfg.cut_ppm, 1000000))
 		link_cut(c->links->pdata[world_pick(c->world, c->links->len)]);
 }
 
+#define RECOVERS_IN ((gint64)3000000)
+
+static void see_hindered(Cluster *c)
+{
+	gint64 now = world_now(c->world);
+
+	if (c->hindered_to > c->looked_at)
+		c->hindered += MIN(c->hindered_to, now) - c->looked_at;
+	c->looked_at = now;
+	for (guint i = 0; c->cfg.away_max && i < CLUSTER_VOLCANOS; i++) {
+		const Node *n = &c->node[i];
+		if (n->started && (!n->volcano || n->parted > now))
+			c->hindered_to = now + RECOVERS_IN;
+	}
+}
+
+gint64 cluster_hindered(Cluster *c) { return c->hindered; }
+
 void cluster_step(Cluster *c)
 {
+	see_hindered(c);
+	see_gone(c);
 	if (!world_step(c->world))
 		world_fail(c->world, "nothing will ever happen any more");
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)

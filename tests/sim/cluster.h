@@ -54,6 +54,9 @@ void cluster_run(Cluster *c, gint64 time);
 Volcano *cluster_volcano(Cluster *c, guint i);
 Store *cluster_store(Cluster *c, guint i);
 guint64 cluster_kills(Cluster *c);
+/* Microseconds so far in which a volcano was away or cut off, or had been 3 s before, where they are so for long (away_max): of two that is half, of three with a witness mostly more than one. Nobody
+ * promises answers then. */
+gint64 cluster_hindered(Cluster *c);
 const char *cluster_name(Cluster *c, guint i);
 
 /* --- clients --- */
