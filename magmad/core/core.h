@@ -243,6 +243,7 @@ struct Volcano {
 	MagmaTime started;
 	gint64 started_real;          /* seconds since 1970 */
 	MagmaMap *map;
+	gboolean failed;              /* its disk takes no changes: it answers nobody, and is about to end */
 	gboolean serving, stopping;   /* serving: it has a map and takes part */
 	gboolean begins_network;      /* its first slice gets the root */
 	const char *state;
@@ -297,6 +298,7 @@ gboolean core_pair_equal(gconstpointer a, gconstpointer b);
 MagmaTime core_now(Volcano *v);
 void core_say(Volcano *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 void core_set_map(Volcano *v, MagmaMap *map);         /* takes the reference; wakes what waits for a map */
+void core_fail(Volcano *v, const char *text);        /* the store can go on no more; text says why */
 void core_ready(Volcano *v, const char *refusal);
 Slice *core_slice(Volcano *v, guint16 id);            /* of those that live here, or NULL */
 Slice *core_slice_for(Volcano *v, const MagmaKey *k); /* the one that the map says owns k, if it is this volcano's and lives here */
@@ -536,7 +538,7 @@ void members_tick(Volcano *v);
 void members_slice_serves(Slice *sl);                 /* it has begun to */
 void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, gboolean gone, void (*done)(Volcano *v, void *user, int error), void *user);
 void planner_tick(Volcano *v);
-gboolean planner_soon(Volcano *v);                    /* somebody is silent: the slow tick would declare it down too late */
+MagmaTime planner_due(Volcano *v);                    /* when the first of the others may be declared down, unless it is heard; G_MAXINT64: nobody waits for this one to say so */
 void planner_leaves(Volcano *v, guint16 id, void (*done)(Volcano *v, void *user, int error), void *user);   /* it says so itself: as down, its slices to their copies */
 void leave_clear(Volcano *v);
 void members_clear(Volcano *v);

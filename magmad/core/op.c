@@ -222,8 +222,11 @@ GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split)
 	return g_byte_array_free_to_bytes(out);
 }
 
+/* A volcano whose disk has failed answers nobody: another will, from its own copy. */
 static void deliver(Volcano *v, Peer *peer, Call *call, GBytes *head, GBytes *body)
 {
+	if (v->failed)
+		return;
 	if (call)
 		call_answer_local(v, call, head);
 	else if (peer && peer->session)

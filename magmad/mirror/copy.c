@@ -3,7 +3,7 @@
 
 #define STUCK_AFTER (2 * SECOND)
 #define RETRY (SECOND / 5)
-#define PROBE_AFTER (2 * SECOND)
+#define PROBE_AFTER (10 * SECOND)
 enum { NEAR = 256 };                  /* items of the feed: so close behind it may begin to count */
 
 static MagmaTime now(const Copy *c) { return c->o->cfg.io->now(c->o->cfg.user); }
@@ -300,6 +300,10 @@ void copy_tick(Copy *c)
 		c->idle_since = t;
 	else
 		c->heard = t;
+	if (c->counted && t - c->heard > STUCK_AFTER && !c->in_map && !c->asked) {
+		copy_lost(c, 0, "it does not answer");        /* the map does not know that it was about to count: nobody else can end the waiting */
+		return;
+	}
 	if (c->counted && t - c->heard > STUCK_AFTER && t - c->stuck_said > STUCK_AFTER)
 		stuck(c, "it does not answer");
 	/* An empty message now and then finds a copy that was restarted in a quiet hour. */

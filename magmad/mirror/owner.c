@@ -5,7 +5,7 @@
 #define KEEP_BYTES (256u << 20)
 #define PACE (64u << 20)
 #define TICK (SECOND / 10)
-#define QUIET_TICK (SECOND / 2)       /* nothing is under way to any copy: each tick is a wake-up of an idle machine */
+#define QUIET_TICK SECOND       /* nothing is under way to any copy: each tick is a wake-up of an idle machine */
 enum { SCAN_ROWS = 512 };
 
 
@@ -348,6 +348,8 @@ void owner_set_copies(Owner *o, const CopySpec *specs, guint n)
 		} else if (was && !c->in_map) {
 			c->counted = c->asked = FALSE;
 			copy_lost(c, 0, NULL);
+		} else if (specs[k].down && c->counted && !c->in_map && !c->asked) {
+			copy_lost(c, 0, NULL);        /* it is waited for, and nobody was asked to count it */
 		}
 	}
 	o->told = TRUE;

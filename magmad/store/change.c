@@ -103,6 +103,7 @@ static int reset_ended(DiskStore *d, ResetJob *r)
 		Contents *contents = contents_new(content, d->pool, &error);
 		if (!contents)
 			return change_failed(d, error);
+		contents_on_failed(contents, disk_content_failed, d);
 		contents_free(d->contents);
 		d->contents = contents;
 	}
