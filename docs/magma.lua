@@ -67,6 +67,8 @@ local OPERATIONS = {
 	[111] = { name = "mirror_start", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u8", "how" }, { "u64", "at_epoch" }, { "u64", "at_index" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
 	[112] = { name = "mirror_append", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "blob", "items" }, { "data", "bytes" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "data", "different" } } },
 	[113] = { name = "mirror_sync", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "u8", "journal" }, { "data", "fids" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
+	[114] = { name = "mirror_rows", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u8", "table" }, { "blob", "from" }, { "blob", "to" }, { "u32", "rows" }, { "blob", "digest" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u8", "same" }, { "blob", "upto" }, { "data", "list" } } },
+	[115] = { name = "mirror_contents", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u32", "folder" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u32", "next" }, { "data", "fids" } } },
 }
 -- operations: end
 

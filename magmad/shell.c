@@ -249,7 +249,9 @@ static Volcano *make_volcano(Shell *shell, const Identity *id, GBytes *kept, gbo
 {
 	/* who joins asks at the node port of the volcano whose flare port it was told */
 	MagmaAddr join = magma_addr_with_port(&id->join, id->join.port + 1);
+	const char *keep = g_getenv("MAGMA_JOURNAL_KEEP");      /* MiB; for benchmarks and tests */
 	VolcanoConfig cfg = {
+		.journal_keep = keep ? g_ascii_strtoull(keep, NULL, 10) << 20 : 0,
 		.name = id->name, .fqdn = id->fqdn, .software = PACKAGE_VERSION, .addr = id->addr, .bandwidth = id->bandwidth, .offered = id->offered,
 		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = (id->pending && !id->bootstrap) || id->again ? &join : NULL, .kept = kept, .no_takeover = no_takeover, .trace = trace,
 	};

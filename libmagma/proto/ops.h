@@ -89,7 +89,9 @@ enum {
 	OP(mirror_attach, 110, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_append, 112, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(mirror_sync,   113, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(mirror_sync,   113, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_rows,   114, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_contents, 115, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -251,7 +253,7 @@ enum {
  * epochs: list of (u64 epoch, u64 first index) */
 #define MAGMA_REQ_mirror_attach(F) F(u32, slice) F(u64, epoch) F(u64, attempt)
 #define MAGMA_REP_mirror_attach(F) F(u32, error) F(u64, epoch) F(u64, stream) F(u64, life) F(u64, at_epoch) F(u64, at_index) F(u64, floor) F(u8, whole) F(blob, progress) F(data, epochs)
-/* how: 0 undo what is behind at_index, 1 empty the store, its log goes on behind (at_epoch, at_index) */
+/* how: 0 undo what is behind at_index, 1 empty the store, its log goes on behind (at_epoch, at_index), 2 keep rows and contents, its log goes on behind that: they will be compared */
 #define MAGMA_REQ_mirror_start(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u8, how) F(u64, at_epoch) F(u64, at_index)
 #define MAGMA_REP_mirror_start(F) F(u32, error) F(u64, epoch)
 /* sequence: from 0 within the stream. items: what is to be done in order (magmad/mirror/item.h), bytes: their payloads one behind the other. The answer: all that, and everything before, is done and written.
@@ -261,6 +263,14 @@ enum {
 /* everything of the messages below sequence is made durable: the journal (journal 1), the contents of fids (list of fid) */
 #define MAGMA_REQ_mirror_sync(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u64, sequence) F(u8, journal) F(data, fids)
 #define MAGMA_REP_mirror_sync(F) F(u32, error) F(u64, epoch)
+/* which rows of that table has the copy with keys in (from, to]? from empty: from the first on; to empty: to the last. rows, digest: how many the owner has, and the SHA-256 over their digests, each the first
+ * 16 bytes of a SHA-256; digest empty: not compared. same 1: they are the same. Else list of (u8 1: it may have a content, u16 length and key, if it may have a content 20 routing key, 16 digest); upto not
+ * empty: the list ends behind that key */
+#define MAGMA_REQ_mirror_rows(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u8, table) F(blob, from) F(blob, to) F(u32, rows) F(blob, digest)
+#define MAGMA_REP_mirror_rows(F) F(u32, error) F(u64, epoch) F(u8, same) F(blob, upto) F(data, list)
+/* which contents has the copy, by the first two bytes of their keys from folder on? fids: list of fid, unordered; next: where to go on, 65536: that was all */
+#define MAGMA_REQ_mirror_contents(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u32, folder)
+#define MAGMA_REP_mirror_contents(F) F(u32, error) F(u64, epoch) F(u32, next) F(data, fids)
 
 /* setattr mask */
 enum {

@@ -38,7 +38,7 @@ static const struct { const char *text, *token; gboolean moving; } PHASES[] = {
 	[MAGMA_COPY_AWAY] = { "away", "away", FALSE }, [MAGMA_COPY_ATTACHING] = { "attaching", "attaching", FALSE },
 	[MAGMA_COPY_LOG] = { "catching up from the journal", "journal", TRUE }, [MAGMA_COPY_ROWS] = { "being filled", "rows", TRUE },
 	[MAGMA_COPY_CONTENTS] = { "comparing contents", "contents", TRUE }, [MAGMA_COPY_CAUGHT_UP] = { "caught up", "caught_up", FALSE },
-	[MAGMA_COPY_IN_SYNC] = { "in sync", "in_sync", FALSE },
+	[MAGMA_COPY_IN_SYNC] = { "in sync", "in_sync", FALSE }, [MAGMA_COPY_DIGESTS] = { "comparing rows", "digests", TRUE },
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(PHASES) == MAGMA_COPY_STATES);
 

@@ -264,6 +264,7 @@ struct Volcano {
 	Store *store;                 /* borrowed */
 	GPtrArray *slices;            /* Slice * */
 	GHashTable *holdings;         /* slice id -> Holding * (holding.h) */
+	struct MirrorPace *pace;      /* of catching up, shared by all owners here */
 	gboolean may_own;             /* the newest map is known: it says whose the slices are */
 	gboolean apply_map;           /* holdings are not yet what the map says */
 	gboolean apply_later;         /* nor can they be yet: the next tick tries again */

@@ -175,6 +175,13 @@ static void stop_copying(Holding *h)
 	g_clear_pointer(&h->replica, replica_free);
 }
 
+static MirrorPace *pace_of(Volcano *v)
+{
+	if (!v->pace)
+		v->pace = g_new0(MirrorPace, 1);
+	return v->pace;
+}
+
 static void serve(Holding *h)
 {
 	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
@@ -195,8 +202,8 @@ static void on_compared(void *user)
 /* compare: this process has not followed that log, the copies may have more of it. */
 static void own(Holding *h, const MagmaSlice *s, gboolean compare)
 {
-	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed,
-		.compare = compare, .on_compared = on_compared, .on_behind = on_behind };
+	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .keep_bytes = h->v->cfg.journal_keep, .shared = pace_of(h->v), .on_caught_up = on_caught_up, .on_stuck = on_stuck,
+		.on_deposed = on_deposed, .compare = compare, .on_compared = on_compared, .on_behind = on_behind };
 
 	stop_copying(h);
 	h->epoch = s->epoch;
@@ -366,9 +373,10 @@ void holdings_clear(Volcano *v)
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		holding_free(value, FALSE);
 	g_hash_table_unref(v->holdings);
+	g_free(v->pace);
 }
 
-G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_IN_SYNC == (int)MAGMA_COPY_IN_SYNC);
+G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_DIGESTS == (int)MAGMA_COPY_DIGESTS);
 
 static void holding_copies(const Holding *h, GArray *out)
 {
@@ -424,3 +432,5 @@ COPY_HANDLER(mirror_attach)
 COPY_HANDLER(mirror_start)
 COPY_HANDLER(mirror_append)
 COPY_HANDLER(mirror_sync)
+COPY_HANDLER(mirror_rows)
+COPY_HANDLER(mirror_contents)

@@ -178,6 +178,7 @@ int content_convert(Op *op, const FlareRow *row)
 		if ((error = draft_flare(d, &row->attr.fid, &changed)))
 			return error;
 		changed->content = CONTENT_FILE;
+		changed->intents++;
 		draft_dirty(d, &changed->attr.fid, TRUE);
 		draft_commit(g_steal_pointer(&d));
 		((Dirty *)g_hash_table_lookup(op->sl->dirty, &row->attr.fid.ino))->durable = TRUE;
@@ -300,7 +301,12 @@ int content_intent(Op *op, const FlareRow *row)
 	Dirty *dirty = g_hash_table_lookup(sl->dirty, &row->attr.fid.ino);
 
 	if (!dirty) {
+		FlareRow *changed;
 		g_autoptr(Draft) d = draft_new(op);
+		int error = draft_flare(d, &row->attr.fid, &changed);
+		if (error)
+			return error;
+		changed->intents++;
 		draft_dirty(d, &row->attr.fid, TRUE);
 		draft_commit(g_steal_pointer(&d));
 		dirty = g_hash_table_lookup(sl->dirty, &row->attr.fid.ino);

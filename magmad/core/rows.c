@@ -10,6 +10,7 @@ void flare_row_encode(const FlareRow *r, GByteArray *out)
 	magma_put_fid(out, &r->parent);
 	magma_put_u64(out, r->next_cookie);
 	magma_put_u8(out, r->content);
+	magma_put_u32(out, r->intents);
 	magma_put_u8(out, r->sealed);
 	magma_put_counted(out, r->target.data, r->target.len);
 }
@@ -24,6 +25,7 @@ gboolean flare_row_decode(const guint8 *p, gsize n, FlareRow *r)
 	r->parent = magma_get_fid(&in);
 	r->next_cookie = magma_get_u64(&in);
 	r->content = magma_get_u8(&in);
+	r->intents = magma_get_u32(&in);
 	r->sealed = magma_get_u8(&in);
 	r->target = magma_get_counted(&in, MAGMA_PATH_MAX);
 	return !in.error && !in.left && version == ROW_VERSION && r->content <= CONTENT_FILE;

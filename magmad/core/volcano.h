@@ -60,6 +60,7 @@ typedef struct {
 	gboolean bootstrap;                               /* first volcano of a new network */
 	const MagmaAddr *join;                            /* node address of any volcano of the network to join, or NULL */
 	gboolean no_takeover;                             /* of two: never goes on by itself when the other one that votes is silent */
+	guint64 journal_keep;                             /* bytes of a slice's journal kept for copies that are away; 0: 256 MiB */
 	GBytes *kept;                                     /* NULL: nothing yet */
 	const MagmaTrace *trace;
 } VolcanoConfig;

@@ -15,10 +15,11 @@
  *   1. attach: the copy tells its position and epochs; what it has behind the last point that both logs share is cut (that was acknowledged to nobody);
  *   2. contents of every flare with a content file that the frames it lacks touched or that has a write intent (rule 7): blocks of 1 MiB are compared by digest and copied where they differ, while
  *      content operations go on. Before the frames, because a log that is up to date says that the contents are;
- *   3. the frames, from the owner's journal. If it does not go back so far (instead of 2 and 3): reset, then all rows in key order as ROWS between the FRAMEs that are committed meanwhile (each piece
- *      is as of its place in the stream), with the contents of their flares;
+ *   3. the frames, from the owner's journal. If it does not go back so far (instead of 2 and 3), and the copy has rows of this slice: its log begins anew behind the owner's (rebase: from then on it is not
+ *      whole), its rows are compared by digests of pieces (catchup_compare.c), and rows that differ go as ROWS between the FRAMEs that are committed meanwhile (each piece is as of its place in the
+ *      stream), contents of flares whose rows differ before that. A copy that has nothing, or whose log shares nothing with this one: reset, then all rows in key order, with the contents of their flares;
  *   4. when nothing is left: on_caught_up.
- * It is paced (bytes/s), goes on after an interruption where it was if the journal still has what follows, and never holds up clients. Nothing older goes over anything newer: rows come
+ * It is paced (bytes/s, less while clients are busy), goes on after an interruption where it was if the journal still has what follows, and never holds up clients. Nothing older goes over anything newer: rows come
  * only from the owner of the newest epoch, in stream order. */
 #pragma once
 #include "libmagma/proto/msg.h"
@@ -50,16 +51,26 @@ typedef struct {
 
 typedef struct {
 	guint16 volcano;
-	enum { COPY_AWAY, COPY_ATTACHING, COPY_LOG, COPY_ROWS, COPY_CONTENTS, COPY_CAUGHT_UP, COPY_IN_SYNC } state;
+	enum { COPY_AWAY, COPY_ATTACHING, COPY_LOG, COPY_ROWS, COPY_CONTENTS, COPY_CAUGHT_UP, COPY_IN_SYNC, COPY_DIGESTS } state;
 	guint64 lag;                  /* frames it has not acknowledged */
 	guint64 done, total, rate;    /* bytes of catching up; total is an estimate; bytes/s of late */
 } CopyStatus;
+
+/* What all owners of a volcano share of the pace of catching up. Zeros to begin with; inside for magmad/mirror alone. */
+typedef struct MirrorPace {
+	gint64 budget;                /* bytes */
+	MagmaTime budget_at, looked_at;
+	guint64 commits, seen;
+	gboolean busy;                /* clients are */
+	MagmaTime rest;               /* until then nothing is begun while they are */
+} MirrorPace;
 
 typedef struct {
 	guint32 slice;                /* its id: in every message */
 	const MirrorIo *io;
 	void *user;
-	guint64 pace;                 /* bytes/s of catching up; 0: 64 MiB/s */
+	guint64 pace;                 /* bytes/s of catching up while no client changes anything, half as much while some do; 0: 64 MiB/s */
+	MirrorPace *shared;           /* NULL: the pace is this owner's alone */
 	guint64 keep_bytes;           /* journal kept for copies that are away; 0: 256 MiB */
 	/* The copy has everything and the owner waits for it from now on: ask the map to count it. Answered by owner_set_copies with it, or by owner_not_in_sync. */
 	void (*on_caught_up)(void *user, guint16 volcano);

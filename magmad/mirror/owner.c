@@ -81,6 +81,7 @@ static guint64 vt_commit(Store *s, Txn *t)
 {
 	Owner *o = owner_of(s);
 
+	o->pace->commits++;
 	if (txn_empty(t) || !owner_feeds(o))
 		return store_commit(o->local, t);
 	StorePos at = { o->epoch, o->local->log->position(o->local).index + 1 };
@@ -240,6 +241,7 @@ static void on_tick(void *user)
 
 	o->tick = o->cfg.io->timer(o->cfg.user, all_quiet(o) ? QUIET_TICK : TICK, on_tick, o);
 	owner_ref(o);
+	catchup_look(o);
 	for (guint i = 0; i < o->copies->len && !o->dead; i++)
 		copy_tick(o->copies->pdata[i]);
 	if (!o->dead)
@@ -300,6 +302,7 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 	o->start_index = o->start_pos.index;
 	o->comparing = cfg->compare;
 	o->cfg = *cfg;
+	o->pace = cfg->shared ? cfg->shared : &o->own_pace;
 	if (!o->cfg.pace)
 		o->cfg.pace = PACE;
 	o->copies = g_ptr_array_new();

@@ -58,6 +58,8 @@ void memdisk_trim(MemDisk *d, guint64 after, guint64 max);
 void memdisk_cut(MemDisk *d, guint64 seq);
 /* Nothing is left; the log goes on behind pos. */
 void memdisk_reset(MemDisk *d, StorePos pos);
+/* The rows are those of the base, changed by txn; the log goes on behind pos. */
+void memdisk_rebase(MemDisk *d, StorePos pos, GBytes *txn);
 MemFile *memdisk_file(MemDisk *d, const MagmaFid *fid);
 
 typedef struct MemChange MemChange;

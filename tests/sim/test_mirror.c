@@ -246,7 +246,7 @@ static guint64 run_seed(guint32 seed)
 	quiet(&r);
 	guint64 done = load_done(r.l);
 	if (verbose)
-		fprintf(stderr, "done %" G_GUINT64_FORMAT ", owners %" G_GUINT64_FORMAT ", anew %" G_GUINT64_FORMAT ", stuck %" G_GUINT64_FORMAT ", granted %" G_GUINT64_FORMAT "\n", done, r.n->promotions, r.n->resets, r.n->stucks, r.n->grants);
+		fprintf(stderr, "done %" G_GUINT64_FORMAT ", owners %" G_GUINT64_FORMAT ", anew %" G_GUINT64_FORMAT ", compared %" G_GUINT64_FORMAT ", stuck %" G_GUINT64_FORMAT ", granted %" G_GUINT64_FORMAT "\n", done, r.n->promotions, r.n->resets, r.n->compared, r.n->stucks, r.n->grants);
 	load_free(r.l);
 	mnet_free(r.n);
 	return done;

@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 180
 # A true partition of two volcanos without a witness: both go on, one line stands, and what the other side has that differs is under /.dht/conflicts until somebody clears it.
 . "${0%/*}/lib.sh"

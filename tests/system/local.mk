@@ -55,6 +55,7 @@ system_tests = \
 	tests/system/62-planned-stop.sh \
 	tests/system/64-both-went-on.sh \
 	tests/system/65-conflicts.sh \
+	tests/system/66-away.sh \
 	tests/system/50-install.sh \
 	tests/system/63-replace.sh \
 	tests/system/big/million-entries.sh \

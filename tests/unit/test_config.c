@@ -195,7 +195,7 @@ static void a_folder_of_another_format_is_refused(void)
 {
 	g_autoptr(Identity) id = some_identity();
 	g_autofree char *now = identity_format(id);
-	g_auto(GStrv) parts = g_strsplit(now, "format=2", 2);
+	g_auto(GStrv) parts = g_strsplit(now, "format=3", 2);
 	g_autofree char *newer = g_strjoinv("format=7", parts), *older = g_strjoinv("format=1", parts);
 	g_autoptr(GError) error = NULL;
 
@@ -217,7 +217,7 @@ static void a_folder_counts_as_what_it_holds(Folder *f, gconstpointer unused)
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_EMPTY);
 	put(f, "lock", "1\n", 0600);
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_EMPTY);
-	put(f, "volcano.conf", "[store]\nformat=2\n", 0600);          /* a first start that was cut off */
+	put(f, "volcano.conf", "[store]\nformat=3\n", 0600);          /* a first start that was cut off */
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_EMPTY);
 	put(f, "precious", "", 0600);
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_FOREIGN);
