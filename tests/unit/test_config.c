@@ -200,10 +200,10 @@ static void a_folder_of_another_format_is_refused(void)
 	g_autoptr(GError) error = NULL;
 
 	g_assert_null(identity_parse("v", newer, strlen(newer), &error));
-	g_assert_cmpstr(error->message, ==, "v: the folder has format 7, this magmad knows 2: start a newer magmad");
+	g_assert_cmpstr(error->message, ==, "v: the folder has format 7, this magmad knows 3: start a newer magmad");
 	g_clear_error(&error);
 	g_assert_null(identity_parse("v", older, strlen(older), &error));
-	g_assert_cmpstr(error->message, ==, "v: the folder has format 1, this magmad knows 2: it was written by a version whose format is not read any more");
+	g_assert_cmpstr(error->message, ==, "v: the folder has format 1, this magmad knows 3: it was written by a version whose format is not read any more");
 }
 
 /* ---- folders ---- */
