@@ -239,7 +239,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 static void renew_id(MagmaClient *c)
 {
 	c->id = client_random_id();
-	c->renewed_at = magma_net_now();
+	c->shaken_at = magma_net_now();
 	MAGMA_TRACE(c->cfg.trace, 'F', "client forgotten: new id %016" G_GINT64_MODIFIER "x", c->id);
 	open_moved(c, NULL);
 }

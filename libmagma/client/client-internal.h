@@ -88,7 +88,7 @@ struct MagmaClient {
 	GSource *alarm;
 	MagmaTime tick_at;
 	guint64 id;
-	MagmaTime renewed_at;         /* id; 0: never */
+	MagmaTime shaken_at;          /* when opens were last re-asserted: a new id, another owner of a slice, a new life of a volcano; 0: never */
 	MagmaMap *map;
 	Peer **hosts;                 /* cfg.nhosts of them */
 	GHashTable *peers;            /* id -> Peer; proxy: targets only, never connected */
