@@ -2,7 +2,7 @@
  * idempotent by operation id (mark.c), so repeating is harmless. */
 #include "magmad/core/consensus.h"
 
-enum { REPEAT_FIRST = 500000, REPEAT_MAX = 4000000, FORWARDS_MAX = 65536 };
+enum { REPEAT_FIRST = 500000, REPEAT_MAX = 4000000, AGAIN_AFTER = 20000, FORWARDS_MAX = 65536 };
 
 typedef enum { BY_KEY, BY_VOLCANO, BY_LEADER, BY_ADDR } CallTo;
 
@@ -298,6 +298,25 @@ static void call_finish(Call *c, int error, const MagmaAny *rep, GBytes *msg)
 		done(user, error, rep, msg);
 }
 
+static void calls_due(void *arg)
+{
+	Volcano *v = arg;
+
+	core_enter(v);
+	v->calls_due = 0;
+	call_tick(v);
+	for (guint i = 0; v->map && i < v->slices->len; i++)
+		mark_tick(v->slices->pdata[i]);
+	core_leave(v);
+}
+
+/* The tick comes every 100 ms: a pause that clients see. */
+static void calls_soon(Volcano *v, MagmaTime delay)
+{
+	if (!v->calls_due && !v->stopping)
+		v->calls_due = v->io->timer(v->iou, delay, calls_due, v);
+}
+
 /* Not the owner (any more), or not now: ask again soon, by a newer map if there is one. */
 static gboolean call_again(Call *c, guint32 error)
 {
@@ -305,7 +324,8 @@ static gboolean call_again(Call *c, guint32 error)
 		return FALSE;
 	c->pause = 0;
 	c->again = TRUE;
-	c->repeat_at = core_now(c->v) + 20000;
+	c->repeat_at = core_now(c->v) + AGAIN_AFTER;
+	calls_soon(c->v, AGAIN_AFTER);
 	return TRUE;
 }
 
@@ -353,6 +373,8 @@ void call_peer_closed(Volcano *v, Peer *p, const char *why)
 	g_autoptr(GPtrArray) calls = g_steal_pointer(&p->calls);
 
 	p->calls = g_ptr_array_new();
+	if (calls->len && p->open)
+		calls_soon(v, 1000);
 	for (guint i = 0; i < calls->len; i++) {
 		Call *c = calls->pdata[i];
 		g_clear_pointer(&c->peer, peer_unref);
@@ -376,6 +398,7 @@ void call_map_changed(Volcano *v)
 		if (c->to != BY_ADDR && !c->local)
 			c->repeat_at = 0;
 	}
+	calls_soon(v, 1000);
 }
 
 void call_tick(Volcano *v)

@@ -436,6 +436,7 @@ gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time)
 
 gboolean consensus_may_change(Volcano *v) { return of(v) && of(v)->raft && takeover_may_change(of(v)->takeover); }
 MagmaTime consensus_answered(const Volcano *v, guint16 id) { return raft_member_acked(of(v)->raft, id); }
+MagmaTime consensus_led_since(const Volcano *v) { return raft_led_since(of(v)->raft); }
 guint32 consensus_incarnation(const Volcano *v) { return of(v) && of(v)->raft ? raft_term(of(v)->raft).inc : v->map ? v->map->incarnation : 0; }
 guint32 consensus_next_incarnation(const Volcano *v) { return raft_next_incarnation(of(v)->raft); }
 const RaftEntry *consensus_committed(const Volcano *v) { return raft_committed(of(v)->raft); }

@@ -244,6 +244,7 @@ struct Volcano {
 	MagmaTime started;
 	gint64 started_real;          /* seconds since 1970 */
 	MagmaMap *map;
+	gboolean failed;              /* its disk takes no changes: it answers nobody, and is about to end */
 	gboolean serving, stopping;   /* serving: it has a map and takes part */
 	gboolean begins_network;      /* its first slice gets the root */
 	const char *state;
@@ -266,6 +267,7 @@ struct Volcano {
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	GHashTable *all_ops;          /* set of Op * without a slice */
 	guint tick;
+	guint calls_due;              /* timer: something is to be asked (again) sooner than the tick comes */
 	gboolean quick, map_changing;
 	VolcanoStats stats;
 	gboolean aside;               /* the stores do not stand, and are not touched until they are moved away (VolcanoIo.set_aside) */
@@ -296,6 +298,7 @@ gboolean core_pair_equal(gconstpointer a, gconstpointer b);
 MagmaTime core_now(Volcano *v);
 void core_say(Volcano *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 void core_set_map(Volcano *v, MagmaMap *map);         /* takes the reference; wakes what waits for a map */
+void core_fail(Volcano *v, const char *text);        /* the store can go on no more; text says why */
 void core_ready(Volcano *v, const char *refusal);
 Slice *core_slice(Volcano *v, guint16 id);            /* of those that live here, or NULL */
 Slice *core_slice_for(Volcano *v, const MagmaKey *k); /* the one that the map says owns k, if it is this volcano's and lives here */
@@ -451,6 +454,7 @@ gboolean mark_settle_route(const struct magma_req_settle *q, MagmaKey *route);
 Mark *mark_find(Slice *sl, guint64 hi, guint64 lo, guint64 ino, MarkKind kind);
 void mark_load(Slice *sl, const StoreRow *row);
 void mark_tick(Slice *sl);
+void mark_map_changed(Slice *sl, const MagmaMap *old);      /* marks whose coordinator's slice has another owner ask it with the next tick: the old one may be dead */
 void mark_free(gpointer m);
 guint mark_hash(gconstpointer p);
 gboolean mark_equal(gconstpointer a, gconstpointer b);

@@ -112,17 +112,19 @@ static void on_deposed(void *user, guint64 epoch)
 
 /* --- roles --- */
 
-static guint copies_of(const MagmaSlice *s, CopySpec *out)
+static guint copies_of(const MagmaMap *map, const MagmaSlice *s, CopySpec *out)
 {
-	for (guint i = 0; i < s->ncopies; i++)
-		out[i] = (CopySpec){ s->copies[i].volcano, s->copies[i].in_sync };
+	for (guint i = 0; i < s->ncopies; i++) {
+		const MagmaVolcano *o = magma_map_by_id(map, s->copies[i].volcano);
+		out[i] = (CopySpec){ s->copies[i].volcano, s->copies[i].in_sync, o && o->flags & MAGMA_VOLCANO_DOWN };
+	}
 	return s->ncopies;
 }
 
 static void set_copies(Holding *h, const MagmaSlice *s)
 {
 	CopySpec copies[MAGMA_COPIES_MAX];
-	guint n = copies_of(s, copies);
+	guint n = copies_of(h->v->map, s, copies);
 
 	owner_set_copies(h->owner, copies, n);
 }
@@ -135,7 +137,14 @@ static void stop_owning(Holding *h)
 	g_clear_pointer(&h->owner, owner_free);
 }
 
-static void stop_copying(Holding *h) { g_clear_pointer(&h->replica, replica_free); }
+static void copy_failed(void *user, const char *text) { core_fail(((Holding *)user)->v, text); }
+
+static void stop_copying(Holding *h)
+{
+	if (h->replica)
+		h->store->on_failed = NULL;
+	g_clear_pointer(&h->replica, replica_free);
+}
 
 static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
 {
@@ -161,6 +170,8 @@ static void copy(Holding *h, const MagmaSlice *s)
 
 	stop_owning(h);
 	h->epoch = s->epoch;
+	h->store->on_failed = copy_failed;
+	h->store->user = h;
 	h->replica = replica_new(h->store, LOG_EPOCH(s->epoch, 0), &cfg);
 }
 

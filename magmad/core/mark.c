@@ -833,6 +833,20 @@ static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	core_leave(sl->v);
 }
 
+void mark_map_changed(Slice *sl, const MagmaMap *old)
+{
+	GHashTableIter it;
+	gpointer key;
+
+	g_hash_table_iter_init(&it, sl->marks);
+	while (g_hash_table_iter_next(&it, &key, NULL)) {
+		Mark *m = key;
+		const MagmaSlice *was = magma_map_slice(old, &m->row.coord.key), *is = magma_map_slice(sl->v->map, &m->row.coord.key);
+		if (was && is && (was->owner != is->owner || was->epoch != is->epoch))
+			m->since = core_now(sl->v) - RESOLVE_AFTER;
+	}
+}
+
 void mark_tick(Slice *sl)
 {
 	settled_tick(sl);

@@ -222,8 +222,11 @@ GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split)
 	return g_byte_array_free_to_bytes(out);
 }
 
+/* A volcano whose disk has failed answers nobody: another will, from its own copy. */
 static void deliver(Volcano *v, Peer *peer, Call *call, GBytes *head, GBytes *body)
 {
+	if (v->failed)
+		return;
 	if (call)
 		call_answer_local(v, call, head);
 	else if (peer && peer->session)
@@ -531,6 +534,11 @@ static void op_elsewhere(Op *op, const MagmaOpInfo *info, GBytes *msg)
 {
 	Volcano *v = op->v;
 
+	/* The sender has a newer map than this one: by the old one it would go to a volcano that may be dead, and be lost there. */
+	if (v->map && op->hdr.epoch > v->map->epoch) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
 	if (!(info->flags & MAGMA_OP_CLIENT) || op->hdr.hops == 0) {
 		op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
 		return;

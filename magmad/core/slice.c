@@ -29,12 +29,7 @@ static void on_acked(void *user, guint64 index) { op_acked(user, index); }
 
 static void on_failed(void *user, const char *text)
 {
-	Slice *sl = user;
-
-	sl->v->stopping = TRUE;
-	sl->v->state = "failed";
-	g_strlcpy(sl->v->note, text, sizeof sl->v->note);
-	sl->v->io->stop(sl->v->iou, text);
+	core_fail(((Slice *)user)->v, text);
 }
 
 static void open_set_free(gpointer p)

@@ -2,11 +2,11 @@
 #include "magmad/core/consensus.h"
 #include "magmad/core/holding.h"
 
-/* How these belong together. The only voter serves for ALONE_LEASE after the sending of a beat that the other has answered, or takes the other for down (by 1.55 s, raft.c's down_after) and goes on by itself. The
+/* How these belong together. The only voter serves for ALONE_LEASE after the sending of a beat that the other has answered, or takes the other for down (by 1.4 s, raft.c's down_after) and goes on by itself. The
  * other takes over FORCE_AFTER after the last word that it heard: by then that lease has run out on any clock (5% off at most), and short trouble has ended with the voter going on. Whoever stood still for ASK_GAP
  * cannot know which of that happened, and asks. */
 #define ALONE_LEASE (SECOND * 12 / 10)
-#define FORCE_AFTER (SECOND * 25 / 10)
+#define FORCE_AFTER (SECOND * 18 / 10)
 #define LOOK_EVERY (SECOND / 5)
 #define GAP (SECOND * 6 / 10)             /* between two looks: this process did not run */
 #define ASK_GAP (SECOND)
@@ -245,7 +245,9 @@ static void tick(void *arg)
 
 	core_enter(v);
 	look(t);
-	t->timer = v->io->timer(v->iou, LOOK_EVERY, tick, t);
+	/* clients wait for the one whose turn comes soon */
+	MagmaTime left = FORCE_AFTER - (core_now(v) - MAX(t->heard, t->unbroken));
+	t->timer = v->io->timer(v->iou, left > 0 && left < LOOK_EVERY ? left + 1000 : LOOK_EVERY, tick, t);
 	core_leave(v);
 }
 

@@ -45,7 +45,7 @@ typedef struct Owner Owner;
 
 typedef struct {
 	guint16 volcano;
-	gboolean in_sync;             /* by the map */
+	gboolean in_sync, down;       /* by the map */
 } CopySpec;
 
 typedef struct {
