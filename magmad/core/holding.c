@@ -15,6 +15,7 @@ struct Holding {
 	Slice *sl;
 	Replica *replica;
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
+	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
 	char *said;                   /* last */
 	MagmaTime said_at;
 };
@@ -67,13 +68,54 @@ typedef struct {
 	guint64 epoch;
 } Report;
 
+typedef struct {
+	guint16 volcano;
+	guint64 epoch;                /* of the leader's map when it said so */
+} Counted;
+
+static void counted_remember(Holding *h, guint16 volcano, GBytes *msg)
+{
+	MagmaHdr hdr;
+	gsize n, at;
+	const guint8 *p = g_bytes_get_data(msg, &n);
+
+	if (magma_msg_peek(p, n, &hdr, &at) != 0)
+		return;
+	Counted *c = g_new(Counted, 1);
+	*c = (Counted){ volcano, hdr.epoch };
+	g_hash_table_replace(h->counted, GUINT_TO_POINTER(volcano), c);
+}
+
+/* It may have been taken out again before the map that counted it came here: then the owner has to ask once more. */
+static void counted_look(Holding *h)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, h->counted);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Counted c = *(Counted *)value;
+		if (h->v->map->epoch < c.epoch)
+			continue;
+		g_hash_table_iter_remove(&it);
+		if (h->owner)
+			owner_not_in_sync(h->owner, c.volcano);      /* nothing where the map counts it */
+	}
+}
+
 static void reported(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Report *r = user;
 	Holding *h = g_hash_table_lookup(r->v->holdings, GUINT_TO_POINTER(r->slice));
 
-	if (error && h && h->owner && h->epoch == r->epoch)
+	gboolean ours = h && h->owner && h->epoch == r->epoch;
+
+	if (ours && error) {
 		owner_not_in_sync(h->owner, r->volcano);
+	} else if (ours) {
+		counted_remember(h, r->volcano, msg);
+		counted_look(h);
+	}
 	core_ctx_free(r->v, r);
 }
 
@@ -131,6 +173,7 @@ static void set_copies(Holding *h, const MagmaSlice *s)
 
 static void stop_owning(Holding *h)
 {
+	g_hash_table_remove_all(h->counted);
 	if (h->sl)
 		slice_dismiss(h->sl);
 	h->sl = NULL;
@@ -182,6 +225,7 @@ static Holding *holding_new(Volcano *v, guint16 id, Store *store)
 	h->v = v;
 	h->id = id;
 	h->store = store;
+	h->counted = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	g_hash_table_insert(v->holdings, GUINT_TO_POINTER(id), h);
 	return h;
 }
@@ -192,6 +236,7 @@ static void holding_free(Holding *h, gboolean remove)
 	stop_copying(h);
 	if (h->store != h->v->store)
 		h->v->io->store_close(h->v->iou, h->id, h->store, remove);
+	g_hash_table_unref(h->counted);
 	g_free(h->said);
 	g_free(h);
 }
@@ -237,8 +282,10 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 		h = holding_new(v, s->id, store);
 	}
 	if (mine && h->sl && h->epoch == s->epoch) {
-		if (h->owner)
+		if (h->owner) {
 			set_copies(h, s);
+			counted_look(h);
+		}
 	} else if (mine) {
 		if (was_overtaken(h, s)) {
 			members_fetch_map(v);

@@ -563,6 +563,8 @@ static void op_request(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny
 	op->route = route;
 	if (error || place != ELSEWHERE)
 		call_forward_forget(v, h);
+	if (h->client && (error || place == FROZEN))
+		client_lives(v, h);           /* what is put off is a sign of life too */
 	if (error) {
 		op_error(op, error);
 	} else if (place == FROZEN) {
