@@ -16,6 +16,7 @@ struct Holding {
 	Replica *replica;
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
 	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
+	guint64 applied;              /* epoch of the map that owner knows its copies by */
 	char *said;                   /* last */
 	MagmaTime said_at;
 };
@@ -95,7 +96,7 @@ static void counted_look(Holding *h)
 	g_hash_table_iter_init(&it, h->counted);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Counted c = *(Counted *)value;
-		if (h->v->map->epoch < c.epoch)
+		if (h->applied < c.epoch)
 			continue;
 		g_hash_table_iter_remove(&it);
 		if (h->owner)
@@ -169,6 +170,7 @@ static void set_copies(Holding *h, const MagmaSlice *s)
 	guint n = copies_of(h->v->map, s, copies);
 
 	owner_set_copies(h->owner, copies, n);
+	h->applied = h->v->map->epoch;
 }
 
 static void stop_owning(Holding *h)
