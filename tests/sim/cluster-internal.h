@@ -48,7 +48,7 @@ struct Node {
 	SideStore side[SIDE_STORES_MAX];   /* disk NULL: free */
 	Volcano *volcano;
 	guint64 life;
-	gboolean started, ready, refused, dying, leaving, aside;
+	gboolean started, ready, refused, dying, ending, leaving, aside;      /* ending: told to; leaving: it has handed over */
 	gint64 parted;                /* from the other volcanos, until then */
 	gint64 leave_away;
 	MagmaTrace trace;
