@@ -16,6 +16,7 @@ struct Call {
 	MagmaAddr addr;
 	MagmaOp op;
 	GBytes *head, *body;
+	guint64 epoch;                /* in head */
 	MagmaTime deadline, repeat_at, pause;
 	Peer *peer;
 	gboolean local;               /* being answered by this volcano itself */
@@ -148,6 +149,21 @@ guint16 call_peer_volcano(Volcano *v, const Peer *p)
 	return 0;
 }
 
+/* By which map it goes out. The session may still hold the old bytes: they are copied. */
+static void call_refresh(Call *c)
+{
+	gsize n;
+	const guint8 *p = g_bytes_get_data(c->head, &n);
+
+	if (!c->v->map || c->epoch == c->v->map->epoch)
+		return;
+	guint8 *copy = g_memdup2(p, n);
+	c->epoch = c->v->map->epoch;
+	magma_msg_set_sender(copy, c->epoch, 0, 0);
+	g_bytes_unref(c->head);
+	c->head = g_bytes_new_take(copy, n);
+}
+
 static void call_transmit(Call *c)
 {
 	Volcano *v = c->v;
@@ -200,8 +216,10 @@ static void call_transmit(Call *c)
 		if (p)
 			g_ptr_array_add(p->calls, c);
 	}
-	if (p)
+	if (p) {
+		call_refresh(c);
 		v->io->send(v->iou, p->session, c->head, c->body);
+	}
 }
 
 static Call *call_new(Volcano *v, Slice *sl, CallTo to, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
@@ -214,6 +232,7 @@ static Call *call_new(Volcano *v, Slice *sl, CallTo to, MagmaOp op, const void *
 	c->v = v;
 	c->sl = sl;
 	c->xid = h.xid;
+	c->epoch = h.epoch;
 	c->to = to;
 	c->op = op;
 	c->head = g_byte_array_free_to_bytes(head);

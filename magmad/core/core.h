@@ -207,6 +207,7 @@ struct Slice {
 	const MagmaTrace *trace;
 	gboolean serving;             /* what is kept in memory has been read, and a crash repaired */
 	MagmaTime started;
+	guint64 since;                /* epoch of the map when it came here: what was sent by an older one may be a late copy of what an owner before has done, and forgotten */
 	gboolean ino_reserving;
 	guint64 next_ino, ino_limit;
 	guint64 ino_durable;          /* inos below are reserved on disk */

@@ -17,6 +17,8 @@ struct Holding {
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
 	gboolean fresh;               /* nothing was ever committed to it */
 	gboolean yielding;            /* the leader has been asked to give it to somebody with a longer log */
+	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
+	guint64 applied;              /* epoch of the map that owner knows its copies by */
 	char *said;                   /* last */
 	MagmaTime said_at;
 };
@@ -69,13 +71,54 @@ typedef struct {
 	guint64 epoch;
 } Report;
 
+typedef struct {
+	guint16 volcano;
+	guint64 epoch;                /* of the leader's map when it said so */
+} Counted;
+
+static void counted_remember(Holding *h, guint16 volcano, GBytes *msg)
+{
+	MagmaHdr hdr;
+	gsize n, at;
+	const guint8 *p = g_bytes_get_data(msg, &n);
+
+	if (magma_msg_peek(p, n, &hdr, &at) != 0)
+		return;
+	Counted *c = g_new(Counted, 1);
+	*c = (Counted){ volcano, hdr.epoch };
+	g_hash_table_replace(h->counted, GUINT_TO_POINTER(volcano), c);
+}
+
+/* It may have been taken out again before the map that counted it came here: then the owner has to ask once more. */
+static void counted_look(Holding *h)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, h->counted);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Counted c = *(Counted *)value;
+		if (h->applied < c.epoch)
+			continue;
+		g_hash_table_iter_remove(&it);
+		if (h->owner)
+			owner_not_in_sync(h->owner, c.volcano);      /* nothing where the map counts it */
+	}
+}
+
 static void reported(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Report *r = user;
 	Holding *h = g_hash_table_lookup(r->v->holdings, GUINT_TO_POINTER(r->slice));
 
-	if (error && h && h->owner && h->epoch == r->epoch)
+	gboolean ours = h && h->owner && h->epoch == r->epoch;
+
+	if (ours && error) {
 		owner_not_in_sync(h->owner, r->volcano);
+	} else if (ours) {
+		counted_remember(h, r->volcano, msg);
+		counted_look(h);
+	}
 	core_ctx_free(r->v, r);
 }
 
@@ -156,10 +199,12 @@ static void set_copies(Holding *h, const MagmaSlice *s)
 	guint n = copies_of(h->v->map, s, copies);
 
 	owner_set_copies(h->owner, copies, n);
+	h->applied = h->v->map->epoch;
 }
 
 static void stop_owning(Holding *h)
 {
+	g_hash_table_remove_all(h->counted);
 	if (h->sl)
 		slice_dismiss(h->sl);
 	h->sl = NULL;
@@ -236,6 +281,7 @@ static Holding *holding_new(Volcano *v, guint16 id, Store *store)
 	h->v = v;
 	h->id = id;
 	h->store = store;
+	h->counted = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	g_hash_table_insert(v->holdings, GUINT_TO_POINTER(id), h);
 	return h;
 }
@@ -246,6 +292,7 @@ static void holding_free(Holding *h, gboolean remove)
 	stop_copying(h);
 	if (h->store != h->v->store)
 		h->v->io->store_close(h->v->iou, h->id, h->store, remove);
+	g_hash_table_unref(h->counted);
 	g_free(h->said);
 	g_free(h);
 }
@@ -291,8 +338,10 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 		h = holding_new(v, s->id, store);
 	}
 	if (mine && (h->sl || h->owner) && h->epoch == s->epoch) {
-		if (h->owner)
+		if (h->owner) {
 			set_copies(h, s);
+			counted_look(h);
+		}
 	} else if (mine) {
 		if (was_overtaken(h, s)) {
 			members_fetch_map(v);

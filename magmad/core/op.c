@@ -596,9 +596,13 @@ static void op_request(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny
 	int error = op_admit(v, sl, info, peer->is_node, h->op);
 	Op *op = op_new(v, sl, h, any, msg, peer);
 
+	if (!error && place == HERE && sl && h->epoch < sl->since)
+		error = h->client ? MAGMA_EMAP : MAGMA_ETRYAGAIN;
 	op->route = route;
 	if (error || place != ELSEWHERE)
 		call_forward_forget(v, h);
+	if (h->client && (error || place == FROZEN))
+		client_lives(v, h);           /* what is put off is a sign of life too */
 	if (error) {
 		op_error(op, error);
 	} else if (place == FROZEN) {

@@ -333,6 +333,11 @@ void handle_copy_state(Op *op)
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
+	/* A late one may be from before the copy counted again: its owner says so by the newest map, or not at all. */
+	if (!q->in_sync && op->hdr.epoch < v->map->epoch) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
 	MagmaMap *map = magma_map_copy(v->map);
 	MagmaSlice *s = magma_map_part(map, q->slice);
 	MagmaCopy *c = s && s->epoch == q->epoch ? copy_of(s, q->volcano) : NULL;

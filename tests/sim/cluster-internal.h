@@ -59,7 +59,7 @@ struct Node {
 	guint asides_made;
 	Volcano *volcano;
 	guint64 life;
-	gboolean started, ready, refused, dying, leaving, aside;
+	gboolean started, ready, refused, dying, ending, leaving, aside;      /* ending: told to; leaving: it has handed over */
 	gint64 parted;                /* from the other volcanos, until then */
 	gint64 leave_away;
 	MagmaTrace trace;

@@ -393,7 +393,7 @@ static void node_die(Node *n, guint all_lost)
 	g_hash_table_remove_all(n->timers);
 	keeping_dies(n);
 	n->life++;
-	n->ready = n->leaving = n->aside = FALSE;
+	n->ready = n->leaving = n->ending = n->aside = FALSE;
 	sweep_links(n->c);
 }
 
@@ -448,6 +448,7 @@ void cluster_leave(Cluster *c, guint i, gint64 restart_after)
 	world_trace(c->world, "== SIGTERM to %s, back in %" G_GINT64_FORMAT " us", n->name, restart_after);
 	c->kills++;
 	n->leave_away = restart_after;
+	n->ending = TRUE;
 	volcano_leave(n->volcano, left, n);
 }
 
@@ -619,13 +620,13 @@ enum { KILLS_MAX = 30 };
 #define REST ((gint64)6000000)        /* above PING_EVERY of clients */
 #define GONE_MAX ((gint64)8000000)    /* with that, below the 15 s after which a client expires */
 
-/* A client that reaches one volcano only is silent for all others while that one is away: not for so long that they forget it. */
+/* A client that reaches one volcano only is silent for all others while that one is away or ends, and for one that is cut off: not for so long that they forget it. */
 static void see_gone(Cluster *c)
 {
 	const Node *n = &c->node[0];
 	gint64 now = world_now(c->world);
 
-	if (n->started && (!n->volcano || n->parted > now)) {
+	if (n->started && (!n->volcano || n->ending || n->parted > now || c->node[1].parted > now)) {
 		c->back_since = 0;
 		if (!c->gone_since)
 			c->gone_since = now;
@@ -638,7 +639,7 @@ static void see_gone(Cluster *c)
 
 static gboolean may_go(const Cluster *c, guint i, gint64 time)
 {
-	return i != 0 || !c->cfg.away_max || !c->gone_since || world_now(c->world) + time - c->gone_since <= GONE_MAX;
+	return i > 1 || !c->cfg.away_max || !c->gone_since || world_now(c->world) + time - c->gone_since <= GONE_MAX;
 }
 
 static gint64 away(Cluster *c)
@@ -655,13 +656,13 @@ static void make_trouble(Cluster *c)
 		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
 		gboolean up = c->node[i].volcano != NULL, all_lost = up && world_chance(c->world, 1, 3);
 		gint64 time = up ? away(c) : 0;
-		if (up && may_go(c, i, time))
+		if (up && (i || may_go(c, i, time)))
 			cluster_kill(c, i, time, all_lost);
 	}
 	if (c->kills < KILLS_MAX && c->cfg.leave_ppm && world_chance(c->world, c->cfg.leave_ppm, 1000000)) {
 		gint64 time = away(c);
 		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
-		if (may_go(c, i, time + LEAVE_MAX))
+		if (i || may_go(c, i, time + LEAVE_MAX))
 			cluster_leave(c, i, time);
 	}
 	if (c->cfg.part_ppm && c->kills < KILLS_MAX && world_chance(c->world, c->cfg.part_ppm, 1000000)) {

@@ -86,6 +86,7 @@ MemDisk *memdisk_new(void)
 	d->base = rows_new();
 	d->log = g_ptr_array_new_with_free_func(frame_free);
 	d->epochs = g_array_new(FALSE, FALSE, sizeof(StoreEpoch));
+	d->cuts = g_array_new(FALSE, FALSE, sizeof(guint64));
 	d->files = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, file_free);
 	return d;
 }
@@ -99,6 +100,7 @@ void memdisk_free(MemDisk *d)
 	g_tree_unref(d->base);
 	g_ptr_array_unref(d->log);
 	g_array_unref(d->epochs);
+	g_array_unref(d->cuts);
 	g_hash_table_unref(d->files);
 	g_free(d);
 }
@@ -161,6 +163,7 @@ void memdisk_trim(MemDisk *d, guint64 after, guint64 max)
 void memdisk_cut(MemDisk *d, guint64 seq)
 {
 	g_assert(seq >= d->base_seq);
+	g_array_append_val(d->cuts, seq);
 	d->pos = pos_at(d, seq);
 	g_ptr_array_set_size(d->log, seq - d->first);
 	g_tree_unref(d->rows);
@@ -177,7 +180,9 @@ void memdisk_cut(MemDisk *d, guint64 seq)
 static void begin_anew(MemDisk *d, StorePos pos)
 {
 	StoreEpoch e = { pos.epoch, pos.index };
+	guint64 nothing = 0;
 
+	g_array_append_val(d->cuts, nothing);
 	if (!pos.index)
 		pos.epoch = 0;
 	g_ptr_array_set_size(d->log, 0);

@@ -32,6 +32,7 @@ struct MemDisk {
 	GTree *base;                  /* as frame base_seq left them: what is behind the journal */
 	GPtrArray *log;               /* MemFrame: from number first + 1 on; those up to base_seq are kept to be read */
 	guint64 first, base_seq, durable_seq;
+	GArray *cuts;                 /* guint64: behind which frame each cut was, 0 where all went: a sync that began before is about no more */
 	StorePos start, pos;          /* before the log's first frame; of its last */
 	gsize kept;                   /* bytes of what is kept to be read */
 	guint64 read_floor;           /* frames can be read behind this index: of the newest fill, or where it was reset to */

@@ -77,6 +77,7 @@ typedef struct {
 	void (*done)(void *, int);
 	void *user;
 	guint64 seq;
+	guint cuts;                   /* there were so many before */
 } SyncCall;
 
 static void on_synced(MemStore *m, void *arg)
@@ -91,6 +92,8 @@ static void on_synced(MemStore *m, void *arg)
 		on_written(m, NULL);
 		if (m->dead)
 			return;
+		for (guint i = c->cuts; i < m->disk->cuts->len; i++)
+			c->seq = MIN(c->seq, g_array_index(m->disk->cuts, guint64, i));
 		m->disk->durable_seq = MAX(m->disk->durable_seq, c->seq);
 		log_fold(m);
 	}
@@ -103,7 +106,7 @@ static void mem_sync(Store *s, void (*done)(void *, int), void *user)
 
 	g_assert(!MEM(s)->change);
 	MEM(s)->syncs++;
-	*c = (SyncCall){ done, user, memdisk_end(MEM(s)->disk) };
+	*c = (SyncCall){ done, user, memdisk_end(MEM(s)->disk), MEM(s)->disk->cuts->len };
 	mem_later(MEM(s), on_synced, g_free, c);
 }
 

@@ -145,7 +145,7 @@ static void what_was_synced_survives_a_power_cut(void) { run_seeds(power_run, fi
 static void what_was_found_stays_mended(void)
 {
 	static const struct { Run run; guint32 seed; guint copies, volcanos; } found[] = {
-		{ alone_run, 7372, 2, 3 }, { many_run, 8921, 3, 4 }, { two_run, 7391, 0, 0 }, { two_run, 7422, 0, 0 }, { split_run, 9124, 0, 0 },
+		{ alone_run, 7372, 2, 3 }, { alone_run, 12223, 2, 4 }, { many_run, 8921, 3, 4 }, { power_run, 9105, 3, 3 }, { power_run, 12791, 2, 3 }, { two_run, 7391, 0, 0 }, { two_run, 7422, 0, 0 }, { split_run, 9124, 0, 0 },
 		{ witness_run, 7050, 0, 0 }, { witness_run, 8212, 0, 0 }, { witness_run, 8229, 0, 0 },
 	};
 
