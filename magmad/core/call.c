@@ -152,6 +152,18 @@ static void call_refresh(Call *c)
 	c->head = g_bytes_new_take(copy, n);
 }
 
+guint16 call_peer_volcano(Volcano *v, const Peer *p)
+{
+	for (guint i = 0; v->map && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		MagmaAddr addr = magma_addr_with_port(&o->addr, o->addr.port + 1);
+		const NodePeer *n = g_hash_table_lookup(v->node_peers, &addr);
+		if (n && n->peer == p)
+			return o->id;
+	}
+	return 0;
+}
+
 static void call_transmit(Call *c)
 {
 	Volcano *v = c->v;
@@ -189,8 +201,11 @@ static void call_transmit(Call *c)
 	}
 	Peer *p = peer_to(v, &addr);
 	/* A session is reliable: once on it, only a new session or an answer is a reason to send again. A second copy could be done after all is settled. */
-	if (p && p == c->peer && !c->again)
+	if (p && p == c->peer && !c->again) {
+		if (v->io->probe)             /* one that has nothing else to say would find out by its keepalive */
+			v->io->probe(v->iou, p->session);
 		return;
+	}
 	c->again = FALSE;
 	if (p != c->peer) {
 		if (c->peer) {
@@ -233,6 +248,15 @@ static Call *call_new(Volcano *v, Slice *sl, CallTo to, MagmaOp op, const void *
 Call *call_key(Slice *sl, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
 {
 	Call *c = call_new(sl->v, sl, BY_KEY, op, req, body, limit, done, user);
+
+	c->key = *key;
+	call_transmit(c);
+	return c;
+}
+
+Call *call_owner(Volcano *v, const MagmaKey *key, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user)
+{
+	Call *c = call_new(v, NULL, BY_KEY, op, req, NULL, limit, done, user);
 
 	c->key = *key;
 	call_transmit(c);
@@ -431,7 +455,11 @@ void call_tick(Volcano *v)
 
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route)
 {
-	const MagmaVolcano *to = magma_map_route(v->map, route);
+	call_forward_to(v, from, h, msg, magma_map_route(v->map, route));
+}
+
+void call_forward_to(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaVolcano *to)
+{
 	gsize n;
 	const guint8 *p = g_bytes_get_data(msg, &n);
 	Peer *peer;

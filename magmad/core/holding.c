@@ -17,6 +17,8 @@ struct Holding {
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
 	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
 	guint64 applied;              /* epoch of the map that owner knows its copies by */
+	gboolean fresh;               /* nothing was ever committed to it */
+	gboolean yielding;            /* the leader has been asked to give it to somebody with a longer log */
 	char *said;                   /* last */
 	MagmaTime said_at;
 };
@@ -136,6 +138,33 @@ static void report(Holding *h, guint16 volcano, gboolean in_sync)
 
 static void on_caught_up(void *user, guint16 volcano) { report(user, volcano, TRUE); }
 
+static void yielded(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Report *r = user;
+	Holding *h = g_hash_table_lookup(r->v->holdings, GUINT_TO_POINTER(r->slice));
+
+	if (h)
+		h->yielding = FALSE;
+	core_ctx_free(r->v, r);
+}
+
+/* A power cut took the end of the log here, and not there: that one shall own the slice, and this one be its copy. */
+static void on_behind(void *user, guint16 volcano)
+{
+	Holding *h = user;
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_HAS_MORE };
+
+	if (h->yielding)
+		return;
+	Report *r = CORE_CTX(h->v, Report, NULL);
+	*r = (Report){ h->v, h->id, volcano, h->epoch };
+	h->yielding = TRUE;
+	core_say(h->v, "slice %u: the copy at volcano %u has a longer log: it shall own it", h->id, volcano);
+	core_enter(h->v);
+	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, 2 * SECOND, yielded, r);
+	core_leave(h->v);
+}
+
 static void on_stuck(void *user, guint16 volcano, const char *why)
 {
 	Holding *h = user;
@@ -191,22 +220,47 @@ static void stop_copying(Holding *h)
 	g_clear_pointer(&h->replica, replica_free);
 }
 
-static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
+static MirrorPace *pace_of(Volcano *v)
 {
-	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
+	if (!v->pace)
+		v->pace = g_new0(MirrorPace, 1);
+	return v->pace;
+}
+
+static void serve(Holding *h)
+{
+	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
+	core_say(h->v, "owns slice %u, epoch %" G_GUINT64_FORMAT, h->id, h->epoch);
+	slice_begin(h->sl, h->fresh);
+}
+
+static void on_compared(void *user)
+{
+	Holding *h = user;
+	Volcano *v = h->v;
+
+	core_enter(v);
+	serve(h);
+	core_leave(v);
+}
+
+/* compare: this process has not followed that log, the copies may have more of it. */
+static void own(Holding *h, const MagmaSlice *s, gboolean compare)
+{
+	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .keep_bytes = h->v->cfg.journal_keep, .shared = pace_of(h->v), .on_caught_up = on_caught_up, .on_stuck = on_stuck,
+		.on_deposed = on_deposed, .compare = compare, .on_compared = on_compared, .on_behind = on_behind };
 
 	stop_copying(h);
 	h->epoch = s->epoch;
 	if (!h->store->log) {         /* it cannot be one of several copies */
 		h->sl = slice_new(h->v, h->id, h->store);
-		slice_begin(h->sl, fresh);
+		slice_begin(h->sl, h->fresh);
 		return;
 	}
 	h->owner = owner_new(h->store, LOG_EPOCH(s->epoch, h->v->starts), &cfg);
 	set_copies(h, s);
-	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
-	core_say(h->v, "owns slice %u, epoch %" G_GUINT64_FORMAT, h->id, s->epoch);
-	slice_begin(h->sl, fresh);
+	if (!compare)
+		serve(h);
 }
 
 static void copy(Holding *h, const MagmaSlice *s)
@@ -273,7 +327,7 @@ static gboolean was_overtaken(const Holding *h, const MagmaSlice *s)
 static void apply_slice(Volcano *v, const MagmaSlice *s)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
-	gboolean mine = s->owner == v->id, copied = has_copy(s, v->id), fresh = FALSE;
+	gboolean mine = s->owner == v->id, copied = has_copy(s, v->id);
 
 	if (!mine && !copied)
 		return;
@@ -283,7 +337,7 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 			return;
 		h = holding_new(v, s->id, store);
 	}
-	if (mine && h->sl && h->epoch == s->epoch) {
+	if (mine && (h->sl || h->owner) && h->epoch == s->epoch) {
 		if (h->owner) {
 			set_copies(h, s);
 			counted_look(h);
@@ -294,12 +348,17 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 			return;
 		}
 		if (h->replica && !replica_whole(h->replica)) {
-			core_say(v, "slice %u is not whole here and cannot be served", s->id);
+			g_autofree char *line = g_strdup_printf("slice %u is not whole here and cannot be served", s->id);
+			if (replica_known(h->replica))
+				io_say(h, line);
+			v->apply_later = TRUE;
+			core_tick_soon(v);
 			return;
 		}
+		gboolean followed = h->sl || (h->replica && replica_followed(h->replica));
 		stop_owning(h);
-		fresh = is_empty(h->store);
-		own(h, s, fresh);
+		h->fresh = is_empty(h->store);
+		own(h, s, !followed && s != &v->map->move.part);      /* a move that was broken off begins again from nothing */
 	} else if (!h->replica) {
 		copy(h, s);
 	} else if (h->epoch != s->epoch) {
@@ -328,6 +387,7 @@ static void drop_others(Volcano *v)
 
 void holdings_apply(Volcano *v)
 {
+	v->apply_later = FALSE;
 	for (guint i = 0; i < v->map->slices->len; i++)
 		apply_slice(v, &g_array_index(v->map->slices, MagmaSlice, i));
 	if (v->map->move.id)
@@ -339,7 +399,7 @@ gboolean holdings_whole(Volcano *v, guint16 slice)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(slice));
 
-	return h && (h->sl || (h->replica && replica_whole(h->replica)));
+	return h && (h->sl || h->owner || (h->replica && replica_whole(h->replica)));
 }
 
 void holdings_flush(Volcano *v)
@@ -362,9 +422,10 @@ void holdings_clear(Volcano *v)
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		holding_free(value, FALSE);
 	g_hash_table_unref(v->holdings);
+	g_free(v->pace);
 }
 
-G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_IN_SYNC == (int)MAGMA_COPY_IN_SYNC);
+G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_DIGESTS == (int)MAGMA_COPY_DIGESTS);
 
 static void holding_copies(const Holding *h, GArray *out)
 {
@@ -420,3 +481,5 @@ COPY_HANDLER(mirror_attach)
 COPY_HANDLER(mirror_start)
 COPY_HANDLER(mirror_append)
 COPY_HANDLER(mirror_sync)
+COPY_HANDLER(mirror_rows)
+COPY_HANDLER(mirror_contents)

@@ -129,6 +129,7 @@ static void load_dirty(Slice *sl, const StoreRow *row)
 	d->fid.key = row->rk;
 	d->fid.ino = magma_be64_load(row->key);
 	d->truncate_to = row->vlen >= 8 ? magma_be64_load(row->val) : G_MAXUINT64;
+	d->inline_kept = TRUE;
 	d->last = core_now(sl->v);
 	if (g_hash_table_contains(sl->dirty, &d->fid.ino))
 		g_free(d);
@@ -162,7 +163,7 @@ static void load_row(Slice *sl, const StoreRow *row)
 		client_load_reply(sl, row);
 		break;
 	case TAB_CLIENT:
-		client_load_tombstone(sl, row);
+		client_load_row(sl, row);
 		break;
 	default:
 		break;

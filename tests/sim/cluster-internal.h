@@ -36,7 +36,16 @@ typedef struct {
 	Store *store;                 /* NULL: not open */
 } SideStore;
 
-enum { SIDE_STORES_MAX = 16 };
+enum { SIDE_STORES_MAX = 16, ASIDES_MAX = 8 };
+
+/* The stores of a history that does not stand. */
+typedef struct {
+	guint64 time;                 /* 0: free */
+	MemDisk *disk[SIDE_STORES_MAX + 1];
+	Store *store[SIDE_STORES_MAX + 1];    /* NULL: not open */
+	guint n;
+	GBytes *note;
+} SimAside;
 
 struct Node {
 	Cluster *c;
@@ -46,6 +55,8 @@ struct Node {
 	MemDisk *disk;
 	Store *store;                 /* NULL: down */
 	SideStore side[SIDE_STORES_MAX];   /* disk NULL: free */
+	SimAside asides[ASIDES_MAX];
+	guint asides_made;
 	Volcano *volcano;
 	guint64 life;
 	gboolean started, ready, refused, dying, ending, leaving, aside;      /* ending: told to; leaving: it has handed over */

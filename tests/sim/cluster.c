@@ -140,7 +140,7 @@ static MemStoreConfig store_config(Node *n)
 	Cluster *c = n->c;
 
 	return (MemStoreConfig){
-		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
+		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .writeback_permille = c->cfg.writeback_permille, .delay_max = c->cfg.disk_delay,
 		.turn = world_turn(c->world), .later = store_later, .user = n, .one_of_several = TRUE,
 	};
 }
@@ -192,9 +192,79 @@ static void io_stop(void *user, const char *text)
 
 static void io_set_aside(void *user) { ((Node *)user)->aside = TRUE; }
 
+static SimAside *aside_at(Node *n, guint64 time)
+{
+	for (guint i = 0; i < ASIDES_MAX; i++)
+		if (n->asides[i].time == time)
+			return &n->asides[i];
+	g_assert_not_reached();
+}
+
+static GArray *io_aside_list(void *user)
+{
+	GArray *out = g_array_new(FALSE, FALSE, sizeof(guint64));
+
+	for (guint i = 0; i < ASIDES_MAX; i++)
+		if (((Node *)user)->asides[i].time)
+			g_array_append_val(out, ((Node *)user)->asides[i].time);
+	return out;
+}
+
+static GPtrArray *io_aside_open(void *user, guint64 time)
+{
+	SimAside *a = aside_at(user, time);
+	MemStoreConfig cfg = store_config(user);
+	GPtrArray *out = g_ptr_array_new();
+
+	cfg.one_of_several = FALSE;
+	for (guint i = 0; i < a->n; i++)
+		g_ptr_array_add(out, a->store[i] = memstore_open(a->disk[i], &cfg));
+	return out;
+}
+
+static void io_aside_close(void *user, guint64 time, GPtrArray *stores)
+{
+	SimAside *a = aside_at(user, time);
+
+	for (guint i = 0; i < a->n; i++)
+		if (!((Node *)user)->dying)
+			memstore_close(g_steal_pointer(&a->store[i]));
+	g_ptr_array_unref(stores);
+}
+
+static void io_aside_note(void *user, guint64 time, const guint8 *p, gsize n)
+{
+	SimAside *a = aside_at(user, time);
+
+	g_clear_pointer(&a->note, g_bytes_unref);
+	a->note = g_bytes_new(p, n);
+}
+
+static GBytes *io_aside_noted(void *user, guint64 time)
+{
+	SimAside *a = aside_at(user, time);
+
+	return a->note ? g_bytes_ref(a->note) : NULL;
+}
+
+static void aside_free(SimAside *a)
+{
+	for (guint i = 0; i < a->n; i++)
+		memdisk_free(a->disk[i]);
+	g_clear_pointer(&a->note, g_bytes_unref);
+	*a = (SimAside){ 0 };
+}
+
+static void io_aside_remove(void *user, guint64 time, void (*done)(void *done_user, int error), void *done_user)
+{
+	aside_free(aside_at(user, time));
+	done(done_user, 0);
+}
+
 static const VolcanoIo IO = {
 	.now = io_now, .real = io_real, .random = io_random, .send = io_send, .connect = io_connect,
 	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
+	.aside_list = io_aside_list, .aside_open = io_aside_open, .aside_close = io_aside_close, .aside_note = io_aside_note, .aside_noted = io_aside_noted, .aside_remove = io_aside_remove,
 };
 
 /* --- life and death --- */
@@ -220,11 +290,15 @@ static void set_aside(Node *n)
 {
 	if (!n->kept || !volcano_kept_aside(n->kept))
 		return;
+	SimAside *a = &n->asides[n->asides_made++ % ASIDES_MAX];
+	aside_free(a);
+	a->time = (guint64)io_real(n).sec + n->asides_made;       /* never twice the same */
 	world_trace(n->c->world, "== the stores of %s are set aside", n->name);
-	memdisk_free(n->disk);
+	a->disk[a->n++] = n->disk;
 	n->disk = memdisk_new();
 	for (guint k = 0; k < SIDE_STORES_MAX; k++)
-		g_clear_pointer(&n->side[k].disk, memdisk_free);
+		if (n->side[k].disk)
+			a->disk[a->n++] = g_steal_pointer(&n->side[k].disk);
 }
 
 static void node_start(Node *n)
@@ -309,6 +383,10 @@ static void node_die(Node *n, guint all_lost)
 	for (guint i = 0; i < SIDE_STORES_MAX; i++)
 		if (n->side[i].store)
 			store_dies(n, g_steal_pointer(&n->side[i].store), all_lost);
+	for (guint i = 0; i < ASIDES_MAX; i++)
+		for (guint k = 0; k < n->asides[i].n; k++)
+			if (n->asides[i].store[k])
+				store_dies(n, g_steal_pointer(&n->asides[i].store[k]), all_lost);
 	g_hash_table_iter_init(&it, n->timers);
 	while (g_hash_table_iter_next(&it, &handle, NULL))
 		world_cancel(n->c->world, GPOINTER_TO_UINT(handle));
@@ -330,6 +408,27 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 	c->kills++;
 	node_die(n, all_lost ? 1 : 0);
 	world_after(c->world, restart_after, FALSE, restart, n);
+}
+
+static GBytes *damaged_copy(Cluster *c, GBytes *bytes)
+{
+	gsize n;
+	guint8 *copy = g_memdup2(g_bytes_get_data(bytes, &n), g_bytes_get_size(bytes));
+
+	if (world_chance(c->world, 1, 2))
+		n = world_pick(c->world, (guint)n);
+	else
+		copy[world_pick(c->world, (guint)n)] ^= 1 + world_pick(c->world, 255);
+	return g_bytes_new_take(copy, n);
+}
+
+void cluster_forget_compared(Cluster *c, guint i, gboolean damaged)
+{
+	for (guint k = 0; k < ASIDES_MAX; k++) {
+		g_autoptr(GBytes) was = g_steal_pointer(&c->node[i].asides[k].note);
+		if (was && damaged)
+			c->node[i].asides[k].note = damaged_copy(c, was);
+	}
 }
 
 static void left(void *user)
@@ -458,6 +557,8 @@ void cluster_free(Cluster *c)
 		memdisk_free(c->node[i].disk);
 		for (guint k = 0; k < SIDE_STORES_MAX; k++)
 			g_clear_pointer(&c->node[i].side[k].disk, memdisk_free);
+		for (guint k = 0; k < ASIDES_MAX; k++)
+			aside_free(&c->node[i].asides[k]);
 		g_clear_pointer(&c->node[i].kept, g_bytes_unref);
 		g_hash_table_unref(c->node[i].timers);
 	}
@@ -488,6 +589,19 @@ gboolean cluster_at_home(Cluster *c)
 World *cluster_world(Cluster *c) { return c->world; }
 Volcano *cluster_volcano(Cluster *c, guint i) { return c->node[i].volcano; }
 Store *cluster_store(Cluster *c, guint i) { return c->node[i].store; }
+
+Store *cluster_store_of(Cluster *c, guint i, guint16 slice)
+{
+	Node *n = &c->node[i];
+
+	for (guint k = 0; k < SIDE_STORES_MAX; k++)
+		if (n->side[k].store && n->side[k].slice == slice)
+			return n->side[k].store;
+	const MagmaSlice *s = n->volcano ? magma_map_slice_by_id(volcano_map(n->volcano), slice) : NULL;
+	const MagmaVolcano *home = s ? magma_map_by_id(volcano_map(n->volcano), s->id) : NULL;
+	return home && home->addr.ip[3] - 1u == i ? n->store : NULL;
+}
+
 guint64 cluster_kills(Cluster *c) { return c->kills; }
 const char *cluster_name(Cluster *c, guint i) { return c->node[i].name; }
 gboolean cluster_serves(Cluster *c, guint i) { return c->node[i].volcano && c->node[i].ready; }

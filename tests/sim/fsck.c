@@ -171,6 +171,37 @@ static void check_flare(Fsck *f, Found *x)
 		world_fail(f->w, "flare %" G_GUINT64_FORMAT " of size %" G_GUINT64_FORMAT " has %" G_GUINT64_FORMAT " bytes inline", x->ino, a->size, x->data);
 }
 
+/* A copy that counts has the bytes that its owner has. */
+static void check_contents_of(Fsck *f, const MagmaSlice *s, const MagmaCopy *copy)
+{
+	const MagmaVolcano *owner = magma_map_by_id(f->map, s->owner), *other = magma_map_by_id(f->map, copy->volcano);
+	Store *a = cluster_store_of(f->c, owner->addr.ip[3] - 1, s->id), *b = cluster_store_of(f->c, other->addr.ip[3] - 1, s->id);
+	GHashTableIter it;
+	gpointer fid, file;
+
+	if (!a || !b)
+		return;
+	g_hash_table_iter_init(&it, MEM(a)->disk->files);
+	while (g_hash_table_iter_next(&it, &fid, &file)) {
+		Found *x = found(f, ((MagmaFid *)fid)->ino);
+		MemFile *theirs = g_hash_table_lookup(MEM(b)->disk->files, fid);
+		if (!x || x->row.content != CONTENT_FILE || !magma_range_has(&s->range, &((MagmaFid *)fid)->key))
+			continue;
+		if (!memcontent_equal(((MemFile *)file)->live, theirs ? theirs->live : NULL, x->row.attr.size))
+			world_fail(f->w, "the content of flare %" G_GUINT64_FORMAT " is not the same at %s and %s", x->ino, owner->name, other->name);
+	}
+}
+
+static void check_copies(Fsck *f)
+{
+	for (guint i = 0; i < f->map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(f->map->slices, MagmaSlice, i);
+		for (guint k = 0; k < s->ncopies; k++)
+			if (s->copies[k].in_sync)
+				check_contents_of(f, s, &s->copies[k]);
+	}
+}
+
 Fsck *fsck_run(Cluster *c)
 {
 	Fsck *f = g_new0(Fsck, 1);
@@ -195,6 +226,7 @@ Fsck *fsck_run(Cluster *c)
 	g_hash_table_iter_init(&it, f->flares);
 	while (g_hash_table_iter_next(&it, NULL, &x))
 		check_flare(f, x);
+	check_copies(f);
 	return f;
 }
 

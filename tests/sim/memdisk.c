@@ -177,7 +177,7 @@ void memdisk_cut(MemDisk *d, guint64 seq)
 	d->durable_seq = MIN(d->durable_seq, seq);
 }
 
-void memdisk_reset(MemDisk *d, StorePos pos)
+static void begin_anew(MemDisk *d, StorePos pos)
 {
 	StoreEpoch e = { pos.epoch, pos.index };
 	guint64 nothing = 0;
@@ -185,16 +185,29 @@ void memdisk_reset(MemDisk *d, StorePos pos)
 	g_array_append_val(d->cuts, nothing);
 	if (!pos.index)
 		pos.epoch = 0;
-	g_tree_remove_all(d->rows);
-	g_tree_remove_all(d->base);
 	g_ptr_array_set_size(d->log, 0);
-	g_hash_table_remove_all(d->files);
 	g_array_set_size(d->epochs, 0);
 	if (pos.index)
 		g_array_append_val(d->epochs, e);
 	d->first = d->base_seq = d->durable_seq = d->kept = 0;
 	d->start = d->pos = pos;
 	d->read_floor = pos.index;
+}
+
+void memdisk_reset(MemDisk *d, StorePos pos)
+{
+	g_tree_remove_all(d->rows);
+	g_tree_remove_all(d->base);
+	g_hash_table_remove_all(d->files);
+	begin_anew(d, pos);
+}
+
+void memdisk_rebase(MemDisk *d, StorePos pos, GBytes *txn)
+{
+	apply_bytes(d->base, txn);
+	g_tree_remove_all(d->rows);
+	g_tree_foreach(d->base, row_copy, d->rows);
+	begin_anew(d, pos);
 }
 
 MemFile *memdisk_file(MemDisk *d, const MagmaFid *fid)

@@ -362,8 +362,20 @@ static void check_all(Power *p)
 
 static gboolean all_answered(void *user) { return !sim_client_waiting(user); }
 
+/* What was synced and rested is written over, and the disks may come to that before they come to the journals. */
+static void write_over(Power *p)
+{
+	for (guint n = world_pick(p->w, 5); n; n--) {
+		File *f = pick(p);
+		if (f && f->synced)
+			write_some(p, f);
+	}
+}
+
 static void cut(Power *p, const Workload *load)
 {
+	if (world_chance(p->w, 1, 2))
+		write_over(p);
 	litter_at_the_cut(p);
 	if (world_chance(p->w, 1, 3))
 		cluster_power_cut_one(p->c, world_pick(p->w, load->volcanos));

@@ -42,6 +42,7 @@ struct SimClient {
 	gint64 shaken_at;             /* a slice had another owner, or a volcano a new life; 0: never */
 	guint tick, ping;
 	GBytes *last;                 /* for sim_call_wait */
+	GBytes *wire;                 /* what it sent last */
 	guint waiting;
 };
 
@@ -94,8 +95,8 @@ void sim_client_free(SimClient *s)
 	g_hash_table_unref(s->opens);
 	if (s->map)
 		magma_map_unref(s->map);
-	if (s->last)
-		g_bytes_unref(s->last);
+	g_clear_pointer(&s->last, g_bytes_unref);
+	g_clear_pointer(&s->wire, g_bytes_unref);
 	g_free(s);
 }
 
@@ -147,8 +148,17 @@ static void transmit(SimClient *s, CallOf *k)
 	g_bytes_unref(k->msg);
 	k->msg = g_bytes_new_take(copy, n);
 	k->sent = world_now(s->c->world);
+	g_clear_pointer(&s->wire, g_bytes_unref);
+	s->wire = g_bytes_ref(k->msg);
 	k->link = p->link;
 	link_send(p->link, 0, k->msg);
+}
+
+GBytes *sim_client_wire(SimClient *s) { return g_bytes_ref(s->wire); }
+
+gboolean sim_client_send_late(SimClient *s, guint volcano, GBytes *msg)
+{
+	return s->peer[volcano].state == OPEN && link_send(s->peer[volcano].link, 0, msg);
 }
 
 static CallOf *call_new(SimClient *s, MagmaOp op, const void *req, SimDone done, void *user)

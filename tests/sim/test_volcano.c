@@ -113,6 +113,8 @@ static void run_seed(guint32 seed, Run run)
 		cfg.leave_ppm = calm || g_rand_boolean(r) ? 0 : g_rand_int_range(r, 100, 1500);
 		cfg.part_ppm = run != witness_run || calm ? 0 : g_rand_int_range(r, 100, 1000);
 	}
+	if (run == power_run && g_rand_boolean(r))
+		cfg.writeback_permille = g_rand_int_range(r, 100, 900);
 	g_rand_free(r);
 	Cluster *c = cluster_new(&cfg);
 	cluster_start(c, 0);
