@@ -137,6 +137,18 @@ static Peer *peer_to(Volcano *v, const MagmaAddr *addr)
 	return p;
 }
 
+guint16 call_peer_volcano(Volcano *v, const Peer *p)
+{
+	for (guint i = 0; v->map && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		MagmaAddr addr = magma_addr_with_port(&o->addr, o->addr.port + 1);
+		const NodePeer *n = g_hash_table_lookup(v->node_peers, &addr);
+		if (n && n->peer == p)
+			return o->id;
+	}
+	return 0;
+}
+
 /* By which map it goes out. The session may still hold the old bytes: they are copied. */
 static void call_refresh(Call *c)
 {
@@ -150,18 +162,6 @@ static void call_refresh(Call *c)
 	magma_msg_set_sender(copy, c->epoch, 0, 0);
 	g_bytes_unref(c->head);
 	c->head = g_bytes_new_take(copy, n);
-}
-
-guint16 call_peer_volcano(Volcano *v, const Peer *p)
-{
-	for (guint i = 0; v->map && i < v->map->volcanos->len; i++) {
-		const MagmaVolcano *o = v->map->volcanos->pdata[i];
-		MagmaAddr addr = magma_addr_with_port(&o->addr, o->addr.port + 1);
-		const NodePeer *n = g_hash_table_lookup(v->node_peers, &addr);
-		if (n && n->peer == p)
-			return o->id;
-	}
-	return 0;
 }
 
 static void call_transmit(Call *c)

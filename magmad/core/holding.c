@@ -15,10 +15,10 @@ struct Holding {
 	Slice *sl;
 	Replica *replica;
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
-	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
-	guint64 applied;              /* epoch of the map that owner knows its copies by */
 	gboolean fresh;               /* nothing was ever committed to it */
 	gboolean yielding;            /* the leader has been asked to give it to somebody with a longer log */
+	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
+	guint64 applied;              /* epoch of the map that owner knows its copies by */
 	char *said;                   /* last */
 	MagmaTime said_at;
 };

@@ -27,7 +27,7 @@ tests_unit_test_slices_LDADD = magmad/libdaemon.a $(STORE_LIBS)
 check_PROGRAMS += tests/unit/test_keep
 TESTS += tests/unit/test_keep
 tests_unit_test_keep_SOURCES = tests/unit/test_keep.c magmad/keep.c magmad/keep.h
-tests_unit_test_keep_LDADD = $(UNIT_LIBS) $(SQLITE_LIBS)
+tests_unit_test_keep_LDADD = $(STORE_LIBS)
 # the simulator's store
 MEMSTORE = tests/sim/memstore.c tests/sim/memstore.h tests/sim/memdisk.c tests/sim/memdisk.h tests/sim/memlog.c tests/sim/memfiles.c tests/sim/memcontent.c tests/sim/memcontent.h
 check_PROGRAMS += tests/unit/test_memstore
