@@ -23,3 +23,10 @@ gboolean consensus_may_serve(Volcano *v);
 void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user);
 /* When a volcano may be declared down, as core_now(); 0: not by this one. */
 MagmaTime consensus_down_at(const Volcano *v, guint16 id);
+
+/* For tests only, which look at a whole network from outside. */
+struct Raft;
+/* NULL: it takes no part yet. */
+const struct Raft *consensus_raft(const Volcano *v);
+/* What it would answer for at this instant: its slices by its own map, in their place, under its own lease. How many of max were put into out. */
+guint consensus_serves(Volcano *v, MagmaRange *out, guint max);

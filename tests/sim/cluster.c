@@ -1,152 +1,7 @@
 #include "tests/sim/cluster-internal.h"
 #include <string.h>
 
-gboolean node_alive(const Node *n, guint64 life) { return n->volcano && n->life == life; }
-
-void session_set_volcano_data(Session *s, void *data) { s->data = data; }
-void *session_volcano_data(Session *s) { return s->data; }
-
-/* --- what a volcano sees of the world --- */
-
-static World *world_of(void *user) { return ((Node *)user)->c->world; }
-static MagmaTime io_now(void *user) { return world_now(world_of(user)); }
-
-static MagmaTs io_real(void *user)
-{
-	gint64 now = world_now(world_of(user));
-
-	return (MagmaTs){ 1700000000 + now / 1000000, now % 1000000 * 1000 };
-}
-
-static void io_random(void *user, void *buf, gsize n)
-{
-	for (gsize i = 0; i < n; i++)
-		((guint8 *)buf)[i] = world_pick(world_of(user), 256);
-}
-
-static gboolean io_send(void *user, Session *s, GBytes *head, GBytes *body)
-{
-	if (!body)
-		return link_send(s->link, s->side, head);
-	gsize a, b;
-	const guint8 *pa = g_bytes_get_data(head, &a), *pb = g_bytes_get_data(body, &b);
-	GByteArray *whole = g_byte_array_sized_new(a + b);
-	g_byte_array_append(whole, pa, a);
-	g_byte_array_append(whole, pb, b);
-	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(whole);
-	return link_send(s->link, s->side, msg);
-}
-
-static Session *io_connect(void *user, const MagmaAddr *node_addr) { return link_connect(user, node_addr); }
-
-typedef struct {
-	Node *node;
-	guint handle;
-	void (*fn)(void *arg);
-	void *arg;
-} Timer;
-
-static void timer_fires(void *arg)
-{
-	Timer t = *(Timer *)arg;
-
-	g_hash_table_remove(t.node->timers, GUINT_TO_POINTER(t.handle));     /* frees arg */
-	t.fn(t.arg);
-}
-
-static guint io_timer(void *user, MagmaTime delay, void (*fn)(void *arg), void *arg)
-{
-	Node *n = user;
-	Timer *t = g_new(Timer, 1);
-
-	*t = (Timer){ n, 0, fn, arg };
-	t->handle = world_after(n->c->world, delay, FALSE, timer_fires, t);
-	g_hash_table_insert(n->timers, GUINT_TO_POINTER(t->handle), t);
-	return t->handle;
-}
-
-static void io_timer_cancel(void *user, guint handle)
-{
-	Node *n = user;
-
-	world_cancel(n->c->world, handle);
-	g_hash_table_remove(n->timers, GUINT_TO_POINTER(handle));
-}
-
-typedef struct {
-	Node *node;
-	guint64 life;
-	GBytes *bytes;
-	void (*done)(void *done_user, int error);
-	void *done_user;
-} Keep;
-
-static void keep_free(gpointer p)
-{
-	Keep *k = p;
-
-	g_bytes_unref(k->bytes);
-	g_free(k);
-}
-
-static void kept(Node *n, GBytes *bytes)
-{
-	g_clear_pointer(&n->kept, g_bytes_unref);
-	n->kept = g_bytes_ref(bytes);
-}
-
-/* The oldest one is on disk. */
-static void keep_lands(void *arg)
-{
-	Node *n = arg;
-	Keep *k = g_queue_pop_head(&n->keeping);
-
-	if (!k)
-		return;               /* it died with its volcano */
-	kept(n, k->bytes);
-	if (k->life == n->life)
-		k->done(k->done_user, 0);
-	keep_free(k);
-}
-
-static void io_keep(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user)
-{
-	Node *n = user;
-	Keep *k = g_new(Keep, 1);
-
-	*k = (Keep){ n, n->life, g_bytes_ref(bytes), done, done_user };
-	g_queue_push_tail(&n->keeping, k);
-	world_after(n->c->world, 1 + world_pick(n->c->world, n->c->cfg.disk_delay + 1), TRUE, keep_lands, n);
-}
-
-/* Of what was on its way some has come to the disk. */
-static void keeping_dies(Node *n)
-{
-	guint some = world_pick(n->c->world, g_queue_get_length(&n->keeping) + 1);
-
-	for (guint i = 0; i < some; i++) {
-		Keep *k = g_queue_pop_head(&n->keeping);
-		kept(n, k->bytes);
-		keep_free(k);
-	}
-	g_queue_clear_full(&n->keeping, keep_free);
-}
-
-static void io_say(void *user, const char *line) { world_trace(world_of(user), "%s says: %s", ((Node *)user)->name, line); }
-
-static void io_stop(void *user, const char *text)
-{
-	world_fail(world_of(user), "%s stopped: %s", ((Node *)user)->name, text ? text : "told to");
-}
-
-static const VolcanoIo IO = {
-	.now = io_now, .real = io_real, .random = io_random, .send = io_send, .connect = io_connect,
-	.keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
-};
-
 /* --- life and death --- */
-
-static void store_later(void *user, gint64 delay, void (*fn)(void *arg), void *arg) { world_after(((Node *)user)->c->world, delay, TRUE, fn, arg); }
 
 static void on_trace(void *user, char channel, const char *line)
 {
@@ -164,25 +19,30 @@ static void on_ready(void *user, const char *refusal)
 	n->refused = refusal != NULL;
 }
 
+static Store *own_store(const Node *n) { return ((Holding *)n->held->pdata[0])->store; }
+
 static void node_start(Node *n)
 {
 	Cluster *c = n->c;
 	MagmaAddr join = magma_addr_with_port(&c->node[0].addr, c->node[0].addr.port + 1);
 	MemStoreConfig store = {
 		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
-		.turn = world_turn(c->world), .later = store_later, .user = n,
+		.turn = world_turn(c->world), .later = node_store_later, .user = n,
 	};
 	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = 1 << 30, .copies_wanted = 1, .trace = &n->trace };
 
-	n->store = memstore_open(n->disk, &store);
+	for (guint i = 0; i < n->held->len; i++) {
+		Holding *h = n->held->pdata[i];
+		h->store = memstore_open(h->disk, &store);
+	}
 	cfg.kept = n->kept;
 	if (!n->kept && n->index == 0)
 		cfg.bootstrap = TRUE;
 	else if (!n->kept)
 		cfg.join = &join;
-	n->ready = n->refused = FALSE;
+	n->ready = n->refused = n->host_gone = FALSE;
 	n->life++;
-	n->volcano = volcano_new(&cfg, n->store, &IO, n);
+	n->volcano = volcano_new(&cfg, own_store(n), &node_io, n);
 	world_trace(c->world, "== %s starts%s", n->name, cfg.bootstrap ? " a network" : cfg.join ? " and joins" : "");
 	volcano_start(n->volcano, on_ready, n);
 }
@@ -221,10 +81,23 @@ static void sweep_links(Cluster *c)
 	}
 }
 
-#define POWER_CUT G_MAXUINT64
+/* How the stores of a volcano that dies end. */
+typedef enum { NOTHING_MORE, SOME_MORE, ONLY_SYNCED } Survives;
 
-/* keep: the last journal index that survives, or POWER_CUT. */
-static void node_die(Node *n, guint64 keep)
+static void store_dies(Node *n, Holding *h, Survives what)
+{
+	Store *s = g_steal_pointer(&h->store);
+	guint64 acked = store_acked(s), index = memstore_index(s), keep = what == SOME_MORE ? acked + world_pick(n->c->world, index - acked + 1) : acked;
+
+	if (what == ONLY_SYNCED) {
+		memstore_power_cut(s);
+		return;
+	}
+	world_trace(n->c->world, "   acked %" G_GUINT64_FORMAT ", kept %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, acked, keep, index);
+	memstore_crash(s, keep);
+}
+
+static void node_die(Node *n, Survives what)
 {
 	Volcano *v = g_steal_pointer(&n->volcano);
 	GHashTableIter it;
@@ -232,17 +105,17 @@ static void node_die(Node *n, guint64 keep)
 
 	links_died(n);
 	volcano_free(v);
-	if (keep == POWER_CUT)
-		memstore_power_cut(g_steal_pointer(&n->store));
-	else
-		memstore_crash(g_steal_pointer(&n->store), keep);
+	for (guint i = 0; i < n->held->len; i++)
+		store_dies(n, n->held->pdata[i], what);
 	g_hash_table_iter_init(&it, n->timers);
 	while (g_hash_table_iter_next(&it, &handle, NULL))
 		world_cancel(n->c->world, GPOINTER_TO_UINT(handle));
 	g_hash_table_remove_all(n->timers);
-	keeping_dies(n);
+	node_keeping_dies(n);
+	world_pause(n->c->world, node_owner(n), 0);
+	g_clear_pointer(&n->stopped, g_free);
 	n->life++;
-	n->ready = FALSE;
+	n->ready = n->refused = FALSE;
 	sweep_links(n->c);
 }
 
@@ -252,12 +125,9 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 
 	if (!n->volcano)
 		return;
-	guint64 acked = store_acked(n->store), index = memstore_index(n->store);
-	guint64 keep = all_lost ? acked : acked + world_pick(c->world, index - acked + 1);
-	world_trace(c->world, "== kill -9 %s: acked %" G_GUINT64_FORMAT ", kept %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ", back in %" G_GINT64_FORMAT " us",
-		n->name, acked, keep, index, restart_after);
+	world_trace(c->world, "== kill -9 %s, back in %" G_GINT64_FORMAT " us", n->name, restart_after);
 	c->kills++;
-	node_die(n, keep);
+	node_die(n, all_lost ? NOTHING_MORE : SOME_MORE);
 	world_after(c->world, restart_after, FALSE, restart, n);
 }
 
@@ -267,7 +137,7 @@ void cluster_power_cut(Cluster *c)
 	c->kills++;
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 		if (c->node[i].volcano) {
-			node_die(&c->node[i], POWER_CUT);
+			node_die(&c->node[i], ONLY_SYNCED);
 			world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
 		}
 }
@@ -275,8 +145,8 @@ void cluster_power_cut(Cluster *c)
 Cluster *cluster_new(const ClusterConfig *cfg)
 {
 	Cluster *c = g_new0(Cluster, 1);
-	static const char *const names[] = { "wallace", "gromit", "shaun", "feathers" };
-	WorldConfig world = { .seed = cfg->seed, .late_permille = cfg->late_permille, .verbose = cfg->verbose };
+	static const char *const names[CLUSTER_VOLCANOS] = { "wallace", "gromit", "shaun", "feathers", "wendolene", "preston", "piella", "lady", "hutch" };
+	WorldConfig world = { .seed = cfg->seed, .late_permille = cfg->late_permille, .verbose = cfg->verbose, .replay = cfg->replay };
 
 	c->cfg = *cfg;
 	c->world = world_new(&world);
@@ -288,31 +158,44 @@ Cluster *cluster_new(const ClusterConfig *cfg)
 		n->index = i;
 		g_strlcpy(n->name, names[i], sizeof n->name);
 		n->addr = (MagmaAddr){ .family = 4, .ip = { 10, 0, 0, i + 1 }, .port = 12000 };
-		n->disk = memdisk_new();
+		n->held = g_ptr_array_new();
+		Holding *own = g_new0(Holding, 1);
+		own->disk = memdisk_new();
+		g_ptr_array_add(n->held, own);
+		if (cfg->faults & 1u << FAULT_DRIFT)
+			cluster_clock(c, i, (gint)world_pick(c->world, 100001) - 50000, world_pick(c->world, 1000000000));
 		g_queue_init(&n->keeping);
 		n->timers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 		n->trace = (MagmaTrace){ .sink = on_trace, .user = n };
 		for (const char *p = cfg->channels; p && *p; p++)
 			n->trace.on |= (guint64)1 << magma_trace_bit(*p);
 	}
+	c->safety = safety_new(c);
 	return c;
 }
 
 void cluster_free(Cluster *c)
 {
 	g_assert(!c->clients->len);
+	cluster_trouble(c, FALSE);
+	c->ending = TRUE;
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		c->node[i].started = FALSE;
 		if (c->node[i].volcano)
-			node_die(&c->node[i], store_acked(c->node[i].store));
+			node_die(&c->node[i], NOTHING_MORE);
 	}
+	safety_free(c->safety);
 	world_free(c->world);
 	for (guint i = 0; i < c->links->len; i++)
 		link_unref(c->links->pdata[i]);
 	g_ptr_array_unref(c->links);
 	g_ptr_array_unref(c->clients);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
-		memdisk_free(c->node[i].disk);
+		for (guint n = 0; n < c->node[i].held->len; n++) {
+			memdisk_free(((Holding *)c->node[i].held->pdata[n])->disk);
+			g_free(c->node[i].held->pdata[n]);
+		}
+		g_ptr_array_unref(c->node[i].held);
 		g_clear_pointer(&c->node[i].kept, g_bytes_unref);
 		g_hash_table_unref(c->node[i].timers);
 	}
@@ -321,11 +204,132 @@ void cluster_free(Cluster *c)
 
 World *cluster_world(Cluster *c) { return c->world; }
 Volcano *cluster_volcano(Cluster *c, guint i) { return c->node[i].volcano; }
-Store *cluster_store(Cluster *c, guint i) { return c->node[i].store; }
+guint cluster_stores(Cluster *c, guint i) { return c->node[i].volcano ? c->node[i].held->len : 0; }
+
+Store *cluster_store_at(Cluster *c, guint i, guint n, guint16 *slice)
+{
+	const Holding *h = c->node[i].held->pdata[n];
+
+	*slice = h->slice ? h->slice : volcano_id(c->node[i].volcano);
+	return h->store;
+}
+
+Store *cluster_store(Cluster *c, guint i, guint16 slice)
+{
+	for (guint n = 0; n < cluster_stores(c, i); n++) {
+		guint16 has;
+		Store *s = cluster_store_at(c, i, n, &has);
+		if (has == slice)
+			return s;
+	}
+	return NULL;
+}
+
 guint64 cluster_kills(Cluster *c) { return c->kills; }
 const char *cluster_name(Cluster *c, guint i) { return c->node[i].name; }
 gboolean cluster_serves(Cluster *c, guint i) { return c->node[i].volcano && c->node[i].ready; }
-void cluster_trouble(Cluster *c, gboolean on) { c->trouble = on; }
+
+/* --- faults --- */
+
+static void look_at_links(Cluster *c)
+{
+	for (guint i = 0; i < c->links->len; i++)
+		link_look(c->links->pdata[i]);
+}
+
+gboolean cluster_blocked(const Cluster *c, guint from, guint to)
+{
+	guint64 f = (guint64)1 << from, t = (guint64)1 << to;
+
+	if ((from < CLUSTER_VOLCANOS && c->node[from].host_gone) || (to < CLUSTER_VOLCANOS && c->node[to].host_gone))
+		return TRUE;
+	for (guint i = 0; i < c->nblocked; i++)
+		if (c->blocked[i].from & f && c->blocked[i].to & t)
+			return TRUE;
+	return FALSE;
+}
+
+guint cluster_block(Cluster *c, guint64 from, guint64 to)
+{
+	g_assert(c->nblocked < BLOCKED_MAX);
+	c->blocked[c->nblocked].id = ++c->next_block;
+	c->blocked[c->nblocked].from = from;
+	c->blocked[c->nblocked++].to = to;
+	world_trace(c->world, "== %" G_GINT64_MODIFIER "x does not reach %" G_GINT64_MODIFIER "x", from, to);
+	look_at_links(c);
+	return c->next_block;
+}
+
+void cluster_unblock(Cluster *c, guint id)
+{
+	for (guint i = 0; i < c->nblocked; i++)
+		if (c->blocked[i].id == id) {
+			world_trace(c->world, "== %" G_GINT64_MODIFIER "x reaches %" G_GINT64_MODIFIER "x again", c->blocked[i].from, c->blocked[i].to);
+			c->blocked[i] = c->blocked[--c->nblocked];
+			return;
+		}
+}
+
+void cluster_pause(Cluster *c, guint i, gint64 time)
+{
+	world_trace(c->world, "== %s is stopped for %" G_GINT64_FORMAT " us", c->node[i].name, time);
+	world_pause(c->world, node_owner(&c->node[i]), world_now(c->world) + time);
+	look_at_links(c);
+}
+
+void cluster_clock(Cluster *c, guint i, gint rate_ppm, gint64 ahead)
+{
+	c->node[i].rate_ppm = rate_ppm;
+	c->node[i].ahead = ahead;
+}
+
+void cluster_slow_disk(Cluster *c, guint i, gint64 delay, gint64 time)
+{
+	world_trace(c->world, "== disk of %s: %" G_GINT64_FORMAT " us slower, for %" G_GINT64_FORMAT " us", c->node[i].name, delay, time);
+	c->node[i].slow_by = delay;
+	c->node[i].slow_until = world_now(c->world) + time;
+}
+
+void cluster_bad_disk(Cluster *c, guint i, gint64 time)
+{
+	Node *n = &c->node[i];
+
+	world_trace(c->world, "== disk of %s fails, for %" G_GINT64_FORMAT " us", n->name, time);
+	n->bad_until = world_now(c->world) + time;
+	for (guint k = 0; n->volcano && !world_paused(c->world, node_owner(n)) && k < n->held->len; k++)
+		memstore_fail(((Holding *)n->held->pdata[k])->store, "the journal cannot be written");
+}
+
+/* What it said it cannot go on for: a process that ends. */
+static void node_stops(Node *n)
+{
+	World *w = n->c->world;
+
+	if (world_now(w) > n->bad_until)
+		world_fail(w, "%s stopped: %s", n->name, n->stopped);
+	cluster_kill(n->c, n->index, n->bad_until - world_now(w) + 1000 + world_pick(w, 1000000), FALSE);
+}
+
+void cluster_trouble(Cluster *c, gboolean on)
+{
+	if (c->trouble == on)
+		return;
+	c->trouble = on;
+	if (on) {
+		c->faults = faults_new(c, c->cfg.faults, c->cfg.fault_every);
+		return;
+	}
+	g_clear_pointer(&c->faults, faults_free);
+	while (c->nblocked)
+		cluster_unblock(c, c->blocked[0].id);
+	world_set_late(c->world, c->cfg.late_permille);
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		Node *n = &c->node[i];
+		if (world_paused(c->world, node_owner(n)))
+			world_pause(c->world, node_owner(n), world_now(c->world));
+		n->slow_until = n->bad_until = MIN(n->bad_until, world_now(c->world));
+	}
+}
 
 void cluster_start(Cluster *c, guint i)
 {
@@ -352,9 +356,13 @@ void cluster_step(Cluster *c)
 	if (!world_step(c->world))
 		world_fail(c->world, "nothing will ever happen any more");
 	/* a process that could not join ends; its unit restarts it */
-	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		if (c->node[i].stopped)
+			node_stops(&c->node[i]);
 		if (c->node[i].refused)
 			cluster_kill(c, i, 1000000, FALSE);
+	}
+	safety_look(c->safety, world_owner(c->world));
 	if (c->trouble)
 		make_trouble(c);
 	if (world_steps(c->world) % 1024 == 0)

@@ -13,3 +13,5 @@ gint64 fsck_nlink(Fsck *f, guint64 ino);
 gint64 fsck_entries(Fsck *f, guint64 ino);
 /* Is anything left of operations (marks, commits, orphans, write intents)? The first such, or NULL. */
 const char *fsck_unsettled(Cluster *c);
+/* Two stores of one slice, byte for byte, rows and contents: NULL, or what the copy is or has. */
+const char *fsck_compare(Store *owner, Store *copy);

@@ -2,6 +2,7 @@
  * power), `--verbose` shows every message, `--debug LETTERS` the volcanos' own channels too. A failure prints its seed and the last messages. */
 #include "tests/sim/fsck.h"
 #include "tests/sim/workload.h"
+#include "tests/sim/faults.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,12 +85,14 @@ static void run_seed(guint32 seed, Run run)
 	/* what a seed's world is like is drawn from it, apart from the world's own draws */
 	GRand *r = g_rand_new_with_seed(seed ^ 0x6d61676d);
 	gboolean trouble = g_rand_int_range(r, 0, 4) != 0;
+	guint32 faults = trouble && g_rand_boolean(r) ? g_rand_int(r) & g_rand_int(r) & FAULTS_ALL : 0;
 	ClusterConfig cfg = {
 		.seed = seed, .verbose = verbose, .channels = channels,
 		.late_permille = g_rand_int_range(r, 0, 3) ? 0 : g_rand_int_range(r, 1, 100),
 		.kill_ppm = !trouble ? 0 : g_rand_int_range(r, 0, 5) ? g_rand_int_range(r, 100, 4000) : g_rand_int_range(r, 4000, 15000),
 		.cut_ppm = trouble && g_rand_boolean(r) ? g_rand_int_range(r, 100, 4000) : 0,
 		.pending_permille = g_rand_int_range(r, 0, 400),
+		.faults = faults, .fault_every = 1000 * (gint64)g_rand_int_range(r, 5, 500),
 		.disk_delay = g_rand_int_range(r, 0, 4) ? g_rand_int_range(r, 100, 4000) : g_rand_int_range(r, 10000, 200000),
 	};
 	Workload w = {

@@ -1,5 +1,5 @@
 # whole volcanos in a simulated network
-SIM_CLUSTER = tests/sim/world.c tests/sim/world.h tests/sim/link.c tests/sim/cluster.c tests/sim/cluster.h tests/sim/cluster-internal.h tests/sim/simclient.c $(MEMSTORE)
+SIM_CLUSTER = tests/sim/world.c tests/sim/world.h tests/sim/link.c tests/sim/node.c tests/sim/cluster.c tests/sim/cluster.h tests/sim/cluster-internal.h tests/sim/simclient.c tests/sim/faults.c tests/sim/faults.h tests/sim/safety.c tests/sim/safety.h $(MEMSTORE)
 check_PROGRAMS += tests/sim/test_volcano
 TESTS += tests/sim/test_volcano
 tests_sim_test_volcano_SOURCES = tests/sim/test_volcano.c tests/sim/workload.h tests/sim/alone.c tests/sim/alone_check.c tests/sim/alone.h tests/sim/many.c tests/sim/power.c tests/sim/fsck.c tests/sim/fsck.h $(SIM_CLUSTER)
