@@ -93,21 +93,33 @@ static void block_for(Faults *f, guint64 from, guint64 to, gboolean both, gint64
 	}
 }
 
+static guint64 started(const Cluster *c)
+{
+	guint64 set = 0;
+
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (c->node[i].started)
+			set |= (guint64)1 << i;
+	return set;
+}
+
 static void part(Faults *f, gboolean both)
 {
-	guint64 all = ((guint64)1 << CLUSTER_VOLCANOS) - 1, a = 1 + world_pick(f->w, all - 1);
+	guint64 all = started(f->c), a = world_pick(f->w, ((guint64)1 << CLUSTER_VOLCANOS)) & all;
 
+	if (!a || a == all)
+		return;
 	block_for(f, a, all & ~a, both, duration(f, someone_goes_through(f->c) ? 4 * SEC : 13 * SEC));
 }
 
 static void part_client(Faults *f)
 {
-	guint64 all = ((guint64)1 << CLUSTER_VOLCANOS) - 1;
+	guint64 all = started(f->c);
 
 	if (!f->c->clients->len)
 		return;
 	SimClient *s = f->c->clients->pdata[world_pick(f->w, f->c->clients->len)];
-	guint64 client = (guint64)1 << sim_client_point(s), some = world_chance(f->w, 1, 2) ? all : 1 + world_pick(f->w, all);
+	guint64 client = (guint64)1 << sim_client_point(s), some = world_chance(f->w, 1, 2) ? all : world_pick(f->w, 1 << CLUSTER_VOLCANOS);
 	gint64 time = duration(f, 4 * SEC);
 	switch (world_pick(f->w, 3)) {
 	case 0: block_for(f, client, some, FALSE, time); break;

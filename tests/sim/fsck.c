@@ -332,7 +332,9 @@ gint64 fsck_entries(Fsck *f, guint64 ino)
 
 static void any_row(void *user, const StoreRow *row)
 {
-	g_snprintf(user, 100, "ino %" G_GUINT64_FORMAT, magma_be64_load(row->key));
+	char key[MAGMA_KEY_HEX];
+
+	g_snprintf(user, 100, "of %.8s, %" G_GUINT64_FORMAT ".%" G_GUINT64_FORMAT, magma_key_to_hex(&row->rk, key), magma_be64_load(row->key), row->klen >= 16 ? magma_be64_load(row->key + 8) : 0);
 }
 
 /* Of one store; FALSE: nothing. */

@@ -19,6 +19,7 @@ typedef struct {
 } Carried;
 
 static void watch(Link *l);
+static void watch_on(Link *l);
 
 static Link *link_ref(Link *l)
 {
@@ -168,10 +169,8 @@ static gboolean watch_end(Link *l, guint side)
 	}
 	if (reaches(l, !side) && answers(l, !side) && l->end[!side].waiting_since)
 		e->heard = world_now(l->c->world);      /* it repeats what nobody acknowledges */
-	if ((why = verdict(l, side))) {
+	if ((why = verdict(l, side)))
 		end_close(l, side, why);
-		return FALSE;
-	}
 	return TRUE;
 }
 
@@ -196,7 +195,6 @@ static void watching(void *arg)
 	Link *l = arg;
 	gboolean again = FALSE;
 
-	l->watched = FALSE;
 	if (l->c->ending || (l->end[0].closed && l->end[1].closed)) {
 		stuck_clear(l);
 	} else if (l->accepted) {
@@ -205,20 +203,26 @@ static void watching(void *arg)
 			again |= release_stuck(l, side);
 		}
 	}
+	l->watched = FALSE;
 	if (again)
-		watch(l);
+		watch_on(l);
 	link_unref(l);
+}
+
+static void watch_on(Link *l)
+{
+	l->watched = TRUE;
+	world_after(l->c->world, WATCH, TRUE, watching, link_ref(l));
 }
 
 static void watch(Link *l)
 {
 	if (l->watched)
 		return;
-	l->watched = TRUE;
 	/* it was not quiet before: the initiator pings */
 	for (guint side = 0; side < 2; side++)
 		l->end[side].heard = MAX(l->end[side].heard, world_now(l->c->world) - KEEPALIVE / 2);
-	world_after(l->c->world, WATCH, TRUE, watching, link_ref(l));
+	watch_on(l);
 }
 
 void link_look(Link *l) { watch(l); }
@@ -273,6 +277,7 @@ static void arrives(void *arg)
 		l->end[0].closed = l->end[1].closed = TRUE;
 		stuck_clear(l);
 	} else if (whole(l, 0)) {
+		world_trace(w, "-- session %s-%s", end_name(l, 0), end_name(l, 1));
 		l->accepted = TRUE;
 		end_opened(l, 1);
 		world_after_for(w, owner_of(l, 0), world_delay(w), TRUE, answered, link_ref(l));
@@ -342,7 +347,8 @@ static void delivered(void *arg)
 	Link *l = k->link;
 	End *to = &l->end[k->to];
 
-	if (link_end_alive(l, k->to) && link_end_alive(l, !k->to) && ((k->to == 1 && !l->accepted) || !reaches(l, !k->to)) && !l->c->ending) {
+	gboolean early = k->to == 1 && !l->accepted;      /* it waits for the handshake */
+	if (!l->c->ending && link_end_alive(l, !k->to) && (early ? !to->closed : link_end_alive(l, k->to) && !reaches(l, !k->to))) {
 		g_queue_push_tail(&l->stuck[k->to], k);
 		if (l->accepted)
 			waits(l, !k->to);
