@@ -126,7 +126,7 @@ int main(int argc, char **argv)
 {
 	unsigned a = 0, b = 0;
 	const char *only = NULL;
-	static const struct { const char *name; Run run; } runs[] = { { "alone", alone_run }, { "many", many_run }, { "power", power_run } };
+	static const struct { const char *name; Run run; } runs[] = { { "alone", alone_run }, { "many", many_run }, { "linear", linear_run }, { "power", power_run } };
 	gboolean by_hand = FALSE;
 
 	for (int i = 1; i < argc; i++) {
