@@ -337,7 +337,7 @@ void cluster_start(Cluster *c, guint i)
 	node_start(&c->node[i]);
 }
 
-enum { KILLS_MAX = 30 };
+enum { KILLS_MAX = 30, STEPS_MAX = 20000000 };
 
 static void make_trouble(Cluster *c)
 {
@@ -353,6 +353,8 @@ static void make_trouble(Cluster *c)
 
 void cluster_step(Cluster *c)
 {
+	if (world_steps(c->world) > STEPS_MAX)
+		world_fail(c->world, "it never ends");
 	if (!world_step(c->world))
 		world_fail(c->world, "nothing will ever happen any more");
 	/* a process that could not join ends; its unit restarts it */

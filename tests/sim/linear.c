@@ -249,9 +249,10 @@ static void enter(Linear *l)
 /* With whatever it has asked, and another one comes. */
 static void leave(Linear *l, Asker *a)
 {
+	if (l->askers == CLIENTS_MAX)
+		return;
 	g_clear_pointer(&a->client, sim_client_free);
-	if (l->askers < CLIENTS_MAX)
-		enter(l);
+	enter(l);
 }
 
 static MagmaAny must(Linear *l, MagmaOp op, const void *req)

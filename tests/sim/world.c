@@ -1,4 +1,5 @@
 #include "tests/sim/world.h"
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@ typedef struct {
 	GBytes *msg;
 	char from[20], to[20];
 } Line;
+
+static World *current;                /* the newest: for on_abort */
 
 struct World {
 	WorldConfig cfg;
@@ -49,6 +52,7 @@ World *world_new(const WorldConfig *cfg)
 {
 	World *w = g_new0(World, 1);
 
+	current = w;
 	w->cfg = *cfg;
 	w->rand = g_rand_new_with_seed(cfg->seed);
 	w->now = WORLD_BEGINS;
@@ -67,6 +71,9 @@ static void line_clear(Line *l)
 void world_free(World *w)
 {
 	GTreeNode *n;
+
+	if (current == w)
+		current = NULL;
 
 	while ((n = g_tree_node_first(w->events))) {
 		Event e = *(Event *)g_tree_node_value(n);
@@ -239,6 +246,20 @@ void world_print_trace(World *w)
 		line_print(&w->trace[i % TRACE_LINES]);
 }
 
+/* Not safe in general; the program is at its end, and knows the seed by nothing else. */
+static void on_abort(int signal_)
+{
+	signal(SIGABRT, SIG_DFL);
+	if (current) {
+		world_print_trace(current);
+		fprintf(stderr, "seed %u, at %" G_GINT64_FORMAT " us, step %" G_GUINT64_FORMAT ": aborted\nagain: %s\n", current->cfg.seed, current->now, current->steps,
+			current->cfg.replay ? current->cfg.replay : "");
+	}
+	abort();
+}
+
+void world_trace_crashes(void) { signal(SIGABRT, on_abort); }
+
 void world_fail_at(World *w, const char *file, int line, const char *fmt, ...)
 {
 	va_list ap;
@@ -251,5 +272,6 @@ void world_fail_at(World *w, const char *file, int line, const char *fmt, ...)
 	if (w->cfg.replay)
 		fprintf(stderr, "again: %s\n", w->cfg.replay);
 	fflush(stderr);
+	signal(SIGABRT, SIG_DFL);
 	abort();
 }

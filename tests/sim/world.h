@@ -44,6 +44,8 @@ void world_trace_message(World *w, const char *from, const char *to, GBytes *msg
 void world_print_trace(World *w);
 /* Of all that happened: two runs of a seed have the same, or the run depends on something that is not in the seed. */
 guint64 world_hash(World *w);
+/* An assertion that fails prints seed and trace too, from now on. */
+void world_trace_crashes(void);
 /* Prints seed and trace and ends the program: a promise is broken. */
 #define world_fail(w, ...) world_fail_at(w, __FILE__, __LINE__, __VA_ARGS__)
 void world_fail_at(World *w, const char *file, int line, const char *fmt, ...) G_GNUC_PRINTF(4, 5) G_GNUC_NORETURN;
