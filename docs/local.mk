@@ -1,5 +1,5 @@
 # Documents that are shipped, and manual pages.
-EXTRA_DIST += docs/architecture.md docs/testing.md docs/performance.md
+EXTRA_DIST += docs/architecture.md docs/testing.md docs/performance.md docs/reliability.md
 # docs/protocol.md and docs/magma.lua have parts made from the table of operations; a unit test of proto says when they are old: make protocol-doc
 dist_doc_DATA += docs/protocol.md docs/protocol-sessions.md
 dist_pkgdata_DATA = docs/magma.lua

@@ -55,6 +55,15 @@ local OPERATIONS = {
 	[95] = { name = "halt", request = {}, reply = {} },
 	[96] = { name = "move_opens", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "opens" } }, reply = {} },
 	[97] = { name = "raft", request = { { "u16", "from" }, { "data", "msg" } }, reply = {} },
+	[98] = { name = "suspect", request = { { "fid", "fid" } }, reply = {} },
+	[99] = { name = "names", request = { { "key", "slice" }, { "u64", "epoch" }, { "data", "fids" } }, reply = { { "data", "found" } } },
+	[100] = { name = "unname", request = { { "fid", "dir" }, { "fid", "child" }, { "name", "name" } }, reply = { { "u8", "removed" } } },
+	[101] = { name = "adopt", request = { { "fid", "dir" }, { "fid", "child" } }, reply = {} },
+	[102] = { name = "copy_state", request = { { "u16", "slice" }, { "u64", "epoch" }, { "u16", "volcano" }, { "u8", "in_sync" } }, reply = {} },
+	[110] = { name = "mirror_attach", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "attempt" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "life" }, { "u64", "at_epoch" }, { "u64", "at_index" }, { "u64", "floor" }, { "u8", "whole" }, { "blob", "progress" }, { "data", "epochs" } } },
+	[111] = { name = "mirror_start", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u8", "how" }, { "u64", "at_epoch" }, { "u64", "at_index" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
+	[112] = { name = "mirror_append", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "blob", "items" }, { "data", "bytes" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "data", "different" } } },
+	[113] = { name = "mirror_sync", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "u8", "journal" }, { "data", "fids" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
 }
 -- operations: end
 
@@ -481,7 +490,7 @@ end
 local function match_call(session, message)
 	local data = message.data
 	local kind = data:byte(2)
-	if #data < HEADER[PUSH] or kind > REPLY then
+	if #data < HEADER[PUSH] or kind > PUSH then
 		return
 	end
 	local call = data:sub(9, 24)        -- transaction and client id
@@ -630,7 +639,7 @@ for _, name in ipairs({ "rdev", "size", "blocks" }) do field("uint64", "attr." .
 for _, name in ipairs({ "atime", "mtime", "ctime", "btime" }) do field("absolute_time", "attr." .. name, name, base.UTC) end
 field("uint32", "attr.flags", "flags", base.HEX)
 for _, name in ipairs({ "format", "state", "flags", "copies", "in_sync" }) do field("uint8", "map." .. name, name, base.DEC) end
-for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id", "from", "to", "volcanos", "slices", "id", "home", "owner", "copy" }) do field("uint16", "map." .. name, name, base.DEC) end
+for _, name in ipairs({ "copies_wanted", "copies_kept", "coordinator", "next_id", "from", "to", "volcanos", "slices", "id", "home", "owner", "copy", "part" }) do field("uint16", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "incarnation", "bandwidth" }) do field("uint32", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "epoch", "move", "offered" }) do field("uint64", "map." .. name, name, base.DEC) end
 for _, name in ipairs({ "network", "first", "last" }) do field("bytes", "map." .. name, name) end
@@ -816,6 +825,13 @@ local function add_volcano(c, item)
 	return "volcano " .. name
 end
 
+local function add_copies(c, item)
+	for _ = 1, (add_integer(c, item, "map.copies", 1)) do
+		add_integer(c, item, "map.copy", 2)
+		add_integer(c, item, "map.in_sync", 1)
+	end
+end
+
 local function add_slice(c, item)
 	local id = add_integer(c, item, "map.id", 2)
 	add_bytes(c, item, "map.first", 20)
@@ -823,10 +839,7 @@ local function add_slice(c, item)
 	add_integer(c, item, "map.home", 2)
 	add_integer(c, item, "map.owner", 2)
 	add_integer(c, item, "map.epoch", 8)
-	for _ = 1, (add_integer(c, item, "map.copies", 1)) do
-		add_integer(c, item, "map.copy", 2)
-		add_integer(c, item, "map.in_sync", 1)
-	end
+	add_copies(c, item)
 	return "slice " .. id
 end
 
@@ -844,6 +857,8 @@ local function add_map(c, tree)
 		add_integer(c, tree, "map.to", 2)
 		add_bytes(c, tree, "map.first", 20)
 		add_bytes(c, tree, "map.last", 20)
+		add_integer(c, tree, "map.part", 2)
+		add_copies(c, tree)
 	end
 	for _ = 1, (add_integer(c, tree, "map.volcanos", 2)) do add_element(c, tree, add_volcano) end
 	for _ = 1, (add_integer(c, tree, "map.slices", 2)) do add_element(c, tree, add_slice) end
@@ -894,6 +909,7 @@ local add_fids = list_of(function(c, tree) add_fid(c, tree, "element") end)
 -- What is inside of blob and data, by operation and field; a map is a map everywhere.
 local LISTS = {
 	["reopen fids"] = add_fids,
+	["mirror_sync fids"] = add_fids,
 	["reopen errors"] = list_of(function(c, tree) add_integer(c, tree, "element.error", 4) end),
 	["peek attrs"] = list_of(function(c, tree) add_attr(c, tree, "attr") end),
 	["readdir entries"] = list_of(function(c, tree) add_element(c, tree, add_dirent) end),

@@ -11,11 +11,12 @@ magmad_libdaemon_a_SOURCES = \
 	magmad/options.c magmad/options.h \
 	magmad/plan.c magmad/plan.h \
 	magmad/shell.c magmad/shell.h \
+	magmad/slices.c magmad/slices.h \
 	magmad/timers.c magmad/timers.h
 
 sbin_PROGRAMS += magmad/magmad
 magmad_magmad_SOURCES = magmad/main.c
-magmad_magmad_LDADD = magmad/libdaemon.a magmad/libconsole.a magmad/libcore.a magmad/libraft.a magmad/libstore.a libmagma/libmagma.la \
+magmad_magmad_LDADD = magmad/libdaemon.a magmad/libconsole.a magmad/libcore.a magmad/libmirror.a magmad/libraft.a magmad/libstore.a libmagma/libmagma.la \
 	$(GLIB_LIBS) $(GIO_LIBS) $(SQLITE_LIBS) $(JSON_LIBS) $(OPENSSL_LIBS)
 
 dist_man_MANS += magmad/magmad.8

@@ -28,6 +28,9 @@ typedef enum {
 /* Looks, touches nothing. A lock file, the lost+found of a file system of its own, and what a first start cut off very early leaves, do not count. */
 FolderState folder_look(const char *dir, GError **error);
 
+/* With everything in it. */
+void folder_remove(const char *path);
+
 Identity *identity_new(void);
 void identity_free(Identity *id);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Identity, identity_free)

@@ -32,6 +32,7 @@ typedef struct {
 	MagmaTrace trace;
 	GMainLoop *loop;
 	Store *store;
+	Slices *slices;
 	Keep *keep;
 	GBytes *kept;
 	Shell *shell;
@@ -199,14 +200,17 @@ static gboolean take_folder(Daemon *d, GError **error)
 
 static gboolean open_store(Daemon *d, GError **error)
 {
-	DiskStoreConfig cfg = { .dir = d->dir, .cache_bytes = CACHE_BYTES, .trace = &d->trace, .lock_fd = dup(d->lock_fd) };
+	DiskStoreConfig cfg = { .dir = d->dir, .cache_bytes = CACHE_BYTES, .trace = &d->trace, .lock_fd = dup(d->lock_fd), .one_of_several = TRUE };
 
 	if (d->first)
 		folder_prepare(d->dir);
 	if (d->first && (!diskstore_create(d->dir, error) || !identity_save(d->id, d->dir, error)))
 		return FALSE;
-	d->store = diskstore_open(&cfg, error);
-	return d->store && (d->keep = keep_open(d->dir, NULL, &d->kept, error));
+	if (!(d->store = diskstore_open(&cfg, error)))
+		return FALSE;
+	cfg.cache_bytes = CACHE_BYTES / 4;
+	d->slices = slices_new(&cfg);
+	return (d->keep = keep_open(d->dir, NULL, &d->kept, error)) != NULL;
 }
 
 static gboolean open_network(Daemon *d, GError **error)
@@ -214,7 +218,7 @@ static gboolean open_network(Daemon *d, GError **error)
 	ShellOps ops = { on_ready, on_stop, d };
 
 	/* after the store: its source comes first, see shell.h */
-	if (!(d->shell = shell_new(NULL, d->id, d->store, d->keep, d->kept, &d->trace, &ops, error)))
+	if (!(d->shell = shell_new(NULL, d->id, d->store, d->slices, d->keep, d->kept, &d->trace, &ops, error)))
 		return FALSE;
 	ConsoleConfig cfg = { .volcano = shell_volcano(d->shell), .store = d->store, .trace = &d->trace, .name = d->id->name, .flare = d->id->addr,
 		.cache_bytes = CACHE_BYTES, .stop = on_console_stop, .user = d };
@@ -260,6 +264,7 @@ static void end(Daemon *d)
 		shell_goodbye(d->shell);
 	shell_free(d->shell);
 	keep_close(d->keep);
+	slices_free(d->slices);
 	if (d->kept)
 		g_bytes_unref(d->kept);
 	if (d->store && undo)

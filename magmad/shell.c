@@ -27,6 +27,8 @@ struct Session {
 struct Shell {
 	GMainContext *ctx;
 	Store *store;
+	Slices *slices;
+	GSource *flush;
 	Keep *keep;
 	Timers *timers;
 	Volcano *volcano;
@@ -149,6 +151,18 @@ static void io_stop(void *user, const char *text)
 	shell->ops.stop(shell->ops.user, text);
 }
 
+static Store *io_store_open(void *user, guint16 slice)
+{
+	g_autoptr(GError) error = NULL;
+	Store *store = slices_open(((Shell *)user)->slices, slice, &error);
+
+	if (!store)
+		log_say("%s", error->message);
+	return store;
+}
+
+static void io_store_close(void *user, guint16 slice, Store *store, gboolean remove) { slices_close(((Shell *)user)->slices, slice, remove); }
+
 static void io_keep(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user)
 {
 	keep_put(((Shell *)user)->keep, bytes, done, done_user);
@@ -156,7 +170,7 @@ static void io_keep(void *user, GBytes *bytes, void (*done)(void *done_user, int
 
 static const VolcanoIo IO = {
 	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .connect = io_connect,
-	.keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
 };
 
 static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean is_node, const MagmaTrace *trace, GError **error)
@@ -187,12 +201,40 @@ static Volcano *make_volcano(Shell *shell, const Identity *id, GBytes *kept, con
 	return volcano_new(&cfg, shell->store, &IO, shell);
 }
 
-Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Keep *keep, GBytes *kept, const MagmaTrace *trace, const ShellOps *ops, GError **error)
+/* --- the end of a turn: what was committed leaves for the copies before the journal is written --- */
+
+typedef struct {
+	GSource source;
+	Shell *shell;
+} Flush;
+
+static gboolean flush_prepare(GSource *source, gint *timeout)
+{
+	*timeout = -1;
+	volcano_flush(((Flush *)source)->shell->volcano);
+	return FALSE;
+}
+
+static GSourceFuncs flush_funcs = { .prepare = flush_prepare };
+
+static GSource *flush_new(Shell *shell)
+{
+	GSource *s = g_source_new(&flush_funcs, sizeof(Flush));
+
+	((Flush *)s)->shell = shell;
+	g_source_set_priority(s, G_PRIORITY_HIGH - 1);      /* in front of the stores' */
+	g_source_set_can_recurse(s, TRUE);
+	g_source_attach(s, shell->ctx);
+	return s;
+}
+
+Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Keep *keep, GBytes *kept, const MagmaTrace *trace, const ShellOps *ops, GError **error)
 {
 	g_autoptr(Shell) shell = g_new0(Shell, 1);
 
 	shell->ctx = ctx;
 	shell->store = store;
+	shell->slices = slices;
 	shell->keep = keep;
 	shell->ops = *ops;
 	shell->sessions = g_hash_table_new_full(NULL, NULL, g_free, NULL);
@@ -200,6 +242,7 @@ Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Keep *keep
 	if (!port_open(shell, &shell->flare, id, FALSE, trace, error) || !port_open(shell, &shell->node, id, TRUE, trace, error))
 		return NULL;
 	shell->volcano = make_volcano(shell, id, kept, trace);
+	shell->flush = flush_new(shell);
 	return g_steal_pointer(&shell);
 }
 
@@ -211,6 +254,7 @@ void shell_goodbye(Shell *s)
 	/* what runs in the pool would come back to operations that are gone */
 	volcano_stop(s->volcano);
 	diskstore_quiesce(s->store);
+	slices_quiesce(s->slices);
 	magma_net_goodbye(s->flare.net);
 	magma_net_goodbye(s->node.net);
 }
@@ -219,6 +263,10 @@ void shell_free(Shell *s)
 {
 	if (!s)
 		return;
+	if (s->flush) {
+		g_source_destroy(s->flush);
+		g_source_unref(s->flush);
+	}
 	volcano_free(s->volcano);
 	s->volcano = NULL;
 	magma_net_free(s->flare.net);

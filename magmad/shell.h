@@ -8,6 +8,7 @@
 #include "magmad/core/volcano.h"
 #include "magmad/identity.h"
 #include "magmad/keep.h"
+#include "magmad/slices.h"
 
 typedef struct Shell Shell;
 
@@ -20,8 +21,8 @@ typedef struct {
 } ShellOps;
 
 /* Binds both ports and makes the volcano. id is only read during the call. The store stays the caller's and outlives the shell. */
-/* kept: what keep_open() found, NULL for nothing; keep stays the caller's and outlives the shell. */
-Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Keep *keep, GBytes *kept, const MagmaTrace *trace, const ShellOps *ops, GError **error);
+/* kept: what keep_open() found, NULL for nothing; keep and slices stay the caller's and outlive the shell. */
+Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Keep *keep, GBytes *kept, const MagmaTrace *trace, const ShellOps *ops, GError **error);
 void shell_start(Shell *s);
 /* What is acknowledged is answered, then goodbye to all peers. */
 void shell_goodbye(Shell *s);

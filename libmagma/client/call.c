@@ -134,6 +134,30 @@ static Peer *path_for_key(MagmaClient *c, const Call *call, Peer **target)
 	return p;
 }
 
+/* Who was meant to answer, as the map is now. */
+static void note_owner(MagmaClient *c, Call *call)
+{
+	const MagmaSlice *s = call->to == TO_KEY && c->map ? magma_map_slice(c->map, &call->key) : NULL;
+
+	call->owner = s ? s->owner : 0;
+	call->ownership = s ? s->epoch : 0;
+}
+
+/* Whoever has been asked is not, or no longer, the one to ask: an answer may never come from there. What may have been done is asked again under its old transaction id. */
+void call_owners_changed(MagmaClient *c, Peer *p)
+{
+	for (guint n = p->sent.length; n > 0 && p->sent.head; n--) {
+		Call *call = p->sent.head->data;
+		const MagmaSlice *s = call->to == TO_KEY ? magma_map_slice(c->map, &call->key) : NULL;
+		if (!s || (s->owner == call->owner && s->epoch == call->ownership)) {
+			enqueue(call, &p->sent);
+			continue;
+		}
+		call->unsure = TRUE;
+		call_route(c, call);
+	}
+}
+
 void call_route(MagmaClient *c, Call *call)
 {
 	Peer *target = call->peer, *via = call->to == TO_KEY ? path_for_key(c, call, &target) : call->peer;
@@ -147,6 +171,7 @@ void call_route(MagmaClient *c, Call *call)
 		call_finish(c, call, ENOTCONN, NULL, NULL);
 		return;
 	}
+	note_owner(c, call);
 	if (via->state == PEER_UP || (call->to == TO_SESSION && via->conn)) {
 		transmit(c, call, via, target);
 		return;
@@ -249,8 +274,12 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 	MagmaHdr h;
 	MagmaAny rep;
 
-	if (magma_msg_decode(p, n, &h, &rep) != 0 || h.kind != MAGMA_REPLY) {
+	if (magma_msg_decode(p, n, &h, &rep) != 0 || (h.kind != MAGMA_REPLY && !(h.kind == MAGMA_PUSH && h.op == MAGMA_OP_new_map))) {
 		MAGMA_TRACE(c->cfg.trace, 'F', "a message of %zu bytes that is no reply: dropped", n);
+		return;
+	}
+	if (h.kind == MAGMA_PUSH) {
+		client_map_pushed(c, rep.req_new_map.map);
 		return;
 	}
 	Call *call = call_by_xid(c, h.xid);

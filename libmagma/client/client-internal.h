@@ -36,6 +36,8 @@ typedef enum {
 
 typedef struct {
 	guint64 xid;
+	guint16 owner;                /* of the slice of key, and the epoch of that, when it was routed */
+	guint64 ownership;
 	MagmaOp op;
 	CallTo to;
 	MagmaKey key;                 /* TO_KEY */
@@ -114,6 +116,8 @@ void client_alarm_reset(MagmaClient *c);
 guint64 client_random_id(void);
 gboolean client_map_install(MagmaClient *c, MagmaBytes map);
 void client_map_want(MagmaClient *c, Peer *from);
+/* A volcano has told of a new map unasked. */
+void client_map_pushed(MagmaClient *c, MagmaBytes bytes);
 
 /* start.c */
 void start_peer_up(MagmaClient *c, Peer *p);
@@ -143,6 +147,8 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 void call_tick_want(MagmaClient *c);
 void call_route(MagmaClient *c, Call *call);
 void call_queue_route(MagmaClient *c, GQueue *q);
+/* A new map: calls on their way to who does not own their key any more go out again. */
+void call_owners_changed(MagmaClient *c, Peer *p);
 void call_unpark(MagmaClient *c, gboolean map_is_new);
 void call_session_lost(MagmaClient *c, Peer *p);
 /* Was anything sent to p before then that its session has not acknowledged? */

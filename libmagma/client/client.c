@@ -155,6 +155,19 @@ static void on_map(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	call_unpark(c, c->map && c->map->epoch > before);
 }
 
+void client_map_pushed(MagmaClient *c, MagmaBytes bytes)
+{
+	guint64 before = c->map ? c->map->epoch : 0;
+
+	if (c->closing || !c->map)
+		return;
+	client_map_install(c, bytes);
+	if (c->map->epoch > before) {
+		call_unpark(c, TRUE);
+		call_queue_route(c, &c->delayed);
+	}
+}
+
 void client_map_want(MagmaClient *c, Peer *from)
 {
 	Peer *p = from && from->state == PEER_UP ? from : peer_relay(c, NULL);

@@ -322,6 +322,7 @@ void peer_map_changed(MagmaClient *c)
 			p->addr = v->addr;
 			p->failures = 0;
 		}
+		call_owners_changed(c, p);
 		/* owners may have changed: what waits here may belong elsewhere */
 		if (p->state != PEER_UP)
 			call_queue_route(c, &p->waiting);

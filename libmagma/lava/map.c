@@ -258,7 +258,9 @@ static const char *check_move(const MagmaMap *m)
 	if (magma_key_cmp(&m->move.range.lo, &m->move.range.hi) > 0 || !magma_range_has(&from->range, &m->move.range.lo)
 		|| !magma_range_has(&from->range, &m->move.range.hi))
 		return "a move is not of a part of its source's slice";
-	return NULL;
+	if (m->move.part.id == 0 || m->move.part.id >= m->next_id || magma_map_slice_by_id(m, m->move.part.id) || m->move.part.owner != m->move.to)
+		return "a move is to a slice that is there already, or not its target's";
+	return check_copies(m, &m->move.part);
 }
 
 const char *magma_map_seal(MagmaMap *m)
@@ -270,6 +272,11 @@ const char *magma_map_seal(MagmaMap *m)
 	if ((broken = check_volcanos(m)) || (broken = check_slices(m)))
 		return broken;
 	return check_move(m);
+}
+
+MagmaSlice *magma_map_part(MagmaMap *m, guint16 id)
+{
+	return m->move.id && m->move.part.id == id ? &m->move.part : (MagmaSlice *)magma_map_slice_by_id(m, id);
 }
 
 /* Where in the ring the slice with key is; the ring is not empty. */
@@ -358,6 +365,31 @@ static char *get_text(MagmaReader *r)
 	return g_strndup((const char *)p, n);
 }
 
+static void put_copies(GByteArray *out, const MagmaSlice *s)
+{
+	magma_put_u8(out, (guint8)s->ncopies);
+	for (guint i = 0; i < s->ncopies; i++) {
+		magma_put_u16(out, s->copies[i].volcano);
+		magma_put_u8(out, s->copies[i].in_sync ? 1 : 0);
+	}
+}
+
+static void get_copies(MagmaReader *r, MagmaSlice *s)
+{
+	s->ncopies = magma_get_u8(r);
+	if (s->ncopies > MAGMA_COPIES_MAX) {
+		s->ncopies = 0;
+		r->error = TRUE;
+	}
+	for (guint i = 0; i < s->ncopies; i++) {
+		s->copies[i].volcano = magma_get_u16(r);
+		guint8 in_sync = magma_get_u8(r);
+		if (in_sync > 1)
+			r->error = TRUE;
+		s->copies[i].in_sync = in_sync;
+	}
+}
+
 static void put_range(GByteArray *out, const MagmaRange *r)
 {
 	magma_put_key(out, &r->lo);
@@ -409,11 +441,7 @@ static void put_slice(GByteArray *out, const MagmaSlice *s)
 	magma_put_u16(out, s->home);
 	magma_put_u16(out, s->owner);
 	magma_put_u64(out, s->epoch);
-	magma_put_u8(out, (guint8)s->ncopies);
-	for (guint i = 0; i < s->ncopies; i++) {
-		magma_put_u16(out, s->copies[i].volcano);
-		magma_put_u8(out, s->copies[i].in_sync ? 1 : 0);
-	}
+	put_copies(out, s);
 }
 
 static void get_slice(MagmaReader *r, MagmaMap *m)
@@ -424,20 +452,9 @@ static void get_slice(MagmaReader *r, MagmaMap *m)
 	s.home = magma_get_u16(r);
 	s.owner = magma_get_u16(r);
 	s.epoch = magma_get_u64(r);
-	s.ncopies = magma_get_u8(r);
 	if (m->slices->len && magma_key_cmp(&s.range.lo, &slice_at(m, m->slices->len - 1)->range.lo) <= 0)
 		r->error = TRUE;        /* in order, so that a map has one encoding */
-	if (s.ncopies > MAGMA_COPIES_MAX) {
-		r->error = TRUE;
-		return;
-	}
-	for (guint i = 0; i < s.ncopies; i++) {
-		s.copies[i].volcano = magma_get_u16(r);
-		guint8 in_sync = magma_get_u8(r);
-		if (in_sync > 1)
-			r->error = TRUE;
-		s.copies[i].in_sync = in_sync;
-	}
+	get_copies(r, &s);
 	g_array_append_val(m->slices, s);
 }
 
@@ -456,6 +473,8 @@ void magma_map_encode(const MagmaMap *m, GByteArray *out)
 		magma_put_u16(out, m->move.from);
 		magma_put_u16(out, m->move.to);
 		put_range(out, &m->move.range);
+		magma_put_u16(out, m->move.part.id);
+		put_copies(out, &m->move.part);
 	}
 	magma_put_u16(out, (guint16)m->volcanos->len);
 	for (guint i = 0; i < m->volcanos->len; i++)
@@ -488,6 +507,8 @@ MagmaMap *magma_map_decode(const guint8 *p, gsize n)
 		m->move.from = magma_get_u16(&r);
 		m->move.to = magma_get_u16(&r);
 		m->move.range = get_range(&r);
+		m->move.part = (MagmaSlice){ .id = magma_get_u16(&r), .range = m->move.range, .home = m->move.to, .owner = m->move.to, .epoch = 1 };
+		get_copies(&r, &m->move.part);
 	}
 	count = magma_get_u16(&r);
 	if (count > MAGMA_VOLCANOS_MAX)

@@ -47,11 +47,12 @@ typedef struct {
 	MagmaCopy copies[MAGMA_COPIES_MAX]; /* beside the owner's; the first one in sync is the next owner */
 } MagmaSlice;
 
-/* [lo,hi] of the slice `from` goes to the volcano `to`. At most one in the map at a time. */
+/* A range of the slice `from` becomes a slice of its own, at the volcano `to`. At most one in the map at a time. */
 typedef struct {
 	guint64 id;                   /* 0: none */
 	guint16 from, to;
 	MagmaRange range;
+	MagmaSlice part;              /* what it will be: its owner and its copies take in what comes, so that it is never alone; not routed to yet */
 } MagmaMove;
 
 typedef struct {
@@ -87,6 +88,8 @@ const char *magma_map_seal(MagmaMap *m);
 const MagmaSlice *magma_map_slice(const MagmaMap *m, const MagmaKey *key);
 const MagmaVolcano *magma_map_route(const MagmaMap *m, const MagmaKey *key);
 const MagmaSlice *magma_map_slice_by_id(const MagmaMap *m, guint16 id);
+/* The same among the slices and the one that is on its way. */
+MagmaSlice *magma_map_part(MagmaMap *m, guint16 id);
 /* The slice that is at home at that volcano, or NULL. */
 const MagmaSlice *magma_map_home(const MagmaMap *m, guint16 volcano);
 const MagmaVolcano *magma_map_by_id(const MagmaMap *m, guint16 id);

@@ -76,7 +76,17 @@ enum {
 	OP(move_commit, 94, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(halt,       95, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_opens, 96, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(raft,       97, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(raft,       97, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(suspect,    98, MAGMA_OP_NODE) \
+	OP(names,      99, MAGMA_OP_NODE) \
+	OP(unname,    100, MAGMA_OP_NODE) \
+	OP(adopt,     101, MAGMA_OP_NODE) \
+	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	/* from the owner of a slice to its copies */ \
+	OP(mirror_attach, 110, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_append, 112, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_sync,   113, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -173,7 +183,7 @@ enum {
  * kind: MAGMA_MARK_*; args: its arguments as decided by kind (magmad/core/mark.h) */
 #define MAGMA_REQ_prepare(F) F(fid, target) F(u64, op_hi) F(u64, op_lo) F(u64, age) F(fid, coord) F(u8, kind) F(u32, mode) F(fid, flare) F(data, args)
 #define MAGMA_REP_prepare(F) F(fid, child) F(attr, attr) F(data, more)
-/* marks: list of (op_hi, op_lo, fid target, u8 kind); outcome: MAGMA_SETTLE_* ; reply: those settled, same list */
+/* marks: list of (op_hi, op_lo, fid target, u8 kind); outcome: MAGMA_SETTLE_* ; reply: of LEAVE and SWAP those that a FINAL found nothing of, same list */
 #define MAGMA_REQ_settle(F) F(u8, outcome) F(data, marks)
 #define MAGMA_REP_settle(F) F(data, marks)
 /* outcome: MAGMA_SETTLE_*, or ABORT where the coordinator does not know the operation (and never will) */
@@ -204,8 +214,38 @@ enum {
 /* a push, unanswered: one message of the group that votes on the map (docs/reliability.md); from: the volcano that sends it */
 #define MAGMA_REQ_raft(F) F(u16, from) F(data, msg)
 #define MAGMA_REP_raft(F)
+/* of the owner of a slice under that epoch, to the leader: this copy has everything and is waited for: it counts from now on (in_sync 1); or it does not answer, and is to count no longer (0) */
+#define MAGMA_REQ_copy_state(F) F(u16, slice) F(u64, epoch) F(u16, volcano) F(u8, in_sync)
+#define MAGMA_REP_copy_state(F)
 #define MAGMA_REQ_halt(F)
 #define MAGMA_REP_halt(F)
+/* this flare's names and links may not add up: to its owner, who remembers it durably and counts */
+#define MAGMA_REQ_suspect(F) F(fid, fid)
+#define MAGMA_REP_suspect(F)
+/* who in that slice names these? fids: list of fid; found: list of (u8 what, u32 index in fids, and for MAGMA_NAMES_ENTRY fid directory, u32 length and name). EBUSY: by another map, or a slice is on its way */
+#define MAGMA_REQ_names(F) F(key, slice) F(u64, epoch) F(data, fids)
+#define MAGMA_REP_names(F) F(data, found)
+/* takes that name away if it still leads to child; removed 0: it did not. On disk when the reply comes */
+#define MAGMA_REQ_unname(F) F(fid, dir) F(fid, child) F(name, name)
+#define MAGMA_REP_unname(F) F(u8, removed)
+/* gives a directory without a name the name restored-INO in dir. On disk when the reply comes */
+#define MAGMA_REQ_adopt(F) F(fid, dir) F(fid, child)
+#define MAGMA_REP_adopt(F)
+/* epoch: of the ownership, in a reply the newest one the copy knows. error: an errno; ESTALE: somebody owns the slice under that newer epoch; ENOTCONN: not this stream.
+ * A new stream begins: where does your log end? attempt grows within an epoch. life: random, of the copy's process; at: its last frame; floor: what it cannot undo; whole: it is not in the middle of being filled;
+ * epochs: list of (u64 epoch, u64 first index) */
+#define MAGMA_REQ_mirror_attach(F) F(u32, slice) F(u64, epoch) F(u64, attempt)
+#define MAGMA_REP_mirror_attach(F) F(u32, error) F(u64, epoch) F(u64, stream) F(u64, life) F(u64, at_epoch) F(u64, at_index) F(u64, floor) F(u8, whole) F(blob, progress) F(data, epochs)
+/* how: 0 undo what is behind at_index, 1 empty the store, its log goes on behind (at_epoch, at_index) */
+#define MAGMA_REQ_mirror_start(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u8, how) F(u64, at_epoch) F(u64, at_index)
+#define MAGMA_REP_mirror_start(F) F(u32, error) F(u64, epoch)
+/* sequence: from 0 within the stream. items: what is to be done in order (magmad/mirror/item.h), bytes: their payloads one behind the other. The answer: all that, and everything before, is done and written.
+ * different: list of u64, the numbers of the digests that were not those of the copy's content */
+#define MAGMA_REQ_mirror_append(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u64, sequence) F(blob, items) F(data, bytes)
+#define MAGMA_REP_mirror_append(F) F(u32, error) F(u64, epoch) F(data, different)
+/* everything of the messages below sequence is made durable: the journal (journal 1), the contents of fids (list of fid) */
+#define MAGMA_REQ_mirror_sync(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u64, sequence) F(u8, journal) F(data, fids)
+#define MAGMA_REP_mirror_sync(F) F(u32, error) F(u64, epoch)
 
 /* setattr mask */
 enum {
@@ -219,4 +259,6 @@ enum {
 	MAGMA_WRITE_KILLPRIV = 2,
 	MAGMA_WRITE_DSYNC = 4,        /* O_DSYNC, O_SYNC: durable before the reply */
 };
+/* what of names: an entry; or an operation over two volcanos is under way with that flare: count again later */
+enum { MAGMA_NAMES_BUSY = 0, MAGMA_NAMES_ENTRY = 1 };
 enum { MAGMA_SETTLE_ABORT = 0, MAGMA_SETTLE_COMMIT = 1, MAGMA_SETTLE_FINAL = 2, MAGMA_SETTLE_PENDING = 3 };

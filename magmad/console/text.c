@@ -6,7 +6,7 @@ char *text_copies(guint kept, guint wanted)
 {
 	g_autofree char *have = g_strdup_printf(kept == 1 ? "%u copy" : "%u copies", kept);
 
-	return kept < wanted ? g_strdup_printf("%s (%u wanted, not built yet)", have, wanted) : g_steal_pointer(&have);
+	return kept < wanted ? g_strdup_printf("%s (%u wanted)", have, wanted) : g_steal_pointer(&have);
 }
 
 static const struct { guint32 type; char letter; const char *name; } TYPES[] = {

@@ -3,7 +3,7 @@
 #include <glib.h>
 #include "libmagma/base/addr.h"
 
-/* "2 copies", or "1 copy (2 wanted, not built yet)" where fewer are kept than wanted. */
+/* "2 copies", or "1 copy (2 wanted)" where fewer are kept than wanted. */
 char *text_copies(guint kept, guint wanted);
 /* As ls shows a mode: "drwxr-xr-x" and NUL into out[11]. */
 void text_mode(guint32 mode, char *out);

@@ -124,6 +124,7 @@ static Peer *peer_to(Volcano *v, const MagmaAddr *addr)
 	}
 	Peer *p = g_new0(Peer, 1);
 	p->refs = 1;
+	p->number = ++v->peers_made;
 	p->session = s;
 	p->is_node = TRUE;
 	p->calls = g_ptr_array_new();

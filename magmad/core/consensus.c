@@ -50,6 +50,7 @@ static GBytes *kept_bytes(Volcano *v)
 
 	magma_put_u8(out, KEPT_FORMAT);
 	magma_put_u16(out, v->id);
+	magma_put_u32(out, v->starts);
 	if (v->map)
 		magma_map_encode(v->map, map);
 	magma_put_u32(out, map->len);
@@ -67,7 +68,7 @@ gboolean consensus_load(Volcano *v, GBytes *kept)
 	MagmaReader r = magma_reader(p, n);
 	guint8 format = magma_get_u8(&r);
 	guint16 id = magma_get_u16(&r);
-	guint32 len = magma_get_u32(&r);
+	guint32 starts = magma_get_u32(&r), len = magma_get_u32(&r);
 	const guint8 *map = magma_get_bytes(&r, len);
 	guint32 slen = magma_get_u32(&r);
 	const guint8 *state = magma_get_bytes(&r, slen);
@@ -79,6 +80,7 @@ gboolean consensus_load(Volcano *v, GBytes *kept)
 	if (!m || !s)
 		return FALSE;
 	v->id = id;
+	v->starts = starts;
 	v->map = g_steal_pointer(&m);
 	Consensus *c = v->consensus = g_new0(Consensus, 1);
 	c->state = g_steal_pointer(&s);
@@ -309,6 +311,12 @@ void consensus_join(Volcano *v, void (*done)(Volcano *v, int error))
 	keep(v, 0, done);
 }
 
+void consensus_begin_life(Volcano *v, void (*done)(Volcano *v, int error))
+{
+	v->starts++;
+	keep(v, 0, done);
+}
+
 void consensus_start(Volcano *v)
 {
 	Consensus *c = of(v);
@@ -384,6 +392,13 @@ guint consensus_serves(Volcano *v, MagmaRange *out, guint max)
 MagmaTime consensus_down_at(const Volcano *v, guint16 id)
 {
 	return consensus_leads(v) ? raft_down_at(of(v)->raft, id) : 0;
+}
+
+gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time)
+{
+	MagmaTime since = consensus_leads(v) ? raft_member_granted(of(v)->raft, id) : 0;
+
+	return since && core_now((Volcano *)v) - since < time;
 }
 
 static int status_error(RaftStatus s)

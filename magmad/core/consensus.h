@@ -8,6 +8,8 @@ gboolean consensus_load(Volcano *v, GBytes *kept);
 void consensus_bootstrap(Volcano *v, void (*done)(Volcano *v, int error));
 /* A volcano that joined: it learns. v->id and v->map are set. */
 void consensus_join(Volcano *v, void (*done)(Volcano *v, int error));
+/* Counts this start, durably, before anything is said or done in it. After load. */
+void consensus_begin_life(Volcano *v, void (*done)(Volcano *v, int error));
 /* From now on it takes part. After load, bootstrap or join. */
 void consensus_start(Volcano *v);
 void consensus_message(Volcano *v, const struct magma_req_raft *q);
@@ -22,6 +24,8 @@ gboolean consensus_may_serve(Volcano *v);
 /* The leader's only way to a new map, made from the newest committed one. Takes map. down: those it takes as dead. done: 0, or an errno (EAGAIN: not now, ENOLINK: not the leader any more). */
 void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user);
 /* When a volcano may be declared down, as core_now(); 0: not by this one. */
+/* Has that member proved itself alive to this leader within that time? */
+gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time);
 MagmaTime consensus_down_at(const Volcano *v, guint16 id);
 
 /* For tests only, which look at a whole network from outside. */

@@ -221,6 +221,7 @@ void commit_free(gpointer p)
 	Commit *c = p;
 
 	g_array_unref(c->parts);
+	g_array_unref(c->named);
 	g_free(c);
 }
 
@@ -231,6 +232,7 @@ static Commit *commit_new(Slice *sl, const guint64 op[2], const MagmaKey *rk)
 	memcpy(c->op, op, sizeof c->op);
 	c->coord.key = *rk;
 	c->parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
+	c->named = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 	g_hash_table_insert(sl->commits, c->op, c);
 	return c;
 }
@@ -254,7 +256,7 @@ void commit_load(Slice *sl, const StoreRow *row)
 	if (g_hash_table_contains(sl->commits, op))
 		return;
 	Commit *c = commit_new(sl, op, &row->rk);
-	if (!commit_row_decode(row->val, row->vlen, c->parts))
+	if (!commit_row_decode(row->val, row->vlen, c->parts, c->named))
 		g_array_set_size(c->parts, 0);
 }
 
@@ -299,21 +301,30 @@ void coord_commit(Op *op, Draft *d, const void *fields)
 	Slice *sl = op->sl;
 	guint8 k[STORE_KEY_MAX];
 	g_autoptr(GArray) remote = g_array_new(FALSE, FALSE, sizeof(CommitPart));
-	gboolean lock = FALSE;
+	gboolean lock = FALSE, names = FALSE;
+	MagmaFid named[COMMIT_NAMED_MAX];
+	guint n_named = 0;
 
 	for (guint i = 0; i < c->n; i++)
 		if (!c->parts[i].local && !c->parts[i].gone) {
 			CommitPart part = { c->parts[i].target, c->parts[i].kind };
 			lock |= part.kind == MARK_RENAME_LOCK;
+			names |= part.kind == MARK_LEAVE || part.kind == MARK_SWAP;
 			g_array_append_val(remote, part);
 		}
+	if (names) {       /* rename: its source is part 0 */
+		named[n_named++] = c->parts[0].entry.child;
+		if (c->target.child.ino)
+			named[n_named++] = c->target.child;
+	}
 	Commit *commit = NULL;
 	if (remote->len) {
 		g_autoptr(GByteArray) val = g_byte_array_new();
-		commit_row_encode((CommitPart *)remote->data, remote->len, val);
+		commit_row_encode((CommitPart *)remote->data, remote->len, named, n_named, val);
 		txn_put(draft_txn(d), TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &op->route, val->data, val->len);
 		commit = commit_new(sl, c->op, &op->route);
 		g_array_append_vals(commit->parts, remote->data, remote->len);
+		g_array_append_vals(commit->named, named, n_named);
 		commit->index = G_MAXUINT64;
 	}
 	for (guint i = 0; i < c->n; i++)
@@ -365,12 +376,32 @@ static void commit_part_done(Slice *sl, Commit *c, const CommitPart *part)
 	g_hash_table_remove(sl->commits, c->op);
 }
 
+/* A power cut took the mark on an entry of a rename before it was settled: what had that name is looked at. */
+static void doubt_named(Slice *sl, const MagmaBytes marks)
+{
+	MagmaReader r = magma_reader(marks.data, marks.len);
+	Txn *t = txn_new();
+
+	while (r.left && !r.error) {
+		guint64 op[2] = { magma_get_u64(&r), 0 };
+		op[1] = magma_get_u64(&r);
+		magma_get_fid(&r);
+		magma_get_u8(&r);
+		Commit *c = r.error ? NULL : g_hash_table_lookup(sl->commits, op);
+		for (guint i = 0; c && i < c->named->len; i++)
+			scrub_suspect(sl, &g_array_index(c->named, MagmaFid, i), t);
+	}
+	core_commit(sl, t);
+}
+
 static void settled(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Settling *s = user;
 	Slice *sl = s->sl;
 
 	core_enter(sl->v);
+	if (!error)
+		doubt_named(sl, rep->rep_settle.marks);
 	for (guint i = 0; i < s->parts->len; i++) {
 		Commit *c = g_hash_table_lookup(sl->commits, &g_array_index(s->ops, guint64, 2 * i));
 		if (!c)

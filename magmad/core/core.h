@@ -18,6 +18,7 @@
 #define SETTLE_EVERY (SECOND / 4)             /* how often finished cross-volcano operations are made durable and settled */
 #define RESOLVE_AFTER (5 * SECOND)            /* a mark this old asks its coordinator */
 #define CAPABILITY_XATTR "security.capability"
+#define FIRST_INO 16                          /* of a slice; below: the root and what may come */
 #define INO_BLOCK 65536                       /* inos reserved durably at a time: one small transaction for so many creates */
 
 typedef struct Op Op;
@@ -31,6 +32,7 @@ typedef struct Slice Slice;
 /* A session's other end. Counted: operations in flight keep it after the session is gone (session NULL then). */
 struct Peer {
 	gint refs;
+	guint64 number;               /* in the order they came: what goes to all goes in this order */
 	Session *session;
 	gboolean is_node;
 	gboolean open;
@@ -68,6 +70,7 @@ typedef struct {
 	guint64 op[2];                /* op_hi, op_lo: the hash key */
 	MagmaFid coord;
 	GArray *parts;                /* CommitPart, not yet settled */
+	GArray *named;                /* MagmaFid: CommitPart's LEAVE and SWAP are about their names */
 	guint64 index;                /* journal index of the commit; 0: from before this start */
 	gboolean durable, sending;
 } Commit;
@@ -111,6 +114,7 @@ typedef struct {
 } Coord;
 
 struct Op {
+	guint64 number;               /* in the order they came */
 	Volcano *v;
 	Slice *sl;                    /* whose state it works on; NULL: of the volcano as a whole (hello, join, status ...) */
 	Fetch fetch;
@@ -170,6 +174,7 @@ typedef struct {
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
+	gboolean cutting;             /* and is to be so on disk before a byte is written */
 	MagmaTime last;
 } Dirty;
 
@@ -191,7 +196,7 @@ struct Slice {
 	gboolean serving;             /* what is kept in memory has been read, and a crash repaired */
 	MagmaTime started;
 	guint64 next_ino, ino_limit;
-	guint64 ino_index;            /* journal index that has the limit */
+	guint64 ino_durable;          /* inos below are reserved on disk */
 	guint64 last_index;           /* of the last commit */
 	GQueue held;                  /* Held *, by index */
 	GQueue words;                 /* Word *, by index: COMMITs that wait for the journal */
@@ -212,6 +217,9 @@ struct Slice {
 	Move *move;                   /* a part of it on its way out; NULL: none */
 	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
 	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
+	struct Scrub *scrub;
+	gpointer scrubbing;           /* content files are being looked through (scrub_content.c); NULL: not */
+	gboolean unclean;             /* the store was not closed by volcano_stop(): content files may be there that should not */
 	guint purging;                /* purges of what lives elsewhere now: nothing may arrive there meanwhile */
 };
 
@@ -228,7 +236,8 @@ struct Volcano {
 	MagmaTime started;
 	gint64 started_real;          /* seconds since 1970 */
 	MagmaMap *map;
-	gboolean serving, stopping;
+	gboolean serving, stopping;   /* serving: it has a map and takes part */
+	gboolean begins_network;      /* its first slice gets the root */
 	const char *state;
 	char note[200];
 	void (*ready)(void *user, const char *refusal);
@@ -236,11 +245,15 @@ struct Volcano {
 
 	Store *store;                 /* borrowed */
 	GPtrArray *slices;            /* Slice * */
-	Slice *home;                  /* the one made for this volcano */
-	guint64 next_xid, next_op;
+	GHashTable *holdings;         /* slice id -> Holding * (holding.h) */
+	gboolean may_own;             /* the newest map is known: it says whose the slices are */
+	gboolean apply_map;           /* holdings are not yet what the map says */
+	guint32 starts;               /* of this volcano, counted on disk */
+	guint64 next_xid, next_op, ops_made;
 	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
 	GQueue runq;                  /* Op * to run, of all slices */
 	GHashTable *peers;            /* set of Peer * that live */
+	guint64 peers_made;
 	GHashTable *calls, *forwards, *node_peers;
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	GHashTable *all_ops;          /* set of Op * without a slice */
@@ -276,6 +289,10 @@ Slice *core_slice_for(Volcano *v, const MagmaKey *k); /* the one that the map sa
 /* slice.c */
 /* Over a store that it does not own. id 0: not known yet (the store or a join will tell). It is in v->slices until it is freed. */
 Slice *slice_new(Volcano *v, guint16 id, Store *store);
+/* Makes its first rows (fresh), or reads what is kept in memory of them and repairs what a crash left; then it serves. */
+void slice_begin(Slice *sl, gboolean fresh);
+/* Another volcano answers for it now: whoever waits here is told to ask again, and it is freed. Not from inside an operation of it. */
+void slice_dismiss(Slice *sl);
 void slice_tick(Slice *sl);
 void slice_free(Slice *sl);
 /* Brings what is kept in memory (marks, commits, replies ...) up to the rows: of one range, or everything with only NULL. */
@@ -309,6 +326,7 @@ void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reop
 gboolean op_local(Volcano *v, Call *call, GBytes *msg);       /* a call of this volcano to itself; FALSE: not now */
 Peer *peer_ref(Peer *p);
 void peer_unref(Peer *p);
+GPtrArray *peers_in_order(Volcano *v);                /* Peer *, borrowed; the array is the caller's */
 
 /* client.c */
 Client *client_get(Slice *sl, guint64 id);
@@ -418,6 +436,7 @@ void mark_forget_range(Slice *sl, const MagmaRange *r);
 void commit_forget_range(Slice *sl, const MagmaRange *r);
 Mark *mark_undecided(Slice *sl, guint64 ino, MarkKind kind);   /* prepared, and its coordinator has not said */
 guint mark_count(Slice *sl, guint64 ino, MarkKind kind);
+guint mark_count_all(Slice *sl, guint64 ino);
 
 /* coord.c: the coordinator's side */
 void coord_start(Op *op);                                 /* a new attempt; keeps the age */
@@ -448,6 +467,23 @@ void gc_tick(Slice *sl);
 void gc_recover(Slice *sl, void (*done)(Slice *sl));
 void gc_forget_range(Slice *sl, const MagmaRange *r);
 
+/* scrub.c: flares whose names and links may not add up after a power cut (docs/architecture.md) */
+/* Remembered, durably with t (NULL: in memory only), until its names have been counted and all is right. */
+void scrub_suspect(Slice *sl, const MagmaFid *fid, Txn *t);
+gboolean scrub_is_suspect(Slice *sl, guint64 ino);
+void scrub_touch(Slice *sl, guint64 ino);             /* an operation changes that flare's names: what is being counted is worth nothing */
+gboolean scrub_steady(Slice *sl, guint64 epoch);      /* that map, and no slice on its way */
+void scrub_load(Slice *sl, const StoreRow *row);      /* a row of TAB_META named SCRUB_PREFIX... */
+void scrub_tick(Slice *sl);
+void scrub_init(Slice *sl);
+void scrub_clear(Slice *sl);
+void scrub_stats(Slice *sl, VolcanoStats *out);
+#define SCRUB_PREFIX "suspect-"
+/* scrub_content.c: content files of no flare */
+void scrub_contents_begin(Slice *sl);                 /* after a stop that was none */
+void scrub_contents_tick(Slice *sl);
+gboolean scrub_contents_left(Slice *sl);
+
 /* op_content.c */
 void content_busy_free(gpointer p);
 Busy *content_begin(Slice *sl, guint64 ino, guint64 eof);      /* content operations under way are counted; each begin has its end */
@@ -471,6 +507,9 @@ void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void
 void members_look(Volcano *v);                        /* at what a step of the group changed: a lease, a map */
 void members_start(Volcano *v);
 void members_tick(Volcano *v);
+void members_slice_serves(Slice *sl);                 /* it has begun to */
+void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user);
+void planner_tick(Volcano *v);
 void members_clear(Volcano *v);
 /* move_out.c, move_in.c */
 void move_follow(Slice *sl, Txn *t);

@@ -141,7 +141,7 @@ static void orphans_durable(void *user, int error)
 	g_hash_table_iter_init(&it, sl->orphans);
 	while (!error && n < REAP_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
 		MagmaFid *fid = value;
-		if (core_place(sl, &fid->key) == HERE && !client_is_open(sl, fid->ino) && !g_hash_table_contains(sl->busy, &fid->ino) && ++n)
+		if (core_place(sl, &fid->key) == HERE && !client_is_open(sl, fid->ino) && !scrub_is_suspect(sl, fid->ino) && !g_hash_table_contains(sl->busy, &fid->ino) && ++n)
 			g_array_append_val(fids, *fid);
 	}
 	for (guint i = 0; i < fids->len; i++)

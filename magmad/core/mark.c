@@ -46,9 +46,9 @@ static void settled_remember(Slice *sl, guint64 hi, guint64 lo, guint64 ino, gui
 	g_hash_table_add(sl->settled[0], g_memdup2(&s, sizeof s));
 }
 
-static gboolean settled_already(Slice *sl, const struct magma_req_prepare *q)
+static gboolean settled_already(Slice *sl, guint64 hi, guint64 lo, guint64 ino, guint8 kind)
 {
-	Settled s = { q->op_hi, q->op_lo, q->target.ino, q->kind };
+	Settled s = { hi, lo, ino, kind };
 
 	return g_hash_table_contains(sl->settled[0], &s) || g_hash_table_contains(sl->settled[1], &s);
 }
@@ -137,6 +137,13 @@ guint mark_count(Slice *sl, guint64 ino, MarkKind kind)
 	for (guint i = 0; list && i < list->len; i++)
 		n += ((Mark *)list->pdata[i])->row.kind == kind;
 	return n;
+}
+
+guint mark_count_all(Slice *sl, guint64 ino)
+{
+	GPtrArray *list = g_hash_table_size(sl->marks_by_ino) ? marks_of(sl, ino) : NULL;
+
+	return list ? list->len : 0;
 }
 
 void mark_forget_range(Slice *sl, const MagmaRange *r)
@@ -459,18 +466,27 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 
 static int born_abort(Draft *d, Part *p)
 {
+	Slice *sl = draft_slice(d);
 	FlareRow *row;
 	int error = draft_flare(d, &p->target, &row);
 
-	if (!error) {
-		client_close_all(draft_slice(d), p->target.ino);      /* opened by the CREATE that is undone */
+	if (error)
+		return error;
+	/* Its coordinator lost the name it was born with (its disk did). It may have another by now, or be a directory that is not empty: its names will be counted. */
+	if (mark_count_all(sl, p->target.ino) > 1 || row->parent.ino != p->other.ino || (is_dir(row->attr.mode) ? row->attr.size : row->attr.nlink > 1)) {
+		if (!is_dir(row->attr.mode) && row->attr.nlink > 1)
+			row->attr.nlink--;
+		scrub_suspect(sl, &p->target, draft_txn(d));
+	} else {
+		client_close_all(sl, p->target.ino);      /* opened by the CREATE that is undone */
 		draft_destroy(d, row);
 	}
-	return error;
+	return 0;
 }
 
 int part_apply(Draft *d, Part *p, Phase phase)
 {
+	scrub_touch(draft_slice(d), p->target.ino);
 	switch (p->kind) {
 	case MARK_BORN:
 		if (phase == PHASE_PREPARE)
@@ -577,7 +593,7 @@ static int prepare(Op *op)
 		return EPROTO;
 	if ((m = mark_find(sl, q->op_hi, q->op_lo, p.target.ino, p.kind)))
 		return prepare_again(op, &p, m);
-	if (settled_already(sl, q))
+	if (settled_already(sl, q->op_hi, q->op_lo, p.target.ino, p.kind))
 		return ECANCELED;
 	if ((error = part_check(op, &p, q->age)))
 		return error;
@@ -605,6 +621,18 @@ static Part part_of_mark(Op *op, const Mark *m)
 		.name = m->row.name, .now = op->now, .marked = TRUE };
 }
 
+/* It was undone after its coordinator had said "committed": a power cut took the commit there. What other operations did since may not fit. */
+static void settle_doubts(Slice *sl, const Mark *m, Txn *t)
+{
+	if (on_name(m->row.kind)) {
+		scrub_suspect(sl, &m->row.entry.child, t);
+		if (m->row.kind == MARK_SWAP)
+			scrub_suspect(sl, &m->row.other, t);
+	} else if (m->row.kind != MARK_RENAME_LOCK) {
+		scrub_suspect(sl, &m->row.target, t);
+	}
+}
+
 /* One mark, one outcome. 0, or WAIT. A row that is gone is no reason to keep the mark. */
 static int settle_one(Op *op, Mark *m, guint8 outcome)
 {
@@ -629,6 +657,8 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	}
 	if (error == WAIT)
 		return WAIT;
+	if (outcome == MAGMA_SETTLE_ABORT && m->row.committed)
+		settle_doubts(op->sl, m, draft_txn(d));
 	if (error)
 		MAGMA_TRACE(op->sl->trace, 'v', "mark of kind %d on ino %" G_GUINT64_FORMAT ": %s", p.kind, p.target.ino, g_strerror(error));
 	if (outcome == MAGMA_SETTLE_COMMIT) {
@@ -646,17 +676,45 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	return 0;
 }
 
+/* FINAL for a mark of which nothing is known. Settled before this start; or a power cut took it, and the coordinator's entry is there or gone without us: the flare's names are counted. */
+static void settle_unknown(Op *op, guint64 hi, guint64 lo, const MagmaFid *target, guint8 kind)
+{
+	Slice *sl = op->sl;
+
+	if (on_name(kind)) {      /* whose name it was, only the coordinator knows */
+		if (!op->data) {
+			op->data = g_byte_array_new();
+			op->data_free = (GDestroyNotify)g_byte_array_unref;
+		}
+		magma_put_u64(op->data, hi);
+		magma_put_u64(op->data, lo);
+		magma_put_fid(op->data, target);
+		magma_put_u8(op->data, kind);
+	} else if (kind != MARK_RENAME_LOCK) {
+		Txn *t = txn_new();
+		scrub_suspect(sl, target, t);
+		core_commit(sl, t);
+	}
+}
+
+static void settle_answer(Op *op)
+{
+	GByteArray *unknown = op->data;
+	struct magma_rep_settle rep = { .marks = unknown ? MAGMA_BYTES(unknown->data, unknown->len) : MAGMA_BYTES(NULL, 0) };
+
+	op_reply(op, &rep, NULL);
+}
+
 static void settle_synced(void *user, int error)
 {
 	Op *op = user;
 	Slice *sl = op->sl;
-	struct magma_rep_settle rep = { .marks = op->req.req_settle.marks };
 
 	core_enter(sl->v);
 	if (error)
 		op_error(op, error);
 	else
-		op_reply(op, &rep, NULL);
+		settle_answer(op);
 	core_leave(sl->v);
 }
 
@@ -676,7 +734,6 @@ void handle_settle(Op *op)
 {
 	const struct magma_req_settle *q = &op->req.req_settle;
 	MagmaReader r = magma_reader(q->marks.data, q->marks.len);
-	struct magma_rep_settle rep = { .marks = q->marks };
 
 	if (!op->sl->serving || move_sealed(op->sl)) {
 		op_error(op, MAGMA_ETRYAGAIN);
@@ -689,19 +746,23 @@ void handle_settle(Op *op)
 		Mark *m = r.error ? NULL : mark_find(op->sl, hi, lo, target.ino, kind);
 		if (m && settle_one(op, m, q->outcome) == WAIT)
 			return;
-		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT)
-			settled_remember(op->sl, hi, lo, target.ino, kind);
-		if (!m && core_place(op->sl, &target.key) != HERE) {
+		if (!m && !r.error && core_place(op->sl, &target.key) != HERE) {
 			op_error(op, MAGMA_ETRYAGAIN);       /* it may have moved, with its mark */
 			return;
 		}
+		gboolean unknown = !m && !r.error && q->outcome == MAGMA_SETTLE_FINAL && !settled_already(op->sl, hi, lo, target.ino, kind);
+		if (unknown)
+			settle_unknown(op, hi, lo, &target, kind);
+		/* an entry's stays unknown: another copy of this message must not be answered otherwise */
+		if (!r.error && q->outcome != MAGMA_SETTLE_COMMIT && !(unknown && on_name(kind)))
+			settled_remember(op->sl, hi, lo, target.ino, kind);
 	}
 	if (r.error)
 		op_error(op, EPROTO);
 	else if (q->outcome == MAGMA_SETTLE_FINAL)
 		store_sync(op->sl->store, settle_synced, op);
 	else
-		op_reply(op, &rep, NULL);
+		settle_answer(op);
 }
 
 /* --- marks that hang --- */

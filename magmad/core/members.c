@@ -1,33 +1,24 @@
 /* Who is in the network, and the map, which only the leader of the group that votes on it (consensus.c) changes. */
 #include "magmad/core/consensus.h"
+#include "magmad/core/holding.h"
 
-#define FIRST_INO 16                       /* below: the root and what may come */
 #define JOIN_LIMIT (4500000)               /* "said within 5 s" */
 
 typedef struct {
 	gboolean fetching;            /* the map, from the leader */
 	MagmaTime fetch_at;
-	gboolean must_ask;            /* a slice of ours was on its way when we stopped: serve nothing before the leader has said where it is */
 	Call *joining;
 } Members;
 
 static Members *members_of(Volcano *v) { return v->members; }
-static void begin(Volcano *v);
 
 /* --- the map --- */
-
-static void put_meta_u64(Txn *t, const char *name, guint64 value)
-{
-	guint8 val[8];
-
-	magma_be64_store(val, value);
-	txn_put(t, TAB_META, name, strlen(name), NULL, val, sizeof val);
-}
 
 static void members_map_changed(Volcano *v)
 {
 	for (guint i = 0; i < v->slices->len; i++)
 		move_map_changed(v->slices->pdata[i]);
+	v->apply_map = TRUE;          /* core_leave does it: operations that run may end by it */
 }
 
 /* A newer map that the group has committed, from whoever. */
@@ -42,23 +33,45 @@ void members_learn(Volcano *v, const guint8 *p, gsize n)
 	members_look(v);
 }
 
+/* All slices that the map gives to this volcano are being served. */
+static gboolean all_serve(Volcano *v)
+{
+	for (guint i = 0; i < v->map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(v->map->slices, MagmaSlice, i);
+		const Slice *sl = s->owner == v->id ? core_slice(v, s->id) : NULL;
+		if (s->owner == v->id && !(sl && sl->serving))
+			return FALSE;
+	}
+	return TRUE;
+}
+
 void members_look(Volcano *v)
 {
 	const MagmaVolcano *self = v->map ? magma_map_by_id(v->map, v->id) : NULL;
 
-	if (self && self->state == MAGMA_ACTIVE && v->serving && v->ready && consensus_may_serve(v))
+	if (v->ready && self && self->state == MAGMA_ACTIVE && v->serving && v->may_own && consensus_may_serve(v) && all_serve(v))
 		core_ready(v, NULL);
+}
+
+void members_slice_serves(Slice *sl)
+{
+	Volcano *v = sl->v;
+
+	v->note[0] = 0;
+	move_map_changed(sl);
+	members_of(v)->fetch_at = 0;
+	members_fetch_map(v);
+	members_look(v);
 }
 
 /* The leader has said whose the slices are. */
 static void asked(Volcano *v)
 {
-	Members *m = members_of(v);
-
-	if (!m->must_ask)
+	if (v->may_own)
 		return;
-	m->must_ask = FALSE;
-	begin(v);
+	v->may_own = TRUE;
+	v->note[0] = 0;
+	v->apply_map = TRUE;
 }
 
 static void map_fetched(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -118,30 +131,37 @@ static void changed(Volcano *v, void *user, int error)
 		c.done(v, c.user, error);
 }
 
+/* Of every slice there are so many. */
+static guint least_copies(const MagmaMap *map)
+{
+	guint least = map->slices->len ? G_MAXUINT : 1;
+
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(map->slices, MagmaSlice, i);
+		guint n = 1;
+		for (guint k = 0; k < s->ncopies; k++)
+			n += s->copies[k].in_sync;
+		least = MIN(least, n);
+	}
+	return least;
+}
+
 void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user, int error), void *user)
+{
+	members_change_map_down(v, map, NULL, 0, done, user);
+}
+
+void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, void (*done)(Volcano *v, void *user, int error), void *user)
 {
 	Changing *c = CORE_CTX(v, Changing, NULL);
 
+	map->copies_kept = least_copies(map);
 	*c = (Changing){ v, done, user };
 	v->map_changing = TRUE;
-	consensus_propose(v, map, NULL, 0, changed, c);
+	consensus_propose(v, map, down, ndown, changed, c);
 }
 
 /* --- start --- */
-
-static void put_root(Volcano *v, Txn *t)
-{
-	FlareRow row = { .parent = magma_fid_root(), .next_cookie = 1 };
-	guint8 k[STORE_KEY_MAX];
-	g_autoptr(GByteArray) val = g_byte_array_new();
-
-	row.attr.fid = magma_fid_root();
-	row.attr.mode = S_IFDIR | 0755;
-	row.attr.nlink = 2;
-	row.attr.atime = row.attr.mtime = row.attr.ctime = row.attr.btime = v->io->real(v->iou);
-	flare_row_encode(&row, val);
-	txn_put(t, TAB_FLARE, k, key_ino(k, MAGMA_ROOT_INO), &row.attr.fid.key, val->data, val->len);
-}
 
 static void group_made(Volcano *v, int error)
 {
@@ -149,10 +169,11 @@ static void group_made(Volcano *v, int error)
 		core_ready(v, g_strerror(error));
 		return;
 	}
-	v->serving = v->home->serving = TRUE;
+	v->serving = TRUE;
 	consensus_start(v);
 }
 
+/* The first rows are on disk before anything says that there is a volcano here. */
 static void bootstrapped(void *user, int error)
 {
 	Volcano *v = user;
@@ -173,11 +194,9 @@ static MagmaVolcano self_of(Volcano *v, guint16 id)
 static void bootstrap(Volcano *v)
 {
 	guint8 network[16];
-	Txn *t = txn_new();
 
 	v->io->random(v->iou, network, sizeof network);
-	v->id = v->home->id = 1;
-	v->home->next_ino = v->home->ino_limit = FIRST_INO;
+	v->id = 1;
 	MagmaMap *map = magma_map_new(network, v->cfg.copies_wanted);
 	MagmaVolcano self = self_of(v, v->id);
 	self.state = MAGMA_ACTIVE;
@@ -191,23 +210,11 @@ static void bootstrap(Volcano *v)
 	magma_map_add_slice(map, &whole);
 	const char *broken = magma_map_seal(map);
 	g_assert(!broken);
-	put_meta_u64(t, "ino_limit", v->home->ino_limit);
-	put_root(v, t);
-	core_commit(v->home, t);
 	core_set_map(v, map);
+	v->may_own = v->begins_network = TRUE;
+	holdings_apply(v);
+	v->begins_network = FALSE;
 	store_sync(v->store, bootstrapped, v);
-}
-
-static void joined_synced(void *user, int error)
-{
-	Volcano *v = user;
-
-	core_enter(v);
-	if (error)
-		core_ready(v, g_strerror(error));
-	else
-		consensus_join(v, group_made);
-	core_leave(v);
 }
 
 static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -230,15 +237,12 @@ static void joined(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		if (!map) {
 			core_ready(v, "the network's lava map cannot be read: another version?");
 		} else {
-			Txn *t = txn_new();
-			v->id = v->home->id = rep->rep_join.id;
-			v->home->next_ino = v->home->ino_limit = FIRST_INO;
-			put_meta_u64(t, "ino_limit", v->home->ino_limit);
-			core_commit(v->home, t);
+			v->id = rep->rep_join.id;
 			core_set_map(v, g_steal_pointer(&map));
+			v->may_own = v->apply_map = TRUE;
 			v->state = "receiving a slice";
 			v->note[0] = 0;
-			store_sync(v->store, joined_synced, v);
+			consensus_join(v, group_made);
 		}
 	}
 	core_leave(v);
@@ -255,27 +259,6 @@ static void join(Volcano *v)
 	members_of(v)->joining = call_addr(v, &v->join_addr, MAGMA_OP_join, &q, JOIN_LIMIT, joined, v);
 }
 
-static void recovered(Slice *sl)
-{
-	Volcano *v = sl->v;
-	const MagmaVolcano *self = magma_map_by_id(v->map, v->id);
-
-	v->serving = sl->serving = TRUE;
-	v->note[0] = 0;
-	if (!self || self->state != MAGMA_ACTIVE)
-		v->state = "receiving a slice";
-	members_map_changed(v);
-	members_of(v)->fetch_at = 0;
-	members_fetch_map(v);
-	members_look(v);
-}
-
-static void begin(Volcano *v)
-{
-	purge_elsewhere(v->home);
-	gc_recover(v->home, recovered);
-}
-
 /* The address to join is a volcano's of our own map, or we would leave one network for another. */
 static gboolean in_our_network(Volcano *v)
 {
@@ -287,57 +270,38 @@ static gboolean in_our_network(Volcano *v)
 	return FALSE;
 }
 
-static void loaded_all(Slice *sl, void *user, int error)
+static void restart(Volcano *v)
 {
-	Volcano *v = sl->v;
-	Members *m = members_of(v);
-
-	if (error) {
-		core_ready(v, g_strerror(error));
+	/* Also with -b or -j: a first start that was killed after it was kept is gone on with. But the volcano stays in its network. */
+	if (v->cfg.join && !in_our_network(v)) {
+		core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
 		return;
 	}
-	if (v->map && v->id) {
-		/* Also with -b or -j: a first start that was killed after it was committed is gone on with. But the volcano stays in its network. */
-		if (v->cfg.join && !in_our_network(v)) {
-			core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
-			return;
-		}
-		const MagmaSlice *own = magma_map_home(v->map, v->id);
-		gboolean moving = v->map->move.id && own && v->map->move.from == own->id;
-		v->home->id = v->id;
-		consensus_start(v);
-		if (moving) {
-			m->must_ask = TRUE;
-			g_strlcpy(v->note, "waits for the leader of the volcanos: a slice was on its way", sizeof v->note);
-			core_say(v, "%s", v->note);
-			members_fetch_map(v);
-			return;
-		}
-		begin(v);
-	} else if (v->cfg.bootstrap) {
-		bootstrap(v);
-	} else if (v->cfg.join) {
-		join(v);
-	} else {
-		core_ready(v, "the storage folder holds no volcano: -b starts a new network, -j HOST joins one");
-	}
+	g_strlcpy(v->note, "waits for the volcanos that vote on the lava map", sizeof v->note);
+	consensus_begin_life(v, group_made);
 }
 
 void members_start(Volcano *v)
 {
 	v->members = g_new0(Members, 1);
-	slice_load(v->home, NULL, loaded_all, NULL);
+	if (v->map && v->id)
+		restart(v);
+	else if (v->cfg.bootstrap)
+		bootstrap(v);
+	else if (v->cfg.join)
+		join(v);
+	else
+		core_ready(v, "the storage folder holds no volcano: -b starts a new network, -j HOST joins one");
 }
 
 void members_tick(Volcano *v)
 {
-	Members *m = members_of(v);
-
-	if (m->must_ask && consensus_leads(v) && consensus_may_serve(v))
+	if (!v->may_own && v->serving && consensus_leads(v) && consensus_may_serve(v))
 		asked(v);
-	if (m->must_ask)
+	if (!v->may_own && v->serving)
 		members_fetch_map(v);
 	members_look(v);
+	planner_tick(v);
 	move_plan(v);
 }
 
@@ -527,7 +491,7 @@ void handle_status(Op *op)
 	StoreUsage u;
 
 	volcano_stats(v, &stats);
-	v->store->vt->usage(v->store, &u);
+	volcano_usage(v, &u);
 	struct magma_rep_status rep = {
 		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started,
 		.clients = stats.clients, .software = MAGMA_BYTES_STR(v->software),

@@ -337,7 +337,7 @@ void handle_move_commit(Op *op)
 	}
 	MagmaMap *map = magma_map_copy(v->map);
 	MagmaSlice *from = (MagmaSlice *)magma_map_slice_by_id(map, map->move.from);
-	MagmaSlice part = { .id = map->move.to, .range = map->move.range, .home = map->move.to, .owner = map->move.to, .epoch = 1 };
+	MagmaSlice part = map->move.part;
 	by_id(map, map->move.to)->state = MAGMA_ACTIVE;
 	gboolean inside = magma_key_prev(&part.range.lo, &from->range.hi);
 	g_assert(inside);
@@ -371,6 +371,7 @@ static void plan_now(Planning *p)
 		MagmaKey middle = magma_range_middle(&from->range);
 		map->move = (MagmaMove){ .id = map->epoch + 1, .from = from->id, .to = joiner, .range.hi = from->range.hi };
 		magma_key_next(&middle, &map->move.range.lo);
+		map->move.part = (MagmaSlice){ .id = joiner, .range = map->move.range, .home = joiner, .owner = joiner, .epoch = 1 };
 		members_change_map(v, map, NULL, NULL);
 	}
 	core_ctx_free(v, p);
@@ -433,6 +434,6 @@ void move_map_changed(Slice *sl)
 	if (sl->move && !move_is(sl, now))
 		move_out_done(sl);
 	const MagmaSlice *from = now->id ? magma_map_slice_by_id(sl->v->map, now->from) : NULL;
-	if (!sl->move && from && from->owner == sl->v->id && sl->serving)
+	if (!sl->move && from && from->id == sl->id && from->owner == sl->v->id && sl->serving)
 		move_out_start(sl);
 }

@@ -12,7 +12,7 @@ enum {
 #define DRAIN_LIMIT (5 * SECOND)      /* operations that do not end (a participant is gone): give up, thaw, try again later */
 #define TRY_AGAIN (2 * SECOND)
 
-typedef enum { COPY_ROWS, COPY_CONTENTS, DRAIN, LAST_ROWS, LAST_CONTENTS, LAST_MEMORY, LAST_OPENS, READY, COMMITTING, WAITING } Phase_;
+typedef enum { COPY_ROWS, COPY_CONTENTS, DRAIN, LAST_ROWS, LAST_CONTENTS, LAST_MEMORY, LAST_OPENS, LAST_SYNC, READY, COMMITTING, WAITING } Phase_;
 
 typedef struct {
 	StoreTable table;
@@ -539,7 +539,7 @@ static void append_memory(Move *m)
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Commit *c = value;
 		g_byte_array_set_size(val, 0);
-		commit_row_encode((CommitPart *)c->parts->data, c->parts->len, val);
+		commit_row_encode((CommitPart *)c->parts->data, c->parts->len, (MagmaFid *)c->named->data, c->named->len, val);
 		memory_row(m, TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &c->coord.key, val->data, val->len);
 	}
 	g_hash_table_iter_init(&it, sl->orphans);
@@ -613,6 +613,24 @@ static void send_commit(Move *m)
 	m->call = call_leader(m->sl->v, m->sl, MAGMA_OP_move_commit, &q, 0, committed, m->ticket);
 }
 
+/* What stays here is on disk before the rest is the target's: both were changed in one transaction, without marks that could tell after a power cut what is missing. */
+static void source_synced(void *user, int error)
+{
+	Slice *sl = ((Ticket *)user)->sl;
+	Move *m = redeem(user);
+
+	if (!m)
+		return;
+	core_enter(sl->v);
+	if (error) {
+		start_over(m, g_strerror(error));
+	} else {
+		m->phase = READY;
+		send_ready(m);
+	}
+	core_leave(sl->v);
+}
+
 /* --- the whole --- */
 
 static void advance(Move *m)
@@ -668,8 +686,10 @@ static void advance(Move *m)
 	case LAST_OPENS:
 		if (send_opens(m))
 			return;
-		m->phase = READY;
-		send_ready(m);
+		m->phase = LAST_SYNC;
+		store_sync(m->sl->store, source_synced, ticket(m));
+		return;
+	case LAST_SYNC:
 		return;
 	case READY:
 		m->phase = COMMITTING;
@@ -745,7 +765,9 @@ void move_out_done(Slice *sl)
 	MAGMA_TRACE(sl->trace, 'v', "move %" G_GUINT64_FORMAT " is done", m->what.id);
 	thaw(m);
 	move_clear(sl);
-	purge_given_away(sl, &range);
+	const MagmaSlice *now = magma_map_slice(sl->v->map, &range.lo);
+	if (now && now->id != sl->id)
+		purge_given_away(sl, &range);
 }
 
 void move_tick(Slice *sl)

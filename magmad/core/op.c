@@ -1,6 +1,7 @@
 /* The life of an operation: from the message, through evaluation, to the reply that waits for the journal. */
 #include <fcntl.h>
 #include "magmad/core/consensus.h"
+#include "magmad/core/holding.h"
 
 Peer *peer_ref(Peer *p)
 {
@@ -14,6 +15,26 @@ void peer_unref(Peer *p)
 		return;
 	g_ptr_array_unref(p->calls);
 	g_free(p);
+}
+
+static gint by_number(gconstpointer a, gconstpointer b)
+{
+	const Peer *x = *(Peer *const *)a, *y = *(Peer *const *)b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+GPtrArray *peers_in_order(Volcano *v)
+{
+	GPtrArray *all = g_ptr_array_new();
+	GHashTableIter it;
+	gpointer p;
+
+	g_hash_table_iter_init(&it, v->peers);
+	while (g_hash_table_iter_next(&it, &p, NULL))
+		g_ptr_array_add(all, p);
+	g_ptr_array_sort(all, by_number);
+	return all;
 }
 
 static void (*const handlers[MAGMA_OP_LIMIT])(Op *) = {
@@ -39,6 +60,7 @@ Op *op_new(Volcano *v, Slice *sl, const MagmaHdr *h, const MagmaAny *req, GBytes
 	Op *op = g_slice_new0(Op);
 
 	op->v = v;
+	op->number = ++v->ops_made;
 	op->sl = sl;
 	op->hdr = *h;
 	if (req)
@@ -159,17 +181,20 @@ void core_leave(Volcano *v)
 {
 	Op *op;
 
-	if (v->depth == 1) {
-		while ((op = g_queue_pop_head(&v->runq))) {
-			op->queued = FALSE;
-			if (!op->done) {
-				op->running = TRUE;
-				op->step(op);
-				op->running = FALSE;
-			}
-			if (op->done && !op->queued)
-				op_free(op);
+	while (v->depth == 1 && ((op = g_queue_pop_head(&v->runq)) || (v->apply_map && v->may_own))) {
+		if (!op) {
+			v->apply_map = FALSE;
+			holdings_apply(v);
+			continue;
 		}
+		op->queued = FALSE;
+		if (!op->done) {
+			op->running = TRUE;
+			op->step(op);
+			op->running = FALSE;
+		}
+		if (op->done && !op->queued)
+			op_free(op);
 	}
 	v->depth--;
 }
@@ -464,8 +489,8 @@ static Place op_place(Volcano *v, const MagmaHdr *h, const MagmaAny *any, MagmaK
 	case MAGMA_OP_move_data:
 	case MAGMA_OP_move_opens:
 	case MAGMA_OP_move_ready:
-		*sl = v->home;
-		return HERE;
+		*sl = v->map && v->map->move.id && v->map->move.to == v->id ? core_slice(v, v->map->move.part.id) : NULL;
+		return *sl ? HERE : FROZEN;
 	case MAGMA_OP_settle:
 		if (!mark_settle_route(&any->req_settle, route))
 			return HERE;

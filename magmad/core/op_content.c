@@ -201,12 +201,43 @@ int content_convert(Op *op, const FlareRow *row)
 
 enum { CLOCKS_DIFFER = 60 };      /* seconds, at most, between volcanos; a flare's birth is told by its parent's */
 
-/* A power cut may take a write's rows, its intent too, and leave its bytes: behind the row's size they would show in the next hole. A flare born since the start has none. */
+typedef struct {
+	Slice *sl;
+	guint64 ino;
+} Cutting;
+
+static void cut_durable(void *user, int error)
+{
+	Cutting *c = user;
+	Slice *sl = c->sl;
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &c->ino);
+
+	core_enter(sl->v);
+	if (dirty)
+		dirty->cutting = FALSE;
+	core_ctx_free(sl, c);
+	waitq_wake(sl, &sl->ack_wait);
+	core_leave(sl->v);
+}
+
+/* A power cut may take a write's rows, its intent too, and leave its bytes: behind the row's size they would show in the next hole. A flare born since the start has none. Below a flare that
+ * is still inline they go on disk too: the next power cut would bring them back, and a restart take them for what was written after the conversion (gc.c). */
 static void cut_tail(Slice *sl, Dirty *dirty, const FlareRow *row)
 {
-	if (!dirty->cut && row->attr.btime.sec < sl->v->started_real + CLOCKS_DIFFER)
-		store_content_truncate(sl->store, &dirty->fid, row->content == CONTENT_FILE ? row->attr.size : 0, move_ignore, NULL);
+	const MagmaFid fid = row->attr.fid;
+
+	if (dirty->cut)
+		return;
 	dirty->cut = TRUE;
+	if (row->attr.btime.sec >= sl->v->started_real + CLOCKS_DIFFER)
+		return;
+	store_content_truncate(sl->store, &fid, row->content == CONTENT_FILE ? row->attr.size : 0, move_ignore, NULL);
+	if (row->content == CONTENT_INLINE && sl->unclean) {
+		Cutting *c = CORE_CTX(sl, Cutting, NULL);
+		*c = (Cutting){ sl, fid.ino };
+		dirty->cutting = TRUE;
+		store_content_sync(sl->store, &fid, cut_durable, c);
+	}
 }
 
 /* A file whose write intent is in the journal. 0 or WAIT. */
@@ -226,6 +257,10 @@ int content_intent(Op *op, const FlareRow *row)
 		return WAIT;
 	}
 	cut_tail(sl, dirty, row);
+	if (dirty->cutting) {
+		op_park(op, &sl->ack_wait);
+		return WAIT;
+	}
 	dirty->writes++;
 	dirty->last = core_now(sl->v);
 	return 0;

@@ -27,6 +27,8 @@ static int lookup(Op *op)
 		error = state_flare(op, &e.child, &child);
 		if (error == WAIT)
 			return WAIT;
+		if (error == ESTALE && !mark_count_all(op->sl, e.child.ino))
+			scrub_suspect(op->sl, &e.child, NULL);      /* a name that leads nowhere */
 		if (error)
 			return error == ESTALE ? ENOENT : error;
 		if (mark_blocks_flare(op, e.child.ino))

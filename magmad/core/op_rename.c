@@ -44,7 +44,7 @@ static gboolean same_name(const struct magma_req_rename *q)
 static int rename_begin(Op *op)
 {
 	const struct magma_req_rename *q = req_of(op);
-	EntryRow target = { 0 };      /* where there is none, this goes into the reply */
+	EntryRow target = { 0 };
 	Place from = core_place(op->sl, &q->from_dir.key);
 	g_autoptr(GByteArray) cred = g_byte_array_new();
 	int error;

@@ -385,6 +385,12 @@ void handle_reopen(Op *op)
 	for (guint i = 0; r.left && !r.error && i < REOPEN_MAX; i++) {
 		MagmaFid fid = magma_get_fid(&r);
 		/* It may have moved since the client looked at its map. */
+		Slice *other = r.error ? NULL : core_slice_for(op->v, &fid.key);
+		if (other && other != op->sl && other->serving && core_place(other, &fid.key) == HERE) {
+			client_open(other, op->hdr.client, &fid);      /* what is not there is nobody's */
+			magma_put_u32(errors, 0);
+			continue;
+		}
 		int error = r.error ? EPROTO : core_place(op->sl, &fid.key) != HERE ? MAGMA_EMAP : state_flare(op, &fid, &row);
 		wait |= error == WAIT;
 		if (!error)

@@ -245,7 +245,7 @@ static void purge_between(Slice *sl, const MagmaKey *lo, const MagmaKey *hi)
  * is only ever a slice that was on its way to it. */
 void purge_elsewhere(Slice *sl)
 {
-	const MagmaSlice *own = magma_map_home(sl->v->map, sl->v->id);
+	const MagmaSlice *own = magma_map_slice_by_id(sl->v->map, sl->id);
 	MagmaKey edge;
 
 	if (!own) {

@@ -144,7 +144,7 @@ gsize key_mark(guint8 *k, guint64 op_hi, guint64 op_lo, guint64 ino, MarkKind ki
 	return 25;
 }
 
-void commit_row_encode(const CommitPart *parts, guint n, GByteArray *out)
+void commit_row_encode(const CommitPart *parts, guint n, const MagmaFid *named, guint n_named, GByteArray *out)
 {
 	magma_put_u8(out, ROW_VERSION);
 	magma_put_u32(out, n);
@@ -152,9 +152,13 @@ void commit_row_encode(const CommitPart *parts, guint n, GByteArray *out)
 		magma_put_fid(out, &parts[i].target);
 		magma_put_u8(out, parts[i].kind);
 	}
+	if (n_named)
+		magma_put_u32(out, n_named);
+	for (guint i = 0; i < n_named; i++)
+		magma_put_fid(out, &named[i]);
 }
 
-gboolean commit_row_decode(const guint8 *p, gsize n, GArray *parts)
+gboolean commit_row_decode(const guint8 *p, gsize n, GArray *parts, GArray *named)
 {
 	MagmaReader in = magma_reader(p, n);
 	guint8 version = magma_get_u8(&in);
@@ -165,6 +169,16 @@ gboolean commit_row_decode(const guint8 *p, gsize n, GArray *parts)
 		part.kind = magma_get_u8(&in);
 		if (!in.error)
 			g_array_append_val(parts, part);
+	}
+	if (!in.error && in.left) {
+		count = magma_get_u32(&in);
+		if (!count || count > COMMIT_NAMED_MAX)
+			return FALSE;
+		for (guint32 i = 0; i < count && !in.error; i++) {
+			MagmaFid fid = magma_get_fid(&in);
+			if (!in.error)
+				g_array_append_val(named, fid);
+		}
 	}
 	return !in.error && !in.left && version == ROW_VERSION;
 }

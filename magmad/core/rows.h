@@ -64,8 +64,10 @@ gsize key_ino_bytes(guint8 *k, guint64 ino, const guint8 *name, gsize len);
 gsize key_ino_u64(guint8 *k, guint64 ino, guint64 second);
 gsize key_mark(guint8 *k, guint64 op_hi, guint64 op_lo, guint64 ino, MarkKind kind);
 
-/* TAB_COMMIT's value: u8 version, u32 count, then per participant fid and u8 kind. */
+/* TAB_COMMIT's value: u8 version, u32 count, then per participant fid and u8 kind; then, where there are any, u32 count and fids: flares whose names a LEAVE or
+ * SWAP at another volcano changes. */
 typedef struct { MagmaFid target; guint8 kind; } CommitPart;
-void commit_row_encode(const CommitPart *parts, guint n, GByteArray *out);
-/* Appends to parts; FALSE for bytes that are no commit row. */
-gboolean commit_row_decode(const guint8 *p, gsize n, GArray *parts);
+enum { COMMIT_NAMED_MAX = 2 };
+void commit_row_encode(const CommitPart *parts, guint n, const MagmaFid *named, guint n_named, GByteArray *out);
+/* Appends to parts (CommitPart) and named (MagmaFid); FALSE for bytes that are no commit row. */
+gboolean commit_row_decode(const guint8 *p, gsize n, GArray *parts, GArray *named);

@@ -73,6 +73,7 @@ Slice *slice_new(Volcano *v, guint16 id, Store *store)
 	sl->orphans = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	sl->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	sl->busy = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, content_busy_free);
+	scrub_init(sl);
 	store->user = sl;
 	store->on_acked = on_acked;
 	store->on_failed = on_failed;
@@ -102,6 +103,7 @@ void slice_free(Slice *sl)
 	g_hash_table_unref(sl->orphans);
 	g_hash_table_unref(sl->dirty);
 	g_hash_table_unref(sl->busy);
+	scrub_clear(sl);
 	sl->store->on_acked = NULL;
 	sl->store->on_failed = NULL;
 	g_free(sl);
@@ -117,6 +119,10 @@ static void load_meta(Slice *sl, const StoreRow *row)
 
 	if (strcmp(name, "ino_limit") == 0 && row->vlen == 8)
 		sl->next_ino = sl->ino_limit = magma_be64_load(row->val);
+	else if (strcmp(name, "running") == 0)
+		sl->unclean = TRUE;
+	else if (g_str_has_prefix(name, SCRUB_PREFIX))
+		scrub_load(sl, row);
 }
 
 static void load_dirty(Slice *sl, const StoreRow *row)
@@ -227,6 +233,121 @@ void slice_load(Slice *sl, const MagmaRange *only, void (*done)(Slice *sl, void 
 	load_more(l);
 }
 
+/* --- beginning and end --- */
+
+static void put_meta_u64(Txn *t, const char *name, guint64 value)
+{
+	guint8 val[8];
+
+	magma_be64_store(val, value);
+	txn_put(t, TAB_META, name, strlen(name), NULL, val, sizeof val);
+}
+
+static void put_root(Slice *sl, Txn *t)
+{
+	FlareRow row = { .parent = magma_fid_root(), .next_cookie = 1 };
+	guint8 k[STORE_KEY_MAX];
+	g_autoptr(GByteArray) val = g_byte_array_new();
+
+	row.attr.fid = magma_fid_root();
+	row.attr.mode = S_IFDIR | 0755;
+	row.attr.nlink = 2;
+	row.attr.atime = row.attr.mtime = row.attr.ctime = row.attr.btime = sl->v->io->real(sl->v->iou);
+	flare_row_encode(&row, val);
+	txn_put(t, TAB_FLARE, k, key_ino(k, MAGMA_ROOT_INO), &row.attr.fid.key, val->data, val->len);
+}
+
+static void serves(Slice *sl)
+{
+	sl->serving = TRUE;
+	members_slice_serves(sl);
+}
+
+static void loaded_all(Slice *sl, void *user, int error)
+{
+	Txn *t;
+
+	if (error) {
+		g_autofree char *text = g_strdup_printf("the rows of slice %u cannot be read: %s", sl->id, g_strerror(error));
+		sl->v->stopping = TRUE;
+		sl->v->io->stop(sl->v->iou, text);
+		return;
+	}
+	t = txn_new();
+	put_meta_u64(t, "running", sl->v->boot);
+	core_commit(sl, t);
+	if (sl->unclean)
+		scrub_contents_begin(sl);
+	purge_elsewhere(sl);
+	gc_recover(sl, serves);
+}
+
+void slice_begin(Slice *sl, gboolean fresh)
+{
+	Txn *t;
+
+	if (!fresh) {
+		slice_load(sl, NULL, loaded_all, NULL);
+		return;
+	}
+	t = txn_new();
+	sl->next_ino = sl->ino_limit = FIRST_INO;
+	put_meta_u64(t, "ino_limit", sl->ino_limit);
+	put_meta_u64(t, "running", sl->v->boot);
+	if (sl->v->begins_network)
+		put_root(sl, t);
+	sl->unclean = TRUE;
+	scrub_contents_begin(sl);      /* a first try may have lost its rows to a power cut, and not its files */
+	core_commit(sl, t);
+	serves(sl);
+}
+
+/* Whoever waits for an answer of this slice asks again, by the map that is on its way. What was done is in the log, with its reply: nothing happens twice. */
+static void tell_again(Volcano *v, Peer *peer, const MagmaHdr *h)
+{
+	MagmaHdr r = { .kind = MAGMA_REPLY, .op = h->op, .xid = h->xid, .client = h->client, .epoch = v->map->epoch, .error = MAGMA_ETRYAGAIN };
+	GByteArray *out = g_byte_array_new();
+
+	if (h->client && h->epoch < v->map->epoch)
+		r.flags |= MAGMA_FLAG_REFRESH_TOPOLOGY;
+	magma_msg_encode(&r, NULL, FALSE, out);
+	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(out);
+	if (peer && peer->session)
+		v->io->send(v->iou, peer->session, msg, NULL);
+}
+
+static gint by_number(gconstpointer a, gconstpointer b)
+{
+	const Op *x = *(Op *const *)a, *y = *(Op *const *)b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+void slice_dismiss(Slice *sl)
+{
+	g_autoptr(GPtrArray) ops = g_ptr_array_new();
+	GHashTableIter it;
+	gpointer p;
+
+	g_hash_table_iter_init(&it, sl->all_ops);
+	while (g_hash_table_iter_next(&it, &p, NULL))
+		g_ptr_array_add(ops, p);
+	g_ptr_array_sort(ops, by_number);
+	for (guint i = 0; i < ops->len; i++) {
+		Op *op = ops->pdata[i];
+		if (op->peer && !op->done)
+			tell_again(sl->v, op->peer, &op->hdr);
+	}
+	for (GList *l = sl->held.head; l; l = l->next) {
+		Held *h = l->data;
+		MagmaHdr hdr;
+		gsize n, at;
+		const guint8 *head = g_bytes_get_data(h->head, &n);
+		if (h->peer && magma_msg_peek(head, n, &hdr, &at) == 0)
+			tell_again(sl->v, h->peer, &hdr);
+	}
+	slice_free(sl);
+}
 
 void slice_tick(Slice *sl)
 {
@@ -234,8 +355,10 @@ void slice_tick(Slice *sl)
 		coord_tick(sl);
 		mark_tick(sl);
 		gc_tick(sl);
+		scrub_tick(sl);
+		scrub_contents_tick(sl);
 		client_tick(sl);
 		move_tick(sl);
 	}
-	sl->v->quick |= g_hash_table_size(sl->commits) || g_hash_table_size(sl->marks) || sl->move;
+	sl->v->quick |= g_hash_table_size(sl->commits) || g_hash_table_size(sl->marks) || sl->move || scrub_contents_left(sl);
 }

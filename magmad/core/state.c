@@ -61,7 +61,25 @@ int state_perm(Op *op, const FlareRow *row, guint32 want)
 	return magma_perm_check(&op->hdr.cred, row->attr.mode, row->attr.uid, row->attr.gid, want);
 }
 
-/* The block is in the journal before any of it is used, so a crash skips numbers and never repeats one; another volcano may know a number before this one's journal has what it is for. */
+typedef struct {
+	Slice *sl;
+	guint64 limit;
+} Reserving;
+
+static void ino_reserved(void *user, int error)
+{
+	Reserving *r = user;
+	Slice *sl = r->sl;
+
+	core_enter(sl->v);
+	if (!error)
+		sl->ino_durable = MAX(sl->ino_durable, r->limit);
+	core_ctx_free(sl, r);
+	waitq_wake(sl, &sl->ack_wait);
+	core_leave(sl->v);
+}
+
+/* The block is on disk before any of it is used, so neither a crash nor a power cut repeats a number; another volcano may know a number before this one's journal has what it is for. */
 int state_new_ino(Op *op, guint64 *ino)
 {
 	Slice *sl = op->sl;
@@ -72,9 +90,12 @@ int state_new_ino(Op *op, guint64 *ino)
 		sl->ino_limit += INO_BLOCK;
 		magma_be64_store(val, sl->ino_limit);
 		txn_put(t, TAB_META, "ino_limit", 9, NULL, val, sizeof val);
-		sl->ino_index = core_commit(sl, t);
+		core_commit(sl, t);
+		Reserving *r = CORE_CTX(sl, Reserving, NULL);
+		*r = (Reserving){ sl, sl->ino_limit };
+		store_sync(sl->store, ino_reserved, r);
 	}
-	if (sl->ino_index > store_acked(sl->store)) {
+	if (sl->ino_durable < sl->ino_limit) {
 		op_park(op, &sl->ack_wait);
 		return WAIT;
 	}
@@ -211,10 +232,11 @@ void draft_destroy(Draft *d, FlareRow *row)
 	guint8 k[STORE_KEY_MAX];
 	const MagmaFid fid = row->attr.fid;
 	gsize kl = key_ino(k, fid.ino);
-	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->sl, fid.ino)
+	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->sl, fid.ino) && !scrub_is_suspect(d->op->sl, fid.ino)
 		&& core_now(d->op->sl->v) - d->op->sl->started > OPEN_GRACE;      /* who has it open may not have said so yet */
 
 	row->attr.nlink = 0;
+	row->sealed = is_dir(row->attr.mode);      /* nothing is made in it while it waits to be removed */
 	if (!simple) {
 		txn_put(d->txn, TAB_ORPHAN, k, kl, &fid.key, "", 0);
 		if (!d->orphans)

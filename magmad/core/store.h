@@ -62,6 +62,7 @@ struct StoreVt {
 	void (*content_stat)(Store *, const MagmaFid *, void (*done)(void *user, int error, const struct StoreContentStat *st), void *user);
 	void (*content_sync)(Store *, const MagmaFid *, void (*done)(void *user, int error), void *user);
 	void (*content_drop)(Store *, const MagmaFid *, void (*done)(void *user, int error), void *user);
+	void (*content_list)(Store *, guint folder, void (*done)(void *user, int error, const MagmaFid *fids, guint n, guint next), void *user);
 	void (*usage)(Store *, struct StoreUsage *out);
 };
 typedef struct StoreRow { StoreTable table; const guint8 *key; gsize klen; MagmaKey rk; const guint8 *val; gsize vlen; } StoreRow;
@@ -92,9 +93,12 @@ typedef struct StoreLogVt {
 	guint64 (*durable)(Store *);
 	/* commit() makes frames of this epoch from now on; not below position().epoch. */
 	void (*set_epoch)(Store *, guint64 epoch);
-	/* What the other copies have; G_MAXUINT64 (the start value): there is none that counts. May fall only down to acked(). */
+	/* What the other copies have; G_MAXUINT64 (the start value, unless it was opened as one_of_several: 0): there is none that counts. acked() does not fall by it: a lower value only stops its growing.
+	 * But opening takes all that is written for acked, and the first call after it, before anything is appended and before the loop runs, may take that back: down to what is behind the journal
+	 * already. on_acked is called from here or at the end of the turn.
+	 * scan_range over more than one key waits until what was committed before it is acknowledged; scan waits for nothing. */
 	void (*set_limit)(Store *, guint64 index);
-	/* A copy takes the owner's frame: commit() at that position. FALSE, and nothing done: it is not the next one (index is not position().index + 1, or its epoch is older). */
+	/* A copy takes the owner's frame: commit() at that position. FALSE, and nothing done: it is not the next one (index is not position().index + 1, or its epoch is older), or not a transaction. */
 	gboolean (*append)(Store *, const StoreFrame *f);
 	/* Where each epoch that this log has frames of began, ascending; as far back as is known. Valid until the next call of anything. */
 	guint (*epochs)(Store *, const StoreEpoch **out);
@@ -103,20 +107,24 @@ typedef struct StoreLogVt {
 	void (*read)(Store *, guint64 after, gsize max_bytes, void (*done)(void *user, int error, const StoreFrame *frames, guint n, gboolean eof), void *user);
 	/* Frames behind `after` are kept in the journal for copies that come back, up to max_bytes of them (0: no need to keep any). */
 	void (*keep)(Store *, guint64 after, guint64 max_bytes);
-	/* Undoes everything behind index (>= acked()): rows, journal. Nothing may be fetched, committed or synced meanwhile; done when memory and disk are as if it had never been. */
+	/* Undoes everything behind index (>= acked()): rows, journal. Nothing may be fetched (no Fetch may hold a row: asserted), committed or synced meanwhile; done when memory and disk are as if it had
+	 * never been. Rows are loaded anew: the loop may stand still for as long as opening takes. */
 	void (*cut)(Store *, guint64 index, void (*done)(void *user, int error), void *user);
 	/* Empties it: every row and content goes (META too), and the next frame is pos.index + 1. For a copy that is filled anew. Nothing may be under way. Safe against a crash in the middle:
-	 * either nothing happened or a reopened store is empty or goes on emptying. */
+	 * either nothing happened or a reopened store is empty or goes on emptying. ENOSPC: nothing happened. What keep() said is forgotten. */
 	void (*reset)(Store *, StorePos pos, void (*done)(void *user, int error), void *user);
 	/* Rows that are not the log's: a copy that is being filled takes the owner's rows as they are at position(), which does not change. In the journal behind what was appended and before what follows;
-	 * cut() and read() know nothing of it (read answers ENODATA for what is in front of the newest fill). */
-	void (*fill)(Store *, const guint8 *txn, gsize len);
+	 * read answers ENODATA for what is in front of the newest fill, and a cut takes the fills behind what it undoes with it. Returns how many fills there were since the store was opened; 0, and
+	 * nothing done: not a transaction. */
+	guint64 (*fill)(Store *, const guint8 *txn, gsize len);
+	/* How many of those fills are written. on_written is called for them too (index may be what it was); the next frame's being written says it as well, and sync covers them. */
+	guint64 (*filled)(Store *);
 } StoreLogVt;
 
 struct Store {
 	const StoreVt *vt;
 	const StoreLogVt *log;        /* NULL where it cannot be one of several copies */
-	void (*on_written)(void *user, guint64 index);       /* written() grew; NULL: nobody asks */
+	void (*on_written)(void *user, guint64 index);       /* written() or filled() grew; NULL: nobody asks. Before on_acked */
 	void *log_user;
 	/* Called when acked() grew: replies evaluated at those indexes may leave. Set by the volcano. */
 	void (*on_acked)(void *user, guint64 index);
@@ -163,3 +171,7 @@ static inline void store_sync(Store *s, void (*done)(void *, int), void *u) { s-
 #define store_content_stat(s, ...) ((s)->vt->content_stat((s), __VA_ARGS__))
 #define store_content_sync(s, ...) ((s)->vt->content_sync((s), __VA_ARGS__))
 #define store_content_drop(s, ...) ((s)->vt->content_drop((s), __VA_ARGS__))
+/* The flares of which there are content files, unordered, piece by piece: those of some folders, by the first two bytes of their keys, from `folder` (0..STORE_FOLDERS - 1) on; there may be
+ * none. next: where to go on, STORE_FOLDERS: that was all. What is made or dropped meanwhile may be in it or not. */
+#define STORE_FOLDERS 65536
+#define store_content_list(s, ...) ((s)->vt->content_list((s), __VA_ARGS__))

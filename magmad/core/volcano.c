@@ -1,5 +1,6 @@
 /* The volcano: construction, sessions, the clock's tick, what the console asks. */
 #include "magmad/core/consensus.h"
+#include "magmad/core/holding.h"
 
 gpointer core_ctx_new(GHashTable *ctxs, gsize size, GDestroyNotify clear)
 {
@@ -56,14 +57,36 @@ Slice *core_slice_for(Volcano *v, const MagmaKey *k)
 	return s && s->owner == v->id ? core_slice(v, s->id) : NULL;
 }
 
+/* Clients hear of it at once: who waits for a volcano that is gone need not find out by time-outs. */
+static void tell_clients(Volcano *v)
+{
+	MagmaHdr h = { .kind = MAGMA_PUSH, .op = MAGMA_OP_new_map, .epoch = v->map->epoch };
+	g_autoptr(GByteArray) map = g_byte_array_new();
+	GByteArray *out = g_byte_array_new();
+	g_autoptr(GPtrArray) peers = peers_in_order(v);
+
+	magma_map_encode(v->map, map);
+	struct magma_req_new_map q = { .map = MAGMA_BYTES(map->data, map->len) };
+	magma_msg_encode(&h, &q, FALSE, out);
+	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(out);
+	for (guint i = 0; i < peers->len; i++) {
+		Peer *peer = peers->pdata[i];
+		if (!peer->is_node && peer->open && peer->session)
+			v->io->send(v->iou, peer->session, msg, NULL);
+	}
+}
+
 void core_set_map(Volcano *v, MagmaMap *map)
 {
 	MagmaMap *old = v->map;
+	guint64 old_epoch = old ? old->epoch : 0;
 
 	v->map = map;
 	if (old)
 		magma_map_unref(old);
 	MAGMA_TRACE(v->trace, 'r', "lava map of epoch %" G_GUINT64_FORMAT, map->epoch);
+	if (old_epoch)
+		tell_clients(v);
 	call_map_changed(v);
 }
 
@@ -105,7 +128,7 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->ctxs = g_hash_table_new(NULL, NULL);
 	v->all_ops = g_hash_table_new(NULL, NULL);
 	call_init(v);
-	v->home = slice_new(v, 0, store);
+	v->holdings = g_hash_table_new(NULL, NULL);
 	if (cfg->kept && !consensus_load(v, cfg->kept))
 		v->state = "damaged";
 	return v;
@@ -153,7 +176,18 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 	core_leave(v);
 }
 
-void volcano_stop(Volcano *v) { v->stopping = TRUE; }
+void volcano_stop(Volcano *v)
+{
+	/* else the next start looks through the contents, from the beginning */
+	for (guint i = 0; !v->stopping && i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		Txn *t = txn_new();
+		if (sl->serving && !scrub_contents_left(sl))
+			txn_del(t, TAB_META, "running", 7, NULL);
+		core_commit(sl, t);
+	}
+	v->stopping = TRUE;
+}
 
 void volcano_free(Volcano *v)
 {
@@ -162,8 +196,7 @@ void volcano_free(Volcano *v)
 	if (v->tick)
 		v->io->timer_cancel(v->iou, v->tick);
 	members_clear(v);
-	while (v->slices->len)
-		slice_free(v->slices->pdata[v->slices->len - 1]);
+	holdings_clear(v);
 	op_clear(v->all_ops, v);
 	call_clear(v);
 	GHashTableIter it;
@@ -192,6 +225,7 @@ void volcano_session_opened(Volcano *v, Session *s, gboolean is_node)
 	if (!p) {
 		p = g_new0(Peer, 1);
 		p->refs = 1;
+		p->number = ++v->peers_made;
 		p->session = s;
 		p->is_node = is_node;
 		p->calls = g_ptr_array_new();
@@ -241,6 +275,7 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 		out->marks += g_hash_table_size(sl->marks);
 		out->commits += g_hash_table_size(sl->commits);
 		out->orphans += g_hash_table_size(sl->orphans);
+		scrub_stats(sl, out);
 		out->dirty += g_hash_table_size(sl->dirty);
 	}
 	out->state = v->state;
@@ -255,3 +290,25 @@ guint core_pair_hash(gconstpointer p)
 }
 
 gboolean core_pair_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, 16) == 0; }
+
+void volcano_flush(Volcano *v)
+{
+	core_enter(v);
+	holdings_flush(v);
+	core_leave(v);
+}
+
+void volcano_usage(Volcano *v, StoreUsage *out)
+{
+	v->store->vt->usage(v->store, out);
+	for (guint i = 0; i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		StoreUsage u;
+		if (sl->id == v->id)
+			continue;
+		sl->store->vt->usage(sl->store, &u);
+		out->flares += u.flares;
+		out->used += u.used;
+		out->low |= u.low;
+	}
+}

@@ -24,6 +24,10 @@ typedef struct VolcanoIo {
 	void (*timer_cancel)(void *user, guint handle);
 	/* For people, once, at the edge: the log. */
 	void (*say)(void *user, const char *line);
+	/* The store of a slice other than the one given to volcano_new, opened or made new; blocks while its journal is read. NULL after say(): it cannot be. */
+	Store *(*store_open)(void *user, guint16 slice);
+	/* Its callbacks run no more; remove: what is on disk goes too. */
+	void (*store_close)(void *user, guint16 slice, Store *store, gboolean remove);
 	/* Keeps these bytes instead of the ones before, durably (fsync), then done; several are kept in the order of the calls, and done is never called from inside. What was kept last comes back with
 	 * the next start, in VolcanoConfig. */
 	void (*keep)(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user);
@@ -50,6 +54,11 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 void volcano_stop(Volcano *v);
 void volcano_free(Volcano *v);
 
+/* At the end of each turn of the loop, before the stores write their journals: what the turn has committed leaves for the copies, so that both go on at the same time. */
+void volcano_flush(Volcano *v);
+/* Of all slices that this volcano answers for. */
+void volcano_usage(Volcano *v, struct StoreUsage *out);
+
 /* The shell's side of sessions. is_node: on the node port. */
 void volcano_session_opened(Volcano *v, Session *s, gboolean is_node);
 void volcano_session_closed(Volcano *v, Session *s, const char *why);
@@ -64,6 +73,9 @@ typedef struct {
 	guint64 boot;
 	MagmaTime uptime;
 	guint64 clients, opens, ops_running, ops_done, forwarded, replies_held, marks, commits, orphans, dirty;
+	/* after power cuts: flares whose names are to be counted, and what was put right since the start */
+	guint64 suspects, scrubbed_entries, scrubbed_flares, scrubbed_links, scrubbed_contents;
+	gboolean scrubbing_contents;  /* content files are being looked through */
 	guint64 op_count[MAGMA_OP_LIMIT];
 	const char *state;            /* "serving", "joining", "handing over a slice", "receiving a slice", "starting" */
 	char note[200];               /* what it waits for, or "" */

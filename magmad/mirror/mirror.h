@@ -1,5 +1,6 @@
 /* Several copies of one slice. The owner's side is a Store in front of its own Store: the core (magmad/core) commits, reads, writes contents and syncs as if there were one copy, and acked(),
- * done of a content operation and done of a sync mean: every copy that counts has it. The other side takes the owner's stream into its own Store. Both are state machines over Store and
+ * done of a sync mean: every copy that counts has it. done of a content operation means that it is done here; the frames committed after it wait for it at the copies, and what a read shows is held back
+ * until they have it, so whatever anybody is told of it means all of them. The other side takes the owner's stream into its own Store. Both are state machines over Store and
  * MirrorIo, on the loop thread, without I/O of their own. DESIGN section 5, rules 1, 2, 3, 6, 7.
  *
  * The stream. Per copy one ordered sequence of items: FRAME (epoch, index, transaction), CONTENT (a content operation), ROWS and BLOCK (filling, below), COMMIT (how far every copy that counts has
@@ -67,6 +68,8 @@ typedef struct {
 	void (*on_deposed)(void *user, guint64 epoch);
 } OwnerConfig;
 
+/* epoch is above every one under which frames of this log were made, so also after each restart of the same owner: what it had sent and not yet written would else get other contents under the same
+ * (epoch, index). local's callbacks are the owner's until owner_free; a Replica over it is freed before. */
 /* local is borrowed. The store in front of it is owner_store(): what the core gets. epoch: of the ownership, from the map; local's log goes on under it. */
 Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg);
 Store *owner_store(Owner *o);
@@ -77,6 +80,8 @@ void owner_not_in_sync(Owner *o, guint16 volcano);
 guint owner_status(Owner *o, CopyStatus *out, guint max);
 /* Stops: nothing is acknowledged any more, no callback runs. The local store stays as it is. */
 void owner_free(Owner *o);
+/* At the end of each turn of the loop, before the journal is written: sends what the turn has begun, in one message to each copy where it fits. Nothing is sent otherwise. */
+void owner_flush(Owner *o);
 
 /* --- a copy --- */
 

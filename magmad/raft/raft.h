@@ -238,6 +238,7 @@ gint64 raft_lease_until(const Raft *r, gint64 now);
 /* Leader only, else 0: since when (our clock) nothing has been granted to this member; and from when on it may be declared down. */
 gint64 raft_member_silent_since(const Raft *r, guint16 id);
 gint64 raft_down_at(const Raft *r, guint16 id);
+gint64 raft_member_granted(const Raft *r, guint16 id);    /* when the newest proof of its life that was granted came, in this leader's term; 0: none */
 const RaftRival *raft_rival(const Raft *r);               /* NULL: none */
 
 #ifdef RAFT_PLANT

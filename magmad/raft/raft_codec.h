@@ -3,7 +3,10 @@
 #include "libmagma/base/wire.h"
 #include "magmad/raft/raft.h"
 
-guint64 count_decode(MagmaReader *r);     /* a u64 that may be counted on from */
+/* Terms and indexes of others are believed up to here: far above any life. On disk they may be twice as high, so that what was counted on from there can be read again. */
+#define COUNT_MAX ((guint64)1 << 48)
+
+guint64 count_decode(MagmaReader *r);     /* up to 2 * COUNT_MAX */
 void term_encode(RaftTerm t, GByteArray *out);
 RaftTerm term_decode(MagmaReader *r);
 void line_encode(const RaftLine *l, GByteArray *out);

@@ -4,9 +4,6 @@
 #include "magmad/raft/raft_inside.h"
 #include <string.h>
 
-/* Bounds of what is believed: far above any life, far below where counting on would wrap. */
-#define COUNT_MAX ((guint64)1 << 48)
-
 int raft_term_cmp(RaftTerm a, RaftTerm b)
 {
 	if (a.inc != b.inc)
@@ -98,7 +95,7 @@ guint64 count_decode(MagmaReader *r)
 {
 	guint64 n = magma_get_u64(r);
 
-	if (n > COUNT_MAX)
+	if (n > 2 * COUNT_MAX)
 		r->error = TRUE;
 	return n;
 }

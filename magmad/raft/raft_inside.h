@@ -8,11 +8,12 @@ typedef enum { FOLLOWER, PRECANDIDATE, CANDIDATE, LEADER } Role;
 typedef struct {
 	guint16 id;
 	guint64 match, next;
-	guint64 told;                     /* commit index it is known to know */
+	guint64 told;                     /* commit index that it last said it knows */
 	gint64 sent_at;                   /* an APPEND is on its way since; 0: none */
 	gint64 acked;                     /* newest beat it answered, by when it was sent */
 	struct Life { gint64 at, seen; guint32 life; } wait[2], granted;   /* proofs of life: at by its clock, seen by ours. wait: older, newest; seen 0: none */
 	guint64 fence;                    /* gets no lease before it has committed this index */
+	gint64 since;                     /* a peer of this leader, whether heard or not */
 } Peer;
 
 /* What of the log a persist in progress makes durable. */

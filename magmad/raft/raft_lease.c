@@ -33,33 +33,6 @@ gint64 quorum_time(const Raft *r)
 
 /* --- leader --- */
 
-void beat_one(Raft *r, Peer *p)
-{
-	RaftMsg *m = send_to(r, p->id, RAFT_BEAT, 0);
-
-	m->sent = r->now;
-	m->life = p->granted.life;
-	m->at = p->granted.at;
-}
-
-void beat_tick(Raft *r)
-{
-	if (r->role != LEADER)
-		return;
-	if (r->now - MAX(quorum_time(r), r->elected_at) > r->cfg.election_max) {
-		become_follower(r, r->term);      /* check-quorum */
-		return;
-	}
-	if (r->transfer_to && r->now >= r->transfer_until)
-		r->transfer_to = 0;
-	if (r->now < r->next_beat)
-		return;
-	for (guint i = 0; i < r->peers->len; i++)
-		beat_one(r, &g_array_index(r->peers, Peer, i));
-	r->next_beat = r->now + (r->now - r->elected_at < r->cfg.lease ? r->cfg.beat / HURRY : r->cfg.beat);
-	replicate_again(r);
-}
-
 /* Grants the newest proof of life that came before the quorum's newest beat was sent. */
 static void grant(Raft *r, Peer *p, gint64 quorum)
 {
@@ -71,6 +44,36 @@ static void grant(Raft *r, Peer *p, gint64 quorum)
 		p->wait[1] = (struct Life){ 0 };
 		return;
 	}
+}
+
+static void beat_send(Raft *r, Peer *p, gint64 quorum)
+{
+	grant(r, p, quorum);
+	RaftMsg *m = send_to(r, p->id, RAFT_BEAT, 0);
+	m->sent = r->now;
+	m->life = p->granted.life;
+	m->at = p->granted.at;
+}
+
+void beat_one(Raft *r, Peer *p) { beat_send(r, p, quorum_time(r)); }
+
+void beat_tick(Raft *r)
+{
+	if (r->role != LEADER)
+		return;
+	gint64 quorum = quorum_time(r);
+	if (r->now - MAX(quorum, r->elected_at) > r->cfg.election_max) {
+		become_follower(r, r->term);      /* check-quorum */
+		return;
+	}
+	if (r->transfer_to && r->now >= r->transfer_until)
+		r->transfer_to = 0;
+	if (r->now < r->next_beat)
+		return;
+	for (guint i = 0; i < r->peers->len; i++)
+		beat_send(r, &g_array_index(r->peers, Peer, i), quorum);
+	r->next_beat = r->now + (r->now - r->elected_at < r->cfg.lease ? r->cfg.beat / HURRY : r->cfg.beat);
+	replicate_again(r);
 }
 
 static void life_note(Raft *r, Peer *p, const RaftMsg *m)
@@ -92,11 +95,8 @@ void on_alive(Raft *r, guint16 from, const RaftMsg *m)
 	if (!p || m->sent > r->now)
 		return;
 	p->acked = MAX(p->acked, m->sent);
-	p->told = MAX(p->told, MIN(m->commit, r->commit));
+	p->told = MIN(m->commit, r->commit);      /* also less than before: a crash may have forgotten it */
 	life_note(r, p, m);
-	gint64 quorum = quorum_time(r);
-	for (guint i = 0; i < r->peers->len; i++)
-		grant(r, &g_array_index(r->peers, Peer, i), quorum);
 	replicate_one(r, p);
 }
 
@@ -126,7 +126,13 @@ gint64 raft_lease_until(const Raft *r, gint64 now)
 gint64 raft_member_silent_since(const Raft *r, guint16 id)
 {
 	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;
-	return !p ? 0 : MAX(p->granted.seen, PLANTED(r, PLANT_NO_WAIT) ? 0 : r->elected_at);
+	return !p ? 0 : MAX(p->granted.seen, PLANTED(r, PLANT_NO_WAIT) ? 0 : MAX(p->since, r->elected_at));
+}
+
+gint64 raft_member_granted(const Raft *r, guint16 id)
+{
+	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;
+	return p ? p->granted.seen : 0;
 }
 
 gint64 raft_down_at(const Raft *r, guint16 id)

@@ -89,6 +89,7 @@ static void adopt(Raft *r, const RaftRival *v)
 {
 	guint64 was = r->commit;
 
+	become_follower(r, v->their_term);    /* first: a leader that steps down looks at its log */
 	r->has_rival = FALSE;
 	r->commit = MIN(r->commit, v->common);
 	cut(r, v->common + 1, v->their_term, was);
@@ -98,7 +99,6 @@ static void adopt(Raft *r, const RaftRival *v)
 	} else {
 		log_truncate(r, v->common + 1);
 	}
-	become_follower(r, v->their_term);
 	r->line = v->theirs;
 	r->lease_until = 0;
 }

@@ -89,7 +89,8 @@ gboolean raft_msg_decode(const guint8 *p, gsize n, RaftMsg *m)
 			return FALSE;
 		m->entry = entry_decode(&r);
 	}
-	if (!r.error && r.left == 0 && (type != RAFT_APPEND || append_valid(m)) && m->term.term > 0)
+	if (!r.error && r.left == 0 && (type != RAFT_APPEND || append_valid(m)) && m->term.term > 0
+		&& m->term.term <= COUNT_MAX && m->index <= COUNT_MAX && (!m->entry || m->entry->index <= COUNT_MAX))
 		return TRUE;
 	raft_msg_clear(m);
 	return FALSE;

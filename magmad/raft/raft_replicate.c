@@ -5,9 +5,18 @@
 
 Peer *peer_of(const Raft *r, guint16 id)
 {
-	for (guint i = 0; i < r->peers->len; i++)
-		if (g_array_index(r->peers, Peer, i).id == id)
-			return &g_array_index(r->peers, Peer, i);
+	guint lo = 0, n = r->peers->len;
+
+	while (lo < n) {                  /* ascending, as the members of a group are */
+		guint mid = lo + (n - lo) / 2;
+		Peer *p = &g_array_index(r->peers, Peer, mid);
+		if (p->id == id)
+			return p;
+		if (p->id < id)
+			lo = mid + 1;
+		else
+			n = mid;
+	}
 	return NULL;
 }
 
@@ -19,7 +28,7 @@ void peers_follow_group(Raft *r)
 
 	r->peers = g_array_sized_new(FALSE, TRUE, sizeof(Peer), g->n_members);
 	for (guint i = 0, j = 0; i < g->n_members; i++) {
-		Peer p = { .id = g->members[i], .next = r->first_of_term, .fence = log_last(r) };   /* no lease before it has the map that says it is one of us */
+		Peer p = { .id = g->members[i], .next = r->first_of_term, .fence = log_last(r), .since = r->now };   /* no lease before it has the map that says it is one of us */
 		if (p.id == r->cfg.id)
 			continue;
 		while (j < old->len && g_array_index(old, Peer, j).id < p.id)
@@ -133,12 +142,12 @@ static gboolean same_map(const Raft *r, guint64 derived)
 static RaftStatus propose_check(const Raft *r, const RaftEvent *ev)
 {
 	const RaftEntry *last = log_at(r, log_last(r));
-	gboolean plant = PLANTED(r, PLANT_TWO_CHANGES) || PLANTED(r, PLANT_NO_NOOP);
 
 	if (r->role != LEADER)
 		return RAFT_NOT_LEADER;
 	/* One at a time, and none before the term's first is committed: so no two groups are in doubt at once, nor does one come about beside another leader's. */
-	if (r->transfer_to || ((r->commit < last->index || r->commit < r->first_of_term) && !plant))
+	if (r->transfer_to || (r->commit < last->index && !PLANTED(r, PLANT_TWO_CHANGES))
+		|| (r->commit < r->first_of_term && !PLANTED(r, PLANT_NO_NOOP) && !PLANTED(r, PLANT_TWO_CHANGES)))
 		return RAFT_BUSY;
 	if (!same_map(r, ev->derived))
 		return RAFT_STALE;
@@ -200,7 +209,7 @@ void on_append_ack(Raft *r, guint16 from, const RaftMsg *m)
 	if (!p || m->index > log_last(r))
 		return;
 	guint64 was = p->next;
-	p->told = MAX(p->told, MIN(m->commit, r->commit));
+	p->told = MIN(m->commit, r->commit);
 	if (m->ok)
 		p->match = MAX(p->match, m->index);
 	p->next = MAX(p->match, m->index) + 1;

@@ -21,7 +21,7 @@ typedef struct {
 	PoolJob job;
 	DiskStore *d;
 	Db *writer;
-	guint64 applied;              /* on disk when it worked */
+	guint64 applied, fills;       /* on disk when it worked */
 	int rc;
 } CheckpointJob;
 
@@ -72,14 +72,21 @@ static void checkpoint_done(PoolJob *job)
 	}
 	/* The loop's snapshot must not keep the log from beginning anew. */
 	db_read_end(d->loop_db);
-	if (journal_can_trim(d->journal, c->applied)) {
-		UnlinkJob *u = g_new0(UnlinkJob, 1);
-		u->job = (PoolJob){ .run = unlink_run, .done = job_nothing, .free = unlink_free };
-		u->paths = journal_trim(d->journal, c->applied);
-		MAGMA_TRACE(d->trace, 'J', "%u segments up to index %" G_GUINT64_FORMAT " go", u->paths->len, c->applied);
-		pool_push(d->pool, &u->job);
-	}
+	d->checkpointed = c->applied;
+	d->checkpointed_fills = c->fills;
+	disk_trim(d);
 	disk_wake(d);
+}
+
+void disk_trim(DiskStore *d)
+{
+	if (!journal_can_trim(d->journal, d->checkpointed, d->checkpointed_fills))
+		return;
+	UnlinkJob *u = g_new0(UnlinkJob, 1);
+	u->job = (PoolJob){ .run = unlink_run, .done = job_nothing, .free = unlink_free };
+	u->paths = journal_trim(d->journal, d->checkpointed, d->checkpointed_fills);
+	MAGMA_TRACE(d->trace, 'J', "%u segments up to index %" G_GUINT64_FORMAT " go", u->paths->len, d->checkpointed);
+	pool_push(d->pool, &u->job);
 }
 
 static void checkpoint_push(DiskStore *d)
@@ -90,6 +97,8 @@ static void checkpoint_push(DiskStore *d)
 	c->d = d;
 	c->writer = d->writer;
 	c->applied = d->meta.applied;
+	c->fills = d->applied_fills;
+	d->trim_wanted = FALSE;
 	d->writer_job = &c->job;
 	pool_push(d->pool, &c->job);
 }
@@ -130,10 +139,11 @@ static void batch_written(DiskStore *d, const BatchJob *b)
 	gint64 used = d->meta.used;     /* has gone on meanwhile */
 	d->meta = b->meta;
 	d->meta.used = used;
+	d->applied_fills = d->sealed_fills;
 	d->written_keys = d->frozen_keys;
 	db_read_end(d->loop_db);        /* its snapshot is older than what leaves memory now */
 	rows_thaw(d->rows);
-	if (journal_can_trim(d->journal, d->meta.applied) || db_wal_pages(d->writer) >= WAL_PAGES)
+	if (journal_can_trim(d->journal, d->meta.applied, d->applied_fills) || db_wal_pages(d->writer) >= WAL_PAGES)
 		checkpoint_push(d);
 	disk_scans_go(d, d->meta.applied, 0);
 }
@@ -186,8 +196,10 @@ static BatchJob *batch_push(DiskStore *d, const Frozen *f)
 	b->frozen = f;
 	b->meta = d->meta;
 	b->meta.applied = f->index;
-	b->meta.durable = journal_durable(d->journal);
-	b->meta.epoch = d->epoch;
+	/* What is not acknowledged may be cut, durable or not: that nothing is missing is said of what is applied only. */
+	b->meta.durable = MIN(journal_durable(d->journal), f->index);
+	b->meta.epoch = disk_epoch_at(d, f->index);
+	disk_epochs_upto(d, f->index, &b->meta.epochs);
 	b->meta.used += contents_used_delta(d->contents);
 	d->meta.used = b->meta.used;
 	b->log = magma_trace_on(d->trace, 's');
@@ -208,10 +220,24 @@ static gboolean batch_due(DiskStore *d, gboolean force, gint64 now)
 	if (!d->batch_at)
 		d->batch_at = now + G_USEC_PER_SEC;
 	gboolean scan = d->scans.length && d->scan_index > d->meta.applied;
-	if (!force && !scan && open < BATCH_ROWS && now < d->batch_at)
-		return FALSE;
-	/* Nothing that is not acknowledged may reach sqlite: undoing is cutting the journal's tail. */
-	return d->acked >= journal_index(d->journal);
+	return force || scan || open >= BATCH_ROWS || now >= d->batch_at;
+}
+
+/* Nothing that is not acknowledged may reach sqlite: undoing is cutting the journal's tail. So a batch is sealed at any time, as other copies are always a little behind, and written when what is in
+ * it is acknowledged. */
+static gboolean batch_acked(const DiskStore *d)
+{
+	const Frozen *f = rows_frozen(d->rows);
+
+	return f->index <= d->acked && d->sealed_fills <= journal_fills_written(d->journal);
+}
+
+static void batch_seal(DiskStore *d)
+{
+	d->batch_at = 0;
+	d->frozen_keys = keys_seal(d->keys);
+	d->sealed_fills = journal_fills(d->journal);
+	rows_freeze(d->rows, journal_index(d->journal));
 }
 
 /* Both are due. A merge that is under way takes turns with the batches; before it begins it waits for a time without one. */
@@ -226,12 +252,12 @@ void disk_batch_check(DiskStore *d, gboolean force)
 {
 	gint64 now;
 
-	if (d->writer_job || d->failed)
+	if (d->writer_job || d->failed || d->change)
 		return;
 	now = g_get_monotonic_time();
 	if (rows_frozen(d->rows)) {
-		/* Only a batch that failed is frozen without a job. */
-		if (force || now >= d->batch_at)
+		/* One that failed, or waits to be acknowledged. */
+		if (batch_acked(d) && (force || now >= d->batch_at))
 			batch_push(d, rows_frozen(d->rows));
 		return;
 	}
@@ -241,20 +267,24 @@ void disk_batch_check(DiskStore *d, gboolean force)
 		disk_merge_push(d);
 	} else if (batch) {
 		d->merge_last = FALSE;
-		d->batch_at = 0;
-		d->frozen_keys = keys_seal(d->keys);
-		batch_push(d, rows_freeze(d->rows, d->acked));
+		batch_seal(d);
+		if (batch_acked(d))
+			batch_push(d, rows_frozen(d->rows));
+	} else if (d->trim_wanted) {
+		checkpoint_push(d);
 	} else if (d->scans.length) {
 		/* Transactions that left nothing to write have an index all the same. */
 		disk_scans_go(d, rows_stats(d->rows)->open_rows ? d->meta.applied : d->acked, 0);
 	}
 }
 
+static gboolean batch_may_go(const DiskStore *d) { return rows_frozen(d->rows) ? batch_acked(d) : rows_stats(d->rows)->open_rows > 0; }
+
 gboolean disk_batch_all(DiskStore *d)
 {
 	do {
 		disk_batch_check(d, TRUE);
 		pool_drain(d->pool);
-	} while ((rows_stats(d->rows)->open_rows || rows_frozen(d->rows)) && !d->failed && !d->batch_failed);
+	} while (batch_may_go(d) && !d->failed && !d->batch_failed && !d->change);
 	return !d->failed && !d->batch_failed;
 }

@@ -190,14 +190,19 @@ static gboolean check_locked(Check *c, GError **error)
 	}
 	c->out->applied = meta.applied;
 	c->out->durable = meta.durable;
-	if (!overlay_journal(c, &key, &meta, error))
+	gboolean emptying = db_emptying(c->db);
+	if (emptying)
+		check_note(c, "the folder is being emptied, to be filled anew; the next start goes on with it");
+	else if (!overlay_journal(c, &key, &meta, error))
 		return FALSE;
 	check_begin(c);
 	check_rows(c);
-	check_content_files(c);
+	if (!emptying)
+		check_content_files(c);
 	check_db(c, &meta);
 	check_end(c);
-	db_run(c->db, SP_ROLLBACK);
+	if (!emptying)
+		db_run(c->db, SP_ROLLBACK);
 	return TRUE;
 }
 

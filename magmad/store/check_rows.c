@@ -121,10 +121,13 @@ static void check_mark(Check *c, const StoreRow *row)
 static void check_commit(Check *c, const StoreRow *row)
 {
 	g_autoptr(GArray) parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
+	g_autoptr(GArray) named = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 
 	count_row(c, row);
-	if (!commit_row_decode(row->val, row->vlen, parts))
+	if (!commit_row_decode(row->val, row->vlen, parts, named))
 		check_problem(c, "a commit's row is not readable");
+	for (guint i = 0; i < named->len; i++)
+		g_hash_table_add(c->marked, INO_SET(g_array_index(named, MagmaFid, i).ino));
 	for (guint i = 0; i < parts->len; i++)
 		g_hash_table_add(c->marked, INO_SET(g_array_index(parts, CommitPart, i).target.ino));
 }

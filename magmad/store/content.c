@@ -1,5 +1,6 @@
 #include "magmad/store/content.h"
 #include "magmad/store/content_io.h"
+#include "magmad/store/content_list.h"
 #include "libmagma/base/err.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -512,4 +513,9 @@ void contents_sync(Contents *c, const MagmaFid *fid, void (*done)(void *, int), 
 void contents_drop(Contents *c, const MagmaFid *fid, void (*done)(void *, int), void *user)
 {
 	submit(c, fid, CONTENT_DROP, 0, 0, 0, NULL, DONE(done), user);
+}
+
+void contents_list(Contents *c, guint folder, void (*done)(void *user, int error, const MagmaFid *fids, guint n, guint next), void *user)
+{
+	content_list(c->pool, c->root, folder, done, user);
 }

@@ -29,6 +29,8 @@ void contents_stat(Contents *c, const MagmaFid *fid, void (*done)(void *, int, c
 void contents_sync(Contents *c, const MagmaFid *fid, void (*done)(void *, int), void *user);
 void contents_drop(Contents *c, const MagmaFid *fid, void (*done)(void *, int), void *user);
 
+void contents_list(Contents *c, guint folder, void (*done)(void *user, int error, const MagmaFid *fids, guint n, guint next), void *user);
+
 /* xx/yy/KEYHEX.INOHEX */
 #define CONTENT_NAME_MAX 64
 const char *content_name(const MagmaFid *fid, char out[CONTENT_NAME_MAX]);

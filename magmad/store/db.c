@@ -158,12 +158,21 @@ int db_run(Db *d, guint which)
 	return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
+static void column_epochs(sqlite3_stmt *st, int col, DbEpochs *out)
+{
+	const guint8 *p = sqlite3_column_blob(st, col);
+
+	out->n = MIN(sqlite3_column_bytes(st, col) / 16, DB_EPOCHS);
+	for (guint i = 0; i < out->n; i++)
+		out->e[i] = (StoreEpoch){ magma_be64_load(p + 16 * i), magma_be64_load(p + 16 * i + 8) };
+}
+
 gboolean db_meta(Db *d, DbMeta *out)
 {
 	sqlite3_stmt *st = d->sp[SP_META_GET];
 	gboolean ok = sqlite3_step(st) == SQLITE_ROW;
 
-	if (ok)
+	if (ok) {
 		*out = (DbMeta){
 			.applied = sqlite3_column_int64(st, 0),
 			.durable = sqlite3_column_int64(st, 1),
@@ -171,8 +180,19 @@ gboolean db_meta(Db *d, DbMeta *out)
 			.flares = sqlite3_column_int64(st, 3),
 			.used = sqlite3_column_int64(st, 4),
 		};
+		column_epochs(st, 5, &out->epochs);
+	}
 	sqlite3_reset(st);
 	return ok;
+}
+
+gboolean db_emptying(Db *d)
+{
+	sqlite3_stmt *st = d->sp[SP_EMPTYING_GET];
+	gboolean yes = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int64(st, 0);
+
+	sqlite3_reset(st);
+	return yes;
 }
 
 gboolean db_frame_key(Db *d, FrameKey *out)

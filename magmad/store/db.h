@@ -6,6 +6,14 @@
 typedef struct Db Db;
 struct sqlite3_file;
 
+#define DB_EPOCHS 64                  /* the newest are known: far more than take-overs between two visits of a copy */
+
+/* Where each ownership epoch of the log began, ascending. */
+typedef struct {
+	guint n;
+	StoreEpoch e[DB_EPOCHS];
+} DbEpochs;
+
 /* What stands in sqlite beside the rows, changed in the same transaction. */
 typedef struct {
 	guint64 applied;              /* journal index */
@@ -13,6 +21,7 @@ typedef struct {
 	guint64 epoch;                /* ownership epoch of the applied index */
 	gint64 flares;                /* rows of TAB_FLARE */
 	gint64 used;                  /* bytes of contents, roughly */
+	DbEpochs epochs;              /* up to the applied index */
 } DbMeta;
 
 /* Makes the tables; key: the secret of the folder's journal, kept here for good. */
@@ -25,6 +34,10 @@ const char *db_error(Db *d);
 gboolean db_meta(Db *d, DbMeta *out);
 /* FALSE: it is not there, or not to be read (db_error). */
 gboolean db_frame_key(Db *d, FrameKey *out);
+/* Takes every row away and begins anew with meta, in one transaction, on disk when it returns. From then on, until db_emptied, the folder is being emptied: journal and contents are to go too. */
+int db_reset(Db *d, const DbMeta *meta);
+int db_emptied(Db *d);
+gboolean db_emptying(Db *d);
 /* Collects the text of each statement until the next call, which hands it over; NULL when nothing was collected. */
 void db_log(Db *d, gboolean on);
 GPtrArray *db_log_take(Db *d);

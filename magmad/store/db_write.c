@@ -93,12 +93,18 @@ static gint frozen_cmp(gconstpointer a, gconstpointer b)
 static int write_meta(Db *d, const DbMeta *m)
 {
 	sqlite3_stmt *st = d->sp[SP_META_PUT];
+	guint8 epochs[16 * DB_EPOCHS];
 
+	for (guint i = 0; i < m->epochs.n; i++) {
+		magma_be64_store(epochs + 16 * i, m->epochs.e[i].epoch);
+		magma_be64_store(epochs + 16 * i + 8, m->epochs.e[i].first);
+	}
 	sqlite3_bind_int64(st, 1, m->applied);
 	sqlite3_bind_int64(st, 2, m->durable);
 	sqlite3_bind_int64(st, 3, m->epoch);
 	sqlite3_bind_int64(st, 4, m->flares);
 	sqlite3_bind_int64(st, 5, m->used);
+	sqlite3_bind_blob(st, 6, epochs, 16 * m->epochs.n, SQLITE_STATIC);
 	return db_step_done(st);
 }
 
@@ -179,4 +185,37 @@ guint db_wal_pages(const Db *d) { return d->wal_pages; }
 void db_leave_log(Db *d)
 {
 	sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}
+
+/* --- emptying --- */
+
+static int put_emptying(Db *d, gboolean yes)
+{
+	sqlite3_bind_int64(d->sp[SP_EMPTYING_PUT], 1, yes);
+	return db_step_done(d->sp[SP_EMPTYING_PUT]);
+}
+
+int db_reset(Db *d, const DbMeta *meta)
+{
+	int rc = db_run(d, SP_BEGIN_WRITE);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(d->db, SQL_EMPTY_ALL, NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = write_meta(d, meta);
+	if (rc == SQLITE_OK)
+		rc = put_emptying(d, TRUE);
+	if (rc == SQLITE_OK)
+		rc = db_run(d, SP_COMMIT);
+	rc = db_full_or(d, rc);
+	if (rc != SQLITE_OK)
+		db_roll_back(d);
+	return rc == SQLITE_OK ? db_sync(d) : rc;
+}
+
+int db_emptied(Db *d)
+{
+	int rc = put_emptying(d, FALSE);
+
+	return rc == SQLITE_OK ? db_sync(d) : db_full_or(d, rc);
 }

@@ -9,6 +9,7 @@
 #include "magmad/store/vfs.h"
 
 typedef struct DiskStore DiskStore;
+typedef struct DiskChange DiskChange;
 
 /* A connection of the pool's readers; taken by a job for its time. */
 typedef struct {
@@ -35,9 +36,22 @@ struct DiskStore {
 	gboolean merge_last;          /* the writer's last job was a slice of it */
 	FrameKey key;                 /* of the journal's frames */
 	Journal *journal;
-	guint64 acked, epoch;
-	guint64 told;                 /* the acked that on_acked knows */
+	guint64 acked;                /* never below what it was, but at a reset */
+	guint64 limit;                /* what the other copies have */
+	guint64 epoch;                /* of the next commit */
+	guint64 told, told_written, told_fills;      /* what on_acked and on_written know */
+	gboolean fresh;               /* nothing was said of the limit yet, nothing was appended */
+	guint64 fills_before;         /* the journal's fills that are of an earlier life */
+	guint64 fills_gone;           /* of this one, that a reset took away */
+	guint64 sealed_fills, applied_fills;         /* how many of the journal's fills the frozen batch, and sqlite have */
+	DbEpochs epochs;
 	DbMeta meta;                  /* as sqlite has it */
+	guint64 checkpointed, checkpointed_fills;    /* what is behind the last checkpoint: segments may go at once */
+	gboolean trim_wanted;         /* less is to be kept than before */
+	DiskChange *change;           /* a cut or a reset: waits until nothing is under way, and nothing begins meanwhile */
+	gboolean emptying;            /* a reset is in the pool: journal and contents are not to be touched */
+	gsize cache_bytes;
+	guint64 segment_bytes;
 	NowaitVfs *vfs;
 	Db *loop_db, *writer;
 	Readers readers;
@@ -69,12 +83,40 @@ struct DiskStore {
 typedef struct {
 	void (*done)(void *user, int error);
 	void *user;
-	guint64 index;
+	guint64 index, fills;
 } SyncWaiter;
 
 #define IDLE_US (2 * G_USEC_PER_SEC)  /* between looks at what could be given back */
 
 #define DISK(s) ((DiskStore *)(s))
+
+/* load.c */
+gboolean disk_open_db(DiskStore *d, GError **error);
+/* Rows, keys and journal, as they are on disk; replays what sqlite has not yet. Blocks. */
+gboolean disk_load(DiskStore *d, GError **error);
+/* Rows and keys only: the journal's tail was cut. */
+gboolean disk_load_again(DiskStore *d, GError **error);
+/* Forgets them. Nothing is under way. */
+void disk_unload(DiskStore *d);
+
+/* log.c */
+extern const StoreLogVt disk_log_vt;
+guint64 disk_commit(Store *s, Txn *t);
+guint64 disk_acked(Store *s);
+gboolean disk_commit_row(void *user, const StoreRow *row, gboolean del);
+/* A transaction of that position is in the log. */
+void disk_epoch_note(DiskStore *d, StorePos pos);
+/* Those that began up to index. */
+void disk_epochs_upto(const DiskStore *d, guint64 index, DbEpochs *out);
+guint64 disk_epoch_at(const DiskStore *d, guint64 index);
+/* written() or the limit may have grown. */
+void disk_acked_grow(DiskStore *d);
+
+/* change.c */
+void disk_cut(Store *s, guint64 index, void (*done)(void *, int), void *user);
+void disk_reset(Store *s, StorePos pos, void (*done)(void *, int), void *user);
+/* Begins the change that waits when nothing is under way any more. */
+void disk_change_check(DiskStore *d);
 
 /* turn.c */
 GSource *disk_source_new(DiskStore *d, GMainContext *context);
@@ -97,6 +139,8 @@ void disk_usage(Store *s, StoreUsage *out);
 void disk_ballast_open(DiskStore *d);
 /* ENOSPC was met: gives the ballast up. TRUE: that made room, try again at once. */
 gboolean disk_full(DiskStore *d);
+/* Segments that are only kept go. TRUE: there were some. */
+gboolean disk_give_kept(DiskStore *d);
 void disk_ballast_check(DiskStore *d, gint64 now);
 
 /* batch.c */
@@ -104,6 +148,8 @@ void disk_ballast_check(DiskStore *d, gint64 now);
 void disk_batch_check(DiskStore *d, gboolean force);
 /* Blocks until everything committed is in sqlite; FALSE when it cannot be written. */
 gboolean disk_batch_all(DiskStore *d);
+/* Behind a checkpoint: segments that nobody needs go. */
+void disk_trim(DiskStore *d);
 void disk_log_lines(DiskStore *d, GPtrArray *lines);
 
 /* merge.c */

@@ -1,8 +1,5 @@
 #include "magmad/store/disk.h"
-#include "magmad/store/check.h"
 #include "magmad/store/layout.h"
-#include "libmagma/base/err.h"
-#include "libmagma/base/wire.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -11,64 +8,12 @@
 #define MIB (1u << 20)
 #define POOL_THREADS 4
 #define CACHE_BYTES (64u * MIB)
-#define OPEN_BATCH_MAX (24u * MIB)    /* beyond it a commit waits for the batch: memory has a bound */
 #define SEGMENT_MAX (64u * MIB)
 #define SEGMENT_SHARE 64              /* of a small file system a segment takes one part in this many */
 #define RESERVE_BYTES (64u * MIB)
 #define RESERVE_SHARE 50              /* 2% */
 #define RESERVE_MIN (4u * MIB)        /* a batch and its checkpoint */
 #define BALLAST_BYTES (16u * MIB)
-#define WRITER_CACHE_KIB (16 * 1024)  /* inner pages of every tree of a large store, and a batch's leaves */
-#define LOOP_CACHE_KIB 2048
-
-/* --- transactions --- */
-
-static gboolean commit_row(void *user, const StoreRow *row, gboolean del)
-{
-	DiskStore *d = user;
-
-	const RowNode *n = rows_commit(d->rows, row, del ? NULL : row_value_new(&row->rk, row->val, row->vlen));
-	if (row->table != TAB_FLARE)
-		return TRUE;
-	/* A deleted flare that sqlite has, or may have, keeps its entry until the next merge: it may come back in the same batch. */
-	if (del && n->base == BASE_ABSENT)
-		keys_remove(d->keys, &row->rk, magma_be64_load(row->key));
-	else if (!del && n->base != BASE_PRESENT)
-		keys_add(d->keys, &row->rk, magma_be64_load(row->key));
-	return TRUE;
-}
-
-/* Rows come faster than sqlite takes them: wait for the batch that is being written, then give it what is open. Nobody else is called from here. */
-static void commit_wait(DiskStore *d)
-{
-	if (d->batch_failed || d->failed)
-		return;
-	if (d->writer_job)
-		pool_wait(d->pool, d->writer_job);
-	disk_journal_out(d);
-	disk_batch_check(d, TRUE);
-}
-
-static guint64 disk_commit(Store *s, Txn *t)
-{
-	DiskStore *d = DISK(s);
-
-	if (!txn_empty(t)) {
-		const GByteArray *bytes = txn_bytes(t);
-		gboolean ok = txn_each(bytes->data, bytes->len, commit_row, d);
-		g_assert(ok);           /* we made it ourselves */
-		journal_append(d->journal, d->epoch, bytes->data, bytes->len);
-		if (!d->idle_at)
-			d->idle_at = g_get_monotonic_time() + IDLE_US;
-		if (rows_stats(d->rows)->open_bytes > OPEN_BATCH_MAX)
-			commit_wait(d);
-		disk_wake(d);
-	}
-	txn_free(t);
-	return journal_index(d->journal);
-}
-
-static guint64 disk_acked(Store *s) { return DISK(s)->acked; }
 
 /* --- contents --- */
 
@@ -123,6 +68,11 @@ static void disk_drop(Store *s, const MagmaFid *fid, void (*done)(void *, int), 
 	contents_drop(contents(s), fid, done, user);
 }
 
+static void disk_content_list(Store *s, guint folder, void (*done)(void *, int, const MagmaFid *, guint, guint), void *user)
+{
+	contents_list(DISK(s)->contents, folder, done, user);
+}
+
 static const StoreVt disk_vt = {
 	.get = disk_get,
 	.fetch_clear = disk_fetch_clear,
@@ -139,86 +89,11 @@ static const StoreVt disk_vt = {
 	.content_stat = disk_stat,
 	.content_sync = disk_content_sync,
 	.content_drop = disk_drop,
+	.content_list = disk_content_list,
 	.usage = disk_usage,
 };
 
 /* --- opening --- */
-
-static gboolean replay_frame(void *user, const Frame *f)
-{
-	return txn_each(f->payload, f->length, commit_row, user);
-}
-
-static void load_key(void *user, guint64 ino, const MagmaKey *rk) { keys_add(((DiskStore *)user)->keys, rk, ino); }
-
-static void merge_loaded(void *user)
-{
-	DiskStore *d = user;
-	d->merge_keys = keys_seal(d->keys);
-}
-
-static gboolean load_keys(DiskStore *d, GError **error)
-{
-	if (db_each_fresh(d->writer, load_key, merge_loaded, d) != 0) {
-		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
-		return FALSE;
-	}
-	d->written_keys = keys_seal(d->keys);
-	return TRUE;
-}
-
-static gboolean load_resident(DiskStore *d, GError **error)
-{
-	for (guint t = TAB_META; t < TAB_COUNT; t++) {
-		guint8 from[STORE_KEY_MAX];
-		gsize fromlen = 0;
-		gboolean eof = !rows_resident(t);
-		while (!eof) {
-			RowSet set;
-			rowset_init(&set);
-			if (!db_scan(d->writer, t, from, fromlen, NULL, 0, 4096, NULL, &set)) {
-				g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
-				rowset_clear(&set);
-				return FALSE;
-			}
-			for (guint i = 0; i < set.rows->len; i++) {
-				const StoreRow *row = &g_array_index(set.rows, StoreRow, i);
-				if (row->klen == 0 || row->klen > STORE_KEY_MAX) {
-					g_set_error(error, MAGMA_ERROR, EIO, "%s: a row of %s has a key of %" G_GSIZE_FORMAT " bytes", d->db_path, store_table_name(t), row->klen);
-					rowset_clear(&set);
-					return FALSE;
-				}
-				rows_insert_clean(d->rows, t, row->key, row->klen, row_value_new(&row->rk, row->val, row->vlen));
-				memcpy(from, row->key, row->klen);
-				fromlen = row->klen;
-			}
-			eof = set.eof || !set.rows->len;
-			rowset_clear(&set);
-		}
-	}
-	return TRUE;
-}
-
-static gboolean open_db(DiskStore *d, GError **error)
-{
-	d->writer = db_open(d->db_path, NULL, TRUE, WRITER_CACHE_KIB, error);
-	if (!d->writer)
-		return FALSE;
-	if (!db_meta(d->writer, &d->meta)) {
-		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
-		return FALSE;
-	}
-	if (!db_frame_key(d->writer, &d->key)) {
-		g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal's key is missing", d->db_path);
-		return FALSE;
-	}
-	d->vfs = nowait_vfs_new(d->db_path);
-	d->loop_db = db_open(d->db_path, nowait_vfs_name(d->vfs), FALSE, LOOP_CACHE_KIB, error);
-	if (!d->loop_db)
-		return FALSE;
-	nowait_vfs_enable(d->vfs, TRUE);
-	return load_resident(d, error) && load_keys(d, error);
-}
 
 /* Sizes that follow from the file system's. */
 static guint64 sizes(DiskStore *d, const DiskStoreConfig *cfg)
@@ -232,39 +107,16 @@ static guint64 sizes(DiskStore *d, const DiskStoreConfig *cfg)
 	return segment_bytes;
 }
 
-static gboolean open_journal(DiskStore *d, guint64 segment_bytes, GError **error)
-{
-	g_autofree char *dir = layout_journal(d->dir);
-	g_auto(JournalScan) scan = { 0 };
-
-	if (!journal_scan(dir, &d->key, d->meta.applied, d->meta.durable, replay_frame, d, &scan, error))
-		return FALSE;
-	if ((scan.last < d->meta.applied || scan.stale) && db_checkpoint(d->writer) != 0) {
-		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", d->db_path, db_error(d->writer));
-		return FALSE;
-	}
-	d->journal = journal_open(dir, &d->key, segment_bytes, d->meta.applied, &scan, error);
-	if (!d->journal)
-		return FALSE;
-	d->acked = d->told = journal_index(d->journal);
-	d->epoch = MAX(scan.epoch, d->meta.epoch);
-	MAGMA_TRACE(d->trace, 'J', "replayed from index %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, d->meta.applied, d->acked);
-	return TRUE;
-}
-
 static void store_free(DiskStore *d, gboolean leave_log)
 {
 	pool_free(d->pool);
-	db_merge_free(d->merge);
 	if (d->source) {
 		g_source_destroy(d->source);
 		g_source_unref(d->source);
 	}
 	disk_scans_free(d);
 	contents_free(d->contents);
-	journal_close(d->journal);
-	rows_free(d->rows);
-	keys_free(d->keys);
+	disk_unload(d);
 	if (leave_log && d->writer)
 		db_leave_log(d->writer);
 	if (leave_log && d->loop_db)
@@ -279,6 +131,7 @@ static void store_free(DiskStore *d, gboolean leave_log)
 	nowait_vfs_free(d->vfs);
 	g_ptr_array_unref(d->cold);
 	g_array_unref(d->syncs);
+	g_free(d->change);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
 	g_free(d->db_path);
@@ -292,10 +145,14 @@ static gboolean store_open(DiskStore *d, const DiskStoreConfig *cfg, GError **er
 		return FALSE;
 	if (cfg->lock_fd <= 0 && (d->lock_fd = diskstore_lock(d->dir, error)) < 0)
 		return FALSE;
-	guint64 segment_bytes = sizes(d, cfg);
+	d->segment_bytes = sizes(d, cfg);
 	disk_ballast_open(d);
-	if (!open_db(d, error) || !open_journal(d, segment_bytes, error))
+	if (!disk_open_db(d, error) || !disk_load(d, error))
 		return FALSE;
+	if (cfg->one_of_several) {
+		d->limit = 0;
+		d->acked = d->told = d->meta.applied;
+	}
 	g_autofree char *content = layout_content(d->dir);
 	d->pool = pool_new(cfg->context, POOL_THREADS);
 	d->contents = contents_new(content, d->pool, error);
@@ -310,13 +167,15 @@ Store *diskstore_open(const DiskStoreConfig *cfg, GError **error)
 	DiskStore *d = g_new0(DiskStore, 1);
 
 	d->base.vt = &disk_vt;
+	d->base.log = &disk_log_vt;
 	d->dir = g_strdup(cfg->dir);
 	d->db_path = layout_db(cfg->dir);
 	d->trace = cfg->trace;
 	d->lock_fd = -1;
 	d->armed = -1;
-	d->rows = rows_new(cfg->cache_bytes ? cfg->cache_bytes : CACHE_BYTES);
-	d->keys = keys_new();
+	d->cache_bytes = cfg->cache_bytes ? cfg->cache_bytes : CACHE_BYTES;
+	d->limit = G_MAXUINT64;
+	d->fresh = TRUE;
 	d->cold = g_ptr_array_new();
 	d->syncs = g_array_new(FALSE, FALSE, sizeof(SyncWaiter));
 	g_queue_init(&d->scans);
@@ -350,7 +209,7 @@ void diskstore_quiesce(Store *s)
 	do {
 		disk_turn(d);
 		pool_drain(d->pool);
-	} while (contents_busy(d->contents) || pool_pending(d->pool) || disk_owes(d));
+	} while (contents_busy(d->contents) || pool_pending(d->pool) || disk_owes(d) || (d->change && !d->failed && !d->retry_at));
 	disk_syncs_end(d);
 	diskstore_flush(s);
 }
@@ -363,7 +222,7 @@ void diskstore_close(Store *s)
 		return;
 	diskstore_quiesce(s);
 	contents_close_idle(d->contents, TRUE);
-	if (d->acked == journal_index(d->journal))
+	if (d->acked >= journal_index(d->journal))
 		disk_batch_all(d);
 	if (!d->failed) {
 		JournalSync *sync = journal_sync_begin(d->journal);

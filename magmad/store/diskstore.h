@@ -15,6 +15,7 @@ typedef struct {
 	guint64 cache_bytes;          /* rows kept in memory beside the batches; 0: 64 MiB */
 	guint64 reserve_bytes;        /* kept free for what frees space; 0: 64 MiB, or 2% of a small file system */
 	guint64 segment_bytes;        /* of a journal segment; 0: 64 MiB, less on a small file system */
+	gboolean one_of_several;      /* a copy of a slice: nothing beyond what sqlite has is acknowledged before set_limit() says so */
 	const MagmaTrace *trace;      /* J journal, s SQL statements, c cache */
 	GMainContext *context;        /* NULL: default */
 	int lock_fd;                  /* from diskstore_lock, taken over on success; 0: the folder is locked here */

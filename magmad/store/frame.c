@@ -34,13 +34,22 @@ void frame_put(const FrameKey *key, GByteArray *buf, const Frame *f)
 	frame_seal(key, p);
 }
 
+gsize frame_claims(const FrameKey *key, const guint8 *p)
+{
+	gsize length = magma_be32_load(p + AT_LENGTH);
+
+	if (magma_be32_load(p + AT_MAGIC) != FRAME_MAGIC || magma_be64_load(p) != header_check(key, p))
+		return 0;
+	return length <= FRAME_PAYLOAD_MAX ? frame_size(length) : 0;
+}
+
 gsize frame_get(const FrameKey *key, const guint8 *p, gsize n, Frame *out)
 {
-	if (n < FRAME_HEADER || magma_be32_load(p + AT_MAGIC) != FRAME_MAGIC || magma_be64_load(p) != header_check(key, p))
+	gsize size = n < FRAME_HEADER ? 0 : frame_claims(key, p);
+
+	if (!size || size > n)
 		return 0;
 	gsize length = magma_be32_load(p + AT_LENGTH);
-	if (length > FRAME_PAYLOAD_MAX || frame_size(length) > n)
-		return 0;
 	if (magma_be32_load(p + AT_CRC) != magma_crc32c(0, p + FRAME_HEADER, length))
 		return 0;
 	*out = (Frame){
@@ -51,9 +60,9 @@ gsize frame_get(const FrameKey *key, const guint8 *p, gsize n, Frame *out)
 		.payload = p + FRAME_HEADER,
 		.length = length,
 	};
-	if ((out->kind != FRAME_TXN && out->kind != FRAME_MARK) || (out->kind == FRAME_MARK && length) || out->durable > out->index)
+	if (out->kind < FRAME_TXN || out->kind > FRAME_FILL || (out->kind == FRAME_MARK && length) || out->durable > out->index)
 		return 0;
-	return frame_size(length);
+	return size;
 }
 
 gsize frame_find(const FrameKey *key, const guint8 *p, gsize n, gsize from, guint64 newer_than, Frame *out)

@@ -20,6 +20,7 @@ typedef struct {
 typedef enum {
 	FRAME_TXN = 1,        /* payload: a transaction; index is one more than that of the frame before */
 	FRAME_MARK,           /* no payload: everything up to the durable index is on disk; index is that of the frame before */
+	FRAME_FILL,           /* payload: rows, as a transaction, that are not the log's: a copy of a slice is filled with them; index is that of the frame before */
 } FrameKind;
 
 typedef struct {
@@ -31,6 +32,8 @@ typedef struct {
 
 /* Bytes a frame with that payload takes. */
 gsize frame_size(gsize payload);
+/* Bytes the frame takes whose header (FRAME_HEADER bytes) is at p; 0 where that is not intact, written with this key. */
+gsize frame_claims(const FrameKey *key, const guint8 *p);
 /* Appends f, encoded, to buf. */
 void frame_put(const FrameKey *key, GByteArray *buf, const Frame *f);
 /* Parses the frame at p; returns the bytes it takes (at most n), 0 for bytes that are not a whole, intact frame written with this key. */

@@ -12,43 +12,54 @@ void journal_scan_clear(JournalScan *s)
 	g_clear_pointer(&s->cut_file, g_free);
 }
 
-gboolean segment_parse_name(const char *name, guint64 *first)
+static gboolean all_hex(const char *p, guint n)
 {
-	char *end;
-
-	if (strlen(name) != 20 || !g_str_has_suffix(name, ".log"))
-		return FALSE;
-	for (guint i = 0; i < 16; i++)
-		if (!g_ascii_isxdigit(name[i]))
+	for (guint i = 0; i < n; i++)
+		if (!g_ascii_isxdigit(p[i]))
 			return FALSE;
-	*first = g_ascii_strtoull(name, &end, 16);
-	return end == name + 16;
+	return TRUE;
 }
 
-char *segment_path(const char *dir, guint64 first)
+gboolean segment_parse_name(const char *file, SegmentName *out)
 {
-	return g_strdup_printf("%s/%016" G_GINT64_MODIFIER "x.log", dir, first);
+	gsize n = strlen(file);
+	gboolean has_part = n == 29 && file[16] == '-' && all_hex(file + 17, 8);
+
+	if (!g_str_has_suffix(file, ".log") || (n != 20 && !has_part) || !all_hex(file, 16))
+		return FALSE;
+	*out = (SegmentName){ g_ascii_strtoull(file, NULL, 16), has_part ? g_ascii_strtoull(file + 17, NULL, 16) : 0 };
+	return TRUE;
 }
 
-static gint first_cmp(gconstpointer a, gconstpointer b)
+char *segment_path(const char *dir, SegmentName name)
 {
-	guint64 x = *(const guint64 *)a, y = *(const guint64 *)b;
-	return x < y ? -1 : x > y;
+	if (!name.part)
+		return g_strdup_printf("%s/%016" G_GINT64_MODIFIER "x.log", dir, name.first);
+	return g_strdup_printf("%s/%016" G_GINT64_MODIFIER "x-%08x.log", dir, name.first, name.part);
+}
+
+static gint name_cmp(gconstpointer a, gconstpointer b)
+{
+	const SegmentName *x = a, *y = b;
+
+	if (x->first != y->first)
+		return x->first < y->first ? -1 : 1;
+	return x->part < y->part ? -1 : x->part > y->part;
 }
 
 GArray *segment_list(const char *dir, GError **error)
 {
 	g_autoptr(GDir) d = g_dir_open(dir, 0, error);
-	const char *name;
-	guint64 first;
+	const char *file;
+	SegmentName name;
 
 	if (!d)
 		return NULL;
-	GArray *list = g_array_new(FALSE, FALSE, sizeof(guint64));
-	while ((name = g_dir_read_name(d)))
-		if (segment_parse_name(name, &first))
-			g_array_append_val(list, first);
-	g_array_sort(list, first_cmp);
+	GArray *list = g_array_new(FALSE, FALSE, sizeof(SegmentName));
+	while ((file = g_dir_read_name(d)))
+		if (segment_parse_name(file, &name))
+			g_array_append_val(list, name);
+	g_array_sort(list, name_cmp);
 	return list;
 }
 
@@ -104,7 +115,7 @@ static gboolean scan_damage(Scan *s, guint i, GBytes *segment, gsize at, GError 
 	gsize n;
 	const guint8 *p = g_bytes_get_data(segment, &n);
 
-	s->out->cut_file = segment_path(s->dir, g_array_index(s->segments, guint64, i));
+	s->out->cut_file = segment_path(s->dir, g_array_index(s->segments, SegmentName, i));
 	s->out->cut_at = at;
 	s->out->cut_bytes = n - at;
 	for (gsize from = at; !durable && from < n; ) {
@@ -114,7 +125,7 @@ static gboolean scan_damage(Scan *s, guint i, GBytes *segment, gsize at, GError 
 		from += FRAME_ALIGN;
 	}
 	for (guint k = i + 1; k < s->segments->len; k++) {
-		g_autofree char *path = segment_path(s->dir, g_array_index(s->segments, guint64, k));
+		g_autofree char *path = segment_path(s->dir, g_array_index(s->segments, SegmentName, k));
 		g_autoptr(GBytes) later = segment_load(path, error);
 		if (!later)
 			return FALSE;
@@ -144,8 +155,14 @@ static void scan_segment(Scan *s, GBytes *segment, gsize *damaged_at)
 		gsize size = frame_get(s->key, p + at, n - at, &f);
 		if (!size || f.index != s->out->last + (f.kind == FRAME_TXN))
 			break;
-		if (f.kind == FRAME_TXN && f.index > s->applied && s->fn && !s->fn(s->user, &f))
+		/* Of the fills at the applied index sqlite may have the first ones: to do them all again, in order, comes to the same. */
+		gboolean news = f.kind == FRAME_TXN ? f.index > s->applied : f.kind == FRAME_FILL && f.index >= s->applied;
+		if (news && s->fn && !s->fn(s->user, &f))
 			break;
+		if (f.kind == FRAME_FILL) {
+			s->out->fills += news;
+			s->out->fill_index = f.index;
+		}
 		s->out->last = f.index;
 		s->out->durable = MAX(s->out->durable, f.durable);
 		s->out->epoch = f.epoch;
@@ -157,9 +174,10 @@ static void scan_segment(Scan *s, GBytes *segment, gsize *damaged_at)
 
 static gboolean scan_all(Scan *s, GError **error)
 {
-	for (guint i = 0; i < s->segments->len; i++) {
-		guint64 first = g_array_index(s->segments, guint64, i);
-		g_autofree char *path = segment_path(s->dir, first);
+	for (guint i = s->out->stale; i < s->segments->len; i++) {
+		SegmentName name = g_array_index(s->segments, SegmentName, i);
+		guint64 first = name.first;
+		g_autofree char *path = segment_path(s->dir, name);
 		g_autoptr(GBytes) segment = segment_load(path, error);
 		gsize damaged_at = 0;
 		if (!segment)
@@ -180,6 +198,17 @@ static gboolean scan_all(Scan *s, GError **error)
 	return TRUE;
 }
 
+/* How many segments are in front of a part whose earlier part is gone: it was trimmed, sqlite has it, and the deleting of those did not get through. Their fills must not be done again. */
+static guint parts_missing(const GArray *segments, guint64 applied)
+{
+	for (guint i = segments->len; i--; ) {
+		SegmentName n = g_array_index(segments, SegmentName, i), before = i ? g_array_index(segments, SegmentName, i - 1) : (SegmentName){ 0 };
+		if (n.part && n.first && n.first - 1 <= applied && (before.first != n.first || before.part + 1 != n.part))
+			return i;
+	}
+	return 0;
+}
+
 gboolean journal_scan(const char *dir, const FrameKey *key, guint64 applied, guint64 durable_floor, gboolean (*fn)(void *user, const Frame *f), void *user, JournalScan *out, GError **error)
 {
 	*out = (JournalScan){ .first = applied + 1, .last = applied };
@@ -187,7 +216,8 @@ gboolean journal_scan(const char *dir, const FrameKey *key, guint64 applied, gui
 	if (!segments)
 		return FALSE;
 	if (segments->len) {
-		out->first = g_array_index(segments, guint64, 0);
+		out->stale = parts_missing(segments, applied);
+		out->first = g_array_index(segments, SegmentName, out->stale).first;
 		if (out->first == 0 || out->first - 1 > applied) {
 			g_set_error(error, MAGMA_ERROR, EIO, "%s: the journal begins at index %" G_GUINT64_FORMAT ", but state.db ends at %" G_GUINT64_FORMAT ": segments are missing", dir, out->first, applied);
 			return FALSE;

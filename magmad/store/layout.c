@@ -2,6 +2,7 @@
 #include "magmad/store/db.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -52,6 +53,57 @@ gboolean layout_check(const char *dir, GError **error)
 	g_set_error(error, MAGMA_ERROR, EPROTO, "%s has format %d, this magmad knows %d: %s", dir, format, DISKSTORE_FORMAT,
 		format > DISKSTORE_FORMAT ? "it was written by a newer version; use that one" : "it was written by a version whose format is not read any more");
 	return FALSE;
+}
+
+/* --- emptying --- */
+
+/* Everything below the folder fd, which is taken; never through a link. 0 or errno. */
+static int remove_below(int fd)
+{
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	int error = 0;
+	struct dirent *e;
+
+	if (!d) {
+		error = errno;
+		if (fd >= 0)
+			close(fd);
+		return error;
+	}
+	while (!error && (e = readdir(d))) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		if (unlinkat(dirfd(d), e->d_name, 0) == 0 || errno == ENOENT)
+			continue;
+		error = errno == EISDIR ? remove_below(openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) : errno;
+		if (!error && unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) != 0)
+			error = errno;
+	}
+	closedir(d);
+	return error;
+}
+
+/* Not one sync for each of so many folders: all that the file system has. */
+static int sync_all(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = fd < 0 || syncfs(fd) != 0 ? errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+gboolean layout_empty(const char *dir, GError **error)
+{
+	g_autofree char *journal = layout_journal(dir), *content = layout_content(dir);
+	const char *path = journal;
+	int e = remove_below(open(journal, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+
+	if (!e)
+		e = remove_below(open(path = content, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	if (!e)
+		e = sync_all(content);
+	return !e || fail(error, e, path, g_strerror(e));
 }
 
 /* --- the lock --- */

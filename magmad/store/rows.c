@@ -286,6 +286,15 @@ void rows_unpin(Rows *r, RowNode *n)
 	node_settle(r, n);
 }
 
+gboolean rows_pinned(const Rows *r)
+{
+	for (guint32 i = 0; i <= r->mask; i++)
+		for (const RowNode *n = r->buckets[i]; n; n = n->hnext)
+			if (n->pins)
+				return TRUE;
+	return FALSE;
+}
+
 static void freeze_row(Rows *r, const DirtyRow *d)
 {
 	RowNode *n = d->node;

@@ -63,6 +63,8 @@ RowNode *rows_insert_clean(Rows *r, StoreTable t, const void *key, gsize klen, R
 RowNode *rows_commit(Rows *r, const StoreRow *row, RowValue *val);
 void rows_pin(Rows *r, RowNode *n);
 void rows_unpin(Rows *r, RowNode *n);
+/* Is any row in use? For what takes all of them away. */
+gboolean rows_pinned(const Rows *r);
 /* The open batch becomes the frozen one; rows that were born and died in it vanish. There must be no frozen batch. */
 Frozen *rows_freeze(Rows *r, guint64 index);
 const Frozen *rows_frozen(const Rows *r);

@@ -44,8 +44,11 @@ void disk_usage(Store *s, StoreUsage *out)
 
 	if (contents_take_enospc(d->contents))
 		d->statvfs_at = 0;
-	if (look_is_old(d, now))
+	if (look_is_old(d, now)) {
 		look(d, now);
+		if (is_low(d) && disk_give_kept(d))
+			look(d, now);
+	}
 	d->meta.used += contents_used_delta(d->contents);
 	*out = (StoreUsage){
 		.total = d->fs_total,
@@ -113,12 +116,25 @@ void disk_ballast_open(DiskStore *d)
 gboolean disk_full(DiskStore *d)
 {
 	d->statvfs_at = 0;
+	if (disk_give_kept(d))
+		return TRUE;
 	gboolean gave = d->ballast && ballast_drop(d->dir);
 	if (gave)
 		g_message("%s: the disk is full; the reserve is in use", d->dir);
 	d->ballast = FALSE;
 	d->ballast_at = g_get_monotonic_time() + BALLAST_US;
 	return gave;
+}
+
+gboolean disk_give_kept(DiskStore *d)
+{
+	if (!journal_keeps(d->journal, d->checkpointed, d->checkpointed_fills))
+		return FALSE;
+	g_autoptr(GPtrArray) paths = journal_give_kept(d->journal, d->checkpointed, d->checkpointed_fills);
+	g_message("%s: the disk is full; %u segments of the journal, kept for other copies, go", d->dir, paths->len);
+	for (guint i = 0; i < paths->len; i++)
+		unlink(paths->pdata[i]);
+	return TRUE;
 }
 
 /* Back into place once there is room for it beside what is kept free anyway. Rare, and quick where extents are; so on the loop. */

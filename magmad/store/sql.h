@@ -16,7 +16,7 @@
 	"CREATE TABLE fresh0(k INTEGER PRIMARY KEY, rk BLOB NOT NULL); CREATE TABLE fresh1(k INTEGER PRIMARY KEY, rk BLOB NOT NULL);" \
 	"CREATE TABLE stale0(k INTEGER PRIMARY KEY, rk BLOB NOT NULL); CREATE TABLE stale1(k INTEGER PRIMARY KEY, rk BLOB NOT NULL);" \
 	"CREATE TABLE store(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;" \
-	"INSERT INTO store VALUES('applied', 0), ('durable', 0), ('epoch', 0), ('flares', 0), ('used', 0), ('side', 0);" \
+	"INSERT INTO store VALUES('applied', 0), ('durable', 0), ('epoch', 0), ('flares', 0), ('used', 0), ('side', 0), ('epochs', x''), ('emptying', 0);" \
 	"COMMIT;"
 
 #define SQL_FRAME_KEY_PUT "INSERT INTO store VALUES('journal_key', ?1)"
@@ -43,8 +43,10 @@
 	X(COMMIT, "COMMIT") \
 	X(ROLLBACK, "ROLLBACK") \
 	X(META_GET, "SELECT (SELECT value FROM store WHERE name='applied'), (SELECT value FROM store WHERE name='durable'), (SELECT value FROM store WHERE name='epoch')," \
-		" (SELECT value FROM store WHERE name='flares'), (SELECT value FROM store WHERE name='used')") \
-	X(META_PUT, "REPLACE INTO store VALUES('applied', ?1), ('durable', ?2), ('epoch', ?3), ('flares', ?4), ('used', ?5)") \
+		" (SELECT value FROM store WHERE name='flares'), (SELECT value FROM store WHERE name='used'), (SELECT value FROM store WHERE name='epochs')") \
+	X(META_PUT, "REPLACE INTO store VALUES('applied', ?1), ('durable', ?2), ('epoch', ?3), ('flares', ?4), ('used', ?5), ('epochs', ?6)") \
+	X(EMPTYING_GET, "SELECT value FROM store WHERE name='emptying'") \
+	X(EMPTYING_PUT, "REPLACE INTO store VALUES('emptying', ?1)") \
 	X(FRAME_KEY_GET, "SELECT value FROM store WHERE name='journal_key'") \
 	X(FLARE_UPDATE, "UPDATE flare SET v=?3 WHERE k=?1 AND rk=?2") \
 	X(FLARE_DELETE, "DELETE FROM flare WHERE k=?1 RETURNING rk") \
@@ -62,6 +64,10 @@
 		" EXISTS(SELECT 1 FROM fresh0), EXISTS(SELECT 1 FROM fresh1)") \
 	X(BORN_AT, "SELECT k FROM born WHERE rk=?1") \
 	X(RANGE, "SELECT f.k, f.rk, f.v FROM born b CROSS JOIN flare f ON f.k=b.k WHERE (b.rk, b.k) > (?1, ?2) AND b.rk <= ?3 ORDER BY b.rk, b.k LIMIT ?4")
+
+/* All rows, and what waits for the index. */
+#define SQL_EMPTY(t, n) "DELETE FROM " n ";"
+#define SQL_EMPTY_ALL SQL_INO_TABLES(SQL_EMPTY) SQL_KEY_TABLES(SQL_EMPTY) "DELETE FROM born; DELETE FROM fresh0; DELETE FROM fresh1; DELETE FROM stale0; DELETE FROM stale1;"
 
 /* For the check; each row is a problem, but "ok". */
 #define SQL_CHECK_INTEGRITY "PRAGMA integrity_check(100)"

@@ -75,10 +75,18 @@ static void sync_push(DiskStore *d)
 void disk_sync(Store *s, void (*done)(void *, int), void *user)
 {
 	DiskStore *d = DISK(s);
-	SyncWaiter w = { done, user, journal_index(d->journal) };
+	SyncWaiter w = { done, user, journal_index(d->journal), journal_fills(d->journal) };
 
+	g_assert(!d->change);
 	g_array_append_val(d->syncs, w);
 	disk_wake(d);
+}
+
+static gboolean sync_due(const DiskStore *d, guint i)
+{
+	const SyncWaiter *w = &g_array_index(d->syncs, SyncWaiter, i);
+
+	return d->failed || (w->index <= journal_durable(d->journal) && w->fills <= journal_fills_durable(d->journal));
 }
 
 static void syncs_answer(DiskStore *d)
@@ -86,7 +94,7 @@ static void syncs_answer(DiskStore *d)
 	guint n = 0;
 
 	/* Waiters are in order of their index; those that come meanwhile are behind. */
-	while (n < d->syncs->len && (d->failed || g_array_index(d->syncs, SyncWaiter, n).index <= journal_durable(d->journal)))
+	while (n < d->syncs->len && sync_due(d, n))
 		n++;
 	if (!n)
 		return;
@@ -108,7 +116,8 @@ void disk_syncs_end(DiskStore *d)
 static void syncs_check(DiskStore *d, gint64 now)
 {
 	syncs_answer(d);
-	if (d->syncing || d->failed || journal_durable(d->journal) >= journal_written(d->journal)) {
+	gboolean all = journal_durable(d->journal) >= journal_written(d->journal) && journal_fills_durable(d->journal) >= journal_fills_written(d->journal);
+	if (d->syncing || d->failed || d->change || all) {
 		d->sync_at = 0;
 		return;
 	}
@@ -141,7 +150,7 @@ static void spare_free(PoolJob *job)
 
 static void spare_check(DiskStore *d)
 {
-	if (!journal_take_spare_wanted(d->journal))
+	if (d->emptying || !journal_take_spare_wanted(d->journal))
 		return;
 	SpareJob *s = g_new0(SpareJob, 1);
 	s->job = (PoolJob){ .run = spare_run, .done = job_nothing, .free = spare_free };
@@ -154,12 +163,12 @@ void disk_journal_out(DiskStore *d)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (d->failed || !journal_has_unwritten(d->journal) || d->retry_at > g_get_monotonic_time())
+	if (d->failed || d->emptying || !journal_has_unwritten(d->journal) || d->retry_at > g_get_monotonic_time())
 		return;
 	if (journal_write(d->journal, &error)) {
 		d->retry_at = 0;
-		d->acked = journal_written(d->journal);
-		MAGMA_TRACE(d->trace, 'J', "written up to index %" G_GUINT64_FORMAT, d->acked);
+		disk_acked_grow(d);
+		MAGMA_TRACE(d->trace, 'J', "written up to index %" G_GUINT64_FORMAT, journal_written(d->journal));
 		return;
 	}
 	if (error->code != ENOSPC && error->code != EDQUOT) {
@@ -177,6 +186,13 @@ void diskstore_flush(Store *s)
 	DiskStore *d = DISK(s);
 
 	disk_journal_out(d);
+	guint64 written = journal_written(d->journal), fills = journal_fills_written(d->journal);
+	if (d->told_written < written || d->told_fills < fills) {
+		d->told_written = written;
+		d->told_fills = fills;
+		if (s->on_written)
+			s->on_written(s->log_user, written);
+	}
 	if (d->told == d->acked)
 		return;
 	d->told = d->acked;
@@ -213,7 +229,8 @@ static gint64 next_deadline(const DiskStore *d)
 	for (guint i = 0; i < G_N_ELEMENTS(at); i++)
 		if (at[i] && (next < 0 || at[i] < next))
 			next = at[i];
-	return next;
+	/* It waits for what tells nobody that it has ended. */
+	return d->change ? g_get_monotonic_time() : next;
 }
 
 /* Not g_source_set_ready_time(): it writes to the loop's eventfd each time, which costs a loop that is awake four system calls. Only between this source's prepare and the poll (a later
@@ -233,7 +250,7 @@ void disk_wake(DiskStore *d)
 
 static gboolean has_work(const DiskStore *d)
 {
-	return !d->failed && !d->retry_at && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal) || d->told < d->acked
+	return !d->failed && !d->retry_at && !d->emptying && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal) || d->told < d->acked
 		|| (d->syncs->len && !d->syncing));
 }
 
@@ -259,6 +276,7 @@ void disk_turn(DiskStore *d)
 		disk_ballast_check(d, now);
 		if (d->idle_at)
 			idle_check(d, now);
+		disk_change_check(d);
 	}
 	gboolean again = rows_evict(d->rows) || has_work(d);
 	d->in_turn = FALSE;

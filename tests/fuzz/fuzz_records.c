@@ -64,6 +64,7 @@ static void as_row(guint8 kind, const guint8 *p, gsize n)
 	MarkRow mark;
 	MagmaBytes name;
 	g_autoptr(GArray) parts = g_array_new(FALSE, FALSE, sizeof(CommitPart));
+	g_autoptr(GArray) named = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 
 	if (kind == 0 && flare_row_decode(p, n, &flare))
 		flare_row_encode(&flare, out);
@@ -73,8 +74,8 @@ static void as_row(guint8 kind, const guint8 *p, gsize n)
 		cookie_row_encode(&entry, name.data, name.len, out);
 	else if (kind == 3 && mark_row_decode(p, n, &mark))
 		mark_row_encode(&mark, out);
-	else if (kind == 4 && commit_row_decode(p, n, parts))
-		commit_row_encode((const CommitPart *)(void *)parts->data, parts->len, out);
+	else if (kind == 4 && commit_row_decode(p, n, parts, named))
+		commit_row_encode((const CommitPart *)(void *)parts->data, parts->len, (const MagmaFid *)(void *)named->data, named->len, out);
 	else
 		return;
 	g_assert_cmpmem(out->data, out->len, p, n);

@@ -30,7 +30,7 @@ include tests/fuzz/console.mk
 # Makes the seeds of codec, map and journal frames anew from the tables: after a change of the wire, make fuzz-seeds and commit them.
 EXTRA_PROGRAMS += tests/fuzz/seeds
 tests_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/unit/anymsg.c tests/unit/anymsg.h
-tests_fuzz_seeds_LDADD = magmad/libstore.a magmad/libcore.a magmad/libraft.a $(UNIT_LIBS)
+tests_fuzz_seeds_LDADD = magmad/libstore.a magmad/libcore.a magmad/libmirror.a magmad/libraft.a $(UNIT_LIBS)
 CLEANFILES += tests/fuzz/seeds$(EXEEXT)
 .PHONY: fuzz-seeds
 fuzz-seeds: tests/fuzz/seeds$(EXEEXT)
@@ -38,3 +38,4 @@ fuzz-seeds: tests/fuzz/seeds$(EXEEXT)
 	tests/fuzz/seeds$(EXEEXT) $(srcdir)/tests/fuzz/corpus
 include tests/fuzz/session.mk
 include tests/fuzz/records.mk
+include tests/fuzz/raft.mk

@@ -90,7 +90,8 @@ static void map_seed(const char *dir, const char *name, guint16 n, guint16 joini
 	m->coordinator = n ? 1 : 0;
 	if (moving) {
 		const MagmaSlice *from = magma_map_home(m, 1);
-		m->move = (MagmaMove){ .id = 7, .from = 1, .to = 2, .range = { magma_range_middle(&from->range), from->range.hi } };
+		m->move = (MagmaMove){ .id = 7, .from = 1, .to = 2, .range = { magma_range_middle(&from->range), from->range.hi },
+			.part = { .id = m->next_id++, .home = 2, .owner = 2, .epoch = 1, .ncopies = 1, .copies = { { 1, TRUE } } } };
 	}
 	g_assert_null(magma_map_seal(m));
 	magma_map_encode(m, out);
@@ -102,7 +103,7 @@ static void map_seed(const char *dir, const char *name, guint16 n, guint16 joini
 #define AS_FRAMES 1
 #define AS_FRAME_WITH_RIGHT_SUM 2
 
-static GByteArray *two_frames_and_a_mark(void)
+static GByteArray *frames_of_each_kind(void)
 {
 	static const FrameKey key = { "frames of a fuzz" };
 	static const guint8 as = AS_FRAMES, ino[8] = { 0, 0, 0, 0, 0, 0, 0, 7 };
@@ -118,6 +119,7 @@ static GByteArray *two_frames_and_a_mark(void)
 	const GByteArray *txn = txn_bytes(t);
 	frame_put(&key, frames, &(Frame){ .kind = FRAME_TXN, .index = 1, .epoch = 1, .payload = txn->data, .length = txn->len });
 	frame_put(&key, frames, &(Frame){ .kind = FRAME_TXN, .index = 2, .epoch = 1, .durable = 1, .payload = txn->data, .length = txn->len });
+	frame_put(&key, frames, &(Frame){ .kind = FRAME_FILL, .index = 2, .epoch = 1, .durable = 1, .payload = txn->data, .length = txn->len });
 	frame_put(&key, frames, &(Frame){ .kind = FRAME_MARK, .index = 2, .epoch = 1, .durable = 2 });
 	txn_free(t);
 	g_byte_array_append(out, &as, 1);
@@ -127,7 +129,7 @@ static GByteArray *two_frames_and_a_mark(void)
 
 static void frame_seeds(const char *dir)
 {
-	g_autoptr(GByteArray) b = two_frames_and_a_mark();
+	g_autoptr(GByteArray) b = frames_of_each_kind();
 
 	save(dir, "records", "frames", b);
 	b->data[0] = AS_FRAME_WITH_RIGHT_SUM;
@@ -145,6 +147,8 @@ static void frame_seeds(const char *dir)
 	save(dir, "records", "frame-huge", b);
 	b->data[1 + 44] = FRAME_MARK;
 	save(dir, "records", "frame-mark", b);
+	b->data[1 + 44] = FRAME_FILL;
+	save(dir, "records", "frame-fill", b);
 }
 
 int main(int argc, char **argv)

@@ -40,7 +40,7 @@ struct Link {
 typedef struct {
 	guint16 slice;                /* 0: whatever is at home here */
 	MemDisk *disk;
-	Store *store;                 /* NULL: down */
+	Store *store;                 /* NULL: not open */
 } Holding;
 
 struct Node {
@@ -51,7 +51,7 @@ struct Node {
 	GPtrArray *held;              /* Holding *: what it has of slices; the first one is its own */
 	Volcano *volcano;
 	guint64 life;
-	gboolean started, ready, refused, host_gone;
+	gboolean started, ready, refused, dying, host_gone;
 	char *stopped;                /* it said that it cannot go on */
 	gint rate_ppm;                /* of its clock, against the true time */
 	gint64 ahead;
@@ -100,6 +100,8 @@ gboolean cluster_blocked(const Cluster *c, guint from, guint to);
 extern const VolcanoIo node_io;
 gboolean node_alive(const Node *n, guint64 life);
 static inline guint node_owner(const Node *n) { return n->index + 1; }
+MemStoreConfig node_store_config(Node *n);
+void holding_free(gpointer h);
 /* The disk under its stores. */
 void node_store_later(void *user, gint64 delay, void (*fn)(void *arg), void *arg);
 void node_keeping_dies(Node *n);

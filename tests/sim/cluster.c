@@ -25,16 +25,11 @@ static void node_start(Node *n)
 {
 	Cluster *c = n->c;
 	MagmaAddr join = magma_addr_with_port(&c->node[0].addr, c->node[0].addr.port + 1);
-	MemStoreConfig store = {
-		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
-		.turn = world_turn(c->world), .later = node_store_later, .user = n,
-	};
-	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = 1 << 30, .copies_wanted = 1, .trace = &n->trace };
+	MemStoreConfig store = node_store_config(n);
+	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .trace = &n->trace };
 
-	for (guint i = 0; i < n->held->len; i++) {
-		Holding *h = n->held->pdata[i];
-		h->store = memstore_open(h->disk, &store);
-	}
+	Holding *own = n->held->pdata[0];
+	own->store = memstore_open(own->disk, &store);
 	cfg.kept = n->kept;
 	if (!n->kept && n->index == 0)
 		cfg.bootstrap = TRUE;
@@ -87,13 +82,13 @@ typedef enum { NOTHING_MORE, SOME_MORE, ONLY_SYNCED } Survives;
 static void store_dies(Node *n, Holding *h, Survives what)
 {
 	Store *s = g_steal_pointer(&h->store);
-	guint64 acked = store_acked(s), index = memstore_index(s), keep = what == SOME_MORE ? acked + world_pick(n->c->world, index - acked + 1) : acked;
+	guint64 written = s->log->written(s), index = memstore_index(s), keep = what == SOME_MORE ? written + world_pick(n->c->world, index - written + 1) : written;
 
 	if (what == ONLY_SYNCED) {
 		memstore_power_cut(s);
 		return;
 	}
-	world_trace(n->c->world, "   acked %" G_GUINT64_FORMAT ", kept %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, acked, keep, index);
+	world_trace(n->c->world, "   written %" G_GUINT64_FORMAT ", kept %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, written, keep, index);
 	memstore_crash(s, keep);
 }
 
@@ -104,9 +99,12 @@ static void node_die(Node *n, Survives what)
 	gpointer handle;
 
 	links_died(n);
+	n->dying = TRUE;
 	volcano_free(v);
+	n->dying = FALSE;
 	for (guint i = 0; i < n->held->len; i++)
-		store_dies(n, n->held->pdata[i], what);
+		if (((Holding *)n->held->pdata[i])->store)
+			store_dies(n, n->held->pdata[i], what);
 	g_hash_table_iter_init(&it, n->timers);
 	while (g_hash_table_iter_next(&it, &handle, NULL))
 		world_cancel(n->c->world, GPOINTER_TO_UINT(handle));
@@ -131,15 +129,20 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 	world_after(c->world, restart_after, FALSE, restart, n);
 }
 
+void cluster_power_cut_one(Cluster *c, guint i)
+{
+	if (!c->node[i].volcano)
+		return;
+	world_trace(c->world, "== power cut of %s", c->node[i].name);
+	c->kills++;
+	node_die(&c->node[i], ONLY_SYNCED);
+	world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
+}
+
 void cluster_power_cut(Cluster *c)
 {
-	world_trace(c->world, "== power cut");
-	c->kills++;
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
-		if (c->node[i].volcano) {
-			node_die(&c->node[i], ONLY_SYNCED);
-			world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
-		}
+		cluster_power_cut_one(c, i);
 }
 
 Cluster *cluster_new(const ClusterConfig *cfg)
@@ -158,7 +161,7 @@ Cluster *cluster_new(const ClusterConfig *cfg)
 		n->index = i;
 		g_strlcpy(n->name, names[i], sizeof n->name);
 		n->addr = (MagmaAddr){ .family = 4, .ip = { 10, 0, 0, i + 1 }, .port = 12000 };
-		n->held = g_ptr_array_new();
+		n->held = g_ptr_array_new_with_free_func(holding_free);
 		Holding *own = g_new0(Holding, 1);
 		own->disk = memdisk_new();
 		g_ptr_array_add(n->held, own);
@@ -191,15 +194,32 @@ void cluster_free(Cluster *c)
 	g_ptr_array_unref(c->links);
 	g_ptr_array_unref(c->clients);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
-		for (guint n = 0; n < c->node[i].held->len; n++) {
-			memdisk_free(((Holding *)c->node[i].held->pdata[n])->disk);
-			g_free(c->node[i].held->pdata[n]);
-		}
 		g_ptr_array_unref(c->node[i].held);
 		g_clear_pointer(&c->node[i].kept, g_bytes_unref);
 		g_hash_table_unref(c->node[i].timers);
 	}
 	g_free(c);
+}
+
+gboolean cluster_at_home(Cluster *c)
+{
+	const MagmaMap *newest = NULL;
+
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		const MagmaMap *m = c->node[i].volcano ? volcano_map(c->node[i].volcano) : NULL;
+		if (m && (!newest || m->epoch > newest->epoch))
+			newest = m;
+	}
+	guint want = newest ? MIN(MAX(c->cfg.copies, 1), newest->slices->len) - 1 : 0;
+	for (guint i = 0; newest && i < newest->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(newest->slices, MagmaSlice, i);
+		guint good = 0;
+		for (guint k = 0; k < s->ncopies; k++)
+			good += s->copies[k].in_sync;
+		if (s->owner != s->home || good < want)
+			return FALSE;
+	}
+	return newest != NULL;
 }
 
 World *cluster_world(Cluster *c) { return c->world; }
@@ -219,7 +239,7 @@ Store *cluster_store(Cluster *c, guint i, guint16 slice)
 	for (guint n = 0; n < cluster_stores(c, i); n++) {
 		guint16 has;
 		Store *s = cluster_store_at(c, i, n, &has);
-		if (has == slice)
+		if (s && has == slice)
 			return s;
 	}
 	return NULL;
@@ -273,7 +293,8 @@ void cluster_unblock(Cluster *c, guint id)
 void cluster_pause(Cluster *c, guint i, gint64 time)
 {
 	world_trace(c->world, "== %s is stopped for %" G_GINT64_FORMAT " us", c->node[i].name, time);
-	world_pause(c->world, node_owner(&c->node[i]), world_now(c->world) + time);
+	if (!world_paused(c->world, node_owner(&c->node[i])))
+		world_pause(c->world, node_owner(&c->node[i]), world_now(c->world) + time);
 	look_at_links(c);
 }
 
@@ -297,7 +318,8 @@ void cluster_bad_disk(Cluster *c, guint i, gint64 time)
 	world_trace(c->world, "== disk of %s fails, for %" G_GINT64_FORMAT " us", n->name, time);
 	n->bad_until = world_now(c->world) + time;
 	for (guint k = 0; n->volcano && !world_paused(c->world, node_owner(n)) && k < n->held->len; k++)
-		memstore_fail(((Holding *)n->held->pdata[k])->store, "the journal cannot be written");
+		if (((Holding *)n->held->pdata[k])->store)
+			memstore_fail(((Holding *)n->held->pdata[k])->store, "the journal cannot be written");
 }
 
 /* What it said it cannot go on for: a process that ends. */
@@ -358,6 +380,9 @@ void cluster_step(Cluster *c)
 	if (!world_step(c->world))
 		world_fail(c->world, "nothing will ever happen any more");
 	/* a process that could not join ends; its unit restarts it */
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (c->node[i].volcano)
+			volcano_flush(c->node[i].volcano);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		if (c->node[i].stopped)
 			node_stops(&c->node[i]);

@@ -16,6 +16,7 @@ typedef struct {
 	guint cut_ppm;                /* the same for a session that is lost */
 	guint pending_permille;       /* of cold rows */
 	gint64 disk_delay;            /* of everything the stores do later */
+	guint copies;                 /* of everything; 0: one */
 	guint32 faults;               /* 1 << FaultKind (faults.h): what the schedule draws from, while trouble is on */
 	gint64 fault_every;           /* about */
 	const char *replay;
@@ -29,12 +30,16 @@ World *cluster_world(Cluster *c);
 /* Starts volcano i (0 bootstraps, others join at volcano 0); it is restarted after every kill from then on. */
 void cluster_start(Cluster *c, guint i);
 gboolean cluster_serves(Cluster *c, guint i);         /* ready, with a slice */
+/* Every slice is answered for by whose it is, and has the copies it should have. */
+gboolean cluster_at_home(Cluster *c);
 /* Kills and lost sessions happen only while it is on. */
 void cluster_trouble(Cluster *c, gboolean on);
 /* kill -9, and a restart after delay. all_lost: nothing behind what was acknowledged survives; else it is left to chance. */
 void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost);
 /* Every volcano loses its power at once: what was not synced is gone. They come back one after the other. */
 void cluster_power_cut(Cluster *c);
+/* Only volcano i does: the others go on with what they told it and heard of it. */
+void cluster_power_cut_one(Cluster *c, guint i);
 
 /* --- faults, one by one; cluster_trouble(FALSE) ends those that last, but for clocks --- */
 

@@ -135,7 +135,8 @@ static void each_owner(Fsck *f, void (*fn)(Fsck *f, StoreTable t), StoreTable t)
 	for (f->at = 0; f->at < CLUSTER_VOLCANOS; f->at++)
 		for (guint n = 0; n < cluster_stores(f->c, f->at); n++) {
 			guint16 id;
-			f->store = cluster_store_at(f->c, f->at, n, &id);
+			if (!(f->store = cluster_store_at(f->c, f->at, n, &id)))
+				continue;
 			const MagmaSlice *sl = magma_map_slice_by_id(f->map, id);
 			if (!sl || sl->owner == volcano_id(cluster_volcano(f->c, f->at)))
 				fn(f, t);
@@ -222,29 +223,34 @@ const char *fsck_compare(Store *owner, Store *copy)
 	return text;
 }
 
-static guint index_of(Fsck *f, guint16 volcano)
+static guint index_of(Cluster *c, guint16 volcano)
 {
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
-		if (cluster_volcano(f->c, i) && volcano_id(cluster_volcano(f->c, i)) == volcano)
+		if (cluster_volcano(c, i) && volcano_id(cluster_volcano(c, i)) == volcano)
 			return i;
 	return CLUSTER_VOLCANOS;
 }
 
-/* Copies that the map calls in sync have the owner's bytes. */
-static void check_copies(Fsck *f)
+const char *fsck_copies(Cluster *c)
 {
-	for (guint i = 0; i < f->map->slices->len; i++) {
-		const MagmaSlice *sl = &g_array_index(f->map->slices, MagmaSlice, i);
-		guint owner = index_of(f, sl->owner);
-		Store *a = owner < CLUSTER_VOLCANOS ? cluster_store(f->c, owner, sl->id) : NULL;
+	static char out[200];
+	const MagmaMap *map = volcano_map(cluster_volcano(c, 0));
+
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *sl = &g_array_index(map->slices, MagmaSlice, i);
+		guint owner = index_of(c, sl->owner);
+		Store *a = owner < CLUSTER_VOLCANOS ? cluster_store(c, owner, sl->id) : NULL;
 		for (guint k = 0; a && k < sl->ncopies; k++) {
-			guint at = index_of(f, sl->copies[k].volcano);
-			Store *b = at < CLUSTER_VOLCANOS ? cluster_store(f->c, at, sl->id) : NULL;
-			const char *text = !sl->copies[k].in_sync ? NULL : b ? fsck_compare(a, b) : at < CLUSTER_VOLCANOS ? "is not there" : NULL;
-			if (text)
-				world_fail(f->w, "slice %u: the copy of %s %s, as %s, its owner, has it", sl->id, cluster_name(f->c, at), text, cluster_name(f->c, owner));
+			guint at = index_of(c, sl->copies[k].volcano);
+			Store *b = at < CLUSTER_VOLCANOS ? cluster_store(c, at, sl->id) : NULL;
+			const char *text = !sl->copies[k].in_sync || at == CLUSTER_VOLCANOS ? NULL : b ? fsck_compare(a, b) : "is not there";
+			if (text) {
+				g_snprintf(out, sizeof out, "slice %u: the copy of %s, compared with that of %s, its owner, %s", sl->id, cluster_name(c, at), cluster_name(c, owner), text);
+				return out;
+			}
 		}
 	}
+	return NULL;
 }
 
 static void check_dir(Fsck *f, Found *x)
@@ -300,7 +306,6 @@ Fsck *fsck_run(Cluster *c)
 	each_owner(f, read_table, TAB_DATA);
 	each_owner(f, read_table, TAB_XATTR);
 	each_owner(f, read_files, 0);
-	check_copies(f);
 	if (!found(f, MAGMA_ROOT_INO))
 		world_fail(f->w, "the root is gone");
 	g_hash_table_iter_init(&it, f->flares);
@@ -365,9 +370,13 @@ const char *fsck_unsettled(Cluster *c)
 		if (!cluster_volcano(c, i))
 			continue;
 		for (guint n = 0; n < cluster_stores(c, i); n++)
-			if (store_unsettled(c, i, cluster_store_at(c, i, n, &id), text, sizeof text))
+			if (cluster_store_at(c, i, n, &id) && store_unsettled(c, i, cluster_store_at(c, i, n, &id), text, sizeof text))
 				return text;
 		volcano_stats(cluster_volcano(c, i), &st);
+		if (st.suspects || st.scrubbing_contents) {
+			g_snprintf(text, sizeof text, "%s has %d flares under suspicion%s", cluster_name(c, i), (int)st.suspects, st.scrubbing_contents ? " and looks through its contents" : "");
+			return text;
+		}
 		if (st.marks || st.commits || st.orphans || st.dirty || st.opens) {
 			g_snprintf(text, sizeof text, "%s remembers %d marks, %d commits, %d orphans, %d write intents, %d opens", cluster_name(c, i), (int)st.marks, (int)st.commits,
 				(int)st.orphans, (int)st.dirty, (int)st.opens);

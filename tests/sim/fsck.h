@@ -15,3 +15,5 @@ gint64 fsck_entries(Fsck *f, guint64 ino);
 const char *fsck_unsettled(Cluster *c);
 /* Two stores of one slice, byte for byte, rows and contents: NULL, or what the copy is or has. */
 const char *fsck_compare(Store *owner, Store *copy);
+/* Copies that the map calls in sync have the owner's bytes: NULL, or the first that has not. Of a quiet cluster; what is dropped at the owner may be dropped there a moment later. */
+const char *fsck_copies(Cluster *c);

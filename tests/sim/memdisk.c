@@ -72,13 +72,20 @@ static void file_free(gpointer p)
 	g_free(f);
 }
 
+static void frame_free(gpointer p)
+{
+	g_bytes_unref(((MemFrame *)p)->txn);
+	g_free(p);
+}
+
 MemDisk *memdisk_new(void)
 {
 	MemDisk *d = g_new0(MemDisk, 1);
 
 	d->rows = rows_new();
 	d->base = rows_new();
-	d->log = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+	d->log = g_ptr_array_new_with_free_func(frame_free);
+	d->epochs = g_array_new(FALSE, FALSE, sizeof(StoreEpoch));
 	d->files = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, file_free);
 	return d;
 }
@@ -91,38 +98,98 @@ void memdisk_free(MemDisk *d)
 	g_tree_unref(d->rows);
 	g_tree_unref(d->base);
 	g_ptr_array_unref(d->log);
+	g_array_unref(d->epochs);
 	g_hash_table_unref(d->files);
 	g_free(d);
 }
 
-guint64 memdisk_index(const MemDisk *d) { return d->base_index + d->log->len; }
+guint64 memdisk_end(const MemDisk *d) { return d->first + d->log->len; }
+static const MemFrame *frame_at(const MemDisk *d, guint64 seq) { return d->log->pdata[seq - d->first - 1]; }
+static StorePos pos_at(const MemDisk *d, guint64 seq) { return seq > d->first ? frame_at(d, seq)->pos : d->start; }
+guint64 memdisk_index_at(const MemDisk *d, guint64 seq) { return pos_at(d, seq).index; }
 
-void memdisk_fold(MemDisk *d, guint64 k)
+guint64 memdisk_seq(const MemDisk *d, guint64 index)
 {
-	guint n = k - d->base_index;
+	guint64 seq = memdisk_end(d);
 
-	for (guint i = 0; i < n; i++)
-		apply_bytes(d->base, d->log->pdata[i]);
+	while (seq > d->first && frame_at(d, seq)->pos.index > index)
+		seq--;
+	return seq;
+}
+
+void memdisk_append(MemDisk *d, StorePos pos, gboolean fill, GBytes *txn)
+{
+	MemFrame *f = g_new(MemFrame, 1);
+
+	*f = (MemFrame){ pos, fill, txn };
+	g_ptr_array_add(d->log, f);
+	apply_bytes(d->rows, txn);
+	if (fill) {
+		d->read_floor = pos.index;
+	} else if (!d->epochs->len || g_array_index(d->epochs, StoreEpoch, d->epochs->len - 1).epoch < pos.epoch) {
+		StoreEpoch e = { pos.epoch, pos.index };
+		g_array_append_val(d->epochs, e);
+	}
+	d->pos = pos;
+}
+
+void memdisk_fold(MemDisk *d, guint64 seq)
+{
+	while (d->base_seq < seq) {
+		const MemFrame *f = frame_at(d, ++d->base_seq);
+		apply_bytes(d->base, f->txn);
+		d->kept += g_bytes_get_size(f->txn);
+	}
+}
+
+void memdisk_trim(MemDisk *d, guint64 after, guint64 max)
+{
+	guint n = 0;
+
+	for (; d->first + n < d->base_seq; n++) {
+		const MemFrame *f = d->log->pdata[n];
+		if (!f->fill && f->pos.index > after && d->kept <= max)
+			break;
+		d->kept -= g_bytes_get_size(f->txn);
+		d->start = f->pos;
+	}
 	if (n)
 		g_ptr_array_remove_range(d->log, 0, n);
-	d->base_index = k;
+	d->first += n;
 }
 
-void memdisk_append(MemDisk *d, GBytes *txn)
+void memdisk_cut(MemDisk *d, guint64 seq)
 {
-	g_ptr_array_add(d->log, txn);
-	apply_bytes(d->rows, txn);
-}
-
-void memdisk_cut(MemDisk *d, guint64 k)
-{
-	g_ptr_array_set_size(d->log, k - d->base_index);
+	g_assert(seq >= d->base_seq);
+	d->pos = pos_at(d, seq);
+	g_ptr_array_set_size(d->log, seq - d->first);
 	g_tree_unref(d->rows);
 	d->rows = rows_new();
 	g_tree_foreach(d->base, row_copy, d->rows);
-	for (guint i = 0; i < d->log->len; i++)
-		apply_bytes(d->rows, d->log->pdata[i]);
-	d->durable = MIN(d->durable, k);
+	for (guint64 i = d->base_seq; i < seq; i++)
+		apply_bytes(d->rows, frame_at(d, i + 1)->txn);
+	while (d->epochs->len && g_array_index(d->epochs, StoreEpoch, d->epochs->len - 1).first > d->pos.index)
+		g_array_set_size(d->epochs, d->epochs->len - 1);
+	d->read_floor = MIN(d->read_floor, d->pos.index);
+	d->durable_seq = MIN(d->durable_seq, seq);
+}
+
+void memdisk_reset(MemDisk *d, StorePos pos)
+{
+	StoreEpoch e = { pos.epoch, pos.index };
+
+	if (!pos.index)
+		pos.epoch = 0;
+	g_tree_remove_all(d->rows);
+	g_tree_remove_all(d->base);
+	g_ptr_array_set_size(d->log, 0);
+	g_hash_table_remove_all(d->files);
+	g_array_set_size(d->epochs, 0);
+	if (pos.index)
+		g_array_append_val(d->epochs, e);
+	d->first = d->base_seq = d->durable_seq = d->kept = 0;
+	d->start = d->pos = pos;
+	d->read_floor = pos.index;
 }
 
 MemFile *memdisk_file(MemDisk *d, const MagmaFid *fid)

@@ -20,11 +20,22 @@ typedef struct {
 	MemContent *live, *synced;    /* NULL: no file */
 } MemFile;
 
+typedef struct {
+	StorePos pos;                 /* of a fill: of the frame before it */
+	gboolean fill;
+	GBytes *txn;
+} MemFrame;
+
+/* Frames, fills too, are numbered from 1 in the order in which they came. */
 struct MemDisk {
-	GTree *rows;                  /* as the last commit left them */
-	GTree *base;                  /* as they were at base_index */
-	GPtrArray *log;               /* GBytes: the transactions behind base_index */
-	guint64 base_index, durable;
+	GTree *rows;                  /* as the last frame left them */
+	GTree *base;                  /* as frame base_seq left them: what is behind the journal */
+	GPtrArray *log;               /* MemFrame: from number first + 1 on; those up to base_seq are kept to be read */
+	guint64 first, base_seq, durable_seq;
+	StorePos start, pos;          /* before the log's first frame; of its last */
+	gsize kept;                   /* bytes of what is kept to be read */
+	guint64 read_floor;           /* frames can be read behind this index: of the newest fill, or where it was reset to */
+	GArray *epochs;               /* StoreEpoch */
 	GHashTable *files;            /* MagmaFid -> MemFile */
 	gboolean in_use;
 };
@@ -32,13 +43,24 @@ struct MemDisk {
 RowKey memrow_key(StoreTable t, const void *key, gsize klen);
 gint memrow_cmp(gconstpointer a, gconstpointer b, gpointer user);
 StoreRow memrow_view(const MemRow *r);
-guint64 memdisk_index(const MemDisk *d);
-void memdisk_append(MemDisk *d, GBytes *txn);            /* takes it */
-/* The log up to k becomes part of the base, which keeps crashes cheap. */
-void memdisk_fold(MemDisk *d, guint64 k);
-/* Undoes everything behind k. */
-void memdisk_cut(MemDisk *d, guint64 k);
+/* The number of the last frame. */
+guint64 memdisk_end(const MemDisk *d);
+/* The index of a frame that is in the log, or of the one before them. */
+guint64 memdisk_index_at(const MemDisk *d, guint64 seq);
+/* The last frame, or fill behind it, up to index. */
+guint64 memdisk_seq(const MemDisk *d, guint64 index);
+void memdisk_append(MemDisk *d, StorePos pos, gboolean fill, GBytes *txn);       /* takes txn */
+/* What is up to frame seq becomes part of the base. */
+void memdisk_fold(MemDisk *d, guint64 seq);
+/* Of the frames that are in the base, those behind index `after` are kept, up to max bytes. */
+void memdisk_trim(MemDisk *d, guint64 after, guint64 max);
+/* Undoes everything behind frame seq. */
+void memdisk_cut(MemDisk *d, guint64 seq);
+/* Nothing is left; the log goes on behind pos. */
+void memdisk_reset(MemDisk *d, StorePos pos);
 MemFile *memdisk_file(MemDisk *d, const MagmaFid *fid);
+
+typedef struct MemChange MemChange;
 
 typedef struct {
 	Store base;                   /* first */
@@ -46,8 +68,13 @@ typedef struct {
 	MemStoreConfig cfg;
 	MemDisk *disk;
 	GRand *rnd;
-	guint64 acked;
-	gboolean ack_coming, failed, full;
+	guint64 epoch;                /* of the next commit */
+	guint64 written_seq, acked, limit;
+	guint64 fills, filled;        /* begun, written */
+	guint64 keep_after, keep_bytes;
+	gboolean fresh;               /* nothing was said of the limit yet, nothing was appended */
+	gboolean write_coming, failed, full;
+	MemChange *change;            /* a cut or a reset that is under way */
 	GHashTable *hot;              /* RowKey -> a row that was brought, or is being brought */
 	GHashTable *found;            /* RowKey: found in this turn */
 	guint64 found_in;
@@ -59,12 +86,23 @@ typedef struct {
 
 #define MEM(s) ((MemStore *)(s))
 
+/* Rows that fetches hold. */
+guint memstore_pins(MemStore *m);
 gboolean mem_chance(MemStore *m, guint permille);
 /* Calls fn(m, arg) later, or drop(arg) where the store has ended meanwhile. */
 void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg);
 
+/* memlog.c: commits, acknowledgements, syncs, and the log side */
+void memlog_vt(StoreVt *vt);
+extern const StoreLogVt memlog_log_vt;
+void memlog_open(MemStore *m);
+/* Does what is under way, without answering. */
+void memlog_change(MemStore *m);
+gboolean memlog_resetting(const MemStore *m);
+
 /* memfiles.c */
 void memfiles_vt(StoreVt *vt);
+gboolean memfiles_idle(MemStore *m);
 void memfiles_queue_free(gpointer queue);
 /* Does everything that was asked for, without answering. */
 void memfiles_finish(MemStore *m);

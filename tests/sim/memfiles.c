@@ -194,8 +194,57 @@ static void mem_drop(Store *s, const MagmaFid *fid, void (*done)(void *, int), v
 	submit(s, OP_DROP, fid, 0, 0, 0, NULL, DONE(done), user);
 }
 
+typedef struct {
+	guint folder;
+	void (*done)(void *, int, const MagmaFid *, guint, guint);
+	void *user;
+} ListCall;
+
+static guint folder_of(const MagmaFid *fid) { return fid->key.b[0] << 8 | fid->key.b[1]; }
+
+static gint by_fid(gconstpointer a, gconstpointer b)
+{
+	const MagmaFid *x = a, *y = b;
+	int c = magma_key_cmp(&x->key, &y->key);
+
+	return c ? c : x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+static void on_list(MemStore *m, void *arg)
+{
+	g_autofree ListCall *c = arg;
+	g_autoptr(GArray) fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+	guint first = STORE_FOLDERS;
+	GHashTableIter it;
+	gpointer fid, file;
+
+	for (guint pass = 0; pass < 2; pass++) {
+		g_hash_table_iter_init(&it, m->disk->files);
+		while (g_hash_table_iter_next(&it, &fid, &file)) {
+			guint at = folder_of(fid);
+			if (!((MemFile *)file)->live || at < c->folder)
+				continue;
+			if (pass == 0)
+				first = MIN(first, at);
+			else if (at == first)
+				g_array_append_vals(fids, fid, 1);
+		}
+	}
+	g_array_sort(fids, by_fid);
+	c->done(c->user, 0, (const MagmaFid *)(void *)fids->data, fids->len, MIN(first + 1, STORE_FOLDERS));
+}
+
+static void mem_list(Store *s, guint folder, void (*done)(void *, int, const MagmaFid *, guint, guint), void *user)
+{
+	ListCall *c = g_new(ListCall, 1);
+
+	*c = (ListCall){ folder, done, user };
+	mem_later(MEM(s), on_list, g_free, c);
+}
+
 void memfiles_vt(StoreVt *vt)
 {
+	vt->content_list = mem_list;
 	vt->content_read = mem_read;
 	vt->content_write = mem_write;
 	vt->content_truncate = mem_truncate;
@@ -221,6 +270,18 @@ void memfiles_crash(MemStore *m)
 				op_change(m, op, part);
 		}
 	}
+}
+
+gboolean memfiles_idle(MemStore *m)
+{
+	GHashTableIter it;
+	gpointer q;
+
+	g_hash_table_iter_init(&it, m->queues);
+	while (g_hash_table_iter_next(&it, NULL, &q))
+		if (((GQueue *)q)->length)
+			return FALSE;
+	return TRUE;
 }
 
 void memfiles_finish(MemStore *m)

@@ -73,6 +73,18 @@ void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *)
 
 /* --- rows --- */
 
+guint memstore_pins(MemStore *m)
+{
+	GHashTableIter it;
+	gpointer h;
+	guint n = 0;
+
+	g_hash_table_iter_init(&it, m->hot);
+	while (g_hash_table_iter_next(&it, NULL, &h))
+		n += ((Hot *)h)->pins;
+	return n;
+}
+
 static void on_arrival(MemStore *m, void *arg)
 {
 	RowKey *key = arg;
@@ -122,6 +134,7 @@ static gboolean found_again(MemStore *m, const RowKey *k)
 static StoreGet mem_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize klen, const guint8 **val, gsize *vlen)
 {
 	MemStore *m = MEM(s);
+	g_assert(!m->change);
 	RowKey k = memrow_key(t, key, klen);
 	Hot *h = f ? g_hash_table_lookup(m->hot, &k) : NULL;
 
@@ -162,62 +175,6 @@ static void mem_fetch_clear(Store *s, Fetch *f)
 	}
 	g_clear_pointer(&f->pins, g_ptr_array_unref);
 	f->pending = 0;
-}
-
-static void on_written(MemStore *m, void *arg)
-{
-	m->ack_coming = FALSE;
-	if (m->failed || m->acked == memdisk_index(m->disk))
-		return;
-	m->acked = memdisk_index(m->disk);
-	if (m->base.on_acked)
-		m->base.on_acked(m->base.user, m->acked);
-}
-
-static guint64 mem_commit(Store *s, Txn *t)
-{
-	MemStore *m = MEM(s);
-
-	if (!txn_empty(t)) {
-		const GByteArray *bytes = txn_bytes(t);
-		memdisk_append(m->disk, g_bytes_new(bytes->data, bytes->len));
-		if (!m->ack_coming) {
-			m->ack_coming = TRUE;
-			mem_later(m, on_written, NULL, NULL);
-		}
-	}
-	txn_free(t);
-	return memdisk_index(m->disk);
-}
-
-static guint64 mem_acked(Store *s) { return MEM(s)->acked; }
-
-typedef struct {
-	void (*done)(void *, int);
-	void *user;
-	guint64 index;
-} SyncCall;
-
-static void on_synced(MemStore *m, void *arg)
-{
-	g_autofree SyncCall *c = arg;
-
-	if (!m->failed) {
-		on_written(m, NULL);
-		if (m->dead)
-			return;
-		m->disk->durable = MAX(m->disk->durable, c->index);
-		memdisk_fold(m->disk, m->disk->durable);
-	}
-	c->done(c->user, m->failed ? EIO : 0);
-}
-
-static void mem_sync(Store *s, void (*done)(void *, int), void *user)
-{
-	SyncCall *c = g_new(SyncCall, 1);
-
-	*c = (SyncCall){ done, user, memdisk_index(MEM(s)->disk) };
-	mem_later(MEM(s), on_synced, g_free, c);
 }
 
 /* --- scans: a copy is taken at the call or at the answer, by chance --- */
@@ -368,7 +325,7 @@ static void mem_usage(Store *s, StoreUsage *out)
 	*out = (StoreUsage){
 		.total = 1 << 30, .free = m->full ? 0 : 1 << 29, .avail = m->full ? 0 : 1 << 29, .low = m->full,
 		.cache_hits = m->hits, .cache_misses = m->misses, .cache_rows = g_tree_nnodes(m->disk->rows),
-		.journal_index = memdisk_index(m->disk), .durable_index = m->disk->durable,
+		.journal_index = m->disk->pos.index, .durable_index = memdisk_index_at(m->disk, m->disk->durable_seq), .journal_bytes = m->disk->kept,
 	};
 	g_tree_foreach(m->disk->rows, count_flare, &out->flares);
 }
@@ -381,13 +338,15 @@ Store *memstore_open(MemDisk *disk, const MemStoreConfig *cfg)
 
 	g_assert(!disk->in_use);
 	disk->in_use = TRUE;
-	m->vt = (StoreVt){ .get = mem_get, .fetch_clear = mem_fetch_clear, .commit = mem_commit, .acked = mem_acked, .sync = mem_sync, .scan = mem_scan, .scan_range = mem_scan_range, .usage = mem_usage };
+	m->vt = (StoreVt){ .get = mem_get, .fetch_clear = mem_fetch_clear, .scan = mem_scan, .scan_range = mem_scan_range, .usage = mem_usage };
 	memfiles_vt(&m->vt);
+	memlog_vt(&m->vt);
 	m->base.vt = &m->vt;
+	m->base.log = &memlog_log_vt;
 	m->cfg = *cfg;
 	m->disk = disk;
 	m->rnd = g_rand_new_with_seed(cfg->seed);
-	m->acked = memdisk_index(disk);
+	memlog_open(m);
 	m->hot = g_hash_table_new_full(hot_hash, hot_equal, NULL, hot_free);
 	m->found = g_hash_table_new_full(hot_hash, hot_equal, g_free, NULL);
 	m->queues = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, memfiles_queue_free);
@@ -407,18 +366,33 @@ void memstore_close(Store *s)
 	MemStore *m = MEM(s);
 
 	memfiles_finish(m);
-	memdisk_fold(m->disk, memdisk_index(m->disk));
-	m->disk->durable = m->disk->base_index;
+	if (m->change)
+		memlog_change(m);
+	memdisk_fold(m->disk, memdisk_seq(m->disk, MIN(m->limit, m->disk->pos.index)));
+	memdisk_trim(m->disk, m->keep_after, m->keep_bytes);
+	m->disk->durable_seq = memdisk_end(m->disk);
 	store_end(m);
+}
+
+/* A reset that is under way has been done, or nothing of it. */
+static gboolean crash_in_reset(MemStore *m)
+{
+	if (!memlog_resetting(m) || mem_chance(m, 500))
+		return FALSE;
+	memlog_change(m);
+	return TRUE;
 }
 
 void memstore_crash(Store *s, guint64 k)
 {
 	MemStore *m = MEM(s);
 
-	g_assert(k >= m->acked && k <= memdisk_index(m->disk));
-	memfiles_crash(m);
-	memdisk_cut(m->disk, k);
+	g_assert(k >= memdisk_index_at(m->disk, m->written_seq) && k <= m->disk->pos.index);
+	if (!crash_in_reset(m)) {
+		guint64 most = memdisk_seq(m->disk, k), frame = k > m->disk->start.index ? memdisk_seq(m->disk, k - 1) + 1 : 0, least = MAX(m->written_seq, frame);
+		memfiles_crash(m);
+		memdisk_cut(m->disk, most - (least < most ? g_rand_int_range(m->rnd, 0, most - least + 1) : 0));
+	}
 	store_end(m);
 }
 
@@ -426,13 +400,16 @@ void memstore_power_cut(Store *s)
 {
 	MemStore *m = MEM(s);
 
-	memdisk_cut(m->disk, m->disk->durable);
-	memfiles_power_cut(m);
+	if (!crash_in_reset(m)) {
+		memdisk_cut(m->disk, m->disk->durable_seq);
+		memfiles_power_cut(m);
+	}
 	store_end(m);
 }
 
-guint64 memstore_index(Store *s) { return memdisk_index(MEM(s)->disk); }
-guint64 memstore_durable(Store *s) { return MEM(s)->disk->durable; }
+guint64 memstore_index(Store *s) { return MEM(s)->disk->pos.index; }
+guint64 memstore_written(Store *s) { return memdisk_index_at(MEM(s)->disk, MEM(s)->written_seq); }
+guint64 memstore_durable(Store *s) { return memdisk_index_at(MEM(s)->disk, MEM(s)->disk->durable_seq); }
 void memstore_set_full(Store *s, gboolean full) { MEM(s)->full = full; }
 
 void memstore_fail(Store *s, const char *text)

@@ -11,6 +11,7 @@ typedef struct {
 	guint32 seed;
 	guint pending_permille;       /* gets of rows not in memory that answer PENDING */
 	guint at_once_permille;       /* content operations that call done before they return */
+	gboolean one_of_several;      /* as in the disk store's configuration */
 	gint64 delay_max;             /* microseconds: everything late is late by 0..delay_max */
 	const guint64 *turn;          /* counts turns of the loop: a row that was found stays so for the rest of its turn; NULL: not even that */
 	/* Runs fn(arg) after delay. The store never cancels: after a crash fn finds out itself that nobody waits. */
@@ -22,13 +23,14 @@ typedef struct {
 Store *memstore_open(MemDisk *disk, const MemStoreConfig *cfg);
 /* Everything committed is on the disk; nothing is called any more. */
 void memstore_close(Store *s);
-/* As kill -9: transactions behind journal index k are lost (acked <= k <= the last index); of content operations not done, each flare keeps the first few, the last of them perhaps in part. */
+/* As kill -9: transactions behind journal index k are lost (written <= k <= the last index), of fills behind k perhaps some; of content operations not done, each flare keeps the first few, the last of them perhaps in part. */
 void memstore_crash(Store *s, guint64 k);
 /* As a power cut: everything not synced is lost, rows and contents. */
 void memstore_power_cut(Store *s);
 
 /* For the tests' questions and troubles. */
 guint64 memstore_index(Store *s);
+guint64 memstore_written(Store *s);
 guint64 memstore_durable(Store *s);
 void memstore_set_full(Store *s, gboolean full);      /* usage().low, and ENOSPC for contents that grow */
 void memstore_fail(Store *s, const char *text);       /* the journal cannot be written any more */

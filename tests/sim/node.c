@@ -166,7 +166,58 @@ void node_store_later(void *user, gint64 delay, void (*fn)(void *arg), void *arg
 	world_after_for(w, node_owner(n), delay, TRUE, fn, arg);
 }
 
+/* --- stores of other slices than its own --- */
+
+MemStoreConfig node_store_config(Node *n)
+{
+	Cluster *c = n->c;
+
+	return (MemStoreConfig){
+		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
+		.turn = world_turn(c->world), .later = node_store_later, .user = n, .one_of_several = TRUE,
+	};
+}
+
+void holding_free(gpointer h)
+{
+	memdisk_free(((Holding *)h)->disk);
+	g_free(h);
+}
+
+static Holding *holding_of(Node *n, guint16 slice)
+{
+	for (guint i = 1; i < n->held->len; i++)
+		if (((Holding *)n->held->pdata[i])->slice == slice)
+			return n->held->pdata[i];
+	Holding *h = g_new0(Holding, 1);
+	h->slice = slice;
+	h->disk = memdisk_new();
+	g_ptr_array_add(n->held, h);
+	return h;
+}
+
+static Store *io_store_open(void *user, guint16 slice)
+{
+	Holding *h = holding_of(user, slice);
+	MemStoreConfig cfg = node_store_config(user);
+
+	g_assert(!h->store);
+	return h->store = memstore_open(h->disk, &cfg);
+}
+
+static void io_store_close(void *user, guint16 slice, Store *store, gboolean remove)
+{
+	Node *n = user;
+	Holding *h = holding_of(n, slice);
+
+	g_assert(h->store == store);
+	if (!n->dying)
+		memstore_close(g_steal_pointer(&h->store));
+	if (remove)
+		g_ptr_array_remove(n->held, h);
+}
+
 const VolcanoIo node_io = {
 	.now = io_now, .real = io_real, .random = io_random, .send = io_send, .connect = io_connect,
-	.keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
+	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop,
 };

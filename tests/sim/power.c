@@ -1,10 +1,12 @@
-/* One client writes and syncs; then the power goes everywhere. What was synced is there; what was written later may be there or not, but took nothing synced with it. */
+/* One client writes and syncs; then the power goes, everywhere or at one volcano. What was synced is there; what was written later may be there or not, but took nothing synced with it.
+ * Around that names are made, linked, renamed and removed all over the tree and never synced, some of them under way when the power goes: of those anything may be left, but it must be a tree. */
+#include "tests/sim/fsck.h"
 #include "tests/sim/workload.h"
 #include "libmagma/base/err.h"
 #include <errno.h>
 #include <string.h>
 
-enum { DIRS = 4, SIZE_MAX_ = 14000, ROUNDS = 3 };
+enum { DIRS = 4, SIZE_MAX_ = 14000, ROUNDS = 3, FOLDERS = 12, LITTER_NAMES = 6, LITTER_BEFORE = 60, LITTER_AT_THE_CUT = 8 };
 
 typedef struct {
 	MagmaFid fid;
@@ -24,6 +26,8 @@ typedef struct {
 	MagmaFid dirs[DIRS];
 	GPtrArray *files;
 	guint next_name;
+	MagmaFid folders[FOLDERS];    /* where litter is made: dirs, and directories that were made in them */
+	guint n_folders;
 } Power;
 
 static void must(Power *p, MagmaOp op, const void *req, MagmaAny *rep)
@@ -166,11 +170,112 @@ static void remove_one(Power *p, File *f)
 	f->removed = TRUE;
 }
 
+/* --- litter --- */
+
+/* A request with what it points to. */
+typedef struct {
+	MagmaOp op;
+	MagmaAny req;
+	char name[2][8];
+	guint8 bytes[10000];
+} Litter;
+
+static MagmaFid a_folder(Power *p) { return p->folders[world_pick(p->w, p->n_folders)]; }
+
+static MagmaBytes a_name(Power *p, char out[8])
+{
+	g_snprintf(out, 8, "x%u", world_pick(p->w, LITTER_NAMES));
+	return MAGMA_BYTES_STR(out);
+}
+
+static MagmaFid what_is_at(Power *p, const MagmaFid *dir, MagmaBytes name)
+{
+	struct magma_req_lookup q = { .dir = *dir, .name = name };
+	MagmaAny rep;
+
+	return sim_call_wait(p->client, MAGMA_OP_lookup, &q, &rep) ? (MagmaFid){ .ino = 0 } : rep.rep_lookup.child;
+}
+
+/* The next operation that nobody will sync. FALSE: none. */
+static gboolean litter_next(Power *p, Litter *l)
+{
+	MagmaFid dir = a_folder(p), other = a_folder(p), fid;
+	MagmaBytes name = a_name(p, l->name[0]), to = a_name(p, l->name[1]);
+
+	switch (world_pick(p->w, 12)) {
+	case 0: case 1: case 2:
+		l->op = MAGMA_OP_mknod;
+		l->req.req_mknod = (struct magma_req_mknod){ .dir = dir, .key = pick_key(p), .mode = S_IFREG | 0644, .name = name };
+		return TRUE;
+	case 3: case 4:
+		l->op = MAGMA_OP_mkdir;
+		l->req.req_mkdir = (struct magma_req_mkdir){ .dir = dir, .key = pick_key(p), .mode = 0755, .name = name };
+		return TRUE;
+	case 5:
+		l->op = MAGMA_OP_unlink;
+		l->req.req_unlink = (struct magma_req_unlink){ .dir = dir, .name = name };
+		return TRUE;
+	case 6:
+		l->op = MAGMA_OP_rmdir;
+		l->req.req_rmdir = (struct magma_req_rmdir){ .dir = dir, .name = name };
+		return TRUE;
+	case 7: case 8: case 9:
+		l->op = MAGMA_OP_rename;
+		l->req.req_rename = (struct magma_req_rename){ .to_dir = other, .from_dir = dir, .flags = world_chance(p->w, 1, 5) ? 2 : 0, .from_name = name, .to_name = to };
+		return TRUE;
+	case 10:
+		l->op = MAGMA_OP_link;
+		fid = what_is_at(p, &dir, name);
+		l->req.req_link = (struct magma_req_link){ .dir = other, .flare = fid, .name = to };
+		return fid.ino != 0;
+	default:
+		l->op = MAGMA_OP_write;
+		fid = what_is_at(p, &dir, name);
+		l->req.req_write = (struct magma_req_write){ .fid = fid, .data = { l->bytes, 1 + world_pick(p->w, sizeof l->bytes) } };
+		return fid.ino != 0;
+	}
+}
+
+static void litter(Power *p)
+{
+	g_autofree Litter *l = g_new0(Litter, 1);
+	MagmaAny rep;
+
+	if (!litter_next(p, l))
+		return;
+	int error = sim_call_wait(p->client, l->op, &l->req, &rep);
+	if (error == EIO || error == ETIMEDOUT)
+		world_fail(p->w, "%s: %s", magma_op_info(l->op)->name, magma_strerror(error));
+	if (!error && l->op == MAGMA_OP_mkdir) {
+		guint at = p->n_folders < FOLDERS ? p->n_folders++ : DIRS + world_pick(p->w, FOLDERS - DIRS);
+		p->folders[at] = rep.rep_mkdir.attr.fid;
+	}
+}
+
+static void litter_answered(void *user, int error, const MagmaAny *rep) { g_free(user); }
+
+/* Operations under way when the power goes; their answers come afterwards. */
+static void litter_at_the_cut(Power *p)
+{
+	for (guint n = world_pick(p->w, LITTER_AT_THE_CUT); n; n--) {
+		Litter *l = g_new0(Litter, 1);
+		if (litter_next(p, l))
+			sim_call(p->client, l->op, &l->req, litter_answered, l);
+		else
+			g_free(l);
+	}
+	cluster_run(p->c, world_pick(p->w, world_chance(p->w, 1, 2) ? 5000 : 400000));
+}
+
 static void one_op(Power *p)
 {
 	File *f = pick(p);
 	guint what = world_pick(p->w, 20);
 
+	if (world_chance(p->w, 1, 2)) {
+		litter(p);
+		return;
+	}
 	if (!f || what < 3) {
 		make(p);
 		if (world_chance(p->w, 1, 2))      /* before its marks are settled */
@@ -255,32 +360,57 @@ static void check_all(Power *p)
 			g_ptr_array_remove_index_fast(p->files, i);
 }
 
+static gboolean all_answered(void *user) { return !sim_client_waiting(user); }
+
+static void cut(Power *p, const Workload *load)
+{
+	litter_at_the_cut(p);
+	if (world_chance(p->w, 1, 3))
+		cluster_power_cut_one(p->c, world_pick(p->w, load->volcanos));
+	else
+		cluster_power_cut(p->c);
+}
+
 void power_run(Cluster *c, const Workload *load)
 {
 	Power p = { .c = c, .w = cluster_world(c), .files = g_ptr_array_new_with_free_func(file_free) };
 	MagmaAny rep;
 
-	for (guint i = 1; i < load->volcanos; i++)
+	gboolean join_late = world_chance(p.w, 1, 3);      /* then slices move while things are made */
+	for (guint i = 1; !join_late && i < load->volcanos; i++)
 		cluster_start(c, i);
-	workload_all_serve(c, load);
+	if (!join_late)
+		workload_all_serve(c, load);
 	p.client = sim_client_new(c, -1);
 	for (guint i = 0; i < DIRS; i++) {
 		char name[8];
 		g_snprintf(name, sizeof name, "d%u", i);
 		struct magma_req_mkdir q = { .dir = magma_fid_root(), .key = pick_key(&p), .mode = 0755, .name = MAGMA_BYTES_STR(name) };
 		must(&p, MAGMA_OP_mkdir, &q, &rep);
-		p.dirs[i] = rep.rep_mkdir.attr.fid;
+		p.dirs[i] = p.folders[p.n_folders++] = rep.rep_mkdir.attr.fid;
 		struct magma_req_fsync s = { .fid = p.dirs[i] };
 		must(&p, MAGMA_OP_fsync, &s, NULL);
 	}
 	for (guint round = 0; round < ROUNDS; round++) {
 		cluster_trouble(c, load->seed % 2);
-		for (guint i = 0; i < load->ops / 2; i++)
+		for (guint i = 0; i < load->ops / 2; i++) {
+			for (guint at = 2 * i; join_late && !round && at < 2 * i + 2; at++)
+				workload_join(c, load, at);
 			one_op(&p);
+		}
 		cluster_trouble(c, FALSE);
-		settle_beside(&p);
-		cluster_power_cut(c);
+		if (world_chance(p.w, 1, 2))
+			settle_beside(&p);
+		for (guint i = world_pick(p.w, LITTER_BEFORE); i; i--)      /* quick: nothing is settled yet */
+			litter(&p);
+		cut(&p, load);
 		check_all(&p);
+		if (round == ROUNDS - 1 || world_chance(p.w, 1, 2)) {
+			if (!cluster_run_until(c, 90 * (gint64)1000000, all_answered, p.client))
+				world_fail(p.w, "requests that are never answered");
+			workload_settle(c, load);
+			check_all(&p);
+		}
 		/* what came back by luck counts only once it is synced again */
 		for (guint i = 0; i < p.files->len; i++)
 			sync_file(&p, p.files->pdata[i]);

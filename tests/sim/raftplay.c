@@ -221,7 +221,7 @@ void play_turn(RaftSim *s)
 	}
 	if (s->trouble && s->now >= s->next_trouble) {
 		s->next_trouble = s->now + between(s, 20 * SIM_MS, 600 * SIM_MS);
-		if (sim_chance(s, 30))
+		if (s->now >= s->storm_until && sim_chance(s, 30))
 			s->storm_until = s->now + between(s, 500 * SIM_MS, 5 * SIM_S);
 		play_trouble(s);
 	}
@@ -299,7 +299,7 @@ gboolean play_converged(RaftSim *s)
 
 void play_seed(RaftSim *s)
 {
-	guint voters = 1 + sim_pick(s, 5);
+	guint voters = sim_chance(s, 500) ? RAFT_VOTERS_MAX : 1 + sim_pick(s, 5);
 
 	for (guint i = 1; i <= s->n; i++)
 		s->node[i].rate = between(s, 950, 1050);
@@ -310,6 +310,7 @@ void play_seed(RaftSim *s)
 	s->disk_max = between(s, 1000, sim_chance(s, 700) ? 8000 : 200000);
 	s->restart_permille = sim_chance(s, 500) ? 20 : 100;
 	s->p_force_permille = s->n == 2 ? 700 : sim_chance(s, 300) ? 200 : 0;
+	s->storm_until = sim_chance(s, 300) ? G_MAXINT64 : 0;
 	s->trouble = TRUE;
 	s->next_play = s->next_trouble = s->now;
 	sim_run(s, between(s, 5 * SIM_S, 15 * SIM_S), NULL);

@@ -149,6 +149,47 @@ void scene_reboot(RaftSim **out, guint plant, gboolean verbose)
 	sim_run(s, 3 * SIM_S, NULL);
 }
 
+static guint64 hidden;            /* 2 gets entries from here on, but not that they are committed */
+
+static gboolean heir_filter(RaftSim *s, guint16 from, guint16 to, RaftMsg *m)
+{
+	if (m->type == RAFT_PREVOTE || m->type == RAFT_VOTE)
+		return from == 2;
+	if (to == 2 && m->type == RAFT_APPEND && from == 1)
+		m->commit = MIN(m->commit, hidden - 1);
+	return TRUE;
+}
+
+static gboolean two_leads(RaftSim *s) { return raft_is_leader(raft_of(s, 2)); }
+
+/* 2 is taken for dead; it has the entry that says so, not that it is committed. When the leader dies 2 is elected. Until its own first entry is committed it must not serve under the map before. */
+void scene_heir(RaftSim **out, guint plant, gboolean verbose)
+{
+	RaftSim *s = *out = scene_new(3, 3, &raft_config_default, plant, verbose);
+
+	s->next_play = s->now;
+	sim_run(s, 3 * SIM_S, NULL);
+	if (s->failed)
+		return;
+	hidden = raft_last(raft_of(s, 1))->index + 1;
+	s->filter = heir_filter;
+	for (guint i = 1; i <= 3; i++) {
+		s->cut[2][i] = TRUE;
+		s->cut_until[2][i] = G_MAXINT64;
+	}
+	if (sim_leader(s) != 1 || !sim_run(s, 10 * SIM_S, somebody_is_dead))
+		die(s, "heir: 2 is not declared dead");
+	sim_run(s, 500 * SIM_MS, NULL);
+	if (!s->failed && (raft_last(raft_of(s, 2))->index < hidden || raft_commit_index(raft_of(s, 2)) >= hidden))
+		die(s, "heir: 2 knows too little or too much");
+	memset(s->cut, 0, sizeof s->cut);
+	sim_crash(s, 1);
+	if (!sim_run(s, 10 * SIM_S, two_leads))
+		die(s, "heir: 2 is not elected");
+	s->disk_min = s->disk_max = 200 * SIM_MS;
+	sim_run(s, SIM_S, NULL);
+}
+
 /* --- figures --- */
 
 static guint64 watched;

@@ -191,6 +191,41 @@ void sim_call(SimClient *s, MagmaOp op, const void *req, SimDone done, void *use
 
 /* --- the map --- */
 
+static void heir_knows(void *user, int error, const MagmaAny *rep) {}
+
+static gboolean same_owner(const MagmaMap *a, const MagmaMap *b, const MagmaKey *key)
+{
+	const MagmaSlice *x = magma_map_slice(a, key), *y = magma_map_slice(b, key);
+
+	return x && y && x->owner == y->owner && x->epoch == y->epoch;
+}
+
+/* As libmagma/client does: who owns a slice now is told what is open there, and asked what its predecessor was asked. */
+static void owners_changed(SimClient *s, const MagmaMap *old)
+{
+	g_autoptr(GPtrArray) fids = g_ptr_array_new();
+	GHashTableIter it;
+	gpointer fid;
+
+	g_hash_table_iter_init(&it, s->opens);
+	while (g_hash_table_iter_next(&it, &fid, NULL))
+		if (!same_owner(old, s->map, &((MagmaFid *)fid)->key))
+			g_ptr_array_add(fids, fid);
+	for (GList *l = s->calls.head; l; l = l->next) {
+		CallOf *k = l->data;
+		if (k->target < 0 && k->link && !same_owner(old, s->map, &k->key)) {
+			k->link = NULL;
+			k->retry_at = world_now(s->c->world);
+		}
+	}
+	for (guint i = 0; i < fids->len; i++) {
+		g_autoptr(GByteArray) one = g_byte_array_new();
+		magma_put_fid(one, fids->pdata[i]);
+		struct magma_req_reopen q = { .route = ((MagmaFid *)fids->pdata[i])->key, .fids = MAGMA_BYTES(one->data, one->len) };
+		transmit(s, call_new(s, MAGMA_OP_reopen, &q, heir_knows, NULL));
+	}
+}
+
 static void learn(SimClient *s, MagmaBytes bytes)
 {
 	g_autoptr(MagmaMap) map = magma_map_decode(bytes.data, bytes.len);
@@ -199,9 +234,10 @@ static void learn(SimClient *s, MagmaBytes bytes)
 		world_fail(s->c->world, "a volcano sent a map that is none");
 	if (s->map && map->epoch <= s->map->epoch)
 		return;
-	if (s->map)
-		magma_map_unref(s->map);
+	g_autoptr(MagmaMap) old = s->map;
 	s->map = g_steal_pointer(&map);
+	if (old)
+		owners_changed(s, old);
 }
 
 static void map_there(void *user, int error, const MagmaAny *rep)
@@ -386,6 +422,10 @@ void sim_client_message(SimClient *s, Link *l, GBytes *msg)
 
 	if (s->cut_off)
 		return;
+	if (magma_msg_decode(p, n, &h, &any) == 0 && h.kind == MAGMA_PUSH && h.op == MAGMA_OP_new_map) {
+		learn(s, any.req_new_map.map);
+		return;
+	}
 	if (magma_msg_decode(p, n, &h, &any) != 0 || h.kind != MAGMA_REPLY || h.client != s->id)
 		world_fail(s->c->world, "a client got what is no answer to it");
 	if (h.flags & MAGMA_FLAG_REFRESH_TOPOLOGY)

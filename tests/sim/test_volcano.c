@@ -14,7 +14,8 @@ static struct {
 	gboolean verbose, twice;
 	const char *channels, *only, *fault_list;
 	guint32 faults;               /* 0: what the seed draws */
-	guint volcanos, jobs;         /* 0: what the seed draws; all cores */
+	guint volcanos, copies, jobs; /* 0: what the seed draws; all cores */
+	gboolean calm;                /* no trouble at all */
 } opt;
 
 void workload_join(Cluster *c, const Workload *w, guint op)
@@ -47,7 +48,7 @@ static gboolean settled(void *user)
 	for (guint i = 0; i < x->w->volcanos; i++)
 		if (!cluster_volcano(x->c, i))
 			return FALSE;
-	return !fsck_unsettled(x->c);
+	return cluster_at_home(x->c) && !fsck_unsettled(x->c);
 }
 
 void workload_all_serve(Cluster *c, const Workload *w)
@@ -58,6 +59,8 @@ void workload_all_serve(Cluster *c, const Workload *w)
 		world_fail(cluster_world(c), "not all volcanos serve after 180 s");
 }
 
+enum { COPIES_WAIT = 30 };           /* seconds */
+
 /* Settled once and still so a moment later: purges and the like have no row that says so. */
 static void wait_settled(Cluster *c, const Workload *w)
 {
@@ -65,10 +68,15 @@ static void wait_settled(Cluster *c, const Workload *w)
 
 	workload_all_serve(c, w);
 	if (!cluster_run_until(c, 120 * (gint64)1000000, settled, &x))
-		world_fail(cluster_world(c), "not settled after 120 s: %s", fsck_unsettled(c));
+		world_fail(cluster_world(c), "not settled after 120 s: %s", fsck_unsettled(c) ? fsck_unsettled(c) : "not at home");
 	cluster_run(c, 5000000);
 	if (!settled(&x))
-		world_fail(cluster_world(c), "not settled any more: %s", fsck_unsettled(c));
+		world_fail(cluster_world(c), "not settled any more: %s", fsck_unsettled(c) ? fsck_unsettled(c) : "not at home");
+	for (guint i = 0; fsck_copies(c); i++) {
+		if (i == COPIES_WAIT)
+			world_fail(cluster_world(c), "%s", fsck_copies(c));
+		cluster_run(c, 1000000);
+	}
 }
 
 void workload_settle(Cluster *c, const Workload *w)
@@ -101,7 +109,7 @@ static guint draw_volcanos(GRand *r)
 static void draw(guint32 seed, ClusterConfig *cfg, Workload *w)
 {
 	GRand *r = g_rand_new_with_seed(seed ^ 0x6d61676d);
-	gboolean trouble = g_rand_int_range(r, 0, 4) != 0;
+	gboolean trouble = g_rand_int_range(r, 0, 4) != 0 && !opt.calm;
 	guint32 scheduled = g_rand_boolean(r) ? g_rand_int(r) & g_rand_int(r) & FAULTS_ALL : 0, classic = 1u << FAULT_KILL | 1u << FAULT_CUT | 1u << FAULT_LATE;
 
 	*cfg = (ClusterConfig){
@@ -117,6 +125,7 @@ static void draw(guint32 seed, ClusterConfig *cfg, Workload *w)
 		.seed = seed, .volcanos = draw_volcanos(r), .clients = 2 + g_rand_int_range(r, 0, 4),
 		.ops = 40 + g_rand_int_range(r, 0, 160), .end_by_crash = g_rand_boolean(r), .rename_heavy = g_rand_int_range(r, 0, 3) == 0,
 	};
+	cfg->copies = opt.copies ? opt.copies : 1 + (guint)g_rand_int_range(r, 0, 5) / 2;      /* as often one as two, and at times three */
 	g_rand_free(r);
 	/* kills and cuts come between any two events; the schedule has the rest */
 	guint32 set = opt.faults ? opt.faults : trouble ? scheduled | classic : 0;
@@ -135,8 +144,8 @@ static guint64 run_once(guint32 seed, guint which)
 	Workload w;
 
 	draw(seed, &cfg, &w);
-	g_autofree char *replay = g_strdup_printf("tests/sim/run --seeds %u..%u --only %s%s%s --volcanos %u --verbose", seed, seed, runs[which].name,
-		opt.faults ? " --faults " : "", opt.faults ? opt.fault_list : "", w.volcanos);
+	g_autofree char *replay = g_strdup_printf("tests/sim/run --seeds %u..%u --only %s%s%s --volcanos %u --copies %u --verbose", seed, seed, runs[which].name,
+		opt.faults ? " --faults " : "", opt.faults ? opt.fault_list : "", w.volcanos, cfg.copies);
 	cfg.replay = replay;
 	Cluster *c = cluster_new(&cfg);
 	cluster_start(c, 0);
@@ -179,7 +188,7 @@ static int usage(const char *what)
 
 	for (guint i = 0; i < FAULT_KINDS; i++)
 		g_string_append_printf(kinds, "%s%s", i ? "," : "", fault_name(i));
-	fprintf(stderr, "%s\n--seeds A..B [--only alone|many|linear|power] [--faults %s] [--volcanos 1..%u] [--jobs N] [--twice] [--verbose] [--debug LETTERS]\n", what, kinds->str, CLUSTER_VOLCANOS);
+	fprintf(stderr, "%s\n--seeds A..B [--only alone|many|linear|power] [--faults %s] [--volcanos 1..%u] [--copies N] [--calm] [--jobs N] [--twice] [--verbose] [--debug LETTERS]\n", what, kinds->str, CLUSTER_VOLCANOS);
 	return 2;
 }
 
@@ -197,6 +206,10 @@ static int by_hand(int argc, char **argv)
 			opt.twice = TRUE;
 			continue;
 		}
+		if (strcmp(arg, "--calm") == 0) {
+			opt.calm = TRUE;
+			continue;
+		}
 		if (!value)
 			return usage("a value is missing, or an option is none");
 		i++;
@@ -207,6 +220,8 @@ static int by_hand(int argc, char **argv)
 		else if (strcmp(arg, "--faults") == 0 && (opt.faults = faults_parse(value)))
 			opt.fault_list = value;
 		else if (strcmp(arg, "--volcanos") == 0 && sscanf(value, "%u", &opt.volcanos) == 1 && opt.volcanos >= 1 && opt.volcanos <= CLUSTER_VOLCANOS)
+			continue;
+		else if (strcmp(arg, "--copies") == 0 && sscanf(value, "%u", &opt.copies) == 1)
 			continue;
 		else if (strcmp(arg, "--jobs") == 0 && sscanf(value, "%u", &opt.jobs) == 1)
 			continue;

@@ -35,6 +35,13 @@ check "a torn last record: starts" volcano_restart 1
 check_match "and says that it cut it" "$(cat "$(vlog 1)")" 'journal.*(cut|torn)|(cut|torn).*journal'
 check "what was fsynced is there" whole
 check "it goes on" sh -c "echo x >$T/a/fresh && cat $T/a/fresh"
+umnt a; volcano_kill 1
+stray=$T/v1/content/ab/cd/abcd000000000000000000000000000000000000.000100000000fff0
+mkdir -p "${stray%/*}" && head -c 20000 /dev/zero >"$stray"
+check "a content file of no flare: starts" volcano_restart 1
+check "and it is found and removed" wait_for 30 sh -c "! [ -e $stray ] && grep -q 'content file of flare.*20000 bytes.*removed' $(vlog 1)"
+check "all others are there" whole
+check_match "the console counts it" "$(console 1 status)" '1 contents'
 umnt a; net_end
 
 loaded

@@ -10,5 +10,5 @@ tests_unit_test_console_SOURCES = tests/unit/test_console.c tests/unit/console_k
 tests_unit_test_console_LDADD = magmad/libconsole.a magmad/libdaemon.a $(DAEMON_LIBS)
 tests_unit_test_console_files_SOURCES = tests/unit/test_console_files.c tests/unit/console_kit.c tests/unit/console_kit.h
 # the library as programs link it: inside, core and client both have a call.c
-tests_unit_test_console_files_LDADD = magmad/libconsole.a magmad/libdaemon.a magmad/libcore.a magmad/libraft.a magmad/libstore.a \
+tests_unit_test_console_files_LDADD = magmad/libconsole.a magmad/libdaemon.a magmad/libcore.a magmad/libmirror.a magmad/libraft.a magmad/libstore.a \
 	libmagma/libmagma.la $(GLIB_LIBS) $(GIO_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) $(JSON_LIBS)

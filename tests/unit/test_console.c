@@ -278,7 +278,7 @@ static void values_look_as_people_know_them(void)
 		g_assert_cmpstr(mode, ==, rows[i].text);
 	}
 	g_autofree char *a = text_copies(1, 2), *b = text_copies(1, 1), *c = text_copies(2, 2), *d = text_duration(59), *e = text_duration(2 * 86400 + 3661);
-	g_assert_cmpstr(a, ==, "1 copy (2 wanted, not built yet)");
+	g_assert_cmpstr(a, ==, "1 copy (2 wanted)");
 	g_assert_cmpstr(b, ==, "1 copy");
 	g_assert_cmpstr(c, ==, "2 copies");
 	g_assert_cmpstr(d, ==, "00:00:59");
@@ -320,7 +320,7 @@ static void lava_has_the_shape_operators_know(Bench *b, gconstpointer unused)
 	kit_login(p);
 	g_autofree char *said = kit_ask(p, "lava");
 	g_assert_cmpstr(said, ==,
-		"\nLava topology: epoch 4, 2 volcanos, 1 copy (2 wanted, not built yet)\n"
+		"\nLava topology: epoch 4, 2 volcanos, 1 copy (2 wanted)\n"
 		"\n"
 		"   node: wallace (wallace.intranet) 192.168.1.20:12000\n"
 		"  alive: yes\n"

@@ -18,6 +18,7 @@ typedef struct {
 	char *dir;
 	Identity *id;
 	Store *store;
+	Slices *slices;
 	Keep *keep;
 	Shell *shell;
 	Console *console;
@@ -58,14 +59,15 @@ static void up(Volcanic *v)
 	v->dir = g_dir_make_tmp("magma-console-XXXXXX", NULL);
 	make_identity(v);
 	g_assert_true(diskstore_create(v->dir, &error));
-	DiskStoreConfig disk = { .dir = v->dir, .trace = &v->trace };
+	DiskStoreConfig disk = { .dir = v->dir, .trace = &v->trace, .one_of_several = TRUE };
 	v->store = diskstore_open(&disk, &error);
 	g_assert_no_error(error);
 	g_autoptr(GBytes) kept = NULL;
+	v->slices = slices_new(&disk);
 	v->keep = keep_open(v->dir, NULL, &kept, &error);
 	g_assert_no_error(error);
 	g_assert_null(kept);
-	v->shell = shell_new(NULL, v->id, v->store, v->keep, NULL, &v->trace, &ops, &error);
+	v->shell = shell_new(NULL, v->id, v->store, v->slices, v->keep, NULL, &v->trace, &ops, &error);
 	g_assert_no_error(error);
 	ConsoleConfig cfg = { .volcano = shell_volcano(v->shell), .store = v->store, .trace = &v->trace, .name = "wallace", .flare = v->id->addr, .cache_bytes = 64 << 20,
 		.stop = on_console_stop, .user = v };
@@ -87,6 +89,7 @@ static void down(Volcanic *v)
 	console_free(v->console);
 	shell_goodbye(v->shell);
 	shell_free(v->shell);
+	slices_free(v->slices);
 	keep_close(v->keep);
 	diskstore_close(v->store);
 	folder_undo(v->dir, v->dir);
@@ -367,7 +370,7 @@ static void status_and_lava_are_the_volcanos(void)
 	Peer *p = logged_in();
 	g_autofree char *lava = kit_ask(p, "lava"), *status = kit_ask(p, "status"), *load = kit_ask(p, "cache load -j");
 
-	g_assert_nonnull(strstr(lava, "\nLava topology: epoch 1, 1 volcano, 1 copy (2 wanted, not built yet)\n"));
+	g_assert_nonnull(strstr(lava, "\nLava topology: epoch 1, 1 volcano, 1 copy (2 wanted)\n"));
 	g_assert_nonnull(strstr(lava, "  alive: yes\n"));
 	g_assert_nonnull(strstr(status, "     state: serving\n"));
 	g_assert_nonnull(strstr(load, "{\"ok\":true,\"flares\":71"));

@@ -195,11 +195,20 @@ static void copy_twice(MagmaMap *m) { copy_on(m, in_ring(m, 3)->owner, in_ring(m
 static void too_many_copies(MagmaMap *m) { in_ring(m, 2)->ncopies = MAGMA_COPIES_MAX + 1; }
 static void strange_flag(MagmaMap *m) { id(m, 5)->flags = 8; }
 static void strange_coordinator(MagmaMap *m) { m->coordinator = 77; }
-static void move_to_nobody(MagmaMap *m) { m->move = (MagmaMove){ 1, in_ring(m, 1)->id, 77, in_ring(m, 1)->range }; }
-static void move_to_itself(MagmaMap *m) { m->move = (MagmaMove){ 1, in_ring(m, 1)->id, in_ring(m, 1)->id, in_ring(m, 1)->range }; }
-static void move_from_nobody(MagmaMap *m) { m->move = (MagmaMove){ 1, 77, 5, in_ring(m, 1)->range }; }
-static void move_from_a_joining(MagmaMap *m) { m->move = (MagmaMove){ 1, 5, 1, in_ring(m, 1)->range }; }
-static void move_of_anothers(MagmaMap *m) { m->move = (MagmaMove){ 1, in_ring(m, 1)->id, 5, in_ring(m, 2)->range }; }
+static MagmaMove a_move(MagmaMap *m, guint16 from, guint16 to, MagmaRange range)
+{
+	return (MagmaMove){ .id = 1, .from = from, .to = to, .range = range, .part = { .id = m->next_id++, .range = range, .home = to, .owner = to, .epoch = 1 } };
+}
+static void move_to_what_is_there(MagmaMap *m)
+{
+	m->move = a_move(m, in_ring(m, 1)->id, 5, in_ring(m, 1)->range);
+	m->move.part.id = in_ring(m, 2)->id;
+}
+static void move_to_nobody(MagmaMap *m) { m->move = a_move(m, in_ring(m, 1)->id, 77, in_ring(m, 1)->range); }
+static void move_to_itself(MagmaMap *m) { m->move = a_move(m, in_ring(m, 1)->id, in_ring(m, 1)->id, in_ring(m, 1)->range); }
+static void move_from_nobody(MagmaMap *m) { m->move = a_move(m, 77, 5, in_ring(m, 1)->range); }
+static void move_from_a_joining(MagmaMap *m) { m->move = a_move(m, 5, 1, in_ring(m, 1)->range); }
+static void move_of_anothers(MagmaMap *m) { m->move = a_move(m, in_ring(m, 1)->id, 5, in_ring(m, 2)->range); }
 static void move_of_too_much(MagmaMap *m) { m->move = (MagmaMove){ 1, in_ring(m, 1)->id, 5, { in_ring(m, 1)->range.lo, in_ring(m, 2)->range.lo } }; }
 static void move_reversed(MagmaMap *m) { m->move = (MagmaMove){ 1, in_ring(m, 1)->id, 5, { in_ring(m, 1)->range.hi, in_ring(m, 1)->range.lo } }; }
 
@@ -217,7 +226,7 @@ static void a_map_that_breaks_a_rule_is_refused(void)
 		{ copy_twice, "in one place" }, { too_many_copies, "too many copies" }, { strange_flag, "unknown flag" },
 		{ strange_coordinator, "coordinator" }, { move_to_nobody, "to another volcano" },
 		{ move_to_itself, "to another volcano" }, { move_from_nobody, "to another volcano" }, { move_from_a_joining, "to another volcano" },
-		{ move_of_anothers, "part of its source" }, { move_of_too_much, "part of its source" }, { move_reversed, "part of its source" },
+		{ move_of_anothers, "part of its source" }, { move_of_too_much, "part of its source" }, { move_reversed, "part of its source" }, { move_to_what_is_there, "there already" },
 	};
 
 	for (guint i = 0; i < G_N_ELEMENTS(broken); i++) {
@@ -299,7 +308,10 @@ static MagmaMap *moving_map(void)
 	MagmaMap *m = sealed_map(5, 2);
 	MagmaSlice *from = in_ring(m, 0), *to = in_ring(m, 1);
 
-	m->move = (MagmaMove){ .id = 9, .from = from->id, .to = to->owner, .range = { magma_range_middle(&from->range), from->range.hi } };
+	m->move = a_move(m, from->id, to->owner, (MagmaRange){ magma_range_middle(&from->range), from->range.hi });
+	m->move.id = 9;
+	m->move.part.ncopies = 1;
+	m->move.part.copies[0] = (MagmaCopy){ from->owner, TRUE };
 	m->incarnation = 3;
 	to->epoch = 7;
 	to->owner = in_ring(m, 3)->home;

@@ -1,5 +1,6 @@
 /* The simulator's own store keeps the store's promises; else what simulations show is worth nothing. */
 #include "tests/sim/memstore.h"
+#include "tests/unit/store_log.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,10 +170,144 @@ static void synced_contents_survive_a_power_cut(void)
 	memdisk_free(disk);
 }
 
+/* --- the log side --- */
+
+typedef struct {
+	LogBed base;                  /* first */
+	Clock clock;
+	MemStoreConfig cfg;
+	MemDisk *disk;
+	GRand *rnd;
+	guint64 turn;
+} MemBed;
+
+static void bed_open(MemBed *b)
+{
+	b->cfg.seed = g_rand_int(b->rnd);
+	b->base.s = memstore_open(b->disk, &b->cfg);
+}
+
+static const LogBedVt mem_bed;
+
+static LogBed *bed_new(guint32 n)
+{
+	MemBed *b = g_new0(MemBed, 1);
+
+	b->base.vt = &mem_bed;
+	b->rnd = g_rand_new_with_seed(n);
+	b->clock.events = g_array_new(FALSE, FALSE, sizeof(Event));
+	b->cfg = (MemStoreConfig){ .pending_permille = 300, .at_once_permille = 200, .delay_max = 1000, .turn = &b->turn, .later = later, .user = &b->clock };
+	b->disk = memdisk_new();
+	bed_open(b);
+	return &b->base;
+}
+
+static void bed_step(LogBed *bed)
+{
+	MemBed *b = (MemBed *)bed;
+
+	b->turn++;
+	step(&b->clock);
+}
+
+static void bed_kill(LogBed *bed)
+{
+	MemBed *b = (MemBed *)bed;
+	guint64 written = memstore_written(bed->s);
+
+	memstore_crash(bed->s, written + g_rand_int_range(b->rnd, 0, memstore_index(bed->s) - written + 1));
+	bed_open(b);
+}
+
+static void bed_power(LogBed *bed)
+{
+	memstore_power_cut(bed->s);
+	bed_open((MemBed *)bed);
+}
+
+static void bed_again(LogBed *bed)
+{
+	memstore_close(bed->s);
+	bed_open((MemBed *)bed);
+}
+
+static void bed_push(LogBed *bed)
+{
+	int error = -1;
+
+	store_sync(bed->s, on_done, &error);
+	while (error < 0)
+		bed_step(bed);
+}
+
+static void bed_free(LogBed *bed)
+{
+	MemBed *b = (MemBed *)bed;
+
+	memstore_close(bed->s);
+	while (step(&b->clock))
+		;
+	g_array_unref(b->clock.events);
+	g_rand_free(b->rnd);
+	memdisk_free(b->disk);
+	g_free(b);
+}
+
+static const LogBedVt mem_bed = { .new = bed_new, .free = bed_free, .step = bed_step, .kill = bed_kill, .power = bed_power, .again = bed_again, .push = bed_push };
+
+typedef struct { guint n, next; } Listed;
+
+static void on_list(void *user, int error, const MagmaFid *fids, guint n, guint next)
+{
+	Listed *l = user;
+
+	g_assert_cmpint(error, ==, 0);
+	g_assert_cmpuint(next, >, l->next);
+	l->n += n;
+	l->next = next;
+}
+
+/* A drop that was not synced comes undone: the file is there again, and is listed. */
+static void a_dropped_content_is_back_after_a_power_cut(void)
+{
+	Clock clock = { .events = g_array_new(FALSE, FALSE, sizeof(Event)) };
+	MemStoreConfig cfg = { .seed = seed(), .delay_max = 1000, .later = later, .user = &clock };
+	MemDisk *disk = memdisk_new();
+	Store *s = memstore_open(disk, &cfg);
+	MagmaFid a = { .ino = 7 }, b = { .ino = 8, .key.b = { 255, 255 } };
+	g_autoptr(GBytes) one = g_bytes_new_static("one", 3);
+	int e[4] = { -1, -1, -1, -1 };
+
+	store_content_write(s, &a, 0, one, on_done, &e[0]);
+	store_content_write(s, &b, 0, one, on_done, &e[1]);
+	store_content_sync(s, &a, on_done, &e[2]);
+	store_content_drop(s, &a, on_done, &e[3]);
+	for (guint cut = 0; cut < 2; cut++) {
+		Listed l = { 0 };
+		while (l.next < STORE_FOLDERS) {
+			while (step(&clock))
+				;
+			store_content_list(s, l.next, on_list, &l);
+			while (step(&clock))
+				;
+		}
+		g_assert_cmpuint(l.n, ==, 1);      /* b; then a */
+		if (!cut) {
+			memstore_power_cut(s);
+			s = memstore_open(disk, &cfg);
+		}
+	}
+	memstore_close(s);
+	g_array_unref(clock.events);
+	memdisk_free(disk);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/sim/memstore/crash_at_any_index_keeps_exactly_that", crash_at_any_index_keeps_exactly_that);
 	g_test_add_func("/sim/memstore/synced_contents_survive_a_power_cut", synced_contents_survive_a_power_cut);
+	store_log_tests("/sim/memstore/log", &mem_bed);
+	g_test_add_func("/sim/memstore/a_dropped_content_is_back_after_a_power_cut", a_dropped_content_is_back_after_a_power_cut);
 	return g_test_run();
 }

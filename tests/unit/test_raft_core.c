@@ -106,6 +106,22 @@ static void who_was_away_for_long_gets_the_oldest_entry_that_is_kept(void)
 	g_assert_cmpuint(raft_commit_index(core(k, 4)), ==, raft_commit_index(core(k, 1)));
 }
 
+/* How far all is committed need not be on a follower's disk. */
+static void who_forgot_by_a_crash_what_is_committed_is_told_again(void)
+{
+	g_autoptr(Kit) k = network("123", "123");
+
+	g_assert_cmpint(kit_propose(k, 1, "new", "123", "123"), ==, RAFT_OK);
+	kit_run(k, S);
+	k->node[3].disk->commit--;
+	kit_halt(k, 3);
+	kit_boot(k, 3);
+	g_assert_cmpstr(kit_map(k, 3), !=, "new");
+	kit_run(k, S / 2);
+	g_assert_cmpint(kit_leader(k), ==, 1);
+	g_assert_cmpstr(kit_map(k, 3), ==, "new");
+}
+
 /* --- proposals --- */
 
 static void proposals_are_refused_for_the_right_reason(void)
@@ -288,6 +304,25 @@ static void a_hand_over_costs_nobody_its_lease(void)
 	g_assert_cmpint(kit_step(k, 1, &(RaftEvent){ .type = RAFT_EV_TRANSFER, .from = 5 }), ==, RAFT_REFUSED);
 }
 
+/* How the coordinator of two ends by plan. */
+static void the_only_voter_hands_over_by_way_of_a_pair(void)
+{
+	g_autoptr(Kit) k = network("1", "12");
+
+	g_assert_cmpint(kit_step(k, 1, &(RaftEvent){ .type = RAFT_EV_TRANSFER }), ==, RAFT_REFUSED);
+	g_assert_cmpint(kit_propose(k, 1, "both", "12", "12"), ==, RAFT_OK);
+	kit_run(k, S / 10);
+	g_assert_cmpint(kit_step(k, 1, &(RaftEvent){ .type = RAFT_EV_TRANSFER }), ==, RAFT_OK);
+	kit_run(k, S / 10);
+	g_assert_cmpint(kit_leader(k), ==, 2);
+	g_assert_cmpint(kit_propose(k, 2, "2 alone", "2", "12"), ==, RAFT_OK);
+	kit_run(k, S / 10);
+	kit_halt(k, 1);
+	kit_run(k, 5 * S);
+	g_assert_cmpint(kit_leader(k), ==, 2);
+	g_assert_cmpint(lease(k, 2), >, k->now);
+}
+
 /* --- two volcanos (rule 4) --- */
 
 static void the_survivor_of_two_takes_over_and_the_other_learns(void)
@@ -404,7 +439,6 @@ static void state_survives_its_bytes_and_no_other_bytes_are_one(void)
 		g_assert_null(raft_state_decode(a->data, n));
 }
 
-static gboolean keep_all(Kit *k, const KitMsg *p, const RaftMsg *m);
 static GPtrArray *kept;
 
 static gboolean keep_all(Kit *k, const KitMsg *p, const RaftMsg *m)
@@ -445,6 +479,9 @@ static void no_bytes_trip_the_core(void)
 		RaftMsg m;
 		if (!raft_msg_decode(p, n, &m))
 			continue;
+		g_autoptr(GByteArray) again = g_byte_array_new();
+		raft_msg_encode(&m, again);
+		g_assert_cmpmem(again->data, again->len, p, n);
 		kit_step(k, 1 + g_rand_int_range(rnd, 0, 5), &(RaftEvent){ .type = RAFT_EV_MESSAGE, .from = g_rand_int_range(rnd, 0, 7), .msg = &m });
 		raft_msg_clear(&m);
 		kit_silence(k);
@@ -476,6 +513,7 @@ int main(int argc, char **argv)
 	ADD(a_map_reaches_voters_and_learners);
 	ADD(learners_get_nothing_that_is_not_committed);
 	ADD(who_was_away_for_long_gets_the_oldest_entry_that_is_kept);
+	ADD(who_forgot_by_a_crash_what_is_committed_is_told_again);
 	ADD(proposals_are_refused_for_the_right_reason);
 	ADD(a_map_of_before_the_election_may_be_built_on_when_it_still_is_the_newest);
 	ADD(a_leader_that_is_removed_leads_until_that_is_committed);
@@ -486,6 +524,7 @@ int main(int argc, char **argv)
 	ADD(nobody_is_declared_dead_before_its_lease_is_over);
 	ADD(who_was_declared_dead_gets_no_lease_before_it_knows);
 	ADD(a_hand_over_costs_nobody_its_lease);
+	ADD(the_only_voter_hands_over_by_way_of_a_pair);
 	ADD(the_survivor_of_two_takes_over_and_the_other_learns);
 	ADD(a_coordinator_that_committed_nothing_alone_gives_up_its_tail_and_says_so);
 	ADD(after_a_partition_the_coordinators_line_stands_by_the_numbers);

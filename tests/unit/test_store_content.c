@@ -426,6 +426,66 @@ static void sync_of_a_missing_file_makes_no_name_durable(void)
 	kit_remove(path);
 }
 
+typedef struct {
+	GArray *fids;
+	guint next;
+	gboolean done;
+	int error;
+} Listed;
+
+static void on_list(void *user, int error, const MagmaFid *fids, guint n, guint next)
+{
+	Listed *l = user;
+
+	l->error = error;
+	l->next = next;
+	l->done = TRUE;
+	if (n)
+		g_array_append_vals(l->fids, fids, n);
+}
+
+static gint by_ino(gconstpointer a, gconstpointer b)
+{
+	const MagmaFid *x = a, *y = b;
+
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+static void list_names_every_content_once(void)
+{
+	enum { FILES = 300 };
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	g_autoptr(GArray) fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+	Listed l = { .fids = fids };
+	guint asked = 0;
+
+	for (guint i = 1; i <= FILES; i++) {
+		MagmaFid fid = kit_fid(i);
+		if (i % 50 == 0)
+			fid.key = kit_fid(1).key;      /* several in one folder */
+		g_assert_cmpint(write_text(s, &fid, 0, "x"), ==, 0);
+	}
+	MagmaFid gone = kit_fid(7);
+	g_assert_cmpint(simple(s, s->vt->content_drop, &gone), ==, 0);
+	while (l.next < STORE_FOLDERS) {
+		l.done = FALSE;
+		store_content_list(s, l.next, on_list, &l);
+		kit_until(&l.done);
+		g_assert_cmpint(l.error, ==, 0);
+		asked++;
+	}
+	g_assert_cmpuint(asked, >, 1);      /* piece by piece */
+	g_assert_cmpuint(fids->len, ==, FILES - 1);
+	g_array_sort(fids, by_ino);
+	for (guint i = 0, ino = 1; i < fids->len; i++, ino++) {
+		ino += ino == gone.ino;
+		g_assert_cmpuint(g_array_index(fids, MagmaFid, i).ino, ==, ino);
+	}
+	diskstore_close(s);
+	kit_remove(path);
+}
+
 #define SLOW_FILES 12
 
 static void journal_and_batches_do_not_wait_for_slow_syncs_of_contents(void)
@@ -481,6 +541,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/content/more_files_than_descriptors", more_files_than_descriptors);
 	g_test_add_func("/store/content/failed_sync_is_told_until_the_drop", failed_sync_is_told_until_the_drop);
 	g_test_add_func("/store/content/sync_of_a_missing_file_makes_no_name_durable", sync_of_a_missing_file_makes_no_name_durable);
+	g_test_add_func("/store/content/list_names_every_content_once", list_names_every_content_once);
 	g_test_add_func("/store/content/journal_and_batches_do_not_wait_for_slow_syncs_of_contents", journal_and_batches_do_not_wait_for_slow_syncs_of_contents);
 	return g_test_run();
 }

@@ -91,7 +91,7 @@ static Journal *open_journal(const char *dir, guint64 segment_bytes, guint64 app
 	*last = applied;
 	g_assert_true(journal_scan(dir, &key, applied, 0, count_frame, last, &scan, &error));
 	g_assert_no_error(error);
-	Journal *j = journal_open(dir, &key, segment_bytes, applied, &scan, &error);
+	Journal *j = journal_open(dir, &key, segment_bytes, applied, 0, &scan, &error);
 	g_assert_no_error(error);
 	return j;
 }
@@ -514,6 +514,75 @@ static void segments_go_once_sqlite_has_them(void)
 	kit_remove(path);
 }
 
+typedef struct { guint n; guint64 index; } Seen;
+
+static gboolean see_frame(void *user, const Frame *f)
+{
+	Seen *s = user;
+
+	g_assert_cmpuint(f->index, ==, s->index + (f->kind == FRAME_TXN));
+	s->index = f->index;
+	s->n++;
+	return TRUE;
+}
+
+static void fills_torn_at_any_byte_are_cut(void)
+{
+	char *dir = kit_dir();
+	guint64 last;
+	Journal *j = open_journal(dir, 1 << 20, 0, &last);
+	g_autofree char *segment = g_build_filename(dir, "0000000000000001.log", NULL), *bytes = NULL;
+	g_autoptr(GError) error = NULL;
+	gsize n, ends[6] = { 0 };
+
+	for (guint i = 1; i <= 5; i++) {
+		if (i % 3 == 1)
+			journal_append(j, 1, (const guint8 *)"transaction", 11);
+		else
+			journal_fill(j, (const guint8 *)"fill", 4);
+		g_assert_true(journal_write(j, &error));
+		ends[i] = journal_bytes(j);
+	}
+	g_assert_cmpuint(journal_index(j), ==, 2);
+	journal_close(j);
+	g_assert_true(g_file_get_contents(segment, &bytes, &n, NULL));
+	for (gsize cut = 0; cut <= n; cut++) {
+		g_auto(JournalScan) scan = { 0 };
+		Seen seen = { 0 };
+		guint whole = 5;
+		while (ends[whole] > cut)
+			whole--;
+		g_assert_true(g_file_set_contents(segment, bytes, cut, NULL));
+		g_assert_true(journal_scan(dir, &key, 0, 0, see_frame, &seen, &scan, &error));
+		g_assert_cmpuint(seen.n, ==, whole);
+		g_assert_true((scan.cut_file != NULL) == (cut != ends[whole]));
+	}
+	kit_remove(dir);
+}
+
+static void what_is_kept_goes_when_room_is_needed(void)
+{
+	char *dir = kit_dir();
+	guint64 last;
+	Journal *j = open_journal(dir, 1000, 0, &last);
+
+	for (guint i = 0; i < 40; i++)
+		write_some(j, 1);
+	journal_keep(j, 15, G_MAXUINT64);
+	g_autoptr(GPtrArray) plain = journal_trim(j, 40, 0);
+	g_assert_cmpuint(plain->len, >, 0);
+	g_assert_cmpuint(journal_floor(j), <=, 15);
+	g_assert_false(journal_can_trim(j, 40, 0));
+	g_assert_true(journal_keeps(j, 30, 0));
+	g_autoptr(GPtrArray) given = journal_give_kept(j, 30, 0);
+	g_assert_cmpuint(given->len, >, 0);
+	g_assert_cmpuint(journal_floor(j), >, 15);
+	g_assert_cmpuint(journal_floor(j), <=, 30);
+	g_assert_false(journal_can_trim(j, 40, 0));      /* the rest is kept as before */
+	journal_close(j);
+	kit_remove(dir);
+}
+
 static void on_failed(void *user, const char *text) { *(gboolean *)user = TRUE; }
 
 /* What the kernel could not write it forgets: the next sync would say that all is on disk. */
@@ -661,6 +730,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/journal/behind_sqlite_begins_anew", journal_behind_sqlite_begins_anew);
 	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
 	g_test_add_func("/store/journal/segments_go_once_sqlite_has_them", segments_go_once_sqlite_has_them);
+	g_test_add_func("/store/journal/fills_torn_at_any_byte_are_cut", fills_torn_at_any_byte_are_cut);
+	g_test_add_func("/store/journal/what_is_kept_goes_when_room_is_needed", what_is_kept_goes_when_room_is_needed);
 	g_test_add_func("/store/journal/store_refuses_a_damaged_journal_and_names_the_place", store_refuses_a_damaged_journal_and_names_the_place);
 	return g_test_run();
 }

@@ -1,0 +1,308 @@
+#include "magmad/core/holding.h"
+#include "magmad/core/consensus.h"
+
+/* The epoch of a log: that of the ownership and, below it, the start of this volcano: what a life before sent to the copies and had not yet written itself must not get other contents under the same
+ * number (magmad/mirror/mirror.h). */
+#define STARTS_BITS 24
+#define LOG_EPOCH(epoch, starts) ((guint64)(epoch) << STARTS_BITS | (guint64)(starts))
+#define STUCK_AGAIN (SECOND / 2)
+
+struct Holding {
+	Volcano *v;
+	guint16 id;
+	Store *store;
+	Owner *owner;                 /* and sl */
+	Slice *sl;
+	Replica *replica;
+	guint64 epoch;                /* of the ownership that owner or replica was made for */
+};
+
+typedef struct {
+	Volcano *v;
+	CallDone done;
+	void *user;
+} Asking;
+
+/* --- what the mirror sees of the world --- */
+
+static Volcano *volcano_of(void *user) { return ((Holding *)user)->v; }
+static MagmaTime io_now(void *user) { return core_now(volcano_of(user)); }
+static void io_random(void *user, void *buf, gsize n) { volcano_of(user)->io->random(volcano_of(user)->iou, buf, n); }
+
+static gpointer io_call(void *user, guint16 volcano, MagmaOp op, const void *req, GBytes *body, MagmaTime limit,
+	void (*done)(void *done_user, int error, const MagmaAny *rep, GBytes *msg), void *done_user)
+{
+	return call_volcano(volcano_of(user), NULL, volcano, op, req, body, limit, done, done_user);
+}
+
+static void io_cancel(void *user, gpointer call) { call_cancel(call); }
+
+static guint io_timer(void *user, MagmaTime delay, void (*fn)(void *arg), void *arg) { return volcano_of(user)->io->timer(volcano_of(user)->iou, delay, fn, arg); }
+static void io_timer_cancel(void *user, guint handle) { volcano_of(user)->io->timer_cancel(volcano_of(user)->iou, handle); }
+static void io_say(void *user, const char *line) { core_say(volcano_of(user), "slice %u: %s", ((Holding *)user)->id, line); }
+
+static const MirrorIo IO = {
+	.now = io_now, .random = io_random, .call = io_call, .cancel = io_cancel, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say,
+};
+
+/* --- the owner's news for the leader --- */
+
+typedef struct {
+	Volcano *v;
+	guint16 slice, volcano;
+	guint64 epoch;
+} Report;
+
+static void reported(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Report *r = user;
+	Holding *h = g_hash_table_lookup(r->v->holdings, GUINT_TO_POINTER(r->slice));
+
+	if (error && h && h->owner && h->epoch == r->epoch)
+		owner_not_in_sync(h->owner, r->volcano);
+	core_ctx_free(r->v, r);
+}
+
+static void report(Holding *h, guint16 volcano, gboolean in_sync)
+{
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = in_sync };
+	Report *r = CORE_CTX(h->v, Report, NULL);
+
+	*r = (Report){ h->v, h->id, volcano, h->epoch };
+	core_enter(h->v);
+	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, 10 * SECOND, in_sync ? reported : NULL, in_sync ? r : NULL);
+	if (!in_sync)
+		core_ctx_free(h->v, r);
+	core_leave(h->v);
+}
+
+static void on_caught_up(void *user, guint16 volcano) { report(user, volcano, TRUE); }
+
+static void on_stuck(void *user, guint16 volcano, const char *why)
+{
+	Holding *h = user;
+
+	core_say(h->v, "slice %u: its copy on volcano %u does not go on: %s", h->id, volcano, why);
+	report(h, volcano, FALSE);
+}
+
+/* Somebody has the slice under a newer epoch: the map will say so. Until then nothing is acknowledged any more: owner does that by itself. */
+static void on_deposed(void *user, guint64 epoch)
+{
+	Holding *h = user;
+
+	core_say(h->v, "slice %u has a newer owner", h->id);
+	members_fetch_map(h->v);
+}
+
+/* --- roles --- */
+
+static guint copies_of(const MagmaSlice *s, CopySpec *out)
+{
+	for (guint i = 0; i < s->ncopies; i++)
+		out[i] = (CopySpec){ s->copies[i].volcano, s->copies[i].in_sync };
+	return s->ncopies;
+}
+
+static void set_copies(Holding *h, const MagmaSlice *s)
+{
+	CopySpec copies[MAGMA_COPIES_MAX];
+	guint n = copies_of(s, copies);
+
+	owner_set_copies(h->owner, copies, n);
+}
+
+static void stop_owning(Holding *h)
+{
+	if (h->sl)
+		slice_dismiss(h->sl);
+	h->sl = NULL;
+	g_clear_pointer(&h->owner, owner_free);
+}
+
+static void stop_copying(Holding *h) { g_clear_pointer(&h->replica, replica_free); }
+
+static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
+{
+	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
+
+	stop_copying(h);
+	h->epoch = s->epoch;
+	if (!h->store->log) {         /* it cannot be one of several copies */
+		h->sl = slice_new(h->v, h->id, h->store);
+		slice_begin(h->sl, fresh);
+		return;
+	}
+	h->owner = owner_new(h->store, LOG_EPOCH(s->epoch, h->v->starts), &cfg);
+	set_copies(h, s);
+	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
+	core_say(h->v, "owns slice %u, epoch %" G_GUINT64_FORMAT, h->id, s->epoch);
+	slice_begin(h->sl, fresh);
+}
+
+static void copy(Holding *h, const MagmaSlice *s)
+{
+	ReplicaConfig cfg = { .slice = h->id, .io = &IO, .user = h };
+
+	stop_owning(h);
+	h->epoch = s->epoch;
+	h->replica = replica_new(h->store, LOG_EPOCH(s->epoch, 0), &cfg);
+}
+
+static Holding *holding_new(Volcano *v, guint16 id, Store *store)
+{
+	Holding *h = g_new0(Holding, 1);
+
+	h->v = v;
+	h->id = id;
+	h->store = store;
+	g_hash_table_insert(v->holdings, GUINT_TO_POINTER(id), h);
+	return h;
+}
+
+static void holding_free(Holding *h, gboolean remove)
+{
+	stop_owning(h);
+	stop_copying(h);
+	if (h->store != h->v->store)
+		h->v->io->store_close(h->v->iou, h->id, h->store, remove);
+	g_free(h);
+}
+
+static gboolean has_copy(const MagmaSlice *s, guint16 volcano)
+{
+	for (guint i = 0; i < s->ncopies; i++)
+		if (s->copies[i].volcano == volcano)
+			return TRUE;
+	return FALSE;
+}
+
+/* Nothing was ever committed to it. */
+static gboolean is_empty(Store *s)
+{
+	StoreUsage u;
+
+	if (s->log)
+		return s->log->position(s).index == 0;
+	s->vt->usage(s, &u);
+	return u.journal_index == 0;
+}
+
+static void apply_slice(Volcano *v, const MagmaSlice *s)
+{
+	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
+	gboolean mine = s->owner == v->id, copied = has_copy(s, v->id), fresh = FALSE;
+
+	if (!mine && !copied)
+		return;
+	if (!h) {
+		Store *store = s->id == v->id ? v->store : v->io->store_open(v->iou, s->id);
+		if (!store)
+			return;
+		h = holding_new(v, s->id, store);
+	}
+	if (mine && h->sl && h->epoch == s->epoch) {
+		if (h->owner)
+			set_copies(h, s);
+	} else if (mine) {
+		if (h->replica && !replica_whole(h->replica)) {
+			core_say(v, "slice %u is not whole here and cannot be served", s->id);
+			return;
+		}
+		stop_owning(h);
+		fresh = is_empty(h->store);
+		own(h, s, fresh);
+	} else if (!h->replica) {
+		copy(h, s);
+	} else if (h->epoch != s->epoch) {
+		h->epoch = s->epoch;
+		replica_set_epoch(h->replica, LOG_EPOCH(s->epoch, 0));
+	}
+}
+
+/* What the map no longer gives to this volcano in any role. The home store is never removed: it may be the only one left of a slice that nobody else could take. */
+static void drop_others(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->holdings);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Holding *h = value;
+		const MagmaSlice *s = magma_map_part(v->map, h->id);
+		if (s ? s->owner == v->id || has_copy(s, v->id) : h->id == v->id)
+			continue;
+		core_say(v, "slice %u is no longer held here", h->id);
+		g_hash_table_iter_remove(&it);
+		holding_free(h, TRUE);
+	}
+}
+
+void holdings_apply(Volcano *v)
+{
+	for (guint i = 0; i < v->map->slices->len; i++)
+		apply_slice(v, &g_array_index(v->map->slices, MagmaSlice, i));
+	if (v->map->move.id)
+		apply_slice(v, &v->map->move.part);
+	drop_others(v);
+}
+
+void holdings_flush(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->holdings);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (((Holding *)value)->owner)
+			owner_flush(((Holding *)value)->owner);
+}
+
+void holdings_clear(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, v->holdings);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		holding_free(value, FALSE);
+	g_hash_table_unref(v->holdings);
+}
+
+guint holdings_status(Volcano *v, guint16 slice, CopyStatus *out, guint max)
+{
+	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(slice));
+
+	return h && h->owner ? owner_status(h->owner, out, max) : 0;
+}
+
+/* --- requests for copies --- */
+
+static void copy_answered(void *user, int error, const void *rep, GBytes *body)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	if (error)
+		op_error(op, error);
+	else
+		op_reply(op, rep, body);
+	core_leave(v);
+}
+
+static void copy_request(Op *op, guint32 slice)
+{
+	Holding *h = g_hash_table_lookup(op->v->holdings, GUINT_TO_POINTER(slice));
+
+	if (!h || !h->replica)
+		op_error(op, MAGMA_ETRYAGAIN);        /* the map that says so is still on its way */
+	else
+		replica_request(h->replica, op->hdr.op, &op->req, op->msg, copy_answered, op);
+}
+
+#define COPY_HANDLER(name) void handle_##name(Op *op) { copy_request(op, op->req.req_##name.slice); }
+COPY_HANDLER(mirror_attach)
+COPY_HANDLER(mirror_start)
+COPY_HANDLER(mirror_append)
+COPY_HANDLER(mirror_sync)

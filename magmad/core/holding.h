@@ -1,0 +1,17 @@
+/* What this volcano holds of the slices: as owner (a Slice over a mirror Owner) or as a copy (a Replica), as the map says. */
+#pragma once
+#include "magmad/core/core.h"
+#include "magmad/mirror/mirror.h"
+
+typedef struct Holding Holding;
+
+/* Brings what is held into line with v->map. From core_leave, never from inside an operation: operations of a slice that goes end here. */
+void holdings_apply(Volcano *v);
+/* The slice made for this volcano, over the store it was given; before there is a map with it. */
+void holdings_begin(Volcano *v, Store *home);
+void holdings_flush(Volcano *v);
+void holdings_clear(Volcano *v);
+/* The slice runs and serves, or its rows could not be read. */
+void holdings_slice_ready(Slice *sl, int error);
+/* Copies of a slice that this volcano owns. */
+guint holdings_status(Volcano *v, guint16 slice, CopyStatus *out, guint max);

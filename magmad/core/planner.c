@@ -1,0 +1,272 @@
+/* What the leader of the group does with the map: who is down and who is back, who votes, who keeps copies of what, and whose slice goes home. One look makes one new map with everything that it finds. */
+#include "magmad/core/consensus.h"
+
+#define ALIVE_WITHIN (SECOND)         /* a member that was granted a lease so lately is back */
+
+typedef struct {
+	Volcano *v;
+	MagmaMap *map;                /* being changed */
+	guint16 down[MAGMA_VOLCANOS_MAX];
+	guint ndown, copies;          /* copies: of everything, the owner's too */
+	gboolean changed;
+} Plan;
+
+static MagmaSlice *slice_at(const MagmaMap *m, guint i) { return &g_array_index(m->slices, MagmaSlice, i); }
+static MagmaVolcano *volcano_at(const MagmaMap *m, guint i) { return m->volcanos->pdata[i]; }
+static gboolean is_down(const MagmaMap *m, guint16 id) { const MagmaVolcano *o = magma_map_by_id(m, id); return !o || o->flags & MAGMA_VOLCANO_DOWN; }
+
+static MagmaCopy *copy_of(MagmaSlice *s, guint16 volcano)
+{
+	for (guint i = 0; i < s->ncopies; i++)
+		if (s->copies[i].volcano == volcano)
+			return &s->copies[i];
+	return NULL;
+}
+
+static void copy_remove(MagmaSlice *s, guint16 volcano)
+{
+	MagmaCopy *c = copy_of(s, volcano);
+
+	if (!c)
+		return;
+	memmove(c, c + 1, (gsize)(s->copies + s->ncopies - (c + 1)) * sizeof *c);
+	s->ncopies--;
+}
+
+/* --- down and back --- */
+
+/* The first copy in sync that is alive acts as owner (rule 1). The old owner's place becomes a copy that does not count. Without such a copy the slice waits for who has it. */
+static void replace_owner(Plan *p, MagmaSlice *s)
+{
+	for (guint i = 0; i < s->ncopies; i++) {
+		MagmaCopy *c = &s->copies[i];
+		if (!c->in_sync || is_down(p->map, c->volcano))
+			continue;
+		guint16 old = s->owner;
+		core_say(p->v, "volcano %u acts for slice %u", c->volcano, s->id);
+		s->owner = c->volcano;
+		s->epoch++;
+		*c = (MagmaCopy){ old, FALSE };
+		return;
+	}
+	core_say(p->v, "slice %u has no copy in sync: it waits for volcano %u", s->id, s->owner);
+}
+
+static void slice_loses(Plan *p, MagmaSlice *s, guint16 id)
+{
+	MagmaCopy *c = copy_of(s, id);
+
+	if (c)
+		c->in_sync = FALSE;
+	if (s->owner == id)
+		replace_owner(p, s);
+}
+
+static void declare_down(Plan *p, MagmaVolcano *o)
+{
+	core_say(p->v, "volcano %s is down", o->name);
+	o->flags |= MAGMA_VOLCANO_DOWN;
+	p->down[p->ndown++] = o->id;
+	p->changed = TRUE;
+	for (guint i = 0; i < p->map->slices->len; i++)
+		slice_loses(p, slice_at(p->map, i), o->id);
+	if (p->map->move.id) {
+		MagmaCopy *c = copy_of(&p->map->move.part, o->id);
+		if (c)
+			copy_remove(&p->map->move.part, o->id);
+	}
+}
+
+static void look_at_lives(Plan *p)
+{
+	MagmaTime now = core_now(p->v);
+
+	for (guint i = 0; i < p->map->volcanos->len; i++) {
+		MagmaVolcano *o = volcano_at(p->map, i);
+		MagmaTime down_at = o->id == p->v->id ? 0 : consensus_down_at(p->v, o->id);
+		if (!down_at)
+			continue;
+		if (!(o->flags & MAGMA_VOLCANO_DOWN) && now >= down_at) {
+			declare_down(p, o);
+		} else if (o->flags & MAGMA_VOLCANO_DOWN && consensus_heard_within(p->v, o->id, ALIVE_WITHIN)) {
+			core_say(p->v, "volcano %s is back", o->name);
+			o->flags &= ~MAGMA_VOLCANO_DOWN;
+			p->changed = TRUE;
+		}
+	}
+}
+
+/* A slice whose owner was down when the last copy in sync was too: whoever of both is back goes on. */
+static void look_at_waiting(Plan *p)
+{
+	for (guint i = 0; i < p->map->slices->len; i++) {
+		MagmaSlice *s = slice_at(p->map, i);
+		if (!is_down(p->map, s->owner))
+			continue;
+		for (guint k = 0; k < s->ncopies; k++)
+			if (s->copies[k].in_sync && !is_down(p->map, s->copies[k].volcano)) {
+				replace_owner(p, s);
+				p->changed = TRUE;
+				break;
+			}
+	}
+}
+
+/* --- who votes --- */
+
+static guint voters_wanted(guint up) { return up >= 5 ? 5 : up >= 3 ? 3 : 1; }
+
+/* One change at a time. A voter that is down is replaced once there are more than it takes without it. */
+static void look_at_voters(Plan *p)
+{
+	guint up = 0, voters = 0;
+	MagmaVolcano *dead = NULL, *next = NULL, *last = NULL;
+
+	for (guint i = 0; i < p->map->volcanos->len; i++) {
+		MagmaVolcano *o = volcano_at(p->map, i);
+		gboolean down = (o->flags & MAGMA_VOLCANO_DOWN) != 0;
+		gboolean votes = (o->flags & MAGMA_VOLCANO_VOTER) != 0;
+		/* one that has never been heard may not even know yet that it is one of us */
+		gboolean heard = o->id == p->v->id || consensus_heard_within(p->v, o->id, ALIVE_WITHIN);
+		up += !down && (heard || votes);
+		voters += votes;
+		if (votes && down)
+			dead = o;
+		if (votes && !down && o->id != p->v->id)
+			last = o;
+		if (!votes && !down && heard && !next)
+			next = o;
+	}
+	guint wanted = voters_wanted(up);
+	MagmaVolcano *change = voters < wanted || (dead && next) ? (voters < 5 ? next : dead) : voters > wanted ? (dead ? dead : last) : NULL;
+	if (!change)
+		return;
+	change->flags ^= MAGMA_VOLCANO_VOTER;
+	p->changed = TRUE;
+}
+
+/* --- copies --- */
+
+/* The volcanos that are to hold a slice beside its owner: the next ones of the ring that are alive. */
+static guint copies_wanted(const Plan *p, const MagmaSlice *s, guint16 *out)
+{
+	const MagmaMap *m = p->map;
+	const MagmaVolcano *o = magma_map_by_id(m, s->owner), *at = o;
+	guint n = 0;
+
+	for (guint i = 0; i < m->slices->len && n + 1 < p->copies; i++) {
+		at = magma_map_after(m, at);
+		if (at->id == s->owner || is_down(m, at->id))
+			continue;
+		out[n++] = at->id;
+	}
+	return n;
+}
+
+static gboolean is_wanted(const guint16 *wanted, guint n, guint16 id)
+{
+	for (guint i = 0; i < n; i++)
+		if (wanted[i] == id)
+			return TRUE;
+	return FALSE;
+}
+
+static void look_at_slice(Plan *p, MagmaSlice *s)
+{
+	guint16 wanted[MAGMA_COPIES_MAX];
+	guint n = copies_wanted(p, s, wanted), good = 0;
+
+	if (is_down(p->map, s->owner))
+		return;
+	/* whose slice it is comes back to it: it has to catch up first */
+	if (s->home != s->owner && !is_down(p->map, s->home) && !is_wanted(wanted, n, s->home) && n < MAGMA_COPIES_MAX)
+		wanted[n++] = s->home;
+	for (guint i = 0; i < n; i++) {
+		MagmaCopy *c = copy_of(s, wanted[i]);
+		good += c && c->in_sync;
+		if (c || s->ncopies == MAGMA_COPIES_MAX)
+			continue;
+		s->copies[s->ncopies++] = (MagmaCopy){ wanted[i], FALSE };
+		p->changed = TRUE;
+	}
+	/* others go when they are not needed any more; one that is down stays, so that it need not begin from nothing */
+	for (guint i = s->ncopies; good == n && i-- > 0;)
+		if (!is_wanted(wanted, n, s->copies[i].volcano) && !is_down(p->map, s->copies[i].volcano)) {
+			copy_remove(s, s->copies[i].volcano);
+			p->changed = TRUE;
+		}
+}
+
+/* The part that is on its way: its source keeps a copy of it until others do. */
+static void look_at_part(Plan *p)
+{
+	MagmaSlice *s = &p->map->move.part;
+	const MagmaSlice *from = magma_map_slice_by_id(p->map, p->map->move.from);
+
+	if (!p->map->move.id || p->copies < 2 || s->ncopies || !from || is_down(p->map, from->owner))
+		return;
+	s->copies[s->ncopies++] = (MagmaCopy){ from->owner, FALSE };
+	p->changed = TRUE;
+}
+
+/* --- home --- */
+
+static void look_at_homes(Plan *p)
+{
+	for (guint i = 0; i < p->map->slices->len; i++) {
+		MagmaSlice *s = slice_at(p->map, i);
+		MagmaCopy *c = copy_of(s, s->home);
+		if (s->home == s->owner || !c || !c->in_sync || is_down(p->map, s->home) || is_down(p->map, s->owner))
+			continue;
+		core_say(p->v, "slice %u goes home to volcano %u", s->id, s->home);
+		guint16 old = s->owner;
+		s->owner = s->home;
+		s->epoch++;
+		*c = (MagmaCopy){ old, TRUE };
+		p->changed = TRUE;
+	}
+}
+
+void planner_tick(Volcano *v)
+{
+	if (!v->map || !consensus_leads(v) || v->map_changing || !v->serving)
+		return;
+	Plan p = { .v = v, .map = magma_map_copy(v->map), .copies = v->store->log ? MIN(v->map->copies_wanted, MAGMA_COPIES_MAX - 2) : 1 };
+	look_at_lives(&p);
+	look_at_waiting(&p);
+	look_at_voters(&p);
+	for (guint i = 0; i < p.map->slices->len; i++)
+		look_at_slice(&p, slice_at(p.map, i));
+	look_at_part(&p);
+	look_at_homes(&p);
+	if (p.changed)
+		members_change_map_down(v, p.map, p.down, p.ndown, NULL, NULL);
+	else
+		magma_map_unref(p.map);
+}
+
+/* --- what owners say of their copies --- */
+
+static void state_changed(Volcano *v, void *user, int error) { op_finish(user, error ? MAGMA_ETRYAGAIN : 0); }
+
+void handle_copy_state(Op *op)
+{
+	const struct magma_req_copy_state *q = &op->req.req_copy_state;
+	Volcano *v = op->v;
+
+	if (!consensus_leads(v) || v->map_changing || !v->map) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	MagmaMap *map = magma_map_copy(v->map);
+	MagmaSlice *s = magma_map_part(map, q->slice);
+	MagmaCopy *c = s && s->epoch == q->epoch ? copy_of(s, q->volcano) : NULL;
+	if (!c || (q->in_sync && is_down(map, q->volcano)) || c->in_sync == !!q->in_sync) {
+		int error = !c || !c->in_sync != !q->in_sync ? ESTALE : 0;
+		magma_map_unref(map);
+		op_finish(op, error);
+		return;
+	}
+	c->in_sync = q->in_sync;
+	members_change_map(v, map, state_changed, op);
+}

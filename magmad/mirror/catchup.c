@@ -1,0 +1,225 @@
+/* How a copy gets what it missed: in which order, how fast, how far it is. Contents come before the log, because a copy whose log is up to date is taken for one that has them; only when an owner
+ * begins and the copies that count are behind by what was under way at its start, the log does not wait: then syncs and reads of those contents do (contents.c). */
+#include "magmad/mirror/owner-inside.h"
+
+/* --- slots --- */
+
+Slot *slot_new(Copy *c, guint what)
+{
+	Slot *s = g_new0(Slot, 1);
+
+	*s = (Slot){ .c = c, .o = owner_ref(c->o), .attempt = c->attempt, .what = what, .items = g_array_new(FALSE, FALSE, sizeof(SlotItem)) };
+	g_ptr_array_add(c->slots, s);
+	c->slots_waiting++;
+	return s;
+}
+
+static void slot_free(Slot *s)
+{
+	for (guint i = 0; i < s->items->len; i++)
+		g_clear_pointer(&g_array_index(s->items, SlotItem, i).payload, g_bytes_unref);
+	g_array_unref(s->items);
+	g_free(s);
+}
+
+Copy *slot_redeem(Slot *s)
+{
+	Owner *o = s->o;
+	Copy *c = owner_attempt(o, s->attempt);
+
+	if (!c) {
+		slot_free(s);
+		owner_unref(o);
+	}
+	return c;
+}
+
+void slot_add(Slot *s, const Item *item, GBytes *payload)
+{
+	SlotItem i = { *item, payload ? g_bytes_ref(payload) : NULL };
+
+	g_array_append_val(s->items, i);
+}
+
+void slot_ready(Slot *s)
+{
+	s->ready = TRUE;
+	s->c->slots_waiting--;
+	g_clear_pointer(&s->o, owner_unref);
+}
+
+static void slots_clear(Copy *c)
+{
+	for (guint i = 0; i < c->slots->len; i++) {
+		Slot *s = c->slots->pdata[i];
+		if (s->ready)
+			slot_free(s);         /* the others free themselves when they are answered */
+	}
+	g_ptr_array_set_size(c->slots, 0);
+	c->slots_waiting = 0;
+}
+
+/* --- the pace --- */
+
+gboolean catchup_may(Copy *c)
+{
+	MagmaTime t = c->o->cfg.io->now(c->o->cfg.user);
+	gint64 most = c->o->cfg.pace / 4 + ITEM_MESSAGE_MAX;
+
+	if (c->counted)
+		return TRUE;                  /* clients wait for it */
+	c->budget = MIN(most, c->budget + (gint64)((double)(t - c->budget_at) * c->o->cfg.pace / SECOND));
+	c->budget_at = t;
+	return c->budget > 0;
+}
+
+void catchup_spent(Copy *c, gsize bytes)
+{
+	c->budget -= bytes;
+	c->done += bytes;
+}
+
+/* --- the order --- */
+
+void catchup_clear(Copy *c)
+{
+	slots_clear(c);
+	catchup_contents_clear(c);
+	c->phase = PHASE_NONE;
+	c->hold_frames = FALSE;
+}
+
+static void todo_clear(Copy *c)
+{
+	g_hash_table_remove_all(c->todo);
+	g_queue_clear_full(&c->todo_next, g_free);
+}
+
+static void next_phase(Copy *c, Phase p)
+{
+	c->phase = p;
+	c->scan_at = c->next_index - 1;
+}
+
+void catchup_begin(Copy *c, gboolean emptied)
+{
+	c->done = c->total = c->rate_done = 0;
+	c->budget_at = c->o->cfg.io->now(c->o->cfg.user);
+	c->walk_fromlen = 0;
+	c->walk_table = TAB_META;
+	c->walk_over = FALSE;
+	if (emptied) {
+		todo_clear(c);
+		c->compared = TRUE;
+		c->contents_first = c->todo_unknown = FALSE;
+		next_phase(c, PHASE_ROWS);
+	} else if (c->contents_first) {
+		todo_clear(c);
+		c->compared = FALSE;
+		c->todo_unknown = c->hold_frames = TRUE;
+		next_phase(c, PHASE_DIRTY);
+		catchup_dirty(c);
+	} else {
+		next_phase(c, PHASE_CONTENTS);
+	}
+}
+
+/* The first stream of an owner to a copy that counts: what was under way when the slice changed hands. */
+static gboolean seeded(Copy *c)
+{
+	GHashTableIter it;
+	gpointer fid;
+
+	if (c->compared)
+		return TRUE;
+	if (!c->o->suspects_known)
+		return FALSE;
+	c->compared = TRUE;
+	g_hash_table_iter_init(&it, c->o->suspects);
+	while (g_hash_table_iter_next(&it, &fid, NULL))
+		catchup_todo(c, fid);
+	return TRUE;
+}
+
+static void live(Copy *c)
+{
+	next_phase(c, PHASE_LIVE);
+	c->blank = FALSE;
+	c->o->again = TRUE;
+}
+
+void catchup_pump(Copy *c)
+{
+	if (c->slots->len)
+		return;
+	switch (c->phase) {
+	case PHASE_NONE:
+	case PHASE_DIRTY:
+		return;
+	case PHASE_TOUCHED:
+		catchup_touched(c);
+		return;
+	case PHASE_CONTENTS:
+		if (!c->contents_first && !seeded(c))
+			return;
+		if (!catchup_contents_done(c)) {
+			catchup_contents(c);
+			break;
+		}
+		c->compared = TRUE;
+		c->contents_first = c->todo_unknown = c->hold_frames = FALSE;
+		next_phase(c, PHASE_LOG);
+		owner_update(c->o);
+		break;
+	case PHASE_LOG:
+		if (c->next_index <= c->join_index)
+			break;
+		if (c->whole) {
+			live(c);
+		} else {
+			/* it goes on where it was: table and key of the last row that came with everything before it */
+			c->walk_table = c->page_progresslen ? c->page_progress[0] : TAB_META;
+			c->walk_fromlen = c->page_progresslen ? c->page_progresslen - 1 : 0;
+			memcpy(c->walk_from, c->page_progress + 1, c->walk_fromlen);
+			next_phase(c, PHASE_ROWS);
+		}
+		break;
+	case PHASE_ROWS:
+		if (!catchup_contents_done(c))
+			catchup_contents(c);
+		else if (c->whole)
+			live(c);
+		else if (catchup_may(c))
+			catchup_rows(c);
+		break;
+	case PHASE_LIVE:
+		if (!catchup_contents_done(c))
+			catchup_contents(c);      /* an operation failed here */
+		break;
+	}
+	catchup_log_read(c);
+}
+
+void catchup_status(const Copy *c, CopyStatus *out)
+{
+	guint64 last = c->o->local->log->position(c->o->local).index;
+	StoreUsage u;
+
+	*out = (CopyStatus){ .volcano = c->volcano, .lag = last > c->acked_index ? last - c->acked_index : 0, .done = c->done, .rate = c->rate };
+	if (!c->started)
+		out->state = c->stream ? COPY_ATTACHING : COPY_AWAY;
+	else if (c->phase == PHASE_ROWS)
+		out->state = COPY_ROWS;
+	else if (c->phase == PHASE_LIVE)
+		out->state = c->in_map ? COPY_IN_SYNC : c->asked ? COPY_CAUGHT_UP : COPY_LOG;
+	else
+		out->state = c->phase == PHASE_LOG ? COPY_LOG : COPY_CONTENTS;
+	if (c->phase == PHASE_ROWS) {
+		c->o->local->vt->usage(c->o->local, &u);
+		out->total = MAX(u.used, c->done);
+	} else if (c->phase != PHASE_LIVE) {
+		out->total = c->done + out->lag * 400 + (guint64)g_hash_table_size(c->todo) * (64u << 10);      /* a frame, a small content */
+	} else {
+		out->total = c->done;
+	}
+}

@@ -1,0 +1,205 @@
+/* Content operations of the owner: begun here and put into the feed. done means done here; the frames that are committed after it wait for it at the copies, so an acknowledgement means it too.
+ * What a read shows is held back until every copy that counts has the operations it shows. */
+#include "magmad/mirror/owner-inside.h"
+
+typedef struct {
+	Owner *o;
+	guint64 seq;
+	MagmaFid fid;
+	void (*done)(void *user, int error);
+	void *user;
+} ContentOp;
+
+typedef struct {
+	Owner *o;
+	MagmaFid fid;
+	guint64 seq;                  /* the feed up to here must be everywhere */
+	int error;
+	GBytes *data;                 /* once it was read */
+	gboolean ready;
+	void (*done)(void *user, int error, GBytes *data);
+	void *user;
+} HeldRead;
+
+
+/* --- operations that change something --- */
+
+static void content_done(void *user, int error)
+{
+	ContentOp *op = user;
+	Owner *o = op->o;
+
+	if (!o->dead) {
+		feed_content_done(&o->feed, op->seq);
+		if (error)            /* the copies may have done it */
+			contents_suspect(o, &op->fid);
+		op->done(op->user, error);
+	}
+	owner_unref(o);
+	g_slice_free(ContentOp, op);
+}
+
+static ContentOp *op_new(Owner *o, ContentWhat what, const MagmaFid *fid, guint64 off, guint64 len, guint32 mode, GBytes *data, void (*done)(void *, int), void *user)
+{
+	ContentOp *op = g_slice_new(ContentOp);
+
+	*op = (ContentOp){ owner_ref(o), feed_add_content(&o->feed, what, fid, off, len, mode, data), *fid, done, user };
+	return op;
+}
+
+static void content_write(Store *s, const MagmaFid *fid, guint64 off, GBytes *data, void (*done)(void *, int), void *user)
+{
+	Owner *o = owner_of(s);
+
+	if (!owner_feeds(o)) {
+		store_content_write(o->local, fid, off, data, done, user);
+		return;
+	}
+	ContentOp *op = op_new(o, DO_WRITE, fid, off, g_bytes_get_size(data), 0, data, done, user);
+	store_content_write(o->local, fid, off, data, content_done, op);
+}
+
+static void content_truncate(Store *s, const MagmaFid *fid, guint64 size, void (*done)(void *, int), void *user)
+{
+	Owner *o = owner_of(s);
+
+	if (!owner_feeds(o)) {
+		store_content_truncate(o->local, fid, size, done, user);
+		return;
+	}
+	ContentOp *op = op_new(o, DO_TRUNCATE, fid, size, 0, 0, NULL, done, user);
+	store_content_truncate(o->local, fid, size, content_done, op);
+}
+
+static void content_fallocate(Store *s, const MagmaFid *fid, guint32 mode, guint64 off, guint64 len, void (*done)(void *, int), void *user)
+{
+	Owner *o = owner_of(s);
+
+	if (!owner_feeds(o)) {
+		store_content_fallocate(o->local, fid, mode, off, len, done, user);
+		return;
+	}
+	ContentOp *op = op_new(o, DO_FALLOCATE, fid, off, len, mode, NULL, done, user);
+	store_content_fallocate(o->local, fid, mode, off, len, content_done, op);
+}
+
+static void content_drop(Store *s, const MagmaFid *fid, void (*done)(void *, int), void *user)
+{
+	Owner *o = owner_of(s);
+
+	if (!owner_feeds(o)) {
+		store_content_drop(o->local, fid, done, user);
+		return;
+	}
+	ContentOp *op = op_new(o, DO_DROP, fid, 0, 0, 0, NULL, done, user);
+	store_content_drop(o->local, fid, content_done, op);
+}
+
+/* --- contents that may differ --- */
+
+gboolean contents_equal(Owner *o, const MagmaFid *fid)
+{
+	if (!o->suspects_known)
+		return FALSE;
+	if (!g_hash_table_contains(o->suspects, fid))
+		return TRUE;
+	for (guint i = 0; i < o->copies->len; i++) {
+		const Copy *c = o->copies->pdata[i];
+		if (c->counted && (!c->compared || c->todo_unknown || g_hash_table_contains(c->todo, fid)))
+			return FALSE;
+	}
+	return TRUE;
+}
+
+void contents_suspect(Owner *o, const MagmaFid *fid)
+{
+	if (!g_hash_table_contains(o->suspects, fid))
+		g_hash_table_add(o->suspects, g_memdup2(fid, sizeof *fid));
+	for (guint i = 0; i < o->copies->len; i++)
+		catchup_todo(o->copies->pdata[i], fid);
+}
+
+/* --- reads --- */
+
+static void held_free(HeldRead *h)
+{
+	if (h->data)
+		g_bytes_unref(h->data);
+	owner_unref(h->o);
+	g_slice_free(HeldRead, h);
+}
+
+static gboolean everywhere(Owner *o, guint64 seq)
+{
+	for (guint i = 0; i < o->copies->len; i++) {
+		const Copy *c = o->copies->pdata[i];
+		if (c->counted && c->acked_seq < seq)
+			return FALSE;
+	}
+	return o->told;
+}
+
+static gboolean read_settled(HeldRead *h) { return everywhere(h->o, h->seq) && contents_equal(h->o, &h->fid); }
+
+static void read_done(void *user, int error, GBytes *data)
+{
+	HeldRead *h = user;
+	Owner *o = h->o;
+
+	h->error = error;
+	h->data = data ? g_bytes_ref(data) : NULL;
+	if (o->dead || o->deposed) {
+		held_free(h);
+		return;
+	}
+	if (!read_settled(h)) {
+		g_ptr_array_add(o->held, h);
+		return;
+	}
+	h->done(h->user, error, data);
+	held_free(h);
+}
+
+static void content_read(Store *s, const MagmaFid *fid, guint64 off, guint32 len, void (*done)(void *, int, GBytes *), void *user)
+{
+	Owner *o = owner_of(s);
+	guint64 seq = 0;
+
+	if (!feed_touching(&o->feed, fid, off, off + MIN(len, G_MAXUINT64 - off), &seq) && o->told && contents_equal(o, fid)) {
+		store_content_read(o->local, fid, off, len, done, user);
+		return;
+	}
+	HeldRead *h = g_slice_new0(HeldRead);
+	*h = (HeldRead){ .o = owner_ref(o), .fid = *fid, .seq = seq ? seq + 1 : 0, .done = done, .user = user };
+	store_content_read(o->local, fid, off, len, read_done, h);
+}
+
+void contents_update(Owner *o)
+{
+	for (guint i = 0; i < o->held->len && !o->dead; ) {
+		HeldRead *h = o->held->pdata[i];
+		if (!read_settled(h)) {
+			i++;
+			continue;
+		}
+		g_ptr_array_remove_index(o->held, i);
+		h->done(h->user, h->error, h->data);
+		held_free(h);
+	}
+}
+
+void contents_end(Owner *o)
+{
+	for (guint i = 0; i < o->held->len; i++)
+		held_free(o->held->pdata[i]);
+	g_ptr_array_set_size(o->held, 0);
+}
+
+void contents_vt(StoreVt *vt)
+{
+	vt->content_read = content_read;
+	vt->content_write = content_write;
+	vt->content_truncate = content_truncate;
+	vt->content_fallocate = content_fallocate;
+	vt->content_drop = content_drop;
+}

@@ -1,0 +1,300 @@
+/* One copy as its owner sees it: attach, find the last frame that both logs share, start; silence; from when on it counts. */
+#include "magmad/mirror/owner-inside.h"
+
+#define STUCK_AFTER (2 * SECOND)
+#define RETRY (SECOND / 5)
+#define PROBE_AFTER SECOND
+enum { NEAR = 256 };                  /* items of the feed: so close behind it may begin to count */
+
+static MagmaTime now(const Copy *c) { return c->o->cfg.io->now(c->o->cfg.user); }
+
+Copy *copy_new(Owner *o, guint16 volcano)
+{
+	Copy *c = g_new0(Copy, 1);
+
+	c->o = o;
+	c->volcano = volcano;
+	c->heard = now(c);
+	c->todo = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
+	c->asked_digests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	c->slots = g_ptr_array_new();
+	c->sync_calls = g_ptr_array_new();
+	return c;
+}
+
+static void stop(Copy *c)
+{
+	const OwnerConfig *cfg = &c->o->cfg;
+
+	if (c->call)
+		cfg->io->cancel(cfg->user, c->call);
+	if (c->retry)
+		cfg->io->timer_cancel(cfg->user, c->retry);
+	c->call = NULL;
+	c->retry = 0;
+	c->started = FALSE;
+	c->stream = c->attempt = 0;
+	stream_clear(c);
+	catchup_clear(c);
+}
+
+void copy_free(Copy *c)
+{
+	stop(c);
+	sync_copy_clear(c);
+	g_queue_clear_full(&c->todo_next, g_free);
+	g_free(c->stuck_why);
+	g_hash_table_unref(c->todo);
+	g_hash_table_unref(c->asked_digests);
+	g_ptr_array_unref(c->slots);
+	g_ptr_array_unref(c->sync_calls);
+	g_free(c);
+}
+
+static void retry(void *user)
+{
+	Copy *c = user;
+
+	c->retry = 0;
+	copy_attach(c);
+}
+
+/* Said at the next tick: whoever hears it may change the copies. */
+static void stuck(Copy *c, const char *why)
+{
+	g_free(c->stuck_why);
+	c->stuck_why = c->counted ? g_strdup(why) : NULL;
+}
+
+static void say_stuck(Copy *c)
+{
+	g_autofree char *why = g_steal_pointer(&c->stuck_why);
+
+	c->stuck_said = now(c);
+	if (!c->counted)
+		return;
+	owner_say(c->o, "copy at volcano %u: %s", c->volcano, why);
+	c->o->cfg.on_stuck(c->o->cfg.user, c->volcano, why);
+}
+
+void copy_lost(Copy *c, int error, const char *why)
+{
+	Owner *o = c->o;
+
+	stop(c);
+	if (!c->in_map && !c->asked)
+		c->counted = FALSE;           /* the map does not know of it yet */
+	sync_copy_lost(c);
+	if (o->dead)
+		return;
+	c->retry = o->cfg.io->timer(o->cfg.user, RETRY, retry, c);
+	if (error && error != ENOTCONN && error != EAGAIN) {
+		g_autofree char *text = g_strdup_printf("%s: %s", why, g_strerror(error));
+		stuck(c, text);
+	} else if (why && !error) {
+		owner_say(o, "copy at volcano %u: %s", c->volcano, why);
+	}
+}
+
+/* TRUE: the answer is none to go on with; it was dealt with, and c's stream is over. */
+gboolean copy_answer_bad(Copy *c, int error, guint32 inner, guint64 epoch, const char *what)
+{
+	Owner *o = c->o;
+
+	if (!error && !inner)
+		return FALSE;
+	if (!error && inner == ESTALE && epoch > o->epoch) {
+		if (!o->deposed) {
+			o->deposed = TRUE;
+			o->local->log->set_limit(o->local, 0);
+			o->cfg.on_deposed(o->cfg.user, epoch);
+		}
+		return TRUE;
+	}
+	copy_lost(c, error ? error : (int)inner, what);
+	return TRUE;
+}
+
+/* --- the last frame that both logs share --- */
+
+static guint64 epoch_end(const StoreEpoch *e, guint n, guint i, guint64 last) { return i + 1 < n ? e[i + 1].first - 1 : last; }
+
+/* FALSE: none is known. */
+static gboolean log_match(const StoreEpoch *mine, guint nm, guint64 my_last, const StoreEpoch *its, guint ni, guint64 its_last, guint64 *index)
+{
+	guint i = nm, k = ni;
+
+	*index = 0;
+	if (!its_last)
+		return TRUE;
+	while (i && k) {
+		if (mine[i - 1].epoch > its[k - 1].epoch) {
+			i--;
+		} else if (mine[i - 1].epoch < its[k - 1].epoch) {
+			k--;
+		} else {
+			*index = MIN(epoch_end(mine, nm, i - 1, my_last), epoch_end(its, ni, k - 1, its_last));
+			if (*index >= MAX(mine[i - 1].first, its[k - 1].first))
+				return TRUE;
+			i--;
+			k--;
+		}
+	}
+	*index = 0;
+	return nm && mine[0].first == 1 && ni && its[0].first == 1;
+}
+
+static gboolean find_match(Copy *c, const struct magma_rep_mirror_attach *a, guint64 *index)
+{
+	Store *s = c->o->local;
+	const StoreEpoch *mine;
+	guint nm = s->log->epochs(s, &mine);
+	MagmaReader r = magma_reader(a->epochs.data, a->epochs.len);
+	g_autoptr(GArray) its = g_array_new(FALSE, FALSE, sizeof(StoreEpoch));
+
+	while (r.left && !r.error) {
+		StoreEpoch e = { magma_get_u64(&r), 0 };
+		e.first = magma_get_u64(&r);
+		if (its->len && (e.epoch <= g_array_index(its, StoreEpoch, its->len - 1).epoch || e.first <= g_array_index(its, StoreEpoch, its->len - 1).first))
+			return FALSE;
+		g_array_append_val(its, e);
+	}
+	if (r.error)
+		return FALSE;
+	return log_match(mine, nm, s->log->position(s).index, (const StoreEpoch *)(void *)its->data, its->len, a->at_index, index);
+}
+
+/* --- attach and start --- */
+
+static void start_done(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Copy *c = user;
+	Owner *o = owner_ref(c->o);
+
+	c->call = NULL;
+	if (!copy_answer_bad(c, error, rep ? rep->rep_mirror_start.error : 0, rep ? rep->rep_mirror_start.epoch : 0, "start")) {
+		c->heard = now(c);
+		c->started = TRUE;
+		c->acked_index = c->next_index - 1;
+		catchup_begin(c, c->blank);
+		owner_update(o);
+	}
+	owner_unref(o);
+}
+
+static void start(Copy *c, gboolean reset, guint64 index)
+{
+	Store *s = c->o->local;
+	StorePos at = s->log->position(s);
+	struct magma_req_mirror_start q = { .slice = c->o->cfg.slice, .epoch = c->o->epoch, .stream = c->stream, .how = reset, .at_index = reset ? at.index : index, .at_epoch = at.epoch };
+
+	c->blank = reset;
+	c->whole = c->whole && !reset;
+	c->need_rows = FALSE;
+	if (!c->counted)
+		c->acked_seq = feed_end(&c->o->feed);
+	c->cursor = c->acked_seq;
+	c->next_index = q.at_index + 1;
+	c->join_index = feed_index_before(&c->o->feed, c->cursor, at.index);
+	c->call = c->o->cfg.io->call(c->o->cfg.user, c->volcano, MAGMA_OP_mirror_start, &q, NULL, 0, start_done, c);
+}
+
+static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
+{
+	guint64 index = 0;
+	gboolean match = find_match(c, a, &index) && index >= a->floor;
+	gboolean resume = a->whole || (a->progress.len && index == a->at_index);
+
+	c->heard = now(c);
+	c->stream = a->stream;
+	c->whole = a->whole;
+	/* What it acknowledged in another life of its process a power cut may have taken. */
+	c->contents_first = c->contents_first || !c->counted || (c->life && c->life != a->life);
+	c->life = a->life;
+	if (a->whole && !match)
+		owner_say(c->o, "volcano %u: its log and this one share nothing that is known; its copy is made anew", c->volcano);
+	if (match && resume && !c->need_rows) {
+		if (c->counted && index < c->acked_index)
+			stuck(c, "it has lost what it had acknowledged");
+		c->page_progresslen = MIN(a->progress.len, sizeof c->page_progress);
+		memcpy(c->page_progress, a->progress.data, a->whole ? 0 : c->page_progresslen);
+		start(c, FALSE, index);
+		return;
+	}
+	if (c->counted) {                     /* not while what is acknowledged waits for it */
+		stuck(c, "its copy has to be made anew");
+		copy_lost(c, 0, NULL);
+		return;
+	}
+	c->page_progresslen = 0;
+	start(c, TRUE, 0);
+}
+
+static void attach_done(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Copy *c = user;
+	Owner *o = owner_ref(c->o);
+
+	c->call = NULL;
+	if (!copy_answer_bad(c, error, rep ? rep->rep_mirror_attach.error : 0, rep ? rep->rep_mirror_attach.epoch : 0, "attach"))
+		attached(c, &rep->rep_mirror_attach);
+	owner_unref(o);
+}
+
+void copy_attach(Copy *c)
+{
+	Owner *o = c->o;
+
+	if (c->call || c->stream || c->retry || o->deposed)
+		return;
+	c->attempt = ++o->attempts;
+	struct magma_req_mirror_attach q = { .slice = o->cfg.slice, .epoch = o->epoch, .attempt = c->attempt };
+	c->call = o->cfg.io->call(o->cfg.user, c->volcano, MAGMA_OP_mirror_attach, &q, NULL, 0, attach_done, c);
+}
+
+/* --- from when on it counts --- */
+
+/* What was acknowledged without it must be there before the map may know of it: so the owner waits for it first, and asks the map when it has everything older. */
+void copy_count(Copy *c)
+{
+	Owner *o = c->o;
+	guint64 end = feed_end(&o->feed);
+
+	if (c->counted) {
+		if (c->in_map || c->asked || !c->started || c->acked_seq < c->counted_seq || c->acked_index < c->counted_index || !sync_copy_idle(c, c->counted_seq))
+			return;
+		c->asked = TRUE;
+		o->cfg.on_caught_up(o->cfg.user, c->volcano);
+		return;
+	}
+	if (!c->started || c->phase != PHASE_LIVE || c->next_index <= c->join_index || c->acked_seq < o->feed.base || end - c->acked_seq > NEAR || now(c) < c->ask_again)
+		return;
+	c->counted = TRUE;
+	c->asked = FALSE;
+	c->counted_seq = end;
+	c->counted_index = o->local->log->position(o->local).index;
+	o->again = TRUE;
+}
+
+void copy_tick(Copy *c)
+{
+	MagmaTime t = now(c);
+	guint64 acked = store_acked(c->o->local);
+
+	gboolean idle = c->started && !c->sent.length && !c->sync_calls->len;
+	if (!idle)
+		c->idle_since = t;
+	else
+		c->heard = t;
+	if (c->counted && t - c->heard > STUCK_AFTER && t - c->stuck_said > STUCK_AFTER)
+		stuck(c, "it does not answer");
+	/* An empty message now and then finds a copy that was restarted in a quiet hour. */
+	c->commit_due = c->started && (acked > c->commit_said || t - c->idle_since > PROBE_AFTER);
+	if (t - c->rate_at >= SECOND) {
+		c->rate = c->rate_at ? (c->done - c->rate_done) * SECOND / (t - c->rate_at) : 0;
+		c->rate_done = c->done;
+		c->rate_at = t;
+	}
+	if (c->stuck_why)
+		say_stuck(c);         /* the last: c may be gone then */
+}

@@ -1,0 +1,237 @@
+/* The inside of an owner. owner.c: the Store in front, its life; contents.c: content operations and reads; feed.c: what is to be sent to copies, in order; sync.c: fsyncs; copy.c: one copy's state;
+ * stream.c: its messages; catchup*.c: how one that was away gets what it missed. Loop thread only. */
+#pragma once
+#include <errno.h>
+#include <string.h>
+#include "libmagma/proto/list.h"
+#include "magmad/mirror/item.h"
+#include "magmad/mirror/mirror.h"
+
+#define SECOND ((MagmaTime)1000000)
+
+typedef struct Copy Copy;
+
+/* One transaction or content operation that copies are to get; in the order in which they were begun here. */
+typedef struct {
+	guint64 seq;
+	gboolean frame;
+	StorePos pos;
+	GBytes *bytes;                /* transaction; of a write its data, else NULL */
+	guint needs_n;                /* as in Item */
+	guint64 *needs;
+	ContentWhat what;
+	MagmaFid fid;
+	guint64 off, len;
+	guint32 mode;
+	guint64 bytes_before;         /* of all items before it: for bounds */
+} FeedItem;
+
+typedef struct {
+	GPtrArray *items;             /* FeedItem: from head on, numbered from base */
+	guint head;
+	guint64 base;
+	guint64 total;                /* bytes ever added */
+	GHashTable *by_fid;           /* fid -> GQueue of its contents */
+	GArray *done;                 /* guint64: contents that ended here since the last frame */
+} Feed;
+
+struct Owner {
+	Store base;                   /* first: what the core gets */
+	gint refs;
+	gboolean dead, deposed;
+	Store *local;
+	guint64 epoch;
+	OwnerConfig cfg;
+	GPtrArray *copies;            /* Copy */
+	gboolean told;                /* owner_set_copies was called */
+	guint64 limit;
+	Feed feed;
+	guint64 attempts;
+	/* flares whose contents may differ since before this ownership, or since an operation failed here: what is read of them could vanish, what is synced might not be equal */
+	GHashTable *suspects;
+	gboolean suspects_known;
+	guint8 dirty_from[STORE_KEY_MAX];
+	gsize dirty_fromlen;
+	GPtrArray *held;              /* HeldRead */
+	GPtrArray *held_syncs;        /* Sync: of suspects */
+	GPtrArray *syncs;             /* Sync: under way */
+	guint tick;
+	gboolean updating, again;
+};
+
+/* What was sent in one message and is not yet acknowledged. */
+typedef struct {
+	Copy *c;
+	guint64 sequence, feed_end, index_end;
+	gsize bytes;
+	gpointer call;
+	gboolean acked;               /* by the answer to a later one: only its digests still matter */
+	GArray *digests;              /* guint64 numbers, or NULL */
+} Sent;
+
+typedef struct {
+	StorePos pos;
+	GBytes *txn;
+} JournalFrame;
+
+typedef enum { PHASE_NONE, PHASE_DIRTY, PHASE_TOUCHED, PHASE_CONTENTS, PHASE_LOG, PHASE_ROWS, PHASE_LIVE } Phase;
+
+/* A piece that is read here to be put into the stream at the place where its reading began: nothing else is sent meanwhile. */
+typedef struct Slot {
+	Copy *c;                      /* valid while the attempt is the copy's */
+	Owner *o;
+	guint64 attempt;
+	gboolean ready;
+	GArray *items;                /* SlotItem */
+	gpointer job;                 /* a Job of catchup_contents.c */
+	guint what;
+	guint64 off, len;
+} Slot;
+
+typedef struct {
+	Item item;
+	GBytes *payload;
+} SlotItem;
+
+struct Copy {
+	Owner *o;
+	guint16 volcano;
+	gboolean in_map;              /* in sync by the map */
+	gboolean counted;             /* what is acknowledged waits for it */
+	gboolean asked;               /* on_caught_up was called */
+	guint64 counted_seq, counted_index;  /* the feed's end, and the log's, when it began to count: the older things are there before the map may know */
+	MagmaTime heard, idle_since, stuck_said, ask_again;
+	char *stuck_why;
+	/* the stream */
+	guint64 attempt, stream, life;
+	gpointer call;                /* attach or start */
+	guint retry;
+	gboolean started;
+	guint64 sequence;             /* of the next message */
+	GQueue sent;                  /* Sent */
+	gsize under_way;
+	guint64 cursor, acked_seq;    /* in the feed */
+	guint64 next_index;           /* of the next frame for it */
+	guint64 join_index;           /* frames up to here come from the journal */
+	guint64 acked_index, commit_said;
+	gboolean commit_due;          /* nothing else is sent: tell it what is committed */
+	GBytes *big;                  /* the rest of a payload that takes several messages, and whose it is */
+	Item big_item;
+	/* frames from the journal */
+	GQueue frames;                /* JournalFrame */
+	gboolean reading, read_dry;
+	/* catching up */
+	Phase phase;
+	gboolean contents_first;      /* then the log: its position says that it has the contents too */
+	gboolean hold_frames;
+	gboolean compared;            /* under this ownership, in this life of it */
+	gboolean need_rows, whole, blank;
+	gboolean todo_unknown;
+	GHashTable *todo;             /* MagmaFid: contents to be compared; a set */
+	GQueue todo_next;             /* MagmaFid: of todo, not yet begun */
+	GQueue jobs;                  /* Job */
+	guint64 digests;              /* numbered */
+	GHashTable *asked_digests;    /* number -> Digest */
+	GPtrArray *slots;             /* Slot */
+	guint slots_waiting;
+	guint64 scan_end;             /* frames up to here were committed when the write intents had been read */
+	guint64 scan_at;
+	guint walk_table;
+	guint8 walk_from[STORE_KEY_MAX];
+	gsize walk_fromlen;
+	gboolean walk_over;           /* all rows are on their way */
+	guint8 page_progress[STORE_KEY_MAX + 1];
+	gsize page_progresslen;
+	gint64 budget;                /* bytes */
+	MagmaTime budget_at;
+	guint64 done, total, rate, rate_done;
+	MagmaTime rate_at;
+	/* fsyncs */
+	GQueue syncs;                 /* Sync: not yet sent */
+	GPtrArray *sync_calls;        /* SyncCall */
+};
+
+#define WINDOW_BYTES (4u << 20)       /* of messages under way to a copy; several, so that the wire and its disk work at the same time */
+#define WINDOW_MESSAGES 256
+#define FEED_MAX (16u << 20)          /* a copy that is not waited for and is behind by so much goes back to the journal */
+
+/* owner.c */
+static inline Owner *owner_of(Store *s) { return (Owner *)s; }
+Owner *owner_ref(Owner *o);
+void owner_unref(Owner *o);
+Copy *owner_copy(Owner *o, guint16 volcano);
+Copy *owner_attempt(Owner *o, guint64 attempt);   /* whose stream that is; NULL: over */
+/* Something was acknowledged, or who counts has changed: who waits for it goes on. */
+void owner_update(Owner *o);
+gboolean owner_feeds(Owner *o);                    /* somebody is to get what is done now */
+void owner_say(Owner *o, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+/* feed.c */
+void feed_init(Feed *f);
+void feed_clear(Feed *f);
+guint64 feed_end(const Feed *f);
+FeedItem *feed_at(const Feed *f, guint64 seq);
+void feed_add_frame(Feed *f, StorePos pos, const GByteArray *txn);
+guint64 feed_add_content(Feed *f, ContentWhat what, const MagmaFid *fid, guint64 off, guint64 len, guint32 mode, GBytes *data);
+void feed_content_done(Feed *f, guint64 seq);
+/* Items below seq are wanted no more. */
+void feed_trim(Feed *f, guint64 seq);
+/* The last content of the flare that touches that range; FALSE: none is in the feed. */
+gboolean feed_touching(const Feed *f, const MagmaFid *fid, guint64 off, guint64 end, guint64 *seq);
+guint64 feed_bytes_from(const Feed *f, guint64 seq);
+/* The index of the last frame before that place. */
+guint64 feed_index_before(const Feed *f, guint64 seq, guint64 last);
+
+/* contents.c */
+void contents_vt(StoreVt *vt);
+void pass_vt(StoreVt *vt);            /* pass.c */
+void contents_update(Owner *o);
+void contents_end(Owner *o);
+/* A content may be not the same everywhere. */
+void contents_suspect(Owner *o, const MagmaFid *fid);
+gboolean contents_equal(Owner *o, const MagmaFid *fid);
+
+/* sync.c */
+typedef struct Sync Sync;
+void sync_vt(StoreVt *vt);
+void sync_update(Owner *o);
+void sync_end(Owner *o);
+void sync_copy_pump(Copy *c);
+void sync_copy_lost(Copy *c);         /* its stream is over: what it did not answer is asked again, or not if it does not count */
+void sync_copy_clear(Copy *c);
+gboolean sync_copy_idle(const Copy *c, guint64 seq);   /* nothing older than that place of the feed waits for it */
+
+/* copy.c */
+Copy *copy_new(Owner *o, guint16 volcano);
+void copy_free(Copy *c);
+void copy_attach(Copy *c);
+/* Its stream is over; another one begins after a while. */
+void copy_lost(Copy *c, int error, const char *why);
+void copy_count(Copy *c);
+void copy_tick(Copy *c);
+gboolean copy_answer_bad(Copy *c, int error, guint32 inner, guint64 epoch, const char *what);
+
+/* stream.c */
+void stream_pump(Copy *c);
+void stream_clear(Copy *c);
+
+/* catchup.c */
+void catchup_begin(Copy *c, gboolean emptied);
+void catchup_clear(Copy *c);
+void catchup_pump(Copy *c);
+gboolean catchup_may(Copy *c);        /* the pace allows more now */
+void catchup_spent(Copy *c, gsize bytes);
+void catchup_status(const Copy *c, CopyStatus *out);
+void catchup_log_read(Copy *c);       /* catchup_log.c */
+void catchup_touched(Copy *c);
+void catchup_dirty(Copy *c);
+void catchup_rows(Copy *c);           /* catchup_rows.c: the next piece */
+void catchup_contents(Copy *c);       /* catchup_contents.c */
+void catchup_todo(Copy *c, const MagmaFid *fid);
+gboolean catchup_contents_done(const Copy *c);
+void catchup_digest_answer(Copy *c, guint64 number, gboolean different);
+void catchup_contents_clear(Copy *c);
+Slot *slot_new(Copy *c, guint what);
+Copy *slot_redeem(Slot *s);           /* the copy, if the slot is still wanted; else the slot is freed */
+void slot_add(Slot *s, const Item *item, GBytes *payload);
+void slot_ready(Slot *s);

@@ -1,0 +1,18 @@
+/* DIR/slices/NNNNN/: the stores of slices that this volcano holds beside the one that was made for it: copies of its neighbours', and what it acts for. Each is a whole store folder
+ * (magmad/store/diskstore.h). Loop thread only. */
+#pragma once
+#include <glib.h>
+#include "magmad/store/diskstore.h"
+
+typedef struct Slices Slices;
+
+/* cfg: as for the volcano's own store; dir is the volcano's. */
+Slices *slices_new(const DiskStoreConfig *cfg);
+/* Opens or makes one; blocks. Errors name the file. */
+Store *slices_open(Slices *s, guint16 id, GError **error);
+/* Nothing of it may be waited for. remove: the folder goes. Blocks. */
+void slices_close(Slices *s, guint16 id, gboolean remove);
+/* What was asked of all of them so far is done, and its callbacks have run. */
+void slices_quiesce(Slices *s);
+/* All of them have to be closed. */
+void slices_free(Slices *s);

@@ -1,0 +1,181 @@
+/* Undoing the tail of the log, and emptying the store: when nothing is under way, what is on disk changes, and memory is loaded anew from there, as when the store is opened. Rare: at take-overs. */
+#include "magmad/store/disk.h"
+#include "magmad/store/layout.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
+
+struct DiskChange {
+	gboolean reset, running;
+	StorePos pos;
+	void (*done)(void *, int);
+	void *user;
+};
+
+static void change_done(DiskStore *d, int error)
+{
+	g_autofree DiskChange *c = g_steal_pointer(&d->change);
+
+	/* Scans and syncs may wait for an index that never comes. */
+	disk_scans_go(d, 0, EIO);
+	for (guint i = 0; i < d->syncs->len; i++) {
+		SyncWaiter *w = &g_array_index(d->syncs, SyncWaiter, i);
+		w->index = MIN(w->index, journal_index(d->journal));
+		w->fills = MIN(w->fills, journal_fills(d->journal));
+	}
+	disk_acked_grow(d);
+	disk_wake(d);
+	c->done(c->user, error);
+}
+
+static int change_failed(DiskStore *d, GError *error)
+{
+	disk_fail(d, error->message);
+	return EIO;
+}
+
+/* --- a tail --- */
+
+static int cut_now(DiskStore *d, guint64 index)
+{
+	g_autoptr(GError) error = NULL;
+
+	/* The loop's snapshot goes with the rows that were read in it. */
+	db_read_end(d->loop_db);
+	if (!journal_cut(d->journal, index, disk_epoch_at(d, index), &error))
+		return change_failed(d, error);
+	disk_epochs_upto(d, index, &d->epochs);
+	d->retry_at = 0;
+	d->told_written = MIN(d->told_written, index);
+	MAGMA_TRACE(d->trace, 'J', "cut behind index %" G_GUINT64_FORMAT, index);
+	if (!disk_load_again(d, &error))
+		return change_failed(d, error);
+	return 0;
+}
+
+/* --- everything --- */
+
+typedef struct {
+	PoolJob job;
+	DiskStore *d;
+	DbMeta meta;
+	int rc;                       /* of sqlite: nothing happened */
+	GError *error;                /* what comes behind that */
+} ResetJob;
+
+static void reset_run(PoolJob *job)
+{
+	ResetJob *r = (ResetJob *)job;
+
+	r->rc = db_reset(r->d->writer, &r->meta);
+	if (r->rc == 0 && layout_empty(r->d->dir, &r->error) && db_emptied(r->d->writer) != 0)
+		g_set_error(&r->error, MAGMA_ERROR, EIO, "%s: %s", r->d->db_path, db_error(r->d->writer));
+}
+
+static int reset_ended(DiskStore *d, ResetJob *r)
+{
+	g_autofree char *content = layout_content(d->dir);
+	g_autoptr(GError) error = NULL;
+
+	if (db_errno(r->rc) == ENOSPC) {
+		disk_full(d);
+		return ENOSPC;
+	}
+	if (r->rc) {
+		g_set_error(&error, MAGMA_ERROR, EIO, "%s: emptying it: %s", d->db_path, db_error(d->writer));
+		return change_failed(d, error);
+	}
+	if (r->error)
+		return change_failed(d, r->error);
+	Contents *contents = contents_new(content, d->pool, &error);
+	if (!contents)
+		return change_failed(d, error);
+	contents_free(d->contents);
+	d->contents = contents;
+	d->fills_gone += journal_fills(d->journal) - d->fills_before;
+	Journal *before = g_steal_pointer(&d->journal);
+	if (!disk_load(d, &error)) {
+		d->journal = before;            /* whoever looks at a failed store finds one */
+		return change_failed(d, error);
+	}
+	journal_close(before);
+	d->told_written = d->told = d->acked;
+	return 0;
+}
+
+static void reset_done(PoolJob *job)
+{
+	ResetJob *r = (ResetJob *)job;
+
+	r->d->writer_job = NULL;
+	r->d->emptying = FALSE;
+	change_done(r->d, reset_ended(r->d, r));
+}
+
+static void reset_free(PoolJob *job)
+{
+	g_clear_error(&((ResetJob *)job)->error);
+	g_free(job);
+}
+
+static void reset_push(DiskStore *d, StorePos pos)
+{
+	ResetJob *r = g_new0(ResetJob, 1);
+
+	r->job = (PoolJob){ .run = reset_run, .done = reset_done, .free = reset_free, .lane = POOL_WRITER };
+	r->d = d;
+	r->meta = (DbMeta){ .applied = pos.index, .durable = pos.index, .epoch = pos.epoch };
+	if (pos.index)
+		r->meta.epochs = (DbEpochs){ 1, { { pos.epoch, pos.index } } };
+	else
+		r->meta.epoch = 0;
+	db_read_end(d->loop_db);
+	contents_close_idle(d->contents, TRUE);
+	readers_clear(&d->readers, FALSE);
+	d->emptying = TRUE;
+	d->writer_job = &r->job;
+	pool_push(d->pool, &r->job);
+}
+
+/* --- both --- */
+
+void disk_change_check(DiskStore *d)
+{
+	DiskChange *c = d->change;
+
+	if (!c || c->running)
+		return;
+	if (d->failed) {
+		change_done(d, EIO);
+		return;
+	}
+	/* Behind whatever is in the pool; and what stays must be written. */
+	if (pool_pending(d->pool) || d->answers.length || d->cold->len || (!c->reset && journal_written(d->journal) < c->pos.index))
+		return;
+	g_assert(!rows_pinned(d->rows));
+	c->running = TRUE;
+	if (c->reset)
+		reset_push(d, c->pos);
+	else
+		change_done(d, cut_now(d, c->pos.index));
+}
+
+static void change(DiskStore *d, gboolean reset, StorePos pos, void (*done)(void *, int), void *user)
+{
+	g_assert(!d->change);
+	d->change = g_new(DiskChange, 1);
+	*d->change = (DiskChange){ .reset = reset, .pos = pos, .done = done, .user = user };
+	disk_wake(d);
+}
+
+void disk_cut(Store *s, guint64 index, void (*done)(void *, int), void *user)
+{
+	DiskStore *d = DISK(s);
+
+	g_assert(index >= d->acked && index <= journal_index(d->journal));
+	change(d, FALSE, (StorePos){ .index = index }, done, user);
+}
+
+void disk_reset(Store *s, StorePos pos, void (*done)(void *, int), void *user)
+{
+	change(DISK(s), TRUE, pos, done, user);
+}

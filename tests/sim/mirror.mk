@@ -1,0 +1,5 @@
+# copies of a slice over memory stores
+check_PROGRAMS += tests/sim/test_mirror
+TESTS += tests/sim/test_mirror
+tests_sim_test_mirror_SOURCES = tests/sim/test_mirror.c tests/sim/mirror_net.c tests/sim/mirror_net.h tests/sim/mirror_load.c tests/sim/mirror_load.h tests/sim/world.c tests/sim/world.h $(MEMSTORE)
+tests_sim_test_mirror_LDADD = magmad/libmirror.a magmad/libcore.a $(UNIT_LIBS)
