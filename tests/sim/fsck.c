@@ -210,15 +210,15 @@ static const char *compare_files(Store *a, Store *b)
 	return NULL;
 }
 
-const char *fsck_compare(Store *owner, Store *copy)
+const char *fsck_compare(Store *owner, Store *copy, gboolean contents)
 {
 	for (StoreTable t = TAB_META; t < TAB_COUNT; t++) {
 		const char *text = compare_table(owner, copy, t);
 		if (text)
 			return text;
 	}
-	const char *text = compare_files(owner, copy);
-	if (!text && compare_files(copy, owner))
+	const char *text = contents ? compare_files(owner, copy) : NULL;
+	if (contents && !text && compare_files(copy, owner))
 		text = "has a content file more";
 	return text;
 }
@@ -231,7 +231,7 @@ static guint index_of(Cluster *c, guint16 volcano)
 	return CLUSTER_VOLCANOS;
 }
 
-const char *fsck_copies(Cluster *c)
+const char *fsck_copies(Cluster *c, gboolean contents)
 {
 	static char out[200];
 	const MagmaMap *map = volcano_map(cluster_volcano(c, 0));
@@ -243,7 +243,7 @@ const char *fsck_copies(Cluster *c)
 		for (guint k = 0; a && k < sl->ncopies; k++) {
 			guint at = index_of(c, sl->copies[k].volcano);
 			Store *b = at < CLUSTER_VOLCANOS ? cluster_store(c, at, sl->id) : NULL;
-			const char *text = !sl->copies[k].in_sync || at == CLUSTER_VOLCANOS ? NULL : b ? fsck_compare(a, b) : "is not there";
+			const char *text = !sl->copies[k].in_sync || at == CLUSTER_VOLCANOS ? NULL : b ? fsck_compare(a, b, contents) : "is not there";
 			if (text) {
 				g_snprintf(out, sizeof out, "slice %u: the copy of %s, compared with that of %s, its owner, %s", sl->id, cluster_name(c, at), cluster_name(c, owner), text);
 				return out;
