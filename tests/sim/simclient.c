@@ -128,6 +128,17 @@ static int volcano_of(SimClient *s, const MagmaKey *key)
 	return s->through >= 0 ? s->through : v ? v->addr.ip[3] - 1 : 0;
 }
 
+static void heir_knows(void *user, int error, const MagmaAny *rep) {}
+
+/* An heir is being told what is open: a RELEASE must not be overtaken by that. */
+static gboolean telling_heirs(SimClient *s)
+{
+	for (GList *l = s->calls.head; l; l = l->next)
+		if (((CallOf *)l->data)->done == heir_knows)
+			return TRUE;
+	return FALSE;
+}
+
 /* Sends it where it belongs now, if a session is there. */
 static void transmit(SimClient *s, CallOf *k)
 {
@@ -135,7 +146,7 @@ static void transmit(SimClient *s, CallOf *k)
 	PeerOf *p = &s->peer[i];
 	gsize n;
 
-	if (s->cut_off)
+	if (s->cut_off || (k->op == MAGMA_OP_release && telling_heirs(s)))
 		return;
 	if (p->state == OUT) {
 		connect_to(s, i);
@@ -190,8 +201,6 @@ void sim_call(SimClient *s, MagmaOp op, const void *req, SimDone done, void *use
 }
 
 /* --- the map --- */
-
-static void heir_knows(void *user, int error, const MagmaAny *rep) {}
 
 static gboolean same_owner(const MagmaMap *a, const MagmaMap *b, const MagmaKey *key)
 {

@@ -10,9 +10,9 @@ typedef struct World World;
 /* What a failing run prints and a replay needs. */
 typedef struct {
 	guint32 seed;
-	const char *replay;           /* how to run it again, for people; or NULL */
 	guint late_permille;          /* messages that take up to 1.5 s instead of up to 2 ms */
 	gboolean verbose;             /* the trace goes to stderr at once */
+	const char *replay;           /* how to run it again, for people; or NULL */
 } WorldConfig;
 
 World *world_new(const WorldConfig *cfg);
