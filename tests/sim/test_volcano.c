@@ -247,7 +247,7 @@ static int by_hand(int argc, char **argv)
 
 /* --- make check --- */
 
-enum { DEFAULT_SEEDS = 200 };
+enum { DEFAULT_SEEDS = 150 };
 
 static void default_seeds(guint which)
 {
