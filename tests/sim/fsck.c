@@ -17,6 +17,7 @@ struct Fsck {
 	Cluster *c;
 	World *w;
 	guint at;                     /* volcano being read */
+	Store *store;                 /* of it, where it is the owner */
 	GHashTable *flares;           /* ino -> Found */
 	GHashTable *cookies;          /* set of "ino/cookie/name" */
 	const MagmaMap *map;
@@ -119,7 +120,7 @@ static void see_files(Fsck *f)
 	GHashTableIter it;
 	gpointer fid, file;
 
-	g_hash_table_iter_init(&it, MEM(cluster_store(f->c, f->at))->disk->files);
+	g_hash_table_iter_init(&it, MEM(f->store)->disk->files);
 	while (g_hash_table_iter_next(&it, &fid, &file)) {
 		guint64 ino = ((MagmaFid *)fid)->ino;
 		Found *x = found(f, ino);
@@ -128,11 +129,128 @@ static void see_files(Fsck *f)
 	}
 }
 
-static void each_volcano(Fsck *f, StoreTable t, void (*fn)(void *user, const StoreRow *row))
+/* Every store of a slice at its owner; one of a volcano that has none yet counts as its own. */
+static void each_owner(Fsck *f, void (*fn)(Fsck *f, StoreTable t), StoreTable t)
 {
 	for (f->at = 0; f->at < CLUSTER_VOLCANOS; f->at++)
-		if (cluster_store(f->c, f->at))
-			memstore_each(cluster_store(f->c, f->at), t, fn, f);
+		for (guint n = 0; n < cluster_stores(f->c, f->at); n++) {
+			guint16 id;
+			if (!(f->store = cluster_store_at(f->c, f->at, n, &id)))
+				continue;
+			const MagmaSlice *sl = magma_map_slice_by_id(f->map, id);
+			if (!sl || sl->owner == volcano_id(cluster_volcano(f->c, f->at)))
+				fn(f, t);
+		}
+}
+
+static void read_table(Fsck *f, StoreTable t)
+{
+	static void (*const see[TAB_COUNT])(void *user, const StoreRow *row) = {
+		[TAB_FLARE] = see_flare, [TAB_ENTRY] = see_entry, [TAB_COOKIE] = see_cookie, [TAB_DATA] = see_data, [TAB_XATTR] = see_xattr,
+	};
+
+	memstore_each(f->store, t, see[t], f);
+}
+
+static void read_files(Fsck *f, StoreTable t) { see_files(f); }
+
+/* --- copies --- */
+
+static void collect_row(void *user, const StoreRow *r) { g_ptr_array_add(user, (gpointer)r->key); }
+
+typedef struct {
+	Store *other;
+	const char *text;
+	guint rows;
+} Comparing;
+
+static void compare_row(void *user, const StoreRow *r)
+{
+	Comparing *c = user;
+	const guint8 *val;
+	gsize n;
+
+	c->rows++;
+	if (c->text)
+		return;
+	if (c->other->vt->get(c->other, NULL, r->table, r->key, r->klen, &val, &n) != STORE_FOUND)
+		c->text = "lacks a row";
+	else if (n != r->vlen || (n && memcmp(val, r->val, n) != 0))
+		c->text = "has another row";
+}
+
+static const char *compare_table(Store *a, Store *b, StoreTable t)
+{
+	Comparing c = { .other = b };
+	g_autoptr(GPtrArray) rows = g_ptr_array_new();
+
+	memstore_each(a, t, compare_row, &c);
+	memstore_each(b, t, collect_row, rows);
+	return c.text ? c.text : rows->len > c.rows ? "has a row more" : NULL;
+}
+
+static const char *compare_files(Store *a, Store *b)
+{
+	GHashTableIter it;
+	gpointer fid, file;
+
+	g_hash_table_iter_init(&it, MEM(a)->disk->files);
+	while (g_hash_table_iter_next(&it, &fid, &file)) {
+		const MemContent *x = ((MemFile *)file)->live, *y;
+		const MemFile *other = g_hash_table_lookup(MEM(b)->disk->files, fid);
+		y = other ? other->live : NULL;
+		if (!x && !y)
+			continue;
+		if (!x || !y)
+			return x ? "lacks a content file" : "has a content file more";
+		g_autoptr(GBytes) p = memcontent_read(x, 0, memcontent_size(x)), q = memcontent_read(y, 0, memcontent_size(y));
+		if (!g_bytes_equal(p, q))
+			return "has another content file";
+	}
+	return NULL;
+}
+
+const char *fsck_compare(Store *owner, Store *copy, gboolean contents)
+{
+	for (StoreTable t = TAB_META; t < TAB_COUNT; t++) {
+		const char *text = compare_table(owner, copy, t);
+		if (text)
+			return text;
+	}
+	const char *text = contents ? compare_files(owner, copy) : NULL;
+	if (contents && !text && compare_files(copy, owner))
+		text = "has a content file more";
+	return text;
+}
+
+static guint index_of(Cluster *c, guint16 volcano)
+{
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (cluster_volcano(c, i) && volcano_id(cluster_volcano(c, i)) == volcano)
+			return i;
+	return CLUSTER_VOLCANOS;
+}
+
+const char *fsck_copies(Cluster *c, gboolean contents)
+{
+	static char out[200];
+	const MagmaMap *map = volcano_map(cluster_volcano(c, 0));
+
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *sl = &g_array_index(map->slices, MagmaSlice, i);
+		guint owner = index_of(c, sl->owner);
+		Store *a = owner < CLUSTER_VOLCANOS ? cluster_store(c, owner, sl->id) : NULL;
+		for (guint k = 0; a && k < sl->ncopies; k++) {
+			guint at = index_of(c, sl->copies[k].volcano);
+			Store *b = at < CLUSTER_VOLCANOS ? cluster_store(c, at, sl->id) : NULL;
+			const char *text = !sl->copies[k].in_sync || at == CLUSTER_VOLCANOS ? NULL : b ? fsck_compare(a, b, contents) : "is not there";
+			if (text) {
+				g_snprintf(out, sizeof out, "slice %u: the copy of %s, compared with that of %s, its owner, %s", sl->id, cluster_name(c, at), cluster_name(c, owner), text);
+				return out;
+			}
+		}
+	}
+	return NULL;
 }
 
 static void check_dir(Fsck *f, Found *x)
@@ -182,14 +300,12 @@ Fsck *fsck_run(Cluster *c)
 	f->flares = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	f->cookies = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	f->map = volcano_map(cluster_volcano(c, 0));
-	each_volcano(f, TAB_FLARE, see_flare);
-	each_volcano(f, TAB_ENTRY, see_entry);
-	each_volcano(f, TAB_COOKIE, see_cookie);
-	each_volcano(f, TAB_DATA, see_data);
-	each_volcano(f, TAB_XATTR, see_xattr);
-	for (f->at = 0; f->at < CLUSTER_VOLCANOS; f->at++)
-		if (cluster_store(c, f->at))
-			see_files(f);
+	each_owner(f, read_table, TAB_FLARE);
+	each_owner(f, read_table, TAB_ENTRY);
+	each_owner(f, read_table, TAB_COOKIE);
+	each_owner(f, read_table, TAB_DATA);
+	each_owner(f, read_table, TAB_XATTR);
+	each_owner(f, read_files, 0);
 	if (!found(f, MAGMA_ROOT_INO))
 		world_fail(f->w, "the root is gone");
 	g_hash_table_iter_init(&it, f->flares);
@@ -221,28 +337,41 @@ gint64 fsck_entries(Fsck *f, guint64 ino)
 
 static void any_row(void *user, const StoreRow *row)
 {
-	g_snprintf(user, 100, "ino %" G_GUINT64_FORMAT, magma_be64_load(row->key));
+	char key[MAGMA_KEY_HEX];
+
+	g_snprintf(user, 100, "of %.8s, %" G_GUINT64_FORMAT ".%" G_GUINT64_FORMAT, magma_key_to_hex(&row->rk, key), magma_be64_load(row->key), row->klen >= 16 ? magma_be64_load(row->key + 8) : 0);
+}
+
+/* Of one store; FALSE: nothing. */
+static gboolean store_unsettled(Cluster *c, guint i, Store *s, char *text, gsize n)
+{
+	static const struct { StoreTable table; const char *what; } left[] = {
+		{ TAB_MARK, "a mark" }, { TAB_COMMIT, "a commit" }, { TAB_ORPHAN, "an orphan" }, { TAB_DIRTY, "a write intent" },
+	};
+
+	for (guint t = 0; t < G_N_ELEMENTS(left); t++) {
+		char row[100] = "";
+		memstore_each(s, left[t].table, any_row, row);
+		if (row[0]) {
+			g_snprintf(text, n, "%s keeps %s (%s)", cluster_name(c, i), left[t].what, row);
+			return TRUE;
+		}
+	}
+	return FALSE;
 }
 
 const char *fsck_unsettled(Cluster *c)
 {
 	static char text[200];
-	static const struct { StoreTable table; const char *what; } left[] = {
-		{ TAB_MARK, "a mark" }, { TAB_COMMIT, "a commit" }, { TAB_ORPHAN, "an orphan" }, { TAB_DIRTY, "a write intent" },
-	};
 
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		VolcanoStats st;
-		char row[100] = "";
-		if (!cluster_store(c, i))
+		guint16 id;
+		if (!cluster_volcano(c, i))
 			continue;
-		for (guint t = 0; t < G_N_ELEMENTS(left); t++) {
-			memstore_each(cluster_store(c, i), left[t].table, any_row, row);
-			if (row[0]) {
-				g_snprintf(text, sizeof text, "%s keeps %s (%s)", cluster_name(c, i), left[t].what, row);
+		for (guint n = 0; n < cluster_stores(c, i); n++)
+			if (cluster_store_at(c, i, n, &id) && store_unsettled(c, i, cluster_store_at(c, i, n, &id), text, sizeof text))
 				return text;
-			}
-		}
 		volcano_stats(cluster_volcano(c, i), &st);
 		if (st.suspects || st.scrubbing_contents) {
 			g_snprintf(text, sizeof text, "%s has %d flares under suspicion%s", cluster_name(c, i), (int)st.suspects, st.scrubbing_contents ? " and looks through its contents" : "");

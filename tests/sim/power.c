@@ -381,7 +381,7 @@ void power_run(Cluster *c, const Workload *load)
 		cluster_start(c, i);
 	if (!join_late)
 		workload_all_serve(c, load);
-	p.client = sim_client_new(c, FALSE);
+	p.client = sim_client_new(c, -1);
 	for (guint i = 0; i < DIRS; i++) {
 		char name[8];
 		g_snprintf(name, sizeof name, "d%u", i);

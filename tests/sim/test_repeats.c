@@ -95,7 +95,7 @@ static void ask_truncate(SimClient *s, const MagmaFid *fid, gboolean by_open, An
 /* TRUE: the crash came in its middle, and the restart completed it. */
 static gboolean truncate_crash_write_repeat(Cluster *c, guint round)
 {
-	SimClient *a = sim_client_new(c, FALSE), *b = sim_client_new(c, FALSE);
+	SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
 	g_autofree char *name = g_strdup_printf("f%u", round);
 	MagmaFid fid = make_file(a, name, magma_key_of_path(name, strlen(name)));
 	gboolean by_open = round % 2, completed;
@@ -140,7 +140,7 @@ static void truncation_completed_by_a_restart_is_not_done_again(void)
 static void open_that_a_stored_reply_grants_is_counted_after_a_restart(void)
 {
 	Cluster *c = network(4);
-	SimClient *a = sim_client_new(c, FALSE), *b = sim_client_new(c, FALSE);
+	SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
 	struct magma_req_create q = { .dir = magma_fid_root(), .mode = 0644, .flags = O_RDWR, .name = MAGMA_BYTES_STR("f") };
 	struct magma_req_lookup look = { .dir = q.dir, .name = q.name };
 	struct magma_req_unlink unlink = { .dir = q.dir, .name = q.name };
@@ -172,7 +172,7 @@ static const MagmaKey upper = { .b = { 0xff } };
 static void expired_client_is_told_so_by_the_heir_of_a_slice(void)
 {
 	Cluster *c = network(2);
-	SimClient *silent = sim_client_new(c, FALSE), *other = sim_client_new(c, FALSE);
+	SimClient *silent = sim_client_new(c, -1), *other = sim_client_new(c, -1);
 	MagmaFid fid = make_file(silent, "f", upper);
 	guint8 bytes[100] = { 0 };
 	struct magma_req_write q = { .fid = fid, .flags = MAGMA_WRITE_APPEND, .data = { bytes, sizeof bytes } };
@@ -212,7 +212,7 @@ static void every_open_moves_with_its_slice(void)
 	VolcanoStats source, target;
 
 	for (guint i = 0; i < OPEN_CLIENTS; i++)
-		client[i] = sim_client_new(c, FALSE);
+		client[i] = sim_client_new(c, -1);
 	for (guint i = 0; i < OPEN_FILES; i++) {
 		g_autofree char *name = g_strdup_printf("f%u", i);
 		MagmaFid fid = make_file(client[0], name, upper);

@@ -1,5 +1,5 @@
-/* The workloads: one client against an exact model, and several whose acknowledged changes must add up, both on a cluster with trouble, which then falls
- * quiet and is looked at row by row; and one that loses its power. */
+/* The workloads: one client against an exact model, several whose acknowledged changes must add up, and several whose histories must be linearizable, each on a cluster with trouble, which then
+ * falls quiet and is looked at row by row; and one that loses its power. */
 #pragma once
 #include "tests/sim/cluster.h"
 
@@ -13,6 +13,8 @@ typedef struct {
 
 void alone_run(Cluster *c, const Workload *w);
 void many_run(Cluster *c, const Workload *w);
+/* What clients saw is linearizable. */
+void linear_run(Cluster *c, const Workload *w);
 /* What fsync promised survives the loss of power everywhere. */
 void power_run(Cluster *c, const Workload *w);
 
