@@ -310,6 +310,8 @@ void slice_free(Slice *sl);
 /* Brings what is kept in memory (marks, commits, replies ...) up to the rows: of one range, or everything with only NULL. */
 void slice_load(Slice *sl, const MagmaRange *only, void (*done)(Slice *sl, void *user, int error), void *user);
 const MagmaRange *slice_range(const Slice *sl);       /* by the map; NULL: it has none (yet) */
+/* A store can go on no more: nor can this volcano. */
+void core_failed(Volcano *v, const char *text);
 guint64 core_commit(Slice *sl, Txn *t);              /* store_commit, followed by a move in progress; remembers the index */
 typedef enum { HERE, ELSEWHERE, FROZEN } Place;
 Place core_place(Slice *sl, const MagmaKey *k);       /* seen from a slice: HERE is this one; ELSEWHERE may be another of this volcano's */

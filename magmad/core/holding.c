@@ -127,12 +127,22 @@ static void set_copies(Holding *h, const MagmaSlice *s)
 	owner_set_copies(h->owner, copies, n);
 }
 
+/* While nobody answers from it: a copy whose journal cannot be written would be silent for ever, and nobody would say why. */
+static void on_store_failed(void *user, const char *text) { core_failed(((Holding *)user)->v, text); }
+
+static void watch_store(Holding *h)
+{
+	h->store->user = h;
+	h->store->on_failed = on_store_failed;
+}
+
 static void stop_owning(Holding *h)
 {
 	if (h->sl)
 		slice_dismiss(h->sl);
 	h->sl = NULL;
 	g_clear_pointer(&h->owner, owner_free);
+	watch_store(h);
 }
 
 static void stop_copying(Holding *h) { g_clear_pointer(&h->replica, replica_free); }
@@ -171,6 +181,7 @@ static Holding *holding_new(Volcano *v, guint16 id, Store *store)
 	h->v = v;
 	h->id = id;
 	h->store = store;
+	watch_store(h);
 	g_hash_table_insert(v->holdings, GUINT_TO_POINTER(id), h);
 	return h;
 }
@@ -179,6 +190,7 @@ static void holding_free(Holding *h, gboolean remove)
 {
 	stop_owning(h);
 	stop_copying(h);
+	h->store->on_failed = NULL;
 	if (h->store != h->v->store)
 		h->v->io->store_close(h->v->iou, h->id, h->store, remove);
 	g_free(h->said);

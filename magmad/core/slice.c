@@ -27,15 +27,15 @@ guint64 core_commit(Slice *sl, Txn *t)
 
 static void on_acked(void *user, guint64 index) { op_acked(user, index); }
 
-static void on_failed(void *user, const char *text)
+void core_failed(Volcano *v, const char *text)
 {
-	Slice *sl = user;
-
-	sl->v->stopping = TRUE;
-	sl->v->state = "failed";
-	g_strlcpy(sl->v->note, text, sizeof sl->v->note);
-	sl->v->io->stop(sl->v->iou, text);
+	v->stopping = TRUE;
+	v->state = "failed";
+	g_strlcpy(v->note, text, sizeof v->note);
+	v->io->stop(v->iou, text);
 }
+
+static void on_failed(void *user, const char *text) { core_failed(((Slice *)user)->v, text); }
 
 static void open_set_free(gpointer p)
 {

@@ -1,6 +1,16 @@
-/* Seeds over all cores, in processes of their own: the first that fails ends it all, and what it said is shown. */
+/* Many runs over all cores, each in one of a few processes; what a run says is shown if it fails. */
 #pragma once
 #include <glib.h>
 
-/* Runs one(seed, user) for from..to in `jobs` processes (0: one per core; 1: in this one, when it has to be watched). A seed fails by ending its process. TRUE: none did. */
-gboolean runner_run(guint32 from, guint32 to, guint jobs, void (*one)(guint32 seed, void *user), void *user);
+typedef struct {
+	guint64 count;                /* one(0..count - 1) */
+	guint jobs;                   /* processes; 0: as many as cores */
+	gboolean go_on;               /* past runs that fail: they are told in two lines each, not in full */
+	void (*one)(guint64 n, void *user);
+	void (*name)(guint64 n, char *out, gsize size, void *user);      /* of a run, for people */
+	void *user;
+} Runs;
+
+/* How many failed; without go_on it ends with the first. A run fails by ending its process, or by taking RUN_CPU seconds of it. */
+guint64 runner_run(const Runs *r);
+enum { RUN_CPU = 120 };

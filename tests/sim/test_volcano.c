@@ -1,5 +1,5 @@
 /* Whole volcanos in a simulated network with faults. tests/sim/run is its front door: `--seeds A..B` runs those of all workloads or of the one named by `--only` (alone, many, linear, power, two, split, witness) over all cores and stops at the
- * first that fails; `--faults KIND,...` wants just those kinds of trouble, `--volcanos N` as many volcanos, `--jobs N` processes, `--twice` each seed twice (the same must happen), `--verbose` every message, `--debug LETTERS` the
+ * first that fails; `--faults KIND,...` wants just those kinds of trouble, `--volcanos N` as many volcanos, `--jobs N` processes, `--go-on` does not stop and lists all that fail, `--twice` each seed twice (the same must happen), `--verbose` every message, `--debug LETTERS` the
  * volcanos' own channels too. A failure prints its seed, the last messages, and how to run it again. */
 #include "tests/sim/faults.h"
 #include "tests/sim/fsck.h"
@@ -11,7 +11,7 @@
 
 /* From the command line. */
 static struct {
-	gboolean verbose, twice;
+	gboolean verbose, twice, go_on;
 	const char *channels, *only, *fault_list;
 	guint32 faults;               /* 0: what the seed draws */
 	guint volcanos, copies, jobs; /* 0: what the seed draws; all cores */
@@ -200,11 +200,47 @@ static void run_seed(guint32 seed, guint which)
 		g_error("seed %u of %s does not run the same twice", seed, runs[which].name);
 }
 
-static void run_all(guint32 seed, void *user)
+/* Which seeds of which workloads: all of one seed, then those of the next. */
+typedef struct {
+	guint32 first;
+	guint which[G_N_ELEMENTS(runs)], n;
+} Wanted;
+
+static void run_nth(guint64 n, void *user)
 {
+	const Wanted *x = user;
+
+	run_seed(x->first + n / x->n, x->which[n % x->n]);
+}
+
+static void name_nth(guint64 n, char *out, gsize size, void *user)
+{
+	const Wanted *x = user;
+
+	g_snprintf(out, size, "seed %u of %s", (guint)(x->first + n / x->n), runs[x->which[n % x->n]].name);
+}
+
+/* FALSE: something failed. */
+static gboolean run_all(guint32 from, guint32 to)
+{
+	gint64 began = g_get_monotonic_time();
+	Wanted x = { .first = from };
+	Runs r = { .jobs = opt.verbose ? 1 : opt.jobs, .go_on = opt.go_on, .one = run_nth, .name = name_nth, .user = &x };
+
 	for (guint i = 0; i < G_N_ELEMENTS(runs); i++)
 		if (!opt.only || strcmp(opt.only, runs[i].name) == 0)
-			run_seed(seed, i);
+			x.which[x.n++] = i;
+	r.count = ((guint64)to - from + 1) * x.n;
+	if (r.count == 1)
+		r.jobs = 1;
+	guint64 failed = runner_run(&r);
+	double seconds = (g_get_monotonic_time() - began) / 1e6;
+	fprintf(stderr, "seeds %u..%u of %s: ", from, to, opt.only ? opt.only : "all workloads");
+	if (failed)
+		fprintf(stderr, "%" G_GUINT64_FORMAT " FAILED, %.1f s\n", failed, seconds);
+	else
+		fprintf(stderr, "good, %.1f s, %.0f runs a minute\n", seconds, r.count * 60 / seconds);
+	return !failed;
 }
 
 /* --- the command line --- */
@@ -223,7 +259,7 @@ static int usage(const char *what)
 
 	for (guint i = 0; i < FAULT_KINDS; i++)
 		g_string_append_printf(kinds, "%s%s", i ? "," : "", fault_name(i));
-	fprintf(stderr, "%s\n--seeds A..B [--only WORKLOAD] [--faults %s] [--volcanos 1..%u] [--copies N] [--calm] [--contents] [--jobs N] [--twice] [--verbose] [--debug LETTERS]\n", what, kinds->str, CLUSTER_VOLCANOS);
+	fprintf(stderr, "%s\n--seeds A..B [--only WORKLOAD] [--faults %s] [--volcanos 1..%u] [--copies N] [--calm] [--contents] [--jobs N] [--go-on] [--twice] [--verbose] [--debug LETTERS]\n", what, kinds->str, CLUSTER_VOLCANOS);
 	return 2;
 }
 
@@ -235,6 +271,10 @@ static int by_hand(int argc, char **argv)
 		const char *arg = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
 		if (strcmp(arg, "--verbose") == 0) {
 			opt.verbose = TRUE;
+			continue;
+		}
+		if (strcmp(arg, "--go-on") == 0) {
+			opt.go_on = TRUE;
 			continue;
 		}
 		if (strcmp(arg, "--twice") == 0) {
@@ -271,10 +311,7 @@ static int by_hand(int argc, char **argv)
 	}
 	if (a > b)
 		return usage("which seeds?");
-	gint64 began = g_get_monotonic_time();
-	gboolean good = runner_run(a, b, opt.verbose || a == b ? 1 : opt.jobs, run_all, NULL);
-	fprintf(stderr, "seeds %u..%u: %s, %.1f s\n", a, b, good ? "good" : "FAILED", (g_get_monotonic_time() - began) / 1e6);
-	return !good;
+	return !run_all(a, b);
 }
 
 /* --- make check --- */
