@@ -281,7 +281,8 @@ static void arrives(void *arg)
 		l->accepted = TRUE;
 		end_opened(l, 1);
 		world_after_for(w, owner_of(l, 0), world_delay(w), TRUE, answered, link_ref(l));
-		release_stuck(l, 1);
+		if (release_stuck(l, 1))      /* who began it was stopped meanwhile: what it wants to say comes when it goes on */
+			watch(l);
 	} else if (world_now(w) - l->began < HANDSHAKE && !l->c->ending) {
 		world_after(w, 100000 + world_pick(w, 200000), TRUE, arrives, link_ref(l));
 	} else {

@@ -130,6 +130,7 @@ static void draw_two(GRand *r, guint which, gboolean trouble, ClusterConfig *cfg
 	cfg->part_ppm = which == WITNESS ? g_rand_int_range(r, 100, 1000) : 0;
 	if (!trouble || opt.faults)
 		cfg->leave_ppm = cfg->part_ppm = 0;
+	w->reach_all = TRUE;
 	cfg->both_may_answer = which == SPLIT;
 }
 

@@ -4,6 +4,7 @@
 #include "tests/sim/cluster.h"
 
 typedef struct {
+	gboolean reach_all;           /* no client goes through one volcano: those are away for so long that it would be forgotten */
 	guint32 seed;
 	guint volcanos;               /* 1..CLUSTER_VOLCANOS; all but the first join in the middle */
 	guint clients, ops;
