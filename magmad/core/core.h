@@ -195,6 +195,8 @@ struct Slice {
 	const MagmaTrace *trace;
 	gboolean serving;             /* what is kept in memory has been read, and a crash repaired */
 	MagmaTime started;
+	guint64 since;                /* epoch of the map that gave this volcano the last of its range: op_is_new */
+	MagmaRange had;               /* by the map before */
 	gboolean ino_reserving;
 	guint64 next_ino, ino_limit;
 	guint64 ino_durable;          /* inos below are reserved on disk */

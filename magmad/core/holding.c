@@ -216,6 +216,14 @@ static gboolean is_empty(Store *s)
 	return u.journal_index == 0;
 }
 
+/* Anything of the slice that the map before did not give to this volcano? */
+static void note_range(Volcano *v, const MagmaSlice *s, Slice *sl, gboolean fresh)
+{
+	if (fresh || magma_key_cmp(&s->range.lo, &sl->had.lo) < 0 || magma_key_cmp(&s->range.hi, &sl->had.hi) > 0)
+		sl->since = v->map->epoch;
+	sl->had = s->range;
+}
+
 static void apply_slice(Volcano *v, const MagmaSlice *s)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
@@ -232,6 +240,7 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 	if (mine && h->sl && h->epoch == s->epoch) {
 		if (h->owner)
 			set_copies(h, s);
+		note_range(v, s, h->sl, FALSE);
 	} else if (mine) {
 		if (h->replica && !replica_whole(h->replica)) {
 			core_say(v, "slice %u is not whole here and cannot be served", s->id);
@@ -240,6 +249,8 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 		stop_owning(h);
 		fresh = is_empty(h->store);
 		own(h, s, fresh);
+		if (h->sl)
+			note_range(v, s, h->sl, TRUE);
 	} else if (!h->replica) {
 		copy(h, s);
 	} else if (h->epoch != s->epoch) {

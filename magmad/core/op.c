@@ -433,6 +433,11 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	}
 	client_heard(op->sl, op->client, &op->hdr);
+	/* Sent when this volcano did not have the slice: it may have been done by who had it, repeated here or there, answered, and its reply forgotten. Whoever still waits for it sends it again, with a newer map. */
+	if (op->hdr.epoch && op->hdr.epoch < op->sl->since && (info->flags & MAGMA_OP_MUTATES || info->number == MAGMA_OP_open || info->number == MAGMA_OP_release)) {
+		op_error(op, MAGMA_EMAP);
+		return FALSE;
+	}
 	/* Below the client's own watermark it has every answer: an old copy on the wire (a RELEASE could close a later open). */
 	if (op->hdr.xid < op->client->watermark) {
 		op_drop(op);
