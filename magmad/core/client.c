@@ -14,6 +14,8 @@ void client_free(gpointer p)
 	Client *c = p;
 
 	g_queue_clear(&c->order);
+	g_queue_clear(&c->refused_order);
+	g_hash_table_unref(c->refused);
 	g_hash_table_unref(c->replies);
 	g_hash_table_unref(c->running);
 	g_hash_table_unref(c->opens);
@@ -33,6 +35,8 @@ Client *client_get(Slice *sl, guint64 id)
 	c->replies = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, stored_free);
 	c->opens = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	g_queue_init(&c->order);
+	c->refused = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	g_queue_init(&c->refused_order);
 	g_hash_table_insert(sl->clients, &c->id, c);
 	return c;
 }
@@ -60,6 +64,36 @@ void client_prune(Slice *sl, Client *c, Txn *t)
 		txn_del(t, TAB_REPLY, k, reply_key(k, c->id, s->xid), &s->rk);
 		g_hash_table_remove(c->replies, &s->xid);
 	}
+}
+
+typedef struct {
+	guint64 xid;
+	int error;
+} Refused;
+
+enum { REFUSED_MAX = 1024 };            /* more than a client has on their way at once */
+
+void client_refuse(Client *c, guint64 xid, int error)
+{
+	Refused *r;
+
+	while ((r = g_queue_peek_head(&c->refused_order)) && (r->xid < c->watermark || c->refused_order.length == REFUSED_MAX)) {
+		g_queue_pop_head(&c->refused_order);
+		g_hash_table_remove(c->refused, &r->xid);
+	}
+	if (xid < c->watermark || g_hash_table_contains(c->refused, &xid))
+		return;
+	r = g_new(Refused, 1);
+	*r = (Refused){ xid, error };
+	g_queue_push_tail(&c->refused_order, r);
+	g_hash_table_insert(c->refused, &r->xid, r);
+}
+
+int client_refused(const Client *c, guint64 xid)
+{
+	const Refused *r = g_hash_table_lookup(c->refused, &xid);
+
+	return r ? r->error : 0;
 }
 
 void client_prune_now(Slice *sl, guint64 client)

@@ -143,6 +143,8 @@ struct Client {
 	GHashTable *running;          /* xid -> Op * */
 	GHashTable *replies;          /* xid -> Stored * */
 	GQueue order;                 /* Stored *, as stored */
+	GHashTable *refused;          /* xid -> Refused *: changes that were answered with an error; in memory only */
+	GQueue refused_order;
 	GHashTable *opens;            /* set of ino */
 	gint64 gone;                  /* expired then, seconds since 1970: every request is answered MAGMA_EEXPIRED; 0: it lives */
 };
@@ -351,6 +353,9 @@ void client_store_reply(Slice *sl, Client *c, guint64 xid, const MagmaKey *rk, G
 void client_reply_committed(Client *c, guint64 xid, guint64 index);
 void client_prune(Slice *sl, Client *c, Txn *t);
 void client_prune_now(Slice *sl, guint64 client);
+/* A repeat of what was refused is refused again, though it might be done by now: the client may have the first answer. 0: it was not. */
+void client_refuse(Client *c, guint64 xid, int error);
+int client_refused(const Client *c, guint64 xid);
 void client_open(Slice *sl, guint64 client, const MagmaFid *fid);
 void client_close(Slice *sl, guint64 client, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);

@@ -294,6 +294,9 @@ void op_error(Op *op, int error)
 {
 	g_autoptr(GBytes) head = op_encode_reply(op, NULL, error, FALSE);
 
+	/* The codes above errno's are not answers but reasons to ask again. */
+	if (op->registered && op->client && error < MAGMA_EAUTH)
+		client_refuse(op->client, op->hdr.xid, error);
 	answer(op, head, NULL);
 }
 
@@ -450,6 +453,11 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	if (op_is_repeat(op->sl, op->client, op->peer, &op->hdr)) {
 		op_drop(op);
+		return FALSE;
+	}
+	int refused = client_refused(op->client, op->hdr.xid);
+	if (refused) {
+		op_error(op, refused);
 		return FALSE;
 	}
 	g_hash_table_insert(op->client->running, &op->hdr.xid, op);
