@@ -269,6 +269,19 @@ static gboolean others_undecided(Op *op, guint64 ino)
 	return FALSE;
 }
 
+/* Links that may yet be taken back: a DROP that leaned on them would leave less than nothing, and the count would come out too high. */
+static guint links_undecided(Slice *sl, guint64 ino)
+{
+	GPtrArray *list = marks_of(sl, ino);
+	guint n = 0;
+
+	for (guint i = 0; list && i < list->len; i++) {
+		const MarkRow *m = &((Mark *)list->pdata[i])->row;
+		n += m->kind == MARK_REF_ADD && !m->committed;
+	}
+	return n;
+}
+
 static int check_flare(Op *op, Part *p)
 {
 	FlareRow row;
@@ -291,7 +304,7 @@ static int check_flare(Op *op, Part *p)
 	case MARK_REF_DROP:
 		if (is_dir(row.attr.mode))
 			return EISDIR;
-		if (row.attr.nlink == 0)
+		if (row.attr.nlink <= links_undecided(op->sl, p->target.ino))
 			return marks_of(op->sl, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
 		break;
 	case MARK_SEAL:
@@ -633,6 +646,11 @@ static void settle_doubts(Slice *sl, const Mark *m, Txn *t)
 	}
 }
 
+static void trace_mark(Slice *sl, const MarkRow *m, const char *what, guint n)
+{
+	MAGMA_TRACE(sl->trace, 'v', "mark of %" G_GINT64_MODIFIER "x.%" G_GUINT64_FORMAT ", kind %d on ino %" G_GUINT64_FORMAT ": %s %u", m->op_hi, m->op_lo, m->kind, m->target.ino, what, n);
+}
+
 /* One mark, one outcome. 0, or WAIT. A row that is gone is no reason to keep the mark. */
 static int settle_one(Op *op, Mark *m, guint8 outcome)
 {
@@ -657,6 +675,7 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	}
 	if (error == WAIT)
 		return WAIT;
+	trace_mark(op->sl, &m->row, "outcome", outcome);
 	if (outcome == MAGMA_SETTLE_ABORT && m->row.committed)
 		settle_doubts(op->sl, m, draft_txn(d));
 	if (error)
