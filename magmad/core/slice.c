@@ -53,7 +53,7 @@ Slice *slice_new(Volcano *v, guint16 id, Store *store)
 	sl->id = id;
 	sl->store = store;
 	sl->trace = v->trace;
-	sl->started = core_now(v);
+	sl->started = sl->ticked = core_now(v);
 	g_queue_init(&sl->held);
 	g_queue_init(&sl->words);
 	g_queue_init(&sl->ack_wait.waiters);

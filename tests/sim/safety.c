@@ -139,19 +139,21 @@ static void look_at_log(Safety *s, Node *n, const Raft *r)
 	}
 }
 
-/* State machine safety: nobody commits anything else at an index, within an incarnation. */
-static void look_at_commit(Safety *s, Node *n, const RaftEntry *e)
+/* State machine safety: nobody commits anything else at an index, within an incarnation: that of the group, not of the entry, for a forced one commits what its maker had from before. */
+static void look_at_commit(Safety *s, Node *n, const RaftEntry *e, guint32 inc)
 {
-	EntryId *id = id_new(e->index, 0, e->term.inc);
+	EntryId *id = id_new(e->index, 0, inc);
 	const RaftEntry *known = g_hash_table_lookup(s->commits, id);
 
 	if (known && (raft_term_cmp(known->term, e->term) != 0 || !g_bytes_equal(known->bytes, e->bytes)))
-		world_fail(s->w, "%s commits another entry %" G_GUINT64_FORMAT " than others", n->name, e->index);
+		world_fail(s->w, "%s commits entry %" G_GUINT64_FORMAT " of term %x.%" G_GUINT64_FORMAT "; it was one of %x.%" G_GUINT64_FORMAT, n->name, e->index, e->term.inc, e->term.term,
+			known->term.inc, known->term.term);
 	if (known) {
 		g_free(id);
 		return;
 	}
 	g_hash_table_insert(s->commits, id, raft_entry_ref(e));
+	world_trace(s->w, "%s commits entry %" G_GUINT64_FORMAT " of term %x.%" G_GUINT64_FORMAT, n->name, e->index, e->term.inc, e->term.term);
 	s->stats.maps++;
 	if (!s->newest || raft_term_cmp(s->newest->term, e->term) < 0 || (raft_term_cmp(s->newest->term, e->term) == 0 && s->newest->index < e->index)) {
 		if (s->newest)
@@ -222,7 +224,7 @@ static void look_at_raft(Safety *s, Node *n, Seen *x)
 	const RaftEntry *e = raft_committed(r);
 	if (e != x->committed) {
 		if (e)
-			look_at_commit(s, n, e);
+			look_at_commit(s, n, e, term.inc);
 		remember(&x->committed, e);
 	}
 }
