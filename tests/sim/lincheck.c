@@ -53,6 +53,15 @@ void lin_return(LinHistory *h, guint n, const void *op)
 	o->returned = h->now++;
 }
 
+void lin_again(LinHistory *h, guint n)
+{
+	const LinOp *of = h->ops->pdata[n];
+	LinOp *o = g_new0(LinOp, 1);
+
+	*o = (LinOp){ of->who, of->called, G_MAXUINT, g_memdup2(of->op, h->model.op_size) };
+	g_ptr_array_add(h->ops, o);
+}
+
 guint lin_count(const LinHistory *h) { return h->ops->len; }
 void *lin_op(LinHistory *h, guint n) { return ((LinOp *)h->ops->pdata[n])->op; }
 static gboolean answered(const LinOp *o) { return o->returned != G_MAXUINT; }

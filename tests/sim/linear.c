@@ -23,6 +23,7 @@ typedef struct {
 	NameOp name;
 	FlareOp flare;
 	guint which;
+	guint64 kills;                /* until it was asked */
 } Asker;
 
 struct Linear {
@@ -125,6 +126,9 @@ static void flare_answered(Asker *a, int error, const MagmaAny *rep)
 	case MAGMA_OP_getattr: saw_attr(a, &rep->rep_getattr.attr); break;
 	case MAGMA_OP_read: read_content(a, rep->rep_read.data); break;
 	case MAGMA_OP_write:
+		/* bytes of a content file come before the record of them: what a crash cut short may have been seen, and is done again when it is repeated */
+		if (a->l->big && cluster_kills(a->l->c) != a->kills)
+			lin_again(a->history, a->number);
 		o->at = blocks_of(a, rep->rep_write.offset);
 		o->blocks = blocks_of(a, rep->rep_write.size);
 		break;
@@ -206,6 +210,7 @@ static void ask_flare(Asker *a, FlareKind kind, guint which, guint at)
 	if (kind == FLARE_CHMOD)
 		o->mode = 0600 | world_pick(l->w, 64);
 	a->history = l->flares[which];
+	a->kills = cluster_kills(l->c);
 	a->number = lin_call(a->history, a->index, o);
 	a->busy = TRUE;
 	if (kind == FLARE_GETATTR) {
