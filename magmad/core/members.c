@@ -514,8 +514,8 @@ static void join_relayed(void *user, int error, const MagmaAny *rep, GBytes *msg
 
 static char *dup_bytes(MagmaBytes b) { return g_strndup((const char *)b.data, b.len); }
 
-/* An empty folder under the nickname of a volcano that is down takes its id and its place: it holds nothing that counts, so it is as if that one had come back with all to be healed. Not while it votes (its
- * folder's votes are lost; the planner takes the dead out of the group first), and not if a slice waits for what it had. */
+/* An empty folder under the nickname of a volcano that is down takes its id and its place: it holds nothing that counts, so it is as if that one had come back with all to be healed. What it voted is lost with its
+ * folder: the same map takes its vote from it, and the planner gives it another like to anybody new. Refused if a slice waits for what it had. */
 static void join_replaces(Op *op, const MagmaVolcano *old, const MagmaVolcano *n)
 {
 	Volcano *v = op->v;
@@ -530,8 +530,8 @@ static void join_replaces(Op *op, const MagmaVolcano *old, const MagmaVolcano *n
 			return;
 		}
 	}
-	if (!(old->flags & MAGMA_VOLCANO_DOWN) || old->flags & MAGMA_VOLCANO_VOTER) {
-		op_error(op, MAGMA_ETRYAGAIN);        /* soon it is, and votes no more */
+	if (!(old->flags & MAGMA_VOLCANO_DOWN)) {
+		op_error(op, MAGMA_ETRYAGAIN);        /* soon it is */
 		return;
 	}
 	MagmaMap *map = magma_map_copy(v->map);
@@ -541,6 +541,7 @@ static void join_replaces(Op *op, const MagmaVolcano *old, const MagmaVolcano *n
 	place->addr = n->addr;
 	place->bandwidth = n->bandwidth;
 	place->offered = n->offered;
+	place->flags &= ~MAGMA_VOLCANO_VOTER;
 	const MagmaVolcano *other = taken(map, n, &what);
 	const char *broken = other != place ? "its FQDN or address is another volcano's" : magma_map_seal(map);
 	if (broken) {
