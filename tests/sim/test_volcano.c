@@ -162,15 +162,39 @@ static void draw(guint32 seed, guint which, ClusterConfig *cfg, Workload *w)
 		draw_two(r, which, trouble, cfg, w);
 	g_rand_free(r);
 	/* two that hear nothing of each other may both go on, and do: that is split's */
-	gboolean two = cfg->copies > 1 && !cfg->witness && w->volcanos > 1;
-	if (two)
-		scheduled &= ~(1u << FAULT_SPLIT | 1u << FAULT_ONEWAY);
+	const guint32 parting = 1u << FAULT_SPLIT | 1u << FAULT_ONEWAY, allowed = cfg->copies > 1 && w->volcanos == 2 ? ~parting : FAULTS_ALL, wanted = opt.faults & allowed;
+	scheduled &= allowed;
+	w->join_first = which == WITNESS || (cfg->copies > 1 && w->volcanos > 2 && (scheduled | wanted) & parting);
 	/* kills and cuts come between any two events; the schedule has the rest */
-	guint32 set = opt.faults ? opt.faults : trouble ? scheduled | classic : 0;
+	guint32 set = opt.faults ? wanted : trouble ? scheduled | classic : 0;
 	cfg->faults = opt.faults ? set : set & scheduled & ~classic;
 	cfg->kill_ppm *= set >> FAULT_KILL & 1;
 	cfg->cut_ppm *= set >> FAULT_CUT & 1;
 	cfg->late_permille *= opt.faults ? set >> FAULT_LATE & 1 : 1;
+}
+
+/* As many vote as will. */
+static gboolean all_there(void *user)
+{
+	Waiting *x = user;
+	guint voters = 0;
+
+	if (!all_serve(user))
+		return FALSE;
+	const MagmaMap *map = volcano_map(cluster_volcano(x->c, 0));
+	for (guint i = 0; i < map->volcanos->len; i++)
+		voters += (((const MagmaVolcano *)map->volcanos->pdata[i])->flags & MAGMA_VOLCANO_VOTER) != 0;
+	return voters == (x->w->volcanos >= 5 ? 5 : x->w->volcanos >= 3 ? 3 : 1) && cluster_at_home(x->c);
+}
+
+static void join_all(Cluster *c, const Workload *w)
+{
+	Waiting x = { c, w };
+
+	for (guint i = 1; i < w->volcanos; i++)
+		cluster_start(c, i);
+	if (!cluster_run_until(c, 180 * (gint64)1000000, all_there, &x))
+		world_fail(cluster_world(c), "not all volcanos are there after 180 s");
 }
 
 /* Returns what happened, in one number. */
@@ -187,6 +211,8 @@ static guint64 run_once(guint32 seed, guint which)
 	cluster_start(c, 0);
 	if (!cluster_run_until(c, 5000000, serves_0, c))
 		world_fail(cluster_world(c), "no network after 5 s");
+	if (w.join_first)
+		join_all(c, &w);
 	runs[which].run(c, &w);
 	guint64 hash = world_hash(cluster_world(c));
 	cluster_free(c);

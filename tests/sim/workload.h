@@ -4,6 +4,7 @@
 #include "tests/sim/cluster.h"
 
 typedef struct {
+	gboolean join_first;          /* all are there, and vote, before anything goes wrong: two that hear nothing of each other may both go on, and one may think that it is alone */
 	gboolean reach_all;           /* no client goes through one volcano: those are away for so long that it would be forgotten */
 	guint32 seed;
 	guint volcanos;               /* 1..CLUSTER_VOLCANOS; all but the first join in the middle */
