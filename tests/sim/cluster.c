@@ -186,20 +186,20 @@ static void end_aside(Cluster *c)
 	}
 }
 
-void cluster_power_cut_one(Cluster *c, guint i)
+void cluster_power_cut_one(Cluster *c, guint i, gint64 restart_after)
 {
 	if (!c->node[i].volcano)
 		return;
 	world_trace(c->world, "== power cut of %s", c->node[i].name);
 	c->kills++;
 	node_die(&c->node[i], ONLY_SYNCED);
-	world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
+	world_after(c->world, restart_after, FALSE, restart, &c->node[i]);
 }
 
-void cluster_power_cut(Cluster *c)
+void cluster_power_cut(Cluster *c, int last)
 {
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
-		cluster_power_cut_one(c, i);
+		cluster_power_cut_one(c, i, (int)i == last ? 5000000 + world_pick(c->world, 5000000) : 1000 + world_pick(c->world, 1000000));
 }
 
 static void say_what_runs(void *user)

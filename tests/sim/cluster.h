@@ -45,10 +45,10 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost);
 void cluster_leave(Cluster *c, guint i, gint64 restart_after);
 /* No other volcano reaches it for that time. */
 void cluster_part(Cluster *c, guint i, gint64 time);
-/* Every volcano loses its power at once: what was not synced is gone. They come back one after the other. */
-void cluster_power_cut(Cluster *c);
+/* Every volcano loses its power at once: what was not synced is gone. They come back one after the other, within a second; last: this one some seconds later (-1: none). */
+void cluster_power_cut(Cluster *c, int last);
 /* Only volcano i does: the others go on with what they told it and heard of it. */
-void cluster_power_cut_one(Cluster *c, guint i);
+void cluster_power_cut_one(Cluster *c, guint i, gint64 restart_after);
 
 /* --- faults, one by one; cluster_trouble(FALSE) ends those that last, but for clocks --- */
 

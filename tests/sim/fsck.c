@@ -189,8 +189,10 @@ static const char *compare_table(Store *a, Store *b, StoreTable t)
 	return c.text ? c.text : rows->len > c.rows ? "has a row more" : NULL;
 }
 
+/* What only the copy has may be there: a power cut brought it back. Whoever becomes owner looks through its files for such (scrub_content.c). */
 static const char *compare_files(Store *a, Store *b)
 {
+	static char text[100];
 	GHashTableIter it;
 	gpointer fid, file;
 
@@ -199,28 +201,30 @@ static const char *compare_files(Store *a, Store *b)
 		const MemContent *x = ((MemFile *)file)->live, *y;
 		const MemFile *other = g_hash_table_lookup(MEM(b)->disk->files, fid);
 		y = other ? other->live : NULL;
-		if (!x && !y)
-			continue;
-		if (!x || !y)
-			return x ? "lacks a content file" : "has a content file more";
+		if (!x || (!y && !memcontent_size(x)))
+			continue;             /* none is an empty one */
+		if (!y) {
+			g_snprintf(text, sizeof text, "lacks content file %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes", ((MagmaFid *)fid)->ino, memcontent_size(x));
+			return text;
+		}
 		g_autoptr(GBytes) p = memcontent_read(x, 0, memcontent_size(x)), q = memcontent_read(y, 0, memcontent_size(y));
-		if (!g_bytes_equal(p, q))
-			return "has another content file";
+		if (!g_bytes_equal(p, q)) {
+			g_snprintf(text, sizeof text, "has another content of file %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " bytes, not %" G_GUINT64_FORMAT, ((MagmaFid *)fid)->ino,
+				memcontent_size(y), memcontent_size(x));
+			return text;
+		}
 	}
 	return NULL;
 }
 
-const char *fsck_compare(Store *owner, Store *copy, gboolean contents)
+const char *fsck_compare(Store *owner, Store *copy)
 {
 	for (StoreTable t = TAB_META; t < TAB_COUNT; t++) {
 		const char *text = compare_table(owner, copy, t);
 		if (text)
 			return text;
 	}
-	const char *text = contents ? compare_files(owner, copy) : NULL;
-	if (contents && !text && compare_files(copy, owner))
-		text = "has a content file more";
-	return text;
+	return compare_files(owner, copy);
 }
 
 static guint index_of(Cluster *c, guint16 volcano)
@@ -231,7 +235,7 @@ static guint index_of(Cluster *c, guint16 volcano)
 	return CLUSTER_VOLCANOS;
 }
 
-const char *fsck_copies(Cluster *c, gboolean contents)
+const char *fsck_copies(Cluster *c)
 {
 	static char out[200];
 	const MagmaMap *map = volcano_map(cluster_volcano(c, 0));
@@ -243,7 +247,7 @@ const char *fsck_copies(Cluster *c, gboolean contents)
 		for (guint k = 0; a && k < sl->ncopies; k++) {
 			guint at = index_of(c, sl->copies[k].volcano);
 			Store *b = at < CLUSTER_VOLCANOS ? cluster_store(c, at, sl->id) : NULL;
-			const char *text = !sl->copies[k].in_sync || at == CLUSTER_VOLCANOS ? NULL : b ? fsck_compare(a, b, contents) : "is not there";
+			const char *text = !sl->copies[k].in_sync || at == CLUSTER_VOLCANOS ? NULL : b ? fsck_compare(a, b) : "is not there";
 			if (text) {
 				g_snprintf(out, sizeof out, "slice %u: the copy of %s, compared with that of %s, its owner, %s", sl->id, cluster_name(c, at), cluster_name(c, owner), text);
 				return out;

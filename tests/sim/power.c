@@ -362,13 +362,31 @@ static void check_all(Power *p)
 
 static gboolean all_answered(void *user) { return !sim_client_waiting(user); }
 
+/* What is on its way to the disks when the answer to an fsync comes is not on all of them. */
+static void sync_at_the_cut(Power *p)
+{
+	File *f = pick(p);
+
+	if (!f) {
+		make(p);
+		f = p->files->pdata[p->files->len - 1];
+	}
+	if (world_chance(p->w, 2, 3))
+		write_some(p, f);
+	sync_file(p, f);
+}
+
+/* One that does not come back at once leaves it to its copies to have what was synced. */
 static void cut(Power *p, const Workload *load)
 {
-	litter_at_the_cut(p);
-	if (world_chance(p->w, 1, 3))
-		cluster_power_cut_one(p->c, world_pick(p->w, load->volcanos));
+	if (world_chance(p->w, 1, 2))
+		sync_at_the_cut(p);
 	else
-		cluster_power_cut(p->c);
+		litter_at_the_cut(p);
+	if (world_chance(p->w, 1, 3))
+		cluster_power_cut_one(p->c, world_pick(p->w, load->volcanos), 1000 + world_pick(p->w, 1000000));
+	else
+		cluster_power_cut(p->c, world_chance(p->w, 1, 2) ? (int)world_pick(p->w, load->volcanos) : -1);
 }
 
 void power_run(Cluster *c, const Workload *load)

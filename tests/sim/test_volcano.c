@@ -16,7 +16,6 @@ static struct {
 	guint32 faults;               /* 0: what the seed draws */
 	guint volcanos, copies, jobs; /* 0: what the seed draws; all cores */
 	gboolean calm;                /* no trouble at all */
-	gboolean contents;            /* content files of copies are compared too */
 } opt;
 
 void workload_join(Cluster *c, const Workload *w, guint op)
@@ -81,9 +80,9 @@ static void wait_settled(Cluster *c, const Workload *w)
 	for (guint tries = 0; cluster_run(c, 5000000), !settled(&x); tries++)
 		if (tries == 20 || !cluster_run_until(c, 120 * (gint64)1000000, settled, &x))
 			world_fail(cluster_world(c), "not settled any more: %s", why_unsettled(c));
-	for (guint i = 0; fsck_copies(c, opt.contents); i++) {
+	for (guint i = 0; fsck_copies(c); i++) {
 		if (i == COPIES_WAIT)
-			world_fail(cluster_world(c), "%s", fsck_copies(c, opt.contents));
+			world_fail(cluster_world(c), "%s", fsck_copies(c));
 		cluster_run(c, 1000000);
 	}
 }
@@ -286,7 +285,7 @@ static int usage(const char *what)
 
 	for (guint i = 0; i < FAULT_KINDS; i++)
 		g_string_append_printf(kinds, "%s%s", i ? "," : "", fault_name(i));
-	fprintf(stderr, "%s\n--seeds A..B [--only WORKLOAD] [--faults %s] [--volcanos 1..%u] [--copies N] [--calm] [--contents] [--jobs N] [--go-on] [--twice] [--verbose] [--debug LETTERS]\n", what, kinds->str, CLUSTER_VOLCANOS);
+	fprintf(stderr, "%s\n--seeds A..B [--only WORKLOAD] [--faults %s] [--volcanos 1..%u] [--copies N] [--calm] [--jobs N] [--go-on] [--twice] [--verbose] [--debug LETTERS]\n", what, kinds->str, CLUSTER_VOLCANOS);
 	return 2;
 }
 
@@ -306,10 +305,6 @@ static int by_hand(int argc, char **argv)
 		}
 		if (strcmp(arg, "--twice") == 0) {
 			opt.twice = TRUE;
-			continue;
-		}
-		if (strcmp(arg, "--contents") == 0) {
-			opt.contents = TRUE;
 			continue;
 		}
 		if (strcmp(arg, "--calm") == 0) {
