@@ -408,6 +408,12 @@ static int undo_entry(Op *op, Draft *d, Part *p)
 	FlareRow *dir;
 	EntryRow now;
 	char other[64];
+	NameLock *l = name_holder(op->sl, p->target.ino, p->name);
+
+	if (l && l->owner != op) {    /* since the commit the name was anybody's: who holds it counts on what it found there */
+		op_park(op, &l->wait);
+		return WAIT;
+	}
 	int error = draft_flare(d, &p->target, &dir);
 
 	if (!error) {

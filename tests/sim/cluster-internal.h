@@ -73,6 +73,7 @@ struct Cluster {
 	GPtrArray *clients;
 	gboolean trouble, ending;
 	guint64 kills;
+	gint64 gone;                  /* how long volcanos were sent away for, all together */
 	Faults *faults;               /* while trouble is on */
 	Safety *safety;
 	struct { guint id; guint64 from, to; } blocked[BLOCKED_MAX];

@@ -470,10 +470,16 @@ void cluster_start(Cluster *c, guint i)
 
 enum { KILLS_MAX = 30, STEPS_MAX = 20000000 };
 
+/* An operation of two volcanos that cannot go on for 30 s is answered EIO, and that is as it should be. */
+#define GONE_MAX (24 * (gint64)1000000)
+
 static gint64 away(Cluster *c)
 {
-	if (c->cfg.away_max)
-		return 1000 + world_pick(c->world, c->cfg.away_max);
+	if (c->cfg.away_max) {
+		gint64 t = 1000 + world_pick(c->world, MAX(MIN(c->cfg.away_max, GONE_MAX - c->gone), 1));
+		c->gone += t;
+		return t;
+	}
 	return 1000 + world_pick(c->world, world_chance(c->world, 1, 4) ? 6000000 : 300000);
 }
 
