@@ -61,6 +61,7 @@ local OPERATIONS = {
 	[101] = { name = "adopt", request = { { "fid", "dir" }, { "fid", "child" } }, reply = {} },
 	[102] = { name = "copy_state", request = { { "u16", "slice" }, { "u64", "epoch" }, { "u16", "volcano" }, { "u8", "in_sync" } }, reply = {} },
 	[103] = { name = "leave", request = { { "u16", "volcano" } }, reply = {} },
+	[104] = { name = "move_anew", request = { { "u64", "move" } }, reply = { { "data", "map" } } },
 	[110] = { name = "mirror_attach", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "attempt" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "life" }, { "u64", "at_epoch" }, { "u64", "at_index" }, { "u64", "floor" }, { "u8", "whole" }, { "blob", "progress" }, { "data", "epochs" } } },
 	[111] = { name = "mirror_start", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u8", "how" }, { "u64", "at_epoch" }, { "u64", "at_index" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
 	[112] = { name = "mirror_append", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "blob", "items" }, { "data", "bytes" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "data", "different" } } },

@@ -319,11 +319,11 @@ char *folder_set_aside(const char *dir, GError **error)
 }
 
 /* Everything below path; never across a symbolic link. */
-static void remove_tree(const char *path)
+static void remove_tree(const char *path, const int *stop)
 {
 	struct stat st;
 
-	if (lstat(path, &st) < 0)
+	if ((stop && g_atomic_int_get(stop)) || lstat(path, &st) < 0)
 		return;
 	if (!S_ISDIR(st.st_mode)) {
 		unlink(path);
@@ -332,12 +332,12 @@ static void remove_tree(const char *path)
 	g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
 	for (const char *name; d && (name = g_dir_read_name(d));) {
 		g_autofree char *child = g_build_filename(path, name, NULL);
-		remove_tree(child);
+		remove_tree(child, stop);
 	}
 	rmdir(path);
 }
 
-void folder_remove(const char *path) { remove_tree(path); }
+void folder_remove(const char *path, const int *stop) { remove_tree(path, stop); }
 
 char *folder_first_missing(const char *dir)
 {
@@ -359,7 +359,7 @@ void folder_undo(const char *dir, const char *first_missing)
 
 	for (guint i = 0; i < G_N_ELEMENTS(ours); i++) {
 		g_autofree char *child = g_build_filename(dir, ours[i], NULL);
-		remove_tree(child);
+		remove_tree(child, NULL);
 	}
 	while (first_missing && rmdir(path) == 0 && !g_str_equal(path, first_missing)) {
 		char *up = g_path_get_dirname(path);

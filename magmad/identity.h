@@ -30,8 +30,8 @@ FolderState folder_look(const char *dir, GError **error);
 
 /* Moves all stores of a volcano into DIR/conflicts/TIME, durably; that path (to free), or NULL. What was moved already stays there. */
 char *folder_set_aside(const char *dir, GError **error);
-/* With everything in it. */
-void folder_remove(const char *path);
+/* With everything in it; blocks. stop (may be NULL): ends early once *stop, read atomically, is not 0. Any thread. */
+void folder_remove(const char *path, const int *stop);
 
 Identity *identity_new(void);
 void identity_free(Identity *id);

@@ -1,12 +1,48 @@
 #include "magmad/slices.h"
 #include "magmad/identity.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
+#define REMOVED "removed-"
+#define SPARE "spare"
+
+/* Removing a store and making one take as long as the disk does, and the loop has leases to renew: a thread does both. A removed store has another name at once; what a crash leaves of it goes at the next start. */
 struct Slices {
 	DiskStoreConfig cfg;
 	char *dir;
 	GHashTable *open;             /* id -> Store * */
+	GThreadPool *helper;          /* one thread; takes paths */
+	char *spare;                  /* an empty store, to be had by a rename */
+	int spare_ready, stop;        /* atomic */
+	guint removed;
 };
+
+static gboolean sync_dir(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	gboolean ok = fd >= 0 && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static void help(gpointer data, gpointer user)
+{
+	Slices *s = user;
+	g_autofree char *path = data;
+
+	if (g_atomic_int_get(&s->stop))
+		return;
+	folder_remove(path, &s->stop);
+	/* one that cannot be made now is made where it is wanted, and says why */
+	if (strcmp(path, s->spare) == 0 && diskstore_create(path, NULL))
+		g_atomic_int_set(&s->spare_ready, TRUE);
+}
+
+static void ask_helper(Slices *s, const char *path) { g_thread_pool_push(s->helper, g_strdup(path), NULL); }
 
 Slices *slices_new(const DiskStoreConfig *cfg)
 {
@@ -15,11 +51,28 @@ Slices *slices_new(const DiskStoreConfig *cfg)
 	s->cfg = *cfg;
 	s->cfg.lock_fd = 0;
 	s->dir = g_build_filename(cfg->dir, "slices", NULL);
+	s->spare = g_build_filename(s->dir, SPARE, NULL);
 	s->open = g_hash_table_new(NULL, NULL);
+	s->helper = g_thread_pool_new(help, s, 1, FALSE, NULL);
+	g_autoptr(GDir) d = g_dir_open(s->dir, 0, NULL);
+	for (const char *name; d && (name = g_dir_read_name(d));)
+		if (g_str_has_prefix(name, REMOVED)) {
+			g_autofree char *path = g_build_filename(s->dir, name, NULL);
+			ask_helper(s, path);
+		}
 	return s;
 }
 
 static char *path_of(Slices *s, guint16 id) { return g_strdup_printf("%s/%05u", s->dir, id); }
+
+/* The next will be wanted where one was. */
+static gboolean take_spare(Slices *s, const char *path)
+{
+	gboolean taken = g_atomic_int_compare_and_exchange(&s->spare_ready, TRUE, FALSE) && rename(s->spare, path) == 0 && sync_dir(s->dir);
+
+	ask_helper(s, s->spare);
+	return taken;
+}
 
 Store *slices_open(Slices *s, guint16 id, GError **error)
 {
@@ -28,12 +81,29 @@ Store *slices_open(Slices *s, guint16 id, GError **error)
 
 	cfg.dir = path;
 	/* the file is made last: without it there is nothing, or less than a store */
-	if (access(conf, F_OK) != 0 && !diskstore_create(path, error))
+	if (access(conf, F_OK) != 0 && !take_spare(s, path) && !diskstore_create(path, error))
 		return NULL;
 	Store *store = diskstore_open(&cfg, error);
 	if (store)
 		g_hash_table_insert(s->open, GUINT_TO_POINTER(id), store);
 	return store;
+}
+
+/* Under its own name no more, from now on and after a crash. */
+static void set_removed(Slices *s, const char *path)
+{
+	g_autofree char *to = NULL;
+
+	do {
+		g_free(to);
+		to = g_strdup_printf("%s/" REMOVED "%u", s->dir, ++s->removed);
+	} while (access(to, F_OK) == 0);
+	if (rename(path, to) != 0) {
+		folder_remove(path, NULL);
+		return;
+	}
+	sync_dir(s->dir);
+	ask_helper(s, to);
 }
 
 void slices_close(Slices *s, guint16 id, gboolean remove)
@@ -48,7 +118,7 @@ void slices_close(Slices *s, guint16 id, gboolean remove)
 	else
 		diskstore_close(store);
 	if (remove)
-		folder_remove(path);
+		set_removed(s, path);
 }
 
 void slices_quiesce(Slices *s)
@@ -66,7 +136,10 @@ void slices_free(Slices *s)
 	if (!s)
 		return;
 	g_assert(!g_hash_table_size(s->open));
+	g_atomic_int_set(&s->stop, TRUE);
+	g_thread_pool_free(s->helper, FALSE, TRUE);
 	g_hash_table_unref(s->open);
+	g_free(s->spare);
 	g_free(s->dir);
 	g_free(s);
 }

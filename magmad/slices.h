@@ -8,9 +8,9 @@ typedef struct Slices Slices;
 
 /* cfg: as for the volcano's own store; dir is the volcano's. */
 Slices *slices_new(const DiskStoreConfig *cfg);
-/* Opens or makes one; blocks. Errors name the file. */
+/* Opens or makes one; blocks as long as its journal takes to read. Errors name the file. */
 Store *slices_open(Slices *s, guint16 id, GError **error);
-/* Nothing of it may be waited for. remove: the folder goes. Blocks. */
+/* Nothing of it may be waited for; blocks while the disk is busy with it. remove: the folder goes, in a thread, and the next start goes on with it. */
 void slices_close(Slices *s, guint16 id, gboolean remove);
 /* What was asked of all of them so far is done, and its callbacks have run. */
 void slices_quiesce(Slices *s);

@@ -83,6 +83,7 @@ enum {
 	OP(adopt,     101, MAGMA_OP_NODE) \
 	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(leave,     103, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(move_anew, 104, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	/* from the owner of a slice to its copies */ \
 	OP(mirror_attach, 110, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
@@ -214,6 +215,9 @@ enum {
 /* source to the leader: make it true; the answer is the new map */
 #define MAGMA_REQ_move_commit(F) F(u64, move)
 #define MAGMA_REP_move_commit(F) F(data, map)
+/* source to the leader, of a move that another owner or an earlier life of this one may have begun: it goes on under another id, so that what those still ask for is void; the answer is the new map */
+#define MAGMA_REQ_move_anew(F) F(u64, move)
+#define MAGMA_REP_move_anew(F) F(data, map)
 /* a push, unanswered: one message of the group that votes on the map (docs/reliability.md); from: the volcano that sends it */
 #define MAGMA_REQ_raft(F) F(u16, from) F(data, msg)
 #define MAGMA_REP_raft(F)

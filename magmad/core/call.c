@@ -2,7 +2,7 @@
  * idempotent by operation id (mark.c), so repeating is harmless. */
 #include "magmad/core/consensus.h"
 
-enum { REPEAT_FIRST = 500000, REPEAT_MAX = 4000000, FORWARDS_MAX = 65536 };
+enum { REPEAT_FIRST = 500000, REPEAT_MAX = 4000000, AGAIN_AFTER = 20000, FORWARDS_MAX = 65536 };
 
 typedef enum { BY_KEY, BY_VOLCANO, BY_LEADER, BY_ADDR } CallTo;
 
@@ -27,7 +27,8 @@ struct Call {
 
 typedef struct {
 	guint64 id[2];                /* client, xid */
-	Peer *peer;
+	Peer *peer;                   /* who asked */
+	Peer *to;                     /* who was asked last */
 	MagmaTime at;
 } Forward;
 
@@ -36,6 +37,7 @@ static void forward_free(gpointer p)
 	Forward *f = p;
 
 	peer_unref(f->peer);
+	peer_unref(f->to);
 	g_slice_free(Forward, f);
 }
 
@@ -277,6 +279,25 @@ static void call_finish(Call *c, int error, const MagmaAny *rep, GBytes *msg)
 		done(user, error, rep, msg);
 }
 
+static void calls_due(void *arg)
+{
+	Volcano *v = arg;
+
+	core_enter(v);
+	v->calls_due = 0;
+	call_tick(v);
+	for (guint i = 0; v->map && i < v->slices->len; i++)
+		mark_tick(v->slices->pdata[i]);
+	core_leave(v);
+}
+
+/* The tick comes every 100 ms: a pause that clients see. */
+static void calls_soon(Volcano *v, MagmaTime delay)
+{
+	if (!v->calls_due && !v->stopping)
+		v->calls_due = v->io->timer(v->iou, delay, calls_due, v);
+}
+
 /* Not the owner (any more), or not now: ask again soon, by a newer map if there is one. */
 static gboolean call_again(Call *c, guint32 error)
 {
@@ -284,7 +305,8 @@ static gboolean call_again(Call *c, guint32 error)
 		return FALSE;
 	c->pause = 0;
 	c->again = TRUE;
-	c->repeat_at = core_now(c->v) + 20000;
+	c->repeat_at = core_now(c->v) + AGAIN_AFTER;
+	calls_soon(c->v, AGAIN_AFTER);
 	return TRUE;
 }
 
@@ -332,6 +354,8 @@ void call_peer_closed(Volcano *v, Peer *p, const char *why)
 	g_autoptr(GPtrArray) calls = g_steal_pointer(&p->calls);
 
 	p->calls = g_ptr_array_new();
+	if (calls->len && p->open)
+		calls_soon(v, 1000);
 	for (guint i = 0; i < calls->len; i++) {
 		Call *c = calls->pdata[i];
 		g_clear_pointer(&c->peer, peer_unref);
@@ -355,6 +379,7 @@ void call_map_changed(Volcano *v)
 		if (c->to != BY_ADDR && !c->local)
 			c->repeat_at = 0;
 	}
+	calls_soon(v, 1000);
 }
 
 void call_tick(Volcano *v)
@@ -404,19 +429,31 @@ void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const 
 	f->id[0] = h->client;
 	f->id[1] = h->xid;
 	f->peer = peer_ref(from);
+	f->to = peer_ref(peer);
 	f->at = core_now(v);
 	g_hash_table_replace(v->forwards, f->id, f);
 	v->stats.forwarded++;
 	v->io->send(v->iou, peer->session, out, NULL);
 }
 
-gboolean call_relay(Volcano *v, const MagmaHdr *h, GBytes *msg)
+void call_forward_forget(Volcano *v, const MagmaHdr *h)
+{
+	guint64 id[2] = { h->client, h->xid };
+
+	if (h->client && g_hash_table_size(v->forwards))
+		g_hash_table_remove(v->forwards, id);
+}
+
+gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg)
 {
 	guint64 id[2] = { h->client, h->xid };
 	Forward *f = h->client ? g_hash_table_lookup(v->forwards, id) : NULL;
 
 	if (!f)
 		return h->client != 0;
+	/* an error of an earlier owner says nothing about the last try, which may have done it */
+	if (h->error && from != f->to)
+		return TRUE;
 	if (f->peer->session)
 		v->io->send(v->iou, f->peer->session, msg, NULL);
 	g_hash_table_remove(v->forwards, id);

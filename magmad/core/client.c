@@ -1,5 +1,5 @@
 /* Clients as one volcano sees them: what they were answered (exactly once), what they have open, when they were heard. */
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
 
 static void stored_free(gpointer p)
 {
@@ -14,11 +14,11 @@ void client_free(gpointer p)
 	Client *c = p;
 
 	g_queue_clear(&c->order);
-	g_queue_clear(&c->refused_order);
-	g_hash_table_unref(c->refused);
 	g_hash_table_unref(c->replies);
 	g_hash_table_unref(c->running);
 	g_hash_table_unref(c->opens);
+	g_hash_table_unref(c->touched);
+	g_hash_table_unref(c->refusals);
 	g_free(c);
 }
 
@@ -34,19 +34,37 @@ Client *client_get(Slice *sl, guint64 id)
 	c->running = g_hash_table_new(g_int64_hash, g_int64_equal);
 	c->replies = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, stored_free);
 	c->opens = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	c->touched = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	c->refusals = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	g_queue_init(&c->order);
-	c->refused = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
-	g_queue_init(&c->refused_order);
 	g_hash_table_insert(sl->clients, &c->id, c);
 	return c;
 }
 
+static gboolean is_settled(gpointer touch, gpointer same, gpointer watermark) { return ((Touch *)touch)->xid < *(guint64 *)watermark; }
+
+static gboolean is_seen(gpointer xid, gpointer error, gpointer watermark) { return *(guint64 *)xid < *(guint64 *)watermark; }
+
 void client_heard(Slice *sl, Client *c, const MagmaHdr *h)
 {
 	c->heard = core_now(sl->v);
-	if (h->watermark > c->watermark)
-		c->watermark = h->watermark;
+	if (h->watermark <= c->watermark)
+		return;
+	c->watermark = h->watermark;
+	if (g_hash_table_size(c->touched))
+		g_hash_table_foreach_remove(c->touched, is_settled, &c->watermark);
+	if (g_hash_table_size(c->refusals))
+		g_hash_table_foreach_remove(c->refusals, is_seen, &c->watermark);
 }
+
+void client_refused(Client *c, guint64 xid, int error)
+{
+	/* the others say that it should ask again */
+	if (error < MAGMA_EAUTH && xid >= c->watermark)
+		g_hash_table_insert(c->refusals, g_memdup2(&xid, sizeof xid), GINT_TO_POINTER(error));
+}
+
+int client_refusal(Client *c, guint64 xid) { return GPOINTER_TO_INT(g_hash_table_lookup(c->refusals, &xid)); }
 
 static gsize reply_key(guint8 *k, guint64 client, guint64 xid)
 {
@@ -64,36 +82,6 @@ void client_prune(Slice *sl, Client *c, Txn *t)
 		txn_del(t, TAB_REPLY, k, reply_key(k, c->id, s->xid), &s->rk);
 		g_hash_table_remove(c->replies, &s->xid);
 	}
-}
-
-typedef struct {
-	guint64 xid;
-	int error;
-} Refused;
-
-enum { REFUSED_MAX = 1024 };            /* more than a client has on their way at once */
-
-void client_refuse(Client *c, guint64 xid, int error)
-{
-	Refused *r;
-
-	while ((r = g_queue_peek_head(&c->refused_order)) && (r->xid < c->watermark || c->refused_order.length == REFUSED_MAX)) {
-		g_queue_pop_head(&c->refused_order);
-		g_hash_table_remove(c->refused, &r->xid);
-	}
-	if (xid < c->watermark || g_hash_table_contains(c->refused, &xid))
-		return;
-	r = g_new(Refused, 1);
-	*r = (Refused){ xid, error };
-	g_queue_push_tail(&c->refused_order, r);
-	g_hash_table_insert(c->refused, &r->xid, r);
-}
-
-int client_refused(const Client *c, guint64 xid)
-{
-	const Refused *r = g_hash_table_lookup(c->refused, &xid);
-
-	return r ? r->error : 0;
 }
 
 void client_prune_now(Slice *sl, guint64 client)
@@ -183,14 +171,32 @@ static void open_set_free(gpointer p)
 	g_free(o);
 }
 
-void client_open(Slice *sl, guint64 client, const MagmaFid *fid)
+/* Is it the newest word about that open? */
+static gboolean client_touch(Client *c, guint64 ino, guint64 xid)
+{
+	Touch *t = xid ? g_hash_table_lookup(c->touched, &ino) : NULL;
+
+	if (!xid)
+		return TRUE;
+	if (xid < c->watermark || (t && t->xid > xid))
+		return FALSE;
+	if (!t) {
+		t = g_new(Touch, 1);
+		t->ino = ino;
+		g_hash_table_add(c->touched, t);
+	}
+	t->xid = xid;
+	return TRUE;
+}
+
+void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid)
 {
 	if (!client)
 		return;
 	Client *c = client_get(sl, client);
 	OpenSet *o = g_hash_table_lookup(sl->opens, &fid->ino);
 
-	if (c->gone)
+	if (c->gone || !client_touch(c, fid->ino, xid))
 		return;
 	if (!o) {
 		o = g_new0(OpenSet, 1);
@@ -215,10 +221,12 @@ static void open_drop(Slice *sl, guint64 client, guint64 ino)
 	open_set_free(o);
 }
 
-void client_close(Slice *sl, guint64 client, guint64 ino)
+void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino)
 {
 	Client *c = g_hash_table_lookup(sl->clients, &client);
 
+	if (c && !client_touch(c, ino, xid))
+		return;
 	if (c)
 		g_hash_table_remove(c->opens, &ino);
 	open_drop(sl, client, ino);
@@ -256,6 +264,7 @@ void client_gone(Slice *sl, Client *c, gint64 expired)
 	Stored *s;
 
 	MAGMA_TRACE(sl->trace, 'v', "client %016" G_GINT64_MODIFIER "x %s", c->id, expired ? "expired" : "left");
+	g_hash_table_remove_all(c->refusals);
 	while ((s = g_queue_pop_head(&c->order))) {
 		txn_del(t, TAB_REPLY, k, reply_key(k, c->id, s->xid), &s->rk);
 		g_hash_table_remove(c->replies, &s->xid);
@@ -302,13 +311,14 @@ static void forgive_gap(Slice *sl, MagmaTime gap)
 	sl->started += gap;            /* the grace for opens likewise */
 }
 
-/* Clients come with a slice that is arriving here; they do not know of this volcano before the map says so, and nobody is heard before it serves. */
+/* Clients come with a slice that is arriving here; they do not know of this volcano before the map says so, and nobody is heard before it serves. One without a lease is cut off from other volcanos:
+ * then those clients' words do not come through that reach it by one of them. */
 static gboolean nobody_can_be_heard(Slice *sl)
 {
 	const MagmaMap *map = sl->v->map;
 	const MagmaSlice *s = magma_map_slice_by_id(map, sl->id);
 
-	return !sl->serving || !s || s->owner != sl->v->id || map->move.to == sl->v->id;
+	return !sl->serving || !consensus_may_serve(sl->v) || !s || s->owner != sl->v->id || map->move.to == sl->v->id;
 }
 
 void client_tick(Slice *sl)

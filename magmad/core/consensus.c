@@ -453,6 +453,7 @@ gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time)
 
 gboolean consensus_may_change(Volcano *v) { return of(v) && of(v)->raft && takeover_may_change(of(v)->takeover); }
 MagmaTime consensus_answered(const Volcano *v, guint16 id) { return raft_member_acked(of(v)->raft, id); }
+MagmaTime consensus_led_since(const Volcano *v) { return raft_led_since(of(v)->raft); }
 guint32 consensus_incarnation(const Volcano *v) { return of(v) && of(v)->raft ? raft_term(of(v)->raft).inc : v->map ? v->map->incarnation : 0; }
 guint32 consensus_next_incarnation(const Volcano *v) { return raft_next_incarnation(of(v)->raft); }
 const RaftEntry *consensus_committed(const Volcano *v) { return raft_committed(of(v)->raft); }
@@ -489,8 +490,9 @@ void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndo
 	RaftGroup group;
 
 	map->epoch++;
+	gboolean allowed = c->raft && takeover_may_change(c->takeover) && (gone || takeover_allows(c->takeover, map));
 	g_autoptr(GBytes) bytes = seal(v, map, members, &group);
-	if (!c->raft || c->proposal.done || c->depth || !takeover_may_change(c->takeover)) {
+	if (!allowed || c->proposal.done || c->depth) {
 		done(v, user, EAGAIN);
 		return;
 	}

@@ -29,6 +29,7 @@ gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time);
 MagmaTime consensus_down_at(const Volcano *v, guint16 id);
 /* When the newest beat was sent that the member has answered to this leader; 0: none. */
 MagmaTime consensus_answered(const Volcano *v, guint16 id);
+MagmaTime consensus_led_since(const Volcano *v);                        /* leader only, else 0 */
 /* It leads, and need not ask first whether another went on without it (takeover.h). */
 gboolean consensus_may_change(Volcano *v);
 void consensus_transfer(Volcano *v, guint16 to);      /* leadership; it may fail */

@@ -329,7 +329,7 @@ void coord_commit(Op *op, Draft *d, const void *fields)
 	}
 	for (guint i = 0; i < c->n; i++)
 		if (c->parts[i].local && c->parts[i].kind == MARK_BORN && c->parts[i].client)
-			client_open(sl, c->parts[i].client, &c->parts[i].target);
+			client_open(sl, c->parts[i].client, 0, &c->parts[i].target);
 	coord_end(op);
 	draft_reply(d, fields);           /* op may be gone now */
 	if (!commit)
@@ -355,7 +355,8 @@ static void settling_clear(gpointer p)
 	g_array_unref(s->parts);
 }
 
-static void commit_part_done(Slice *sl, Commit *c, const CommitPart *part)
+/* TRUE: the rename lock is next, and others wait for it. */
+static gboolean commit_part_done(Slice *sl, Commit *c, const CommitPart *part)
 {
 	guint8 k[STORE_KEY_MAX];
 
@@ -367,13 +368,14 @@ static void commit_part_done(Slice *sl, Commit *c, const CommitPart *part)
 		}
 	}
 	if (c->parts->len) {
-		c->sending = FALSE;           /* the rename lock is next */
-		return;
+		c->sending = FALSE;
+		return c->parts->len == 1 && g_array_index(c->parts, CommitPart, 0).kind == MARK_RENAME_LOCK;
 	}
 	Txn *t = txn_new();
 	txn_del(t, TAB_COMMIT, k, key_ino_u64(k, c->op[0], c->op[1]), &c->coord.key);
 	core_commit(sl, t);
 	g_hash_table_remove(sl->commits, c->op);
+	return FALSE;
 }
 
 /* A power cut took the mark on an entry of a rename before it was settled: what had that name is looked at. */
@@ -399,6 +401,8 @@ static void settled(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	Settling *s = user;
 	Slice *sl = s->sl;
 
+	gboolean lock = FALSE;
+
 	core_enter(sl->v);
 	if (!error)
 		doubt_named(sl, rep->rep_settle.marks);
@@ -409,9 +413,11 @@ static void settled(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		if (error)
 			c->sending = FALSE;
 		else
-			commit_part_done(sl, c, &g_array_index(s->parts, CommitPart, i));
+			lock |= commit_part_done(sl, c, &g_array_index(s->parts, CommitPart, i));
 	}
 	core_ctx_free(sl, s);
+	if (lock)
+		coord_settle_now(sl);
 	core_leave(sl->v);
 }
 

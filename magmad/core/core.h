@@ -143,9 +143,9 @@ struct Client {
 	GHashTable *running;          /* xid -> Op * */
 	GHashTable *replies;          /* xid -> Stored * */
 	GQueue order;                 /* Stored *, as stored */
-	GHashTable *refused;          /* xid -> Refused *: changes that were answered with an error; in memory only */
-	GQueue refused_order;
+	GHashTable *refusals;         /* xid -> errno of what was told so and did nothing, until the watermark passes it; in memory */
 	GHashTable *opens;            /* set of ino */
+	GHashTable *touched;          /* set of Touch: the newest word about each open, until the watermark passes it */
 	gint64 gone;                  /* expired then, seconds since 1970: every request is answered MAGMA_EEXPIRED; 0: it lives */
 };
 
@@ -154,6 +154,8 @@ typedef struct {
 	MagmaKey rk;
 	GBytes *reply;
 } Stored;
+
+typedef struct { guint64 ino, xid; } Touch;      /* by ino */
 
 typedef struct {
 	MagmaFid fid;                 /* ino is the hash key */
@@ -221,6 +223,7 @@ struct Slice {
 	GHashTable *all_ops;          /* set of Op *: slice_free ends them */
 	guint64 tombstones;
 	Move *move;                   /* a part of it on its way out; NULL: none */
+	guint64 move_before;          /* the move of the map when it came here: an owner before may have sent all of it, and asked for its commit */
 	guint64 move_in_id, move_in_sequence, move_in_wiping, move_generations;
 	gboolean move_in_busy;        /* the piece of that sequence is still being worked on */
 	struct Scrub *scrub;
@@ -242,6 +245,7 @@ struct Volcano {
 	MagmaTime started;
 	gint64 started_real;          /* seconds since 1970 */
 	MagmaMap *map;
+	gboolean failed;              /* its disk takes no changes: it answers nobody, and is about to end */
 	gboolean serving, stopping;   /* serving: it has a map and takes part */
 	gboolean begins_network;      /* its first slice gets the root */
 	const char *state;
@@ -264,6 +268,7 @@ struct Volcano {
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	GHashTable *all_ops;          /* set of Op * without a slice */
 	guint tick;
+	guint calls_due;              /* timer: something is to be asked (again) sooner than the tick comes */
 	gboolean quick, map_changing;
 	VolcanoStats stats;
 	gboolean aside;               /* the stores do not stand, and are not touched until they are moved away (VolcanoIo.set_aside) */
@@ -294,6 +299,7 @@ gboolean core_pair_equal(gconstpointer a, gconstpointer b);
 MagmaTime core_now(Volcano *v);
 void core_say(Volcano *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 void core_set_map(Volcano *v, MagmaMap *map);         /* takes the reference; wakes what waits for a map */
+void core_fail(Volcano *v, const char *text);        /* the store can go on no more; text says why */
 void core_ready(Volcano *v, const char *refusal);
 Slice *core_slice(Volcano *v, guint16 id);            /* of those that live here, or NULL */
 Slice *core_slice_for(Volcano *v, const MagmaKey *k); /* the one that the map says owns k, if it is this volcano's and lives here */
@@ -314,8 +320,6 @@ void slice_free(Slice *sl);
 /* Brings what is kept in memory (marks, commits, replies ...) up to the rows: of one range, or everything with only NULL. */
 void slice_load(Slice *sl, const MagmaRange *only, void (*done)(Slice *sl, void *user, int error), void *user);
 const MagmaRange *slice_range(const Slice *sl);       /* by the map; NULL: it has none (yet) */
-/* A store can go on no more: nor can this volcano. */
-void core_failed(Volcano *v, const char *text);
 guint64 core_commit(Slice *sl, Txn *t);              /* store_commit, followed by a move in progress; remembers the index */
 typedef enum { HERE, ELSEWHERE, FROZEN } Place;
 Place core_place(Slice *sl, const MagmaKey *k);       /* seen from a slice: HERE is this one; ELSEWHERE may be another of this volcano's */
@@ -353,11 +357,12 @@ void client_store_reply(Slice *sl, Client *c, guint64 xid, const MagmaKey *rk, G
 void client_reply_committed(Client *c, guint64 xid, guint64 index);
 void client_prune(Slice *sl, Client *c, Txn *t);
 void client_prune_now(Slice *sl, guint64 client);
-/* A repeat of what was refused is refused again, though it might be done by now: the client may have the first answer. 0: it was not. */
-void client_refuse(Client *c, guint64 xid, int error);
-int client_refused(const Client *c, guint64 xid);
-void client_open(Slice *sl, guint64 client, const MagmaFid *fid);
-void client_close(Slice *sl, guint64 client, guint64 ino);
+/* It was told that error, or will be: so are repeats, whatever has changed since, because any of the answers may be the one that arrives. */
+void client_refused(Client *c, guint64 xid, int error);
+int client_refusal(Client *c, guint64 xid);           /* 0: none is known */
+/* By the request xid (0: by none of the client's own). An older one than the last word about that flare is an old copy on the wire, and says nothing. */
+void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid);
+void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);
 void client_close_all(Slice *sl, guint64 ino);        /* whoever has it open */
 void client_gone(Slice *sl, Client *c, gint64 expired);      /* 0: it left, without a tombstone */
@@ -389,7 +394,9 @@ void call_map_changed(Volcano *v);
 void call_tick(Volcano *v);
 /* A client's request that another volcano owns: passed on, the answer relayed. */
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route);
-gboolean call_relay(Volcano *v, const MagmaHdr *h, GBytes *msg);
+/* The last try is answered here: what another volcano still says of an earlier one goes no further. */
+void call_forward_forget(Volcano *v, const MagmaHdr *h);
+gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg);
 void call_init(Volcano *v);
 void call_clear_slice(Slice *sl);
 void call_clear(Volcano *v);
@@ -448,6 +455,7 @@ gboolean mark_settle_route(const struct magma_req_settle *q, MagmaKey *route);
 Mark *mark_find(Slice *sl, guint64 hi, guint64 lo, guint64 ino, MarkKind kind);
 void mark_load(Slice *sl, const StoreRow *row);
 void mark_tick(Slice *sl);
+void mark_map_changed(Slice *sl, const MagmaMap *old);      /* marks whose coordinator's slice has another owner ask it with the next tick: the old one may be dead */
 void mark_free(gpointer m);
 guint mark_hash(gconstpointer p);
 gboolean mark_equal(gconstpointer a, gconstpointer b);

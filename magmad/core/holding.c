@@ -112,28 +112,21 @@ static void on_deposed(void *user, guint64 epoch)
 
 /* --- roles --- */
 
-static guint copies_of(const MagmaSlice *s, CopySpec *out)
+static guint copies_of(const MagmaMap *map, const MagmaSlice *s, CopySpec *out)
 {
-	for (guint i = 0; i < s->ncopies; i++)
-		out[i] = (CopySpec){ s->copies[i].volcano, s->copies[i].in_sync };
+	for (guint i = 0; i < s->ncopies; i++) {
+		const MagmaVolcano *o = magma_map_by_id(map, s->copies[i].volcano);
+		out[i] = (CopySpec){ s->copies[i].volcano, s->copies[i].in_sync, o && o->flags & MAGMA_VOLCANO_DOWN };
+	}
 	return s->ncopies;
 }
 
 static void set_copies(Holding *h, const MagmaSlice *s)
 {
 	CopySpec copies[MAGMA_COPIES_MAX];
-	guint n = copies_of(s, copies);
+	guint n = copies_of(h->v->map, s, copies);
 
 	owner_set_copies(h->owner, copies, n);
-}
-
-/* While nobody answers from it: a copy whose journal cannot be written would be silent for ever, and nobody would say why. */
-static void on_store_failed(void *user, const char *text) { core_failed(((Holding *)user)->v, text); }
-
-static void watch_store(Holding *h)
-{
-	h->store->user = h;
-	h->store->on_failed = on_store_failed;
 }
 
 static void stop_owning(Holding *h)
@@ -142,10 +135,16 @@ static void stop_owning(Holding *h)
 		slice_dismiss(h->sl);
 	h->sl = NULL;
 	g_clear_pointer(&h->owner, owner_free);
-	watch_store(h);
 }
 
-static void stop_copying(Holding *h) { g_clear_pointer(&h->replica, replica_free); }
+static void copy_failed(void *user, const char *text) { core_fail(((Holding *)user)->v, text); }
+
+static void stop_copying(Holding *h)
+{
+	if (h->replica)
+		h->store->on_failed = NULL;
+	g_clear_pointer(&h->replica, replica_free);
+}
 
 static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
 {
@@ -171,6 +170,8 @@ static void copy(Holding *h, const MagmaSlice *s)
 
 	stop_owning(h);
 	h->epoch = s->epoch;
+	h->store->on_failed = copy_failed;
+	h->store->user = h;
 	h->replica = replica_new(h->store, LOG_EPOCH(s->epoch, 0), &cfg);
 }
 
@@ -181,7 +182,6 @@ static Holding *holding_new(Volcano *v, guint16 id, Store *store)
 	h->v = v;
 	h->id = id;
 	h->store = store;
-	watch_store(h);
 	g_hash_table_insert(v->holdings, GUINT_TO_POINTER(id), h);
 	return h;
 }
@@ -190,7 +190,6 @@ static void holding_free(Holding *h, gboolean remove)
 {
 	stop_owning(h);
 	stop_copying(h);
-	h->store->on_failed = NULL;
 	if (h->store != h->v->store)
 		h->v->io->store_close(h->v->iou, h->id, h->store, remove);
 	g_free(h->said);
@@ -224,6 +223,14 @@ static void note_range(Volcano *v, const MagmaSlice *s, Slice *sl, gboolean fres
 	sl->had = s->range;
 }
 
+/* Maps come one by one to who was cut off: in this one the slice is ours, and the owner of a later one has spoken to this copy already. */
+static gboolean was_overtaken(const Holding *h, const MagmaSlice *s)
+{
+	guint64 known = h->replica ? replica_epoch(h->replica) : h->store->log ? h->store->log->position(h->store).epoch : 0;
+
+	return known >> STARTS_BITS > s->epoch;
+}
+
 static void apply_slice(Volcano *v, const MagmaSlice *s)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
@@ -242,6 +249,10 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 			set_copies(h, s);
 		note_range(v, s, h->sl, FALSE);
 	} else if (mine) {
+		if (was_overtaken(h, s)) {
+			members_fetch_map(v);
+			return;
+		}
 		if (h->replica && !replica_whole(h->replica)) {
 			core_say(v, "slice %u is not whole here and cannot be served", s->id);
 			return;

@@ -269,7 +269,7 @@ static gboolean others_undecided(Op *op, guint64 ino)
 	return FALSE;
 }
 
-/* Links that may yet be taken back: a DROP that leaned on them would leave less than nothing, and the count would come out too high. */
+/* Links that may yet be taken back. */
 static guint links_undecided(Slice *sl, guint64 ino)
 {
 	GPtrArray *list = marks_of(sl, ino);
@@ -304,8 +304,11 @@ static int check_flare(Op *op, Part *p)
 	case MARK_REF_DROP:
 		if (is_dir(row.attr.mode))
 			return EISDIR;
-		if (row.attr.nlink <= links_undecided(op->sl, p->target.ino))
+		if (row.attr.nlink == 0)
 			return marks_of(op->sl, p->target.ino) ? MAGMA_EBACKOFF : ENOENT;
+		/* it would take away one that may never have been: then there would be less than none */
+		if (row.attr.nlink <= links_undecided(op->sl, p->target.ino))
+			return MAGMA_EBACKOFF;
 		break;
 	case MARK_SEAL:
 		if (!is_dir(row.attr.mode))
@@ -627,7 +630,7 @@ static int prepare(Op *op)
 	draft_commit(g_steal_pointer(&d));
 	mark_remember(sl, &row);
 	if (p.kind == MARK_BORN && p.client)
-		client_open(sl, p.client, &p.target);
+		client_open(sl, p.client, 0, &p.target);
 	prepare_answer(op, &p);
 	return 0;
 }
@@ -840,6 +843,20 @@ static void resolved(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	}
 	core_ctx_free(sl, a);
 	core_leave(sl->v);
+}
+
+void mark_map_changed(Slice *sl, const MagmaMap *old)
+{
+	GHashTableIter it;
+	gpointer key;
+
+	g_hash_table_iter_init(&it, sl->marks);
+	while (g_hash_table_iter_next(&it, &key, NULL)) {
+		Mark *m = key;
+		const MagmaSlice *was = magma_map_slice(old, &m->row.coord.key), *is = magma_map_slice(sl->v->map, &m->row.coord.key);
+		if (was && is && (was->owner != is->owner || was->epoch != is->epoch))
+			m->since = core_now(sl->v) - RESOLVE_AFTER;
+	}
 }
 
 void mark_tick(Slice *sl)

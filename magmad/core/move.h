@@ -1,5 +1,6 @@
 /* A slice on its way: at the source (move_out.c), at the target and the coordinator (move_in.c), and the removal of rows that live elsewhere now (purge.c).
  *
+ *   anew      where this source did not see the move begin: the coordinator gives it another id, so that a commit which an owner before asked for finds no move
  *   copy      all rows of the range, in key order; what operations change meanwhile follows in the same ordered stream
  *   contents  file by file; a file written meanwhile is copied again
  *   freeze    requests are put off (MAGMA_ETRYAGAIN), running ones end; the rest of the stream, stored replies, tombstones of clients, marks, commits, orphans, write intents and opens go over

@@ -252,7 +252,7 @@ void handle_move_opens(Op *op)
 		guint64 client = magma_get_u64(&r);
 		MagmaFid fid = magma_get_fid(&r);
 		if (!r.error && magma_range_has(&sl->v->map->move.range, &fid.key))
-			client_open(sl, client, &fid);
+			client_open(sl, client, 0, &fid);
 	}
 	piece_begin(sl, q->sequence);
 	piece_end(op, r.error ? EPROTO : 0);
@@ -293,13 +293,17 @@ void handle_move_ready(Op *op)
 
 /* --- coordinator --- */
 
+/* Of MOVE_COMMIT, and of MOVE_ANEW, whose reply is the same. */
 static void commit_answer(Op *op)
 {
 	g_autoptr(GByteArray) bytes = g_byte_array_new();
-	struct magma_rep_move_commit rep;
+	MagmaAny rep;
 
 	magma_map_encode(op->v->map, bytes);
-	rep.map = MAGMA_BYTES(bytes->data, bytes->len);
+	if (op->hdr.op == MAGMA_OP_move_commit)
+		rep.rep_move_commit.map = MAGMA_BYTES(bytes->data, bytes->len);
+	else
+		rep.rep_move_anew.map = MAGMA_BYTES(bytes->data, bytes->len);
 	op_reply(op, &rep, NULL);
 }
 
@@ -357,6 +361,35 @@ void handle_move_commit(Op *op)
 	magma_map_add_slice(map, &part);
 	map->move = (MagmaMove){ 0 };
 	members_change_map(v, map, commit_changed, op);
+}
+
+static void anew_changed(Volcano *v, void *user, int error)
+{
+	if (error)
+		op_error(user, MAGMA_ETRYAGAIN);
+	else
+		commit_answer(user);
+}
+
+void handle_move_anew(Op *op)
+{
+	Volcano *v = op->v;
+
+	if (!v->map || !consensus_leads(v)) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	if (v->map->move.id != op->req.req_move_anew.move) {      /* it has another already, or is done */
+		commit_answer(op);
+		return;
+	}
+	if (v->map_changing) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	MagmaMap *map = magma_map_copy(v->map);
+	map->move.id = map->epoch + 1;
+	members_change_map(v, map, anew_changed, op);
 }
 
 typedef struct {

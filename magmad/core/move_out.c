@@ -12,7 +12,7 @@ enum {
 #define DRAIN_LIMIT (5 * SECOND)      /* operations that do not end (a participant is gone): give up, thaw, try again later */
 #define TRY_AGAIN (2 * SECOND)
 
-typedef enum { COPY_ROWS, COPY_CONTENTS, DRAIN, LAST_ROWS, LAST_CONTENTS, LAST_MEMORY, LAST_OPENS, LAST_SYNC, READY, COMMITTING, WAITING } Phase_;
+typedef enum { ANEW, COPY_ROWS, COPY_CONTENTS, DRAIN, LAST_ROWS, LAST_CONTENTS, LAST_MEMORY, LAST_OPENS, LAST_SYNC, READY, COMMITTING, WAITING } Phase_;
 
 typedef struct {
 	StoreTable table;
@@ -102,7 +102,7 @@ void move_follow(Slice *sl, Txn *t)
 {
 	Move *m = out_of(sl);
 
-	if (!m || m->phase == WAITING || m->phase >= READY)
+	if (!m || m->phase == ANEW || m->phase == WAITING || m->phase >= READY)
 		return;
 	GByteArray *b = txn_bytes(t);
 	txn_each(b->data, b->len, follow_record, m);
@@ -126,7 +126,7 @@ void move_content_changed(Slice *sl, const MagmaFid *fid)
 {
 	Move *m = out_of(sl);
 
-	if (m && m->phase != WAITING && in_range(m, &fid->key))
+	if (m && m->phase != ANEW && m->phase != WAITING && in_range(m, &fid->key))
 		queue_file(m, fid);
 }
 
@@ -588,6 +588,36 @@ static void send_ready(Move *m)
 	send_piece(m, MAGMA_OP_move_ready, &q, NULL, 20 * SECOND);
 }
 
+/* --- anew --- */
+
+static void made_anew(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Slice *sl = ((Ticket *)user)->sl;
+	Move *m = redeem(user);
+
+	if (!m)
+		return;
+	core_enter(sl->v);
+	guint64 generation = m->generation;
+	m->call = NULL;
+	if (!error)
+		members_learn(sl->v, rep->rep_move_anew.map.data, rep->rep_move_anew.map.len);
+	/* a map of our line of history has ended m */
+	if (sl->move && sl->move->generation == generation)
+		start_over(sl->move, error ? magma_strerror(error) : "it has no other id yet");
+	core_leave(sl->v);
+}
+
+static void ask_anew(Move *m)
+{
+	struct magma_req_move_anew q = { .move = m->what.id };
+
+	m->ticket = ticket(m);
+	m->call = call_leader(m->sl->v, m->sl, MAGMA_OP_move_anew, &q, 0, made_anew, m->ticket);
+}
+
+/* --- commit --- */
+
 static void committed(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Slice *sl = ((Ticket *)user)->sl;
@@ -636,6 +666,10 @@ static void source_synced(void *user, int error)
 static void advance(Move *m)
 {
 	switch (m->phase) {
+	case ANEW:
+		if (!m->call)
+			ask_anew(m);
+		return;
 	case COPY_ROWS:
 		if (send_rows(m) || read_rows(m))
 			return;
@@ -731,6 +765,13 @@ static void move_reset(Move *m)
 	m->passes = 0;
 }
 
+/* What an owner before sent and asked for must not be mixed up with what comes now. */
+static void begin(Move *m)
+{
+	m->phase = m->what.id == m->sl->move_before ? ANEW : COPY_ROWS;
+	advance(m);
+}
+
 static void start_over(Move *m, const char *why)
 {
 	MAGMA_TRACE(m->sl->trace, 'v', "move %" G_GUINT64_FORMAT ": %s; again in 2 s", m->what.id, why);
@@ -751,9 +792,8 @@ void move_out_start(Slice *sl)
 	m->opens = g_byte_array_new();
 	m->queued = g_hash_table_new(g_int64_hash, g_int64_equal);
 	move_reset(m);
-	m->phase = COPY_ROWS;
 	MAGMA_TRACE(sl->trace, 'v', "move %" G_GUINT64_FORMAT " to volcano %u begins", m->what.id, m->what.to);
-	advance(m);
+	begin(m);
 }
 
 /* The map says that the range is another's now: nothing of it is kept. */
@@ -779,8 +819,7 @@ void move_tick(Slice *sl)
 	if (m->phase == DRAIN && core_now(sl->v) - m->frozen_at > DRAIN_LIMIT) {
 		start_over(m, "operations did not end");
 	} else if (m->phase == WAITING && core_now(sl->v) >= m->again_at) {
-		m->phase = COPY_ROWS;
-		advance(m);
+		begin(m);
 	} else if (m->phase == DRAIN) {
 		advance(m);
 	}

@@ -222,8 +222,11 @@ GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split)
 	return g_byte_array_free_to_bytes(out);
 }
 
+/* A volcano whose disk has failed answers nobody: another will, from its own copy. */
 static void deliver(Volcano *v, Peer *peer, Call *call, GBytes *head, GBytes *body)
 {
+	if (v->failed)
+		return;
 	if (call)
 		call_answer_local(v, call, head);
 	else if (peer && peer->session)
@@ -294,9 +297,8 @@ void op_error(Op *op, int error)
 {
 	g_autoptr(GBytes) head = op_encode_reply(op, NULL, error, FALSE);
 
-	/* The codes above errno's are not answers but reasons to ask again. */
-	if (op->registered && op->client && error < MAGMA_EAUTH)
-		client_refuse(op->client, op->hdr.xid, error);
+	if (op->registered)
+		client_refused(op->client, op->hdr.xid, error);
 	answer(op, head, NULL);
 }
 
@@ -341,7 +343,7 @@ static void grant_again(Slice *sl, Client *c, const Stored *s)
 		return;
 	const MagmaFid *fid = h.op == MAGMA_OP_open ? &rep.rep_open.attr.fid : &rep.rep_create.attr.fid;
 	if (core_place(sl, &fid->key) == HERE)
-		client_open(sl, c->id, fid);
+		client_open(sl, c->id, s->xid, fid);
 }
 
 /* A repeat of something that runs or is done. TRUE: dealt with. */
@@ -455,9 +457,9 @@ static gboolean op_is_new(Op *op)
 		op_drop(op);
 		return FALSE;
 	}
-	int refused = client_refused(op->client, op->hdr.xid);
-	if (refused) {
-		op_error(op, refused);
+	int refusal = client_refusal(op->client, op->hdr.xid);
+	if (refusal) {
+		op_error(op, refusal);
 		return FALSE;
 	}
 	g_hash_table_insert(op->client->running, &op->hdr.xid, op);
@@ -537,6 +539,11 @@ static void op_elsewhere(Op *op, const MagmaOpInfo *info, GBytes *msg)
 {
 	Volcano *v = op->v;
 
+	/* The sender has a newer map than this one: by the old one it would go to a volcano that may be dead, and be lost there. */
+	if (v->map && op->hdr.epoch > v->map->epoch) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
 	if (!(info->flags & MAGMA_OP_CLIENT) || op->hdr.hops == 0) {
 		op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
 		return;
@@ -557,6 +564,8 @@ static void op_request(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny
 	Op *op = op_new(v, sl, h, any, msg, peer);
 
 	op->route = route;
+	if (error || place != ELSEWHERE)
+		call_forward_forget(v, h);
 	if (error) {
 		op_error(op, error);
 	} else if (place == FROZEN) {
@@ -591,7 +600,7 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 		consensus_message(v, peer, &any.req_raft);
 	else if (h.kind != MAGMA_REPLY)
 		op_request(v, peer, &h, &any, msg);
-	else if (peer->is_node && !call_relay(v, &h, msg))
+	else if (peer->is_node && !call_relay(v, peer, &h, msg))
 		call_reply(v, peer, &h, &any, msg);
 	core_leave(v);
 }

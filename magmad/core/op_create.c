@@ -109,7 +109,7 @@ static int create_here(Op *op, const NewFlare *n, const FlareRow *dir)
 	draft_add_entry(d, row, n->name, &p.target, p.mode & S_IFMT, op->now);
 	struct magma_rep_create rep = { .attr = p.attr };
 	if (p.client)
-		client_open(op->sl, p.client, &p.target);
+		client_open(op->sl, p.client, op->hdr.xid, &p.target);
 	draft_reply(g_steal_pointer(&d), &rep);
 	return 0;
 }

@@ -116,7 +116,7 @@ static void finish(Op *op, Draft *d, FlareRow *row, void (*commit)(Draft *d, con
 
 	G_STATIC_ASSERT(sizeof(struct magma_rep_setattr) == sizeof(struct magma_rep_open));
 	if (op->hdr.op == MAGMA_OP_open)
-		client_open(op->sl, op->hdr.client, &row->attr.fid);
+		client_open(op->sl, op->hdr.client, op->hdr.xid, &row->attr.fid);
 	commit(d, &rep);
 }
 
@@ -348,13 +348,13 @@ void handle_open(Op *op)
 	if (mark_blocks_flare(op, q->fid.ino))
 		return;
 	struct magma_rep_open rep = { .attr = row.attr };
-	client_open(op->sl, op->hdr.client, &q->fid);
+	client_open(op->sl, op->hdr.client, op->hdr.xid, &q->fid);
 	op_reply(op, &rep, NULL);
 }
 
 void handle_release(Op *op)
 {
-	client_close(op->sl, op->hdr.client, op->req.req_release.fid.ino);
+	client_close(op->sl, op->hdr.client, op->hdr.xid, op->req.req_release.fid.ino);
 	op_finish(op, 0);
 }
 
@@ -370,7 +370,7 @@ void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reop
 		MagmaFid fid = magma_get_fid(&r);
 		Slice *sl = r.error ? NULL : core_slice_for(v, &fid.key);
 		if (sl && sl->serving && core_place(sl, &fid.key) == HERE)
-			client_open(sl, h->client, &fid);
+			client_open(sl, h->client, h->xid, &fid);
 	}
 }
 
@@ -387,14 +387,14 @@ void handle_reopen(Op *op)
 		/* It may have moved since the client looked at its map. */
 		Slice *other = r.error ? NULL : core_slice_for(op->v, &fid.key);
 		if (other && other != op->sl && other->serving && core_place(other, &fid.key) == HERE) {
-			client_open(other, op->hdr.client, &fid);      /* what is not there is nobody's */
+			client_open(other, op->hdr.client, op->hdr.xid, &fid);      /* what is not there is nobody's */
 			magma_put_u32(errors, 0);
 			continue;
 		}
 		int error = r.error ? EPROTO : core_place(op->sl, &fid.key) != HERE ? MAGMA_EMAP : state_flare(op, &fid, &row);
 		wait |= error == WAIT;
 		if (!error)
-			client_open(op->sl, op->hdr.client, &fid);
+			client_open(op->sl, op->hdr.client, op->hdr.xid, &fid);
 		magma_put_u32(errors, error);
 	}
 	if (wait)

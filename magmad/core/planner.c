@@ -1,7 +1,10 @@
 /* What the leader of the group does with the map: who is down and who is back, who votes, who keeps copies of what, and whose slice goes home. One look makes one new map with everything that it finds. */
 #include "magmad/core/consensus.h"
+#include "magmad/core/takeover.h"
 
 #define SILENT_SOON (6 * SECOND / 5)  /* so near to being declared down nobody is who answers */
+#define ANSWERED_WITHIN (SECOND / 2)  /* of beats that come five times a second or more in a new term */
+#define SILENT_LONG (3 * SECOND / 2)
 #define ALIVE_WITHIN (SECOND)         /* a member that was granted a lease so lately is back */
 
 typedef struct {
@@ -77,6 +80,14 @@ static void take_out(Plan *p, MagmaVolcano *o)
 	}
 }
 
+/* A new leader may find the dead dead soon after its election (docs/reliability.md, Leases), and those alive have hardly had the time to take its first map then: who answers gets the time of a silent one. */
+static gboolean answers(Plan *p, guint16 id, MagmaTime now)
+{
+	MagmaTime answered = consensus_answered(p->v, id);
+
+	return answered && now - answered < ANSWERED_WITHIN && now - consensus_led_since(p->v) < SILENT_LONG;
+}
+
 static void look_at_lives(Plan *p)
 {
 	MagmaTime now = core_now(p->v);
@@ -90,7 +101,9 @@ static void look_at_lives(Plan *p)
 		}
 		if (!down_at)
 			continue;
-		if (!(o->flags & MAGMA_VOLCANO_DOWN) && now >= down_at) {
+		if (!(o->flags & MAGMA_VOLCANO_DOWN) && now >= down_at && !answers(p, o->id, now)) {
+			if (takeover_waits(consensus_takeover(p->v)))
+				continue;
 			core_say(p->v, "volcano %s is down", o->name);
 			take_out(p, o);
 		} else if (o->flags & MAGMA_VOLCANO_DOWN && consensus_heard_within(p->v, o->id, ALIVE_WITHIN)) {

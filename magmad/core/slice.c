@@ -27,15 +27,10 @@ guint64 core_commit(Slice *sl, Txn *t)
 
 static void on_acked(void *user, guint64 index) { op_acked(user, index); }
 
-void core_failed(Volcano *v, const char *text)
+static void on_failed(void *user, const char *text)
 {
-	v->stopping = TRUE;
-	v->state = "failed";
-	g_strlcpy(v->note, text, sizeof v->note);
-	v->io->stop(v->iou, text);
+	core_fail(((Slice *)user)->v, text);
 }
-
-static void on_failed(void *user, const char *text) { core_failed(((Slice *)user)->v, text); }
 
 static void open_set_free(gpointer p)
 {
@@ -54,6 +49,7 @@ Slice *slice_new(Volcano *v, guint16 id, Store *store)
 	sl->store = store;
 	sl->trace = v->trace;
 	sl->started = sl->ticked = core_now(v);
+	sl->move_before = v->map ? v->map->move.id : 0;
 	g_queue_init(&sl->held);
 	g_queue_init(&sl->words);
 	g_queue_init(&sl->ack_wait.waiters);

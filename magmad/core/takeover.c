@@ -2,11 +2,11 @@
 #include "magmad/core/consensus.h"
 #include "magmad/core/holding.h"
 
-/* How these belong together. The only voter serves for ALONE_LEASE after the sending of a beat that the other has answered, or takes the other for down (by 1.55 s, raft.c's down_after) and goes on by itself. The
+/* How these belong together. The only voter serves for ALONE_LEASE after the sending of a beat that the other has answered, or takes the other for down (by 1.4 s, raft.c's down_after) and goes on by itself. The
  * other takes over FORCE_AFTER after the last word that it heard: by then that lease has run out on any clock (5% off at most), and short trouble has ended with the voter going on. Whoever stood still for ASK_GAP
  * cannot know which of that happened, and asks. */
 #define ALONE_LEASE (SECOND * 12 / 10)
-#define FORCE_AFTER (SECOND * 25 / 10)
+#define FORCE_AFTER (SECOND * 18 / 10)
 #define LOOK_EVERY (SECOND / 5)
 #define GAP (SECOND * 6 / 10)             /* between two looks: this process did not run */
 #define ASK_GAP (SECOND)
@@ -22,6 +22,7 @@ struct Takeover {
 	gboolean in_touch;            /* in this life, with what the map says now: in sync, and with a lease from the other; since then it ran all the time */
 	guint32 incarnation;          /* that in_touch is about */
 	gboolean told;                /* the log, of what it waits for */
+	gboolean lost;                /* the operator says that the other is, for good */
 };
 
 const MagmaVolcano *takeover_other(const Volcano *v)
@@ -113,7 +114,22 @@ void takeover_clock(Takeover *t)
 	t->asks_since = now;
 }
 
-void takeover_heard(Takeover *t, guint16 from) { t->heard = core_now(t->v); }
+void takeover_heard(Takeover *t, guint16 from)
+{
+	t->heard = core_now(t->v);
+	t->lost = FALSE;
+}
+
+/* The other may be going on with what it alone has. A line of history without that could not stand beside its own. */
+gboolean takeover_waits(const Takeover *t)
+{
+	return could_go_on(t) && !t->lost && !has_everything(t->v->map, t->v->id);
+}
+
+gboolean takeover_allows(const Takeover *t, const MagmaMap *next)
+{
+	return !takeover_waits(t) || has_everything(next, takeover_other(t->v)->id) || has_everything(next, t->v->id);
+}
 
 /* --- going on without the other --- */
 
@@ -189,6 +205,8 @@ static void look_at_waiting(Takeover *t, const MagmaVolcano *other)
 		if (core_now(v) - t->asks_since < SILENT + LOOK_EVERY)
 			return;
 		text = g_strdup_printf("waits for volcano %s, which may have gone on without this one; takeover %s on the console if it is lost for good", other->name, other->name);
+	} else if (takeover_waits(t) && silent > SILENT && !consensus_may_serve(v)) {
+		text = g_strdup_printf("waits for volcano %s, which has what this one has not yet caught up with; takeover %s on the console if it is lost for good", other->name, other->name);
 	} else if (!consensus_leads(v) && silent > SILENT && !consensus_may_serve(v) && (!t->in_touch || v->cfg.no_takeover || incomplete(t))) {
 		text = g_strdup_printf("waits for volcano %s, which votes on the lava map; takeover %s on the console if it is lost for good", other->name, other->name);
 	}
@@ -238,7 +256,9 @@ static void tick(void *arg)
 
 	core_enter(v);
 	look(t);
-	t->timer = v->io->timer(v->iou, LOOK_EVERY, tick, t);
+	/* clients wait for the one whose turn comes soon */
+	MagmaTime left = FORCE_AFTER - (core_now(v) - MAX(t->heard, t->unbroken));
+	t->timer = v->io->timer(v->iou, left > 0 && left < LOOK_EVERY ? left + 1000 : LOOK_EVERY, tick, t);
 	core_leave(v);
 }
 
@@ -256,11 +276,12 @@ char *volcano_takeover(Volcano *v, const char *name)
 	core_enter(v);
 	if (core_now(v) - MAX(t->heard, v->started) < SILENT) {
 		text = g_strdup_printf("volcano %s is not silent", other->name);
-	} else if (consensus_leads(v) && !asking(t)) {
+	} else if (consensus_leads(v) && !asking(t) && !takeover_waits(t)) {
 		text = g_strdup("this volcano goes on without it already");
 	} else if (consensus_leads(v)) {
 		core_say(v, "told by the operator that volcano %s is lost for good", other->name);
-		t->asks = FALSE;              /* the planner takes it for down, as it would have if this one had not stood still */
+		t->asks = FALSE;              /* the planner takes it for down, as it would have if this one had not stood still, or had all */
+		t->lost = TRUE;
 	} else if ((why = incomplete(t))) {
 		text = g_strdup(why);
 	} else {

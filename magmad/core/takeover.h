@@ -16,6 +16,10 @@ void takeover_heard(Takeover *t, guint16 from);
 MagmaTime takeover_lease(Takeover *t, MagmaTime lease);
 /* May the leader change the map, or has it to ask the other one first? */
 gboolean takeover_may_change(Takeover *t);
+/* Must the leader not take the other one for down, because that one has everything and this one has not? */
+gboolean takeover_waits(const Takeover *t);
+/* The same of any next map: nobody would have everything by it. */
+gboolean takeover_allows(const Takeover *t, const MagmaMap *next);
 /* Another line of history is there: which one stands. */
 void takeover_rival(Takeover *t, const RaftRival *rival);
 const RaftEntry *consensus_committed(const Volcano *v);

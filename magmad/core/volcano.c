@@ -42,6 +42,14 @@ void core_say(Volcano *v, const char *fmt, ...)
 	v->io->say(v->iou, line);
 }
 
+void core_fail(Volcano *v, const char *text)
+{
+	v->stopping = v->failed = TRUE;
+	v->state = "failed";
+	g_strlcpy(v->note, text, sizeof v->note);
+	v->io->stop(v->iou, text);
+}
+
 Slice *core_slice(Volcano *v, guint16 id)
 {
 	for (guint i = 0; i < v->slices->len; i++)
@@ -82,6 +90,8 @@ void core_set_map(Volcano *v, MagmaMap *map)
 	guint64 old_epoch = old ? old->epoch : 0;
 
 	v->map = map;
+	for (guint i = 0; old && i < v->slices->len; i++)
+		mark_map_changed(v->slices->pdata[i], old);
 	if (old)
 		magma_map_unref(old);
 	MAGMA_TRACE(v->trace, 'r', "lava map of epoch %" G_GUINT64_FORMAT, map->epoch);
@@ -202,6 +212,9 @@ void volcano_free(Volcano *v)
 	holdings_clear(v);
 	op_clear(v->all_ops, v);
 	call_clear(v);
+	if (v->calls_due)
+		v->io->timer_cancel(v->iou, v->calls_due);
+	v->calls_due = 0;
 	GHashTableIter it;
 	gpointer peer;
 	g_hash_table_iter_init(&it, v->peers);

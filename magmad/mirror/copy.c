@@ -292,6 +292,10 @@ void copy_tick(Copy *c)
 		c->idle_since = t;
 	else
 		c->heard = t;
+	if (c->counted && t - c->heard > STUCK_AFTER && !c->in_map && !c->asked) {
+		copy_lost(c, 0, "it does not answer");        /* the map does not know that it was about to count: nobody else can end the waiting */
+		return;
+	}
 	if (c->counted && t - c->heard > STUCK_AFTER && t - c->stuck_said > STUCK_AFTER)
 		stuck(c, "it does not answer");
 	/* An empty message now and then finds a copy that was restarted in a quiet hour. */

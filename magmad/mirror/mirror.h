@@ -45,7 +45,7 @@ typedef struct Owner Owner;
 
 typedef struct {
 	guint16 volcano;
-	gboolean in_sync;             /* by the map */
+	gboolean in_sync, down;       /* by the map */
 } CopySpec;
 
 typedef struct {
@@ -96,6 +96,8 @@ typedef struct {
 /* epoch: the newest ownership epoch this volcano knows for the slice; messages of an older one are answered ESTALE with the newer one. */
 Replica *replica_new(Store *local, guint64 epoch, const ReplicaConfig *cfg);
 void replica_set_epoch(Replica *r, guint64 epoch);
+/* The newest that it knows, by that or from an owner. */
+guint64 replica_epoch(const Replica *r);
 /* One mirror_* request of the owner; answer is called exactly once, perhaps later, with an errno or 0 and the answer's fields. req and msg are valid inside; msg is referenced where it is needed longer. */
 void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, void (*answer)(void *user, int error, const void *rep, GBytes *body), void *answer_user);
 /* Whole: it may become the owner (it is not in the middle of being filled, and every content of its rows is there). Kept across restarts. */

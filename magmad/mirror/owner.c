@@ -345,6 +345,8 @@ void owner_set_copies(Owner *o, const CopySpec *specs, guint n)
 		} else if (was && !c->in_map) {
 			c->counted = c->asked = FALSE;
 			copy_lost(c, 0, NULL);
+		} else if (specs[k].down && c->counted && !c->in_map && !c->asked) {
+			copy_lost(c, 0, NULL);        /* it is waited for, and nobody was asked to count it */
 		}
 	}
 	o->told = TRUE;

@@ -365,6 +365,7 @@ Replica *replica_new(Store *local, guint64 epoch, const ReplicaConfig *cfg)
 }
 
 void replica_set_epoch(Replica *r, guint64 epoch) { r->epoch = MAX(r->epoch, epoch); }
+guint64 replica_epoch(const Replica *r) { return r->epoch; }
 gboolean replica_whole(const Replica *r) { return r->loaded && r->whole; }
 
 void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, AnswerFn fn, void *user)

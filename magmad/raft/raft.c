@@ -6,7 +6,7 @@
 
 /* docs/reliability.md says where these come from. */
 const RaftConfig raft_config_default = {
-	.beat = 250 * MS, .lease = 1200 * MS, .down_after = 1550 * MS, .election_min = 700 * MS, .election_max = 1000 * MS, .drift_permille = 50,
+	.beat = 250 * MS, .lease = 1200 * MS, .down_after = 1400 * MS, .election_min = 700 * MS, .election_max = 1000 * MS, .drift_permille = 50,
 };
 
 /* --- actions --- */
@@ -115,6 +115,7 @@ void become_follower(Raft *r, RaftTerm term)
 {
 	if (r->role == LEADER) {
 		lease_keep(r);
+		r->heard = r->now;
 		act(r, RAFT_DO_LOST)->term = r->term;
 		g_array_set_size(r->peers, 0);
 		r->transfer_to = 0;
@@ -286,6 +287,7 @@ void raft_free(Raft *r)
 /* --- questions --- */
 
 gboolean raft_is_leader(const Raft *r) { return r->role == LEADER; }
+gint64 raft_led_since(const Raft *r) { return r->role == LEADER ? r->elected_at : 0; }
 guint16 raft_leader(const Raft *r) { return r->leader; }
 RaftTerm raft_term(const Raft *r) { return r->term; }
 guint64 raft_commit_index(const Raft *r) { return r->commit; }

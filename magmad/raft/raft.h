@@ -86,7 +86,7 @@ typedef enum {
 	RAFT_PREVOTE = 1,                 /* last, last_term */
 	RAFT_PREVOTE_ACK,                 /* ok */
 	RAFT_VOTE,                        /* last, last_term, transfer */
-	RAFT_VOTE_ACK,                    /* ok */
+	RAFT_VOTE_ACK,                    /* ok, age */
 	RAFT_APPEND,                      /* prev, prev_term, commit; entry or none; base: the entry is committed and stands for all before it */
 	RAFT_APPEND_ACK,                  /* ok, index (agreed up to; not ok: committed up to), commit */
 	RAFT_BEAT,                        /* sent; grant_life, grant_at */
@@ -104,6 +104,7 @@ typedef struct {
 	guint64 commit;
 	gboolean ok, transfer, base;
 	gint64 sent, at;
+	gint64 age;                       /* how long ago the sender of a vote last heard a leader: microseconds of its clock */
 	guint32 life;
 	RaftEntry *entry;
 } RaftMsg;
@@ -240,6 +241,7 @@ gint64 raft_lease_until(const Raft *r, gint64 now);
 gint64 raft_member_silent_since(const Raft *r, guint16 id);
 gint64 raft_down_at(const Raft *r, guint16 id);
 gint64 raft_member_granted(const Raft *r, guint16 id);    /* when the newest proof of its life that was granted came, in this leader's term; 0: none */
+gint64 raft_led_since(const Raft *r);                     /* leader only, else 0 */
 gint64 raft_member_acked(const Raft *r, guint16 id);      /* leader only: when the newest beat was sent that this member has answered in this term; 0: none */
 guint32 raft_next_incarnation(const Raft *r);             /* that FORCE would begin now */
 const RaftRival *raft_rival(const Raft *r);               /* NULL: none */
@@ -266,7 +268,8 @@ enum {
 	PLANT_YIELD_BLIND = 1 << 16,      /* yields though it has committed something else */
 	PLANT_OLD_LIFE = 1 << 17,         /* takes grants of an earlier life */
 	PLANT_VOTE_TWICE = 1 << 18,       /* forgets whom it voted for in this term */
-	PLANT_LIMIT = 1 << 19
+	PLANT_OWN_AGE = 1 << 19,          /* a new leader counts its predecessors' leases from when it heard them last itself, whatever its voters did */
+	PLANT_LIMIT = 1 << 20
 };
 void raft_plant(Raft *r, guint bugs);
 #endif

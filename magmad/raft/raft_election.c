@@ -61,6 +61,7 @@ static void campaign(Raft *r)
 	r->vote_number = persist_dep(r);
 	r->n_votes = 0;
 	count_vote(r, r->cfg.id);
+	r->others_until = r->heard;
 	set_election_due(r);
 	ask(r, RAFT_VOTE, PLANTED(r, PLANT_VOTE_EARLY) ? 0 : r->vote_number);
 	if (won(r))
@@ -158,7 +159,9 @@ void on_vote(Raft *r, guint16 from, const RaftMsg *m)
 		persist_later(r);
 		set_election_due(r);
 	}
-	send_to(r, from, RAFT_VOTE_ACK, grant && !PLANTED(r, PLANT_VOTE_EARLY) ? persist_dep(r) : 0)->ok = grant;
+	RaftMsg *a = send_to(r, from, RAFT_VOTE_ACK, grant && !PLANTED(r, PLANT_VOTE_EARLY) ? persist_dep(r) : 0);
+	a->ok = grant;
+	a->age = r->now - r->heard;
 }
 
 void on_vote_ack(Raft *r, guint16 from, const RaftMsg *m)
@@ -166,6 +169,9 @@ void on_vote_ack(Raft *r, guint16 from, const RaftMsg *m)
 	if (r->role != CANDIDATE || !m->ok)
 		return;
 	count_vote(r, from);
+	/* its clock may be fast, and ours slow */
+	if (!PLANTED(r, PLANT_OWN_AGE))
+		r->others_until = MAX(r->others_until, r->now - m->age / 1000 * (1000 - 2 * (gint64)r->cfg.drift_permille));
 	if (won(r))
 		become_leader(r);
 }

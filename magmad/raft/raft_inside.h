@@ -39,7 +39,7 @@ struct Raft {
 
 	Role role;
 	guint16 leader;
-	gint64 heard;                     /* from the leader of this term */
+	gint64 heard;                     /* a leader last, or was one, or this process began */
 	gint64 election_due;
 	gboolean transfer_vote;           /* this election is a hand-over */
 	guint64 vote_number;              /* our own vote counts when this persist is durable */
@@ -49,6 +49,7 @@ struct Raft {
 
 	GArray *peers;                    /* Peer; leader only */
 	gint64 elected_at, next_beat;
+	gint64 others_until;              /* nothing that earlier leaders granted is counted from later than this; gathered from the votes */
 	guint64 first_of_term;            /* index of our first entry as leader */
 	guint16 transfer_to;              /* 0: none */
 	gint64 transfer_until;

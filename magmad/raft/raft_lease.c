@@ -122,11 +122,11 @@ gint64 raft_lease_until(const Raft *r, gint64 now)
 	return r->role == LEADER ? MAX(r->lease_until, leader_lease(r)) : r->lease_until;
 }
 
-/* Whatever earlier leaders granted, they did before this one was elected. */
+/* Whatever earlier leaders granted is counted from before one of those who voted for this one last heard a leader: a majority had answered the leader since, and the two have a voter in common. */
 gint64 raft_member_silent_since(const Raft *r, guint16 id)
 {
 	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;
-	return !p ? 0 : MAX(p->granted.seen, PLANTED(r, PLANT_NO_WAIT) ? 0 : MAX(p->since, r->elected_at));
+	return !p ? 0 : MAX(p->granted.seen, PLANTED(r, PLANT_NO_WAIT) ? 0 : MAX(p->since, r->others_until));
 }
 
 gint64 raft_member_granted(const Raft *r, guint16 id)

@@ -178,5 +178,6 @@ void line_force_durable(Raft *r)
 	if (r->force_number == 0 || r->durable < r->force_number)
 		return;
 	r->force_number = 0;
+	r->others_until = r->now;
 	become_leader(r);
 }

@@ -6,10 +6,11 @@
 enum { FLAG_OK = 1, FLAG_TRANSFER = 2, FLAG_BASE = 4, FLAG_ENTRY = 8, FLAGS = 15 };
 
 /* Which parts a type has. */
-enum { HAS_INDEX = 1, HAS_INDEX_TERM = 2, HAS_COMMIT = 4, HAS_SENT = 8, HAS_LIFE = 16, MAY_ENTRY = 32 };
+enum { HAS_INDEX = 1, HAS_INDEX_TERM = 2, HAS_COMMIT = 4, HAS_SENT = 8, HAS_LIFE = 16, MAY_ENTRY = 32, HAS_AGE = 64 };
 static const guint8 parts[RAFT_MSG_LIMIT] = {
 	[RAFT_PREVOTE] = HAS_INDEX | HAS_INDEX_TERM,
 	[RAFT_VOTE] = HAS_INDEX | HAS_INDEX_TERM,
+	[RAFT_VOTE_ACK] = HAS_AGE,
 	[RAFT_APPEND] = HAS_INDEX | HAS_INDEX_TERM | HAS_COMMIT | MAY_ENTRY,
 	[RAFT_APPEND_ACK] = HAS_INDEX | HAS_COMMIT,
 	[RAFT_BEAT] = HAS_SENT | HAS_LIFE,
@@ -36,6 +37,8 @@ void raft_msg_encode(const RaftMsg *m, GByteArray *out)
 		magma_put_u32(out, m->life);
 		magma_put_u64(out, m->at);
 	}
+	if (has & HAS_AGE)
+		magma_put_u64(out, m->age);
 	if (m->entry)
 		entry_encode(m->entry, out);
 }
@@ -84,6 +87,8 @@ gboolean raft_msg_decode(const guint8 *p, gsize n, RaftMsg *m)
 		m->life = magma_get_u32(&r);
 		m->at = time_decode(&r);
 	}
+	if (has & HAS_AGE)
+		m->age = time_decode(&r);
 	if (flags & FLAG_ENTRY && !r.error) {
 		if (!(has & MAY_ENTRY))
 			return FALSE;

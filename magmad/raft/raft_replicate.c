@@ -28,7 +28,7 @@ void peers_follow_group(Raft *r)
 
 	r->peers = g_array_sized_new(FALSE, TRUE, sizeof(Peer), g->n_members);
 	for (guint i = 0, j = 0; i < g->n_members; i++) {
-		Peer p = { .id = g->members[i], .next = r->first_of_term, .fence = log_last(r), .since = r->now };   /* no lease before it has the map that says it is one of us */
+		Peer p = { .id = g->members[i], .next = r->first_of_term, .fence = log_last(r), .since = r->elected_at == r->now ? r->others_until : r->now };   /* no lease before it has the map that says it is one of us */
 		if (p.id == r->cfg.id)
 			continue;
 		while (j < old->len && g_array_index(old, Peer, j).id < p.id)

@@ -89,6 +89,7 @@ static int reset_ended(DiskStore *d, ResetJob *r)
 	Contents *contents = contents_new(content, d->pool, &error);
 	if (!contents)
 		return change_failed(d, error);
+	contents_on_failed(contents, disk_content_failed, d);
 	contents_free(d->contents);
 	d->contents = contents;
 	d->fills_gone += journal_fills(d->journal) - d->fills_before;

@@ -52,6 +52,8 @@ struct Contents {
 	gint64 used_delta;
 	guint64 asked, pending;       /* bytes of writes */
 	gboolean enospc;
+	void (*failed)(void *user, int error);
+	void *failed_user;
 	guint8 parents_durable[65536 / 8];
 };
 
@@ -335,6 +337,18 @@ static void file_learn(Contents *c, File *f, const Op *op)
 		c->enospc = TRUE;
 }
 
+void contents_on_failed(Contents *c, void (*failed)(void *user, int error), void *user)
+{
+	c->failed = failed;
+	c->failed_user = user;
+}
+
+/* A read that fails says something about one place, a change about the disk. */
+static gboolean disk_is_broken(const ContentIo *io)
+{
+	return (io->error == EIO || io->error == EROFS) && io->kind != CONTENT_READ && io->kind != CONTENT_SEEK && io->kind != CONTENT_STAT;
+}
+
 static void file_start(Contents *c, File *f);
 
 static void op_finish(Op *op)
@@ -355,6 +369,8 @@ static void op_finish(Op *op)
 		file_start(c, f);
 	else
 		file_rest(c, f);
+	if (c->failed && disk_is_broken(&op->io))
+		c->failed(c->failed_user, op->io.error);
 	op_report(op);
 }
 

@@ -123,6 +123,7 @@ GSource *disk_source_new(DiskStore *d, GMainContext *context);
 /* Something was committed or asked for: the turn's end has work. */
 void disk_wake(DiskStore *d);
 void disk_fail(DiskStore *d, const char *text);
+void disk_content_failed(void *user, int error);
 /* Writes the journal without calling anybody: for the middle of a commit. */
 void disk_journal_out(DiskStore *d);
 void disk_sync(Store *s, void (*done)(void *, int), void *user);

@@ -156,6 +156,8 @@ static gboolean store_open(DiskStore *d, const DiskStoreConfig *cfg, GError **er
 	g_autofree char *content = layout_content(d->dir);
 	d->pool = pool_new(cfg->context, POOL_THREADS);
 	d->contents = contents_new(content, d->pool, error);
+	if (d->contents)
+		contents_on_failed(d->contents, disk_content_failed, d);
 	if (!d->contents)
 		return FALSE;
 	d->source = disk_source_new(d, cfg->context);

@@ -18,6 +18,14 @@ void disk_fail(DiskStore *d, const char *text)
 		d->base.on_failed(d->base.user, text);
 }
 
+void disk_content_failed(void *user, int error)
+{
+	DiskStore *d = user;
+	g_autofree char *text = g_strdup_printf("%s/content: changing a content: %s", d->dir, g_strerror(error));
+
+	disk_fail(d, text);
+}
+
 static void job_nothing(PoolJob *job) { }
 
 /* --- syncs --- */

@@ -53,6 +53,7 @@ struct Node {
 	guint64 life;
 	gboolean started, ready, refused, dying, leaving, aside, host_gone;
 	gint64 leave_away;
+	gint64 parted;                /* from the other volcanos, until then */
 	char *stopped;                /* it said that it cannot go on */
 	gint rate_ppm;                /* of its clock, against the true time */
 	gint64 ahead;
@@ -73,11 +74,12 @@ struct Cluster {
 	GPtrArray *clients;
 	gboolean trouble, ending;
 	guint64 kills;
-	gint64 gone;                  /* how long volcanos were sent away for, all together */
 	Faults *faults;               /* while trouble is on */
 	Safety *safety;
 	struct { guint id; guint64 from, to; } blocked[BLOCKED_MAX];
 	guint nblocked, next_block, next_point;
+	gint64 gone_since, back_since;                /* the volcano that proxies speak to: out of reach, with less than REST between; in reach */
+	gint64 hindered, hindered_to, looked_at;      /* how long in all; until when; at what time that was last seen */
 };
 
 /* link.c */

@@ -388,6 +388,7 @@ void cluster_part(Cluster *c, guint i, gint64 time)
 	gboolean told = world_chance(c->world, 1, 2);      /* as often a network that says so as one that is silent */
 
 	world_trace(c->world, "== no other volcano reaches %s for %" G_GINT64_FORMAT " us", c->node[i].name, time);
+	c->node[i].parted = world_now(c->world) + time;
 	cluster_block_for(c, one, all & ~one, time);
 	cluster_block_for(c, all & ~one, one, time);
 	for (guint k = 0; told && k < c->links->len; k++) {
@@ -470,16 +471,43 @@ void cluster_start(Cluster *c, guint i)
 
 enum { KILLS_MAX = 30, STEPS_MAX = 20000000 };
 
-/* An operation of two volcanos that cannot go on for 30 s is answered EIO, and that is as it should be. */
-#define GONE_MAX (24 * (gint64)1000000)
+#define LEAVE_MAX ((gint64)3000000)   /* a planned end takes so long at most */
+#define REST ((gint64)6000000)        /* above PING_EVERY of clients */
+#define GONE_MAX ((gint64)8000000)    /* with that, below the 15 s after which a client expires */
+
+static gboolean is_hindered(const Node *n)
+{
+	World *w = n->c->world;
+
+	return n->started && (!n->volcano || n->parted > world_now(w) || world_paused(w, node_owner(n)));
+}
+
+/* A client that reaches one volcano only is silent for all others while that one is away: not for so long that they forget it. */
+static void see_gone(Cluster *c)
+{
+	const Node *n = &c->node[0];
+	gint64 now = world_now(c->world);
+
+	if (is_hindered(n)) {
+		c->back_since = 0;
+		if (!c->gone_since)
+			c->gone_since = now;
+	} else if (!c->back_since) {
+		c->back_since = now;
+	} else if (now - c->back_since > REST) {
+		c->gone_since = 0;
+	}
+}
+
+static gboolean may_go(const Cluster *c, guint i, gint64 time)
+{
+	return i != 0 || !c->cfg.away_max || !c->gone_since || world_now(c->world) + time - c->gone_since <= GONE_MAX;
+}
 
 static gint64 away(Cluster *c)
 {
-	if (c->cfg.away_max) {
-		gint64 t = 1000 + world_pick(c->world, MAX(MIN(c->cfg.away_max, GONE_MAX - c->gone), 1));
-		c->gone += t;
-		return t;
-	}
+	if (c->cfg.away_max)
+		return 1000 + world_pick(c->world, c->cfg.away_max);
 	return 1000 + world_pick(c->world, world_chance(c->world, 1, 4) ? 6000000 : 300000);
 }
 
@@ -488,23 +516,52 @@ static void make_trouble(Cluster *c)
 	/* a network that dies all the time gets nothing done, and that breaks no promise */
 	if (c->kills < KILLS_MAX && world_chance(c->world, c->cfg.kill_ppm, 1000000)) {
 		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
-		if (c->node[i].volcano)
-			cluster_kill(c, i, away(c), world_chance(c->world, 1, 3));
+		gboolean up = c->node[i].volcano != NULL, all_lost = up && world_chance(c->world, 1, 3);
+		gint64 time = up ? away(c) : 0;
+		if (up && may_go(c, i, time))
+			cluster_kill(c, i, time, all_lost);
 	}
-	if (c->kills < KILLS_MAX && c->cfg.leave_ppm && world_chance(c->world, c->cfg.leave_ppm, 1000000))
-		cluster_leave(c, world_pick(c->world, CLUSTER_VOLCANOS), away(c));
+	if (c->kills < KILLS_MAX && c->cfg.leave_ppm && world_chance(c->world, c->cfg.leave_ppm, 1000000)) {
+		gint64 time = away(c);
+		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
+		if (may_go(c, i, time + LEAVE_MAX))
+			cluster_leave(c, i, time);
+	}
 	if (c->cfg.part_ppm && c->kills < KILLS_MAX && world_chance(c->world, c->cfg.part_ppm, 1000000)) {
 		c->kills++;
-		cluster_part(c, world_pick(c->world, CLUSTER_VOLCANOS), 1 + world_pick(c->world, 8000000));
+		gint64 time = 1 + world_pick(c->world, 8000000);
+		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
+		if (may_go(c, i, time))
+			cluster_part(c, i, time);
 	}
 	if (c->links->len && world_chance(c->world, c->cfg.cut_ppm, 1000000))
 		link_cut(c->links->pdata[world_pick(c->world, c->links->len)]);
 }
 
+#define RECOVERS_IN ((gint64)3000000)
+
+static void see_hindered(Cluster *c)
+{
+	gint64 now = world_now(c->world);
+
+	if (c->hindered_to > c->looked_at)
+		c->hindered += MIN(c->hindered_to, now) - c->looked_at;
+	c->looked_at = now;
+	for (guint i = 0; c->cfg.away_max && i < CLUSTER_VOLCANOS; i++) {
+		const Node *n = &c->node[i];
+		if (is_hindered(n))
+			c->hindered_to = now + RECOVERS_IN;
+	}
+}
+
+gint64 cluster_hindered(Cluster *c) { return c->hindered; }
+
 void cluster_step(Cluster *c)
 {
 	if (world_steps(c->world) > STEPS_MAX)
 		world_fail(c->world, "it never ends");
+	see_hindered(c);
+	see_gone(c);
 	if (!world_step(c->world))
 		world_fail(c->world, "nothing will ever happen any more");
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)

@@ -77,6 +77,9 @@ Store *cluster_store(Cluster *c, guint i, guint16 slice);
 guint cluster_stores(Cluster *c, guint i);
 Store *cluster_store_at(Cluster *c, guint i, guint n, guint16 *slice);
 guint64 cluster_kills(Cluster *c);
+/* Microseconds so far in which a volcano was away or cut off, or had been 3 s before, where they are so for long (away_max): of two that is half, of three with a witness mostly more than one. Nobody
+ * promises answers then. */
+gint64 cluster_hindered(Cluster *c);
 const char *cluster_name(Cluster *c, guint i);
 
 /* --- clients --- */

@@ -24,7 +24,7 @@ typedef struct {
 	gboolean greeting, counted;
 	MagmaKey key;
 	Link *link;                   /* where it is on its way */
-	gint64 began, sent, retry_at;
+	gint64 began, hindered, sent, retry_at;      /* hindered: of the cluster, when it began */
 	SimDone done;
 	void *user;
 } CallOf;
@@ -169,6 +169,7 @@ static CallOf *call_new(SimClient *s, MagmaOp op, const void *req, SimDone done,
 	k->xid = h.xid;
 	k->op = op;
 	k->began = world_now(s->c->world);
+	k->hindered = cluster_hindered(s->c);
 	k->done = done;
 	k->user = user;
 	k->target = -1;
@@ -506,7 +507,7 @@ static void tick(void *arg)
 	s->tick = world_after(s->c->world, 20 * MS, FALSE, tick, s);
 	for (GList *e = s->calls.head; e; e = e->next) {
 		CallOf *k = e->data;
-		if (now - k->began > GIVE_UP)
+		if (now - k->began - (cluster_hindered(s->c) - k->hindered) > GIVE_UP)
 			world_fail(s->c->world, "%s of client-%x was not answered within 60 s", magma_op_info(k->op)->name, (guint)(s->id & 0xfff));
 		if (k->link && now - k->sent > SILENCE)
 			k->link = NULL;
@@ -578,7 +579,7 @@ int sim_call_wait(SimClient *s, MagmaOp op, const void *req, MagmaAny *rep)
 	Waiting w = { .rep = rep };
 
 	sim_call(s, op, req, waited, &w);
-	cluster_run_until(s->c, GIVE_UP + 1000000, is_done, &w);
+	cluster_run_until(s->c, 20 * (gint64)GIVE_UP, is_done, &w);
 	g_assert(w.done);
 	return w.error;
 }

@@ -18,7 +18,7 @@ static const struct { const char *name; guint bug; } plants[] = {
 	{ "two-changes", PLANT_TWO_CHANGES }, { "stale-append", PLANT_STALE_APPEND }, { "ack-early", PLANT_ACK_EARLY }, { "no-round", PLANT_NO_ROUND },
 	{ "no-fence", PLANT_NO_FENCE }, { "self-early", PLANT_SELF_EARLY }, { "no-wait", PLANT_NO_WAIT }, { "self-ack", PLANT_SELF_ACK },
 	{ "vote-behind", PLANT_VOTE_BEHIND }, { "commit-blind", PLANT_COMMIT_BLIND }, { "old-line-runs", PLANT_OLD_LINE_RUNS }, { "same-inc", PLANT_SAME_INC },
-	{ "yield-blind", PLANT_YIELD_BLIND }, { "old-life", PLANT_OLD_LIFE }, { "vote-twice", PLANT_VOTE_TWICE },
+	{ "yield-blind", PLANT_YIELD_BLIND }, { "old-life", PLANT_OLD_LIFE }, { "vote-twice", PLANT_VOTE_TWICE }, { "own-age", PLANT_OWN_AGE },
 };
 
 /* Half of the seeds run with the tightest intervals that are right, where a wrong one shows. */

@@ -78,6 +78,8 @@ static void answered(void *user, int error, const MagmaAny *rep)
 		a->attr = rep->rep_setattr.attr;
 }
 
+static void done_with(void *user, int error, const MagmaAny *rep) { ((Answer *)user)->done = TRUE; }
+
 static gboolean is_answered(void *user) { return ((Answer *)user)->done; }
 
 /* --- a truncation, a crash in its middle, somebody else's write, the repeat --- */
@@ -165,6 +167,34 @@ static void open_that_a_stored_reply_grants_is_counted_after_a_restart(void)
 	cluster_free(c);
 }
 
+/* --- what failed, and would not fail any more --- */
+
+static void repeat_of_what_failed_is_told_the_same(void)
+{
+	Cluster *c = network(5);
+	SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
+	struct magma_req_mknod q = { .dir = magma_fid_root(), .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR("f") };
+	struct magma_req_lookup look = { .dir = q.dir, .name = q.name };
+	struct magma_req_unlink unlink = { .dir = q.dir, .name = q.name };
+	Answer again = { 0 };
+	MagmaAny rep;
+
+	make_file(b, "f", q.key);
+	sim_call_wait(a, MAGMA_OP_lookup, &look, &rep);      /* it has a session */
+	sim_call(a, MAGMA_OP_mknod, &q, answered, &again);
+	sim_client_cut_off(a, TRUE);
+	cluster_run(c, SEC);
+	must(b, MAGMA_OP_unlink, &unlink);
+	sim_client_cut_off(a, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &again));
+	g_assert_cmpint(again.error, ==, EEXIST);
+	g_assert_cmpint(sim_call_wait(b, MAGMA_OP_lookup, &look, &rep), ==, ENOENT);
+	must(a, MAGMA_OP_mknod, &q);
+	sim_client_free(a);
+	sim_client_free(b);
+	cluster_free(c);
+}
+
 /* --- a client expires at one volcano, and asks the heir --- */
 
 static const MagmaKey upper = { .b = { 0xff } };
@@ -231,11 +261,40 @@ static void every_open_moves_with_its_slice(void)
 	cluster_free(c);
 }
 
+/* An assertion that was made before the release and arrives behind it, and the other way round. */
+static void last_word_about_an_open_counts_however_they_arrive(void)
+{
+	Cluster *c = network(6);
+	SimClient *a = sim_client_new(c, -1);
+	VolcanoStats stats;
+
+	for (guint i = 0; i < 60; i++) {
+		g_autofree char *name = g_strdup_printf("f%u", i);
+		g_autoptr(GByteArray) fids = g_byte_array_new();
+		MagmaFid fid = make_file(a, name, upper);
+		magma_put_fid(fids, &fid);
+		struct magma_req_reopen open = { .route = upper, .fids = MAGMA_BYTES(fids->data, fids->len) };
+		struct magma_req_release close = { .fid = fid };
+		Answer first = { 0 }, second = { 0 };
+		gboolean stays = i % 2;
+		sim_call(a, stays ? MAGMA_OP_release : MAGMA_OP_reopen, stays ? (void *)&close : (void *)&open, done_with, &first);
+		sim_call(a, stays ? MAGMA_OP_reopen : MAGMA_OP_release, stays ? (void *)&open : (void *)&close, done_with, &second);
+		g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &first) && cluster_run_until(c, 30 * SEC, is_answered, &second));
+		volcano_stats(cluster_volcano(c, 0), &stats);
+		g_assert_cmpuint(stats.opens, ==, stays);
+		must(a, MAGMA_OP_release, &close);
+	}
+	sim_client_free(a);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
 	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
+	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
+	g_test_add_func("/sim/repeats/last_word_about_an_open_counts_however_they_arrive", last_word_about_an_open_counts_however_they_arrive);
 	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/every_open_moves_with_its_slice", every_open_moves_with_its_slice);
 	return g_test_run();

@@ -75,7 +75,7 @@ store_in_order() {
 
 # --- pauses ------------------------------------------------------------------------------------------------------------
 
-fault_begin() { FAULT_AT=$(ms); }
+fault_begin() { FAULT_AT=$(ms); diag "fault at $(date +%T.%N)"; }
 # fault_pause KIND LIMIT: the longest time since fault_begin that a process got no answer, into the table; above LIMIT ms (0: none) it fails.
 fault_pause() {
 	_ms=$("$HELP/acklog" pause "$FAULT_AT" "$(ms)" $LOAD_LOGS)

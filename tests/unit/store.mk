@@ -20,6 +20,10 @@ tests_unit_test_store_log_SOURCES = tests/unit/test_store_log.c $(LOG_KIT) $(STO
 tests_unit_test_store_log_LDADD = $(STORE_LIBS)
 tests_unit_test_store_check_SOURCES = tests/unit/test_store_check.c $(STORE_KIT)
 tests_unit_test_store_check_LDADD = $(STORE_LIBS)
+check_PROGRAMS += tests/unit/test_slices
+TESTS += tests/unit/test_slices
+tests_unit_test_slices_SOURCES = tests/unit/test_slices.c magmad/slices.c $(STORE_KIT)
+tests_unit_test_slices_LDADD = magmad/libdaemon.a $(STORE_LIBS)
 # the simulator's store
 MEMSTORE = tests/sim/memstore.c tests/sim/memstore.h tests/sim/memdisk.c tests/sim/memdisk.h tests/sim/memlog.c tests/sim/memfiles.c tests/sim/memcontent.c tests/sim/memcontent.h
 check_PROGRAMS += tests/unit/test_memstore

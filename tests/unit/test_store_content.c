@@ -61,6 +61,7 @@ typedef struct {
 	GBytes *data;
 	guint64 off;
 	StoreContentStat st;
+	guint *failed;
 } Answer;
 
 static void on_done(void *user, int error)
@@ -377,7 +378,7 @@ static void failed_sync_is_told_until_the_drop(void)
 
 	for (guint i = 0; i < 2; i++) {
 		Store *s = kit_open(path, 0);
-		int e = i ? ENOSPC : EIO;
+		int e = i ? ENOSPC : EDQUOT;
 		Answer a = { 0 }, b = { 0 };
 		g_assert_cmpint(write_text(s, &fid, 0, "hello"), ==, 0);
 		g_atomic_int_set(&fail_next, e);
@@ -396,6 +397,40 @@ static void failed_sync_is_told_until_the_drop(void)
 		g_assert_cmpint(simple(s, s->vt->content_drop, &fid), ==, 0);
 		diskstore_close(s);
 	}
+	kit_remove(path);
+}
+
+static void note_failed(void *user, const char *text) { ++*(guint *)user; }
+
+static void failed_already(void *user, int error)
+{
+	Answer *a = user;
+
+	a->error = error;
+	a->done = TRUE;
+	g_assert_cmpuint(*a->failed, ==, 1);
+}
+
+/* Whoever asked must not be told: a copy may do what this disk cannot. */
+static void broken_disk_fails_the_store_first(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	MagmaFid fid = kit_fid(22);
+	guint failed = 0;
+	Answer a = { .failed = &failed };
+
+	g_assert_cmpint(write_text(s, &fid, 0, "hello"), ==, 0);
+	s->on_failed = note_failed;
+	s->user = &failed;
+	g_atomic_int_set(&fail_next, EIO);
+	g_test_expect_message("magma", G_LOG_LEVEL_CRITICAL, "*content: changing a content: Input/output error");
+	store_content_sync(s, &fid, failed_already, &a);
+	kit_until(&a.done);
+	g_test_assert_expected_messages();
+	g_assert_cmpint(a.error, ==, EIO);
+	s->on_failed = NULL;
+	diskstore_abandon(s);
 	kit_remove(path);
 }
 
@@ -540,6 +575,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/content/overlapping_operations_take_effect_in_order", overlapping_operations_take_effect_in_order);
 	g_test_add_func("/store/content/more_files_than_descriptors", more_files_than_descriptors);
 	g_test_add_func("/store/content/failed_sync_is_told_until_the_drop", failed_sync_is_told_until_the_drop);
+	g_test_add_func("/store/content/broken_disk_fails_the_store_first", broken_disk_fails_the_store_first);
 	g_test_add_func("/store/content/sync_of_a_missing_file_makes_no_name_durable", sync_of_a_missing_file_makes_no_name_durable);
 	g_test_add_func("/store/content/list_names_every_content_once", list_names_every_content_once);
 	g_test_add_func("/store/content/journal_and_batches_do_not_wait_for_slow_syncs_of_contents", journal_and_batches_do_not_wait_for_slow_syncs_of_contents);

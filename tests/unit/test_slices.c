@@ -1,0 +1,119 @@
+/* The stores of slices: made from a spare, removed by a thread, both while the loop goes on; what a crash leaves of a removed one goes. */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "magmad/slices.h"
+#include "tests/unit/store_kit.h"
+
+static Slices *open_in(const char *dir)
+{
+	DiskStoreConfig cfg = { .dir = dir, .segment_bytes = 1 << 18 };
+
+	return slices_new(&cfg);
+}
+
+static gboolean there(const char *dir, const char *name)
+{
+	g_autofree char *path = g_build_filename(dir, "slices", name, NULL);
+
+	return access(path, F_OK) == 0;
+}
+
+/* The thread tells nobody. */
+static void until(const char *dir, const char *name, gboolean wanted)
+{
+	gint64 limit = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+
+	while (there(dir, name) != wanted) {
+		g_assert_cmpint(g_get_monotonic_time(), <, limit);
+		g_usleep(1000);
+	}
+}
+
+static void removed_at_once(void)
+{
+	char *dir = kit_dir();
+	Slices *s = open_in(dir);
+	Store *a = slices_open(s, 7, NULL);
+
+	g_assert_nonnull(a);
+	kit_acked(a, kit_put(a, TAB_ENTRY, "k", "v"));
+	slices_close(s, 7, TRUE);
+	g_assert_false(there(dir, "00007"));
+	until(dir, "removed-1", FALSE);
+	/* the same id again is another, empty one */
+	a = slices_open(s, 7, NULL);
+	g_assert_nonnull(a);
+	g_autofree char *was = kit_get(a, TAB_ENTRY, "k", 1);
+	g_assert_null(was);
+	slices_close(s, 7, FALSE);
+	g_assert_true(there(dir, "00007"));
+	slices_free(s);
+	kit_remove(dir);
+}
+
+static void spare_is_used(void)
+{
+	char *dir = kit_dir();
+	Slices *s = open_in(dir);
+	g_autofree char *spare = g_build_filename(dir, "slices", "spare", NULL);
+	gboolean taken = FALSE;
+
+	g_assert_false(there(dir, "spare"));           /* who holds no other slices has none */
+	g_assert_nonnull(slices_open(s, 1, NULL));
+	/* the folder is whole a moment before the thread says so: then one more is made without it */
+	for (guint16 id = 2; id < 100 && !taken; id++) {
+		struct stat was, is;
+		g_autofree char *name = g_strdup_printf("%05u", id), *path = g_build_filename(dir, "slices", name, NULL);
+		until(dir, "spare/volcano.conf", TRUE);
+		g_assert_cmpint(stat(spare, &was), ==, 0);
+		Store *b = slices_open(s, id, NULL);
+		g_assert_nonnull(b);
+		kit_acked(b, kit_put(b, TAB_ENTRY, "k", "v"));
+		g_assert_cmpint(stat(path, &is), ==, 0);
+		taken = is.st_ino == was.st_ino;
+		slices_close(s, id, FALSE);
+	}
+	g_assert_true(taken);
+	slices_close(s, 1, FALSE);
+	slices_free(s);
+	kit_remove(dir);
+}
+
+static void leftovers_go(void)
+{
+	char *dir = kit_dir();
+	g_autofree char *deep = g_build_filename(dir, "slices", "removed-3", "content", "00", NULL), *file = g_build_filename(deep, "f", NULL);
+
+	g_assert_cmpint(g_mkdir_with_parents(deep, 0700), ==, 0);
+	g_assert_true(g_file_set_contents(file, "x", 1, NULL));
+	Slices *s = open_in(dir);
+	until(dir, "removed-3", FALSE);
+	slices_free(s);
+	kit_remove(dir);
+}
+
+/* A crash while a spare was being made: it has no volcano.conf. */
+static void half_a_spare(void)
+{
+	char *dir = kit_dir();
+	g_autofree char *half = g_build_filename(dir, "slices", "spare", "journal", NULL);
+
+	g_assert_cmpint(g_mkdir_with_parents(half, 0700), ==, 0);
+	Slices *s = open_in(dir);
+	g_assert_nonnull(slices_open(s, 1, NULL));
+	until(dir, "spare/volcano.conf", TRUE);
+	slices_close(s, 1, FALSE);
+	slices_free(s);
+	kit_remove(dir);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/slices/a_removed_one_is_gone_at_once", removed_at_once);
+	g_test_add_func("/slices/a_new_one_is_the_spare", spare_is_used);
+	g_test_add_func("/slices/what_a_crash_left_is_removed", leftovers_go);
+	g_test_add_func("/slices/half_a_spare_is_made_anew", half_a_spare);
+	return g_test_run();
+}
