@@ -306,7 +306,8 @@ void takeover_rival(Takeover *t, const RaftRival *rival)
 
 	gboolean alone = ours && rival->our_map > rival->common && !has_everything(ours, rival->from);
 
-	if (alone && raft_rival_stands(rival)) {
+	/* Its line cannot stand on what only the other one has: that went on because it has everything. */
+	if (alone && raft_rival_stands(rival) && has_everything(ours, v->id)) {
 		core_say(v, "volcano %u went on without this one, which had gone on without it: what was changed HERE stands", rival->from);
 		force(t, ours, rival->from);
 		return;
