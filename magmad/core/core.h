@@ -539,7 +539,7 @@ void members_tick(Volcano *v);
 void members_slice_serves(Slice *sl);                 /* it has begun to */
 void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, gboolean gone, void (*done)(Volcano *v, void *user, int error), void *user);
 void planner_tick(Volcano *v);
-gboolean planner_soon(Volcano *v);                    /* somebody is silent: the slow tick would declare it down too late */
+MagmaTime planner_due(Volcano *v);                    /* when the first of the others may be declared down, unless it is heard; G_MAXINT64: nobody waits for this one to say so */
 void planner_leaves(Volcano *v, guint16 id, void (*done)(Volcano *v, void *user, int error), void *user);   /* it says so itself: as down, its slices to their copies */
 void leave_clear(Volcano *v);
 void members_clear(Volcano *v);

@@ -2,7 +2,6 @@
 #include "magmad/core/consensus.h"
 #include "magmad/core/takeover.h"
 
-#define SILENT_SOON (6 * SECOND / 5)  /* so near to being declared down nobody is who answers */
 #define ANSWERED_WITHIN (SECOND / 2)  /* of beats that come five times a second or more in a new term */
 #define SILENT_LONG (3 * SECOND / 2)
 #define ALIVE_WITHIN (SECOND)         /* a member that was granted a lease so lately is back */
@@ -299,15 +298,17 @@ static gboolean witness_hands_over(Volcano *v)
 	return FALSE;
 }
 
-gboolean planner_soon(Volcano *v)
+MagmaTime planner_due(Volcano *v)
 {
+	MagmaTime due = G_MAXINT64;
+
 	for (guint i = 0; v->map && consensus_leads(v) && i < v->map->volcanos->len; i++) {
 		const MagmaVolcano *o = volcano_at(v->map, i);
 		MagmaTime at = o->flags & MAGMA_VOLCANO_DOWN || o->id == v->id ? 0 : consensus_down_at(v, o->id);
-		if (at && at - core_now(v) < SILENT_SOON)
-			return TRUE;
+		if (at)
+			due = MIN(due, at);
 	}
-	return FALSE;
+	return due;
 }
 
 void planner_tick(Volcano *v)

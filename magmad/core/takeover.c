@@ -7,8 +7,8 @@
  * cannot know which of that happened, and asks. */
 #define ALONE_LEASE (SECOND * 12 / 10)
 #define FORCE_AFTER (SECOND * 18 / 10)
-#define LOOK_EVERY (SECOND / 5)
-#define GAP (SECOND * 6 / 10)             /* between two looks: this process did not run */
+#define LOOK_EVERY (SECOND * 35 / 100)
+#define GAP (SECOND * 7 / 10)             /* between two looks: this process did not run */
 #define ASK_GAP (SECOND)
 #define SILENT (SECOND * 15 / 10)         /* an operator may say that it is lost */
 
@@ -258,7 +258,7 @@ static void tick(void *arg)
 	look(t);
 	/* clients wait for the one whose turn comes soon */
 	MagmaTime left = FORCE_AFTER - (core_now(v) - MAX(t->heard, t->unbroken));
-	t->timer = v->io->timer(v->iou, left > 0 && left < LOOK_EVERY ? left + 1000 : LOOK_EVERY, tick, t);
+	t->timer = v->io->timer(v->iou, !takeover_other(v) ? SECOND : left > 0 && left < LOOK_EVERY ? left + 1000 : LOOK_EVERY, tick, t);
 	core_leave(v);
 }
 

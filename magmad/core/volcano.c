@@ -156,13 +156,16 @@ static void tick(void *arg)
 		return;
 	}
 	call_tick(v);
-	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready || planner_soon(v);
+	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready;
 	for (guint i = 0; v->map && i < v->slices->len; i++)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);
 	health_tick(v);
-	if (!v->tick)
-		v->tick = v->io->timer(v->iou, v->quick ? SECOND / 10 : SECOND, tick, v);
+	if (!v->tick) {
+		/* clients wait for the moment when somebody silent may be declared down */
+		MagmaTime due = planner_due(v), now = core_now(v), rest = v->quick ? SECOND / 10 : SECOND;
+		v->tick = v->io->timer(v->iou, due - now < rest ? MAX(due - now + 1000, SECOND / 20) : rest, tick, v);
+	}
 	core_leave(v);
 }
 

@@ -5,7 +5,7 @@
 #define KEEP_BYTES (256u << 20)
 #define PACE (64u << 20)
 #define TICK (SECOND / 10)
-#define QUIET_TICK (SECOND / 2)       /* nothing is under way to any copy: each tick is a wake-up of an idle machine */
+#define QUIET_TICK SECOND       /* nothing is under way to any copy: each tick is a wake-up of an idle machine */
 enum { SCAN_ROWS = 512 };
 
 

@@ -6,7 +6,7 @@
 
 /* docs/reliability.md says where these come from. */
 const RaftConfig raft_config_default = {
-	.beat = 250 * MS, .lease = 1200 * MS, .down_after = 1400 * MS, .election_min = 700 * MS, .election_max = 1000 * MS, .drift_permille = 50,
+	.beat = 260 * MS, .lease = 1200 * MS, .down_after = 1400 * MS, .election_min = 700 * MS, .election_max = 1000 * MS, .drift_permille = 50,
 };
 
 /* --- actions --- */

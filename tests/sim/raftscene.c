@@ -76,6 +76,7 @@ void scene_figure_8(RaftSim **out, guint plant, gboolean verbose)
 	if (!s->failed && raft_last(raft_of(s, 3))->index != base + 1)
 		die(s, "figure 8: the old entry has not reached S3");
 	sim_crash(s, 1);
+	sim_run(s, 50 * SIM_MS, NULL);        /* what it sent last is filtered too */
 	/* (d) S5 with S3 and S4, or with S2: its log ends in a later term */
 	sim_start(s, 5);
 	stage.entries_to = ~0u;
