@@ -47,7 +47,7 @@ local OPERATIONS = {
 	[85] = { name = "resolve", request = { { "fid", "coord" }, { "u64", "op_hi" }, { "u64", "op_lo" } }, reply = { { "u8", "outcome" } } },
 	[86] = { name = "parent", request = { { "fid", "fid" } }, reply = { { "fid", "parent" } } },
 	[87] = { name = "sync", request = { { "fid", "fid" } }, reply = {} },
-	[88] = { name = "status", request = {}, reply = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" }, { "u64", "free" }, { "u64", "uptime" }, { "u64", "clients" }, { "text", "software" }, { "blob", "copies" } } },
+	[88] = { name = "status", request = {}, reply = { { "u16", "volcano" }, { "u64", "keys" }, { "u64", "used" }, { "u64", "free" }, { "u64", "uptime" }, { "u64", "started" }, { "u64", "clients" }, { "text", "software" }, { "blob", "copies" }, { "blob", "conflicts" } } },
 	[91] = { name = "move_rows", request = { { "u64", "move" }, { "u64", "sequence" }, { "data", "records" } }, reply = { { "u64", "sequence" } } },
 	[92] = { name = "move_data", request = { { "fid", "fid" }, { "u64", "move" }, { "u64", "sequence" }, { "u64", "offset" }, { "u64", "size" }, { "data", "data" } }, reply = {} },
 	[93] = { name = "move_ready", request = { { "u64", "move" }, { "u64", "sequence" } }, reply = {} },
@@ -62,10 +62,13 @@ local OPERATIONS = {
 	[102] = { name = "copy_state", request = { { "u16", "slice" }, { "u64", "epoch" }, { "u16", "volcano" }, { "u8", "in_sync" } }, reply = {} },
 	[103] = { name = "leave", request = { { "u16", "volcano" } }, reply = {} },
 	[104] = { name = "move_anew", request = { { "u64", "move" } }, reply = { { "data", "map" } } },
+	[109] = { name = "clear", request = { { "u64", "time" } }, reply = {} },
 	[110] = { name = "mirror_attach", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "attempt" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "life" }, { "u64", "at_epoch" }, { "u64", "at_index" }, { "u64", "floor" }, { "u8", "whole" }, { "blob", "progress" }, { "data", "epochs" } } },
 	[111] = { name = "mirror_start", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u8", "how" }, { "u64", "at_epoch" }, { "u64", "at_index" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
 	[112] = { name = "mirror_append", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "blob", "items" }, { "data", "bytes" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "data", "different" } } },
 	[113] = { name = "mirror_sync", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "u8", "journal" }, { "data", "fids" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
+	[114] = { name = "mirror_rows", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u8", "table" }, { "blob", "from" }, { "blob", "to" }, { "u32", "rows" }, { "blob", "digest" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u8", "same" }, { "blob", "upto" }, { "data", "list" } } },
+	[115] = { name = "mirror_contents", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u32", "folder" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u32", "next" }, { "data", "fids" } } },
 }
 -- operations: end
 

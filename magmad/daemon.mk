@@ -3,6 +3,7 @@ noinst_LIBRARIES += magmad/libdaemon.a
 magmad_libdaemon_a_SOURCES = \
 	magmad/channels.c magmad/channels.h \
 	magmad/config.c magmad/config.h \
+	magmad/conflicts.c magmad/conflicts.h \
 	magmad/daemonise.c magmad/daemonise.h \
 	magmad/identity.c magmad/identity.h \
 	magmad/keep.c magmad/keep.h \

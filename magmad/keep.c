@@ -1,7 +1,9 @@
 #include "magmad/keep.h"
 #include "libmagma/base/err.h"
+#include "magmad/core/volcano.h"
 #include <errno.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 struct Keep {
 	GMainContext *ctx;
@@ -75,9 +77,28 @@ static gboolean prepare(Keep *k)
 		&& sqlite3_prepare_v2(k->db, "INSERT INTO kept VALUES('lava', ?1) ON CONFLICT(name) DO UPDATE SET value = excluded.value", -1, &k->put, NULL) == SQLITE_OK;
 }
 
-Keep *keep_open(const char *dir, GMainContext *ctx, GBytes **value, GError **error)
+/* Only looks. FALSE: it is not what a volcano has kept. */
+static gboolean look(const char *dir, const char *path, GError **error)
+{
+	sqlite3 *db = NULL;
+	gboolean there = access(path, F_OK) == 0;
+	gboolean opened = there && sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
+	g_autoptr(GBytes) value = opened ? read_value(db) : NULL;
+	gboolean ok = value && volcano_kept_valid(value);
+
+	if (!ok)
+		g_set_error(error, MAGMA_ERROR, EIO, "%s %s: it says which volcano of its network this is, and what it voted; nothing was changed here. Put it back as it was; if it is lost, let an empty folder take the place of %s "
+			"(-j HOST, the same nickname): docs/operations.md, \"A lost lava.db\"", path, !there ? "is missing" : "is damaged", dir);
+	sqlite3_close(db);
+	return ok;
+}
+
+Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **value, GError **error)
 {
 	g_autofree char *path = g_build_filename(dir, "lava.db", NULL);
+
+	if (must && !look(dir, path, error))
+		return NULL;
 	g_autoptr(Keep) k = g_new0(Keep, 1);
 
 	k->ctx = ctx ? g_main_context_ref(ctx) : g_main_context_ref(g_main_context_default());

@@ -1,6 +1,7 @@
 /* magmad: one volcano. Options, folder, store, shell, console, loop; what each does stands in its own file. */
 #include <config.h>
 #include "magmad/config.h"
+#include "magmad/conflicts.h"
 #include "magmad/console/console.h"
 #include "magmad/console/text.h"
 #include "magmad/daemonise.h"
@@ -33,6 +34,7 @@ typedef struct {
 	GMainLoop *loop;
 	Store *store;
 	Slices *slices;
+	Conflicts *conflicts;
 	Keep *keep;
 	GBytes *kept;
 	Shell *shell;
@@ -236,16 +238,6 @@ static gboolean set_aside(Daemon *d, GError **error)
 	return diskstore_create_again(d->dir, where, error);
 }
 
-static void tell_conflicts(Daemon *d)
-{
-	g_autofree char *where = g_build_filename(d->dir, "conflicts", NULL);
-
-	if (access(where, F_OK) != 0)
-		return;
-	log_error("CONFLICT: %s holds what was changed here during a partition and does not stand: look at it, then remove it", where);
-	volcano_set_conflicts(shell_volcano(d->shell), where);
-}
-
 static gboolean open_store(Daemon *d, GError **error)
 {
 	DiskStoreConfig cfg = { .dir = d->dir, .cache_bytes = CACHE_BYTES, .trace = &d->trace, .lock_fd = dup(d->lock_fd), .one_of_several = TRUE };
@@ -254,8 +246,9 @@ static gboolean open_store(Daemon *d, GError **error)
 		folder_prepare(d->dir);
 	if (d->first && (!diskstore_create(d->dir, error) || !identity_save(d->id, d->dir, error)))
 		return FALSE;
-	if (!(d->keep = keep_open(d->dir, NULL, &d->kept, error)) || (d->kept && volcano_kept_aside(d->kept) && !set_aside(d, error)) || !(d->store = diskstore_open(&cfg, error)))
+	if (!(d->keep = keep_open(d->dir, NULL, !d->id->pending, &d->kept, error)) || (d->kept && volcano_kept_aside(d->kept) && !set_aside(d, error)) || !(d->store = diskstore_open(&cfg, error)))
 		return FALSE;
+	d->conflicts = conflicts_new(&cfg);
 	cfg.cache_bytes = CACHE_BYTES / 4;
 	d->slices = slices_new(&cfg);
 	return TRUE;
@@ -266,9 +259,8 @@ static gboolean open_network(Daemon *d, GError **error)
 	ShellOps ops = { on_ready, on_stop, d, on_aside };
 
 	/* after the store: its source comes first, see shell.h */
-	if (!(d->shell = shell_new(NULL, d->id, d->store, d->slices, d->keep, d->kept, options_number(d->options, OPT_NO_TAKEOVER) != 0, &d->trace, &ops, error)))
+	if (!(d->shell = shell_new(NULL, d->id, d->store, d->slices, d->conflicts, d->keep, d->kept, options_number(d->options, OPT_NO_TAKEOVER) != 0, &d->trace, &ops, error)))
 		return FALSE;
-	tell_conflicts(d);
 	ConsoleConfig cfg = { .volcano = shell_volcano(d->shell), .store = d->store, .trace = &d->trace, .name = d->id->name, .flare = d->id->addr,
 		.cache_bytes = CACHE_BYTES, .stop = on_console_stop, .stop_here = on_console_stop_here, .user = d };
 	memcpy(cfg.psk, d->id->psk, sizeof cfg.psk);
@@ -314,6 +306,7 @@ static void end(Daemon *d)
 	shell_free(d->shell);
 	keep_close(d->keep);
 	slices_free(d->slices);
+	conflicts_free(d->conflicts);
 	if (d->kept)
 		g_bytes_unref(d->kept);
 	if (d->store && undo)

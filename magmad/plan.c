@@ -33,19 +33,26 @@ static gboolean name_ok(const char *s, gsize max)
 	return n > 0 && n <= max;
 }
 
+/* It is the name of a file in /.dht. */
+static gboolean name_taken(const char *name) { return g_str_equal(name, "conflicts") || g_str_equal(name, ".") || g_str_equal(name, ".."); }
+
 static char *choose_name(const Options *o, GError **error)
 {
 	char host[256] = "";
+	const char *name = options_text(o, OPT_NAME);
 
-	if (options_text(o, OPT_NAME))
-		return g_strdup(options_text(o, OPT_NAME));
-	if (gethostname(host, sizeof host - 1) == 0)
+	if (!name && gethostname(host, sizeof host - 1) == 0)
 		host[strcspn(host, ".")] = '\0';
-	if (!name_ok(host, 63)) {
+	if (!name && !name_ok(host, 63)) {
 		refuse(error, ENOENT, "the host name '%s' does not do as a nickname: give one with -n", host);
 		return NULL;
 	}
-	return g_strdup(host);
+	name = name ? name : host;
+	if (name_taken(name)) {
+		refuse(error, EINVAL, "-n %s: that nickname is taken by a directory of /.dht; give another one", name);
+		return NULL;
+	}
+	return g_strdup(name);
 }
 
 static char *choose_fqdn(const Options *o, const char *name)

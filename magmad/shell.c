@@ -28,6 +28,7 @@ struct Shell {
 	GMainContext *ctx;
 	Store *store;
 	Slices *slices;
+	Conflicts *conflicts;
 	GSource *flush;
 	Keep *keep;
 	Timers *timers;
@@ -106,6 +107,15 @@ static void on_close(void *user, MagmaConn *conn, MagmaCloseReason why)
 	g_hash_table_remove(port->shell->sessions, s);
 }
 
+static void on_refused(void *user, MagmaConn *conn)
+{
+	Port *port = user;
+	Session *s = magma_conn_user(conn);
+
+	if (s && port->shell->volcano)
+		volcano_session_refused(port->shell->volcano, s);
+}
+
 static MagmaTime io_now(void *user) { return magma_net_now(); }
 
 static MagmaTs io_real(void *user)
@@ -132,6 +142,8 @@ static void system_random(void *user, void *buf, gsize n)
 }
 
 static gboolean io_send(void *user, Session *s, GBytes *head, GBytes *body) { return magma_conn_send(s->conn, head, body); }
+
+static void io_probe(void *user, Session *s) { magma_conn_probe(s->conn); }
 
 static Session *io_connect(void *user, const MagmaAddr *node_addr)
 {
@@ -175,14 +187,51 @@ static void io_set_aside(void *user)
 	shell->ops.aside(shell->ops.user);
 }
 
+static GArray *io_aside_list(void *user) { return conflicts_list(((Shell *)user)->conflicts); }
+
+static GPtrArray *io_aside_open(void *user, guint64 time)
+{
+	g_autoptr(GError) error = NULL;
+	GPtrArray *stores = conflicts_open(((Shell *)user)->conflicts, time, &error);
+
+	if (!stores)
+		log_error("%s", error->message);
+	return stores;
+}
+
+static void io_aside_close(void *user, guint64 time, GPtrArray *stores) { conflicts_close(((Shell *)user)->conflicts, stores); }
+
+static void io_aside_note(void *user, guint64 time, const guint8 *p, gsize n)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!conflicts_note(((Shell *)user)->conflicts, time, p, n, &error))
+		log_error("%s; the next start compares again", error->message);
+}
+
+static GBytes *io_aside_noted(void *user, guint64 time) { return conflicts_noted(((Shell *)user)->conflicts, time); }
+
+static void io_aside_remove(void *user, guint64 time, void (*done)(void *done_user, int error), void *done_user)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (conflicts_remove(((Shell *)user)->conflicts, time, &error)) {
+		done(done_user, 0);
+		return;
+	}
+	log_error("%s", error->message);
+	done(done_user, error->code);
+}
+
 static const VolcanoIo IO = {
-	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .connect = io_connect,
+	.aside_list = io_aside_list, .aside_open = io_aside_open, .aside_close = io_aside_close, .aside_note = io_aside_note, .aside_noted = io_aside_noted, .aside_remove = io_aside_remove,
+	.now = io_now, .real = io_real, .random = system_random, .send = io_send, .probe = io_probe, .connect = io_connect,
 	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
 };
 
 static gboolean port_open(Shell *shell, Port *port, const Identity *id, gboolean is_node, const MagmaTrace *trace, GError **error)
 {
-	static const MagmaNetOps ops = { on_open, on_message, on_close };
+	static const MagmaNetOps ops = { on_open, on_message, on_close, on_refused };
 	MagmaAddr addr = magma_addr_with_port(&id->addr, id->addr.port + (is_node ? 1 : 0));
 	MagmaXportConfig cfg = { .prologue = is_node ? "magma-node-1" : "magma-flare-1", .accept = TRUE, .trace = trace };
 
@@ -200,7 +249,9 @@ static Volcano *make_volcano(Shell *shell, const Identity *id, GBytes *kept, gbo
 {
 	/* who joins asks at the node port of the volcano whose flare port it was told */
 	MagmaAddr join = magma_addr_with_port(&id->join, id->join.port + 1);
+	const char *keep = g_getenv("MAGMA_JOURNAL_KEEP");      /* MiB; for benchmarks and tests */
 	VolcanoConfig cfg = {
+		.journal_keep = keep ? g_ascii_strtoull(keep, NULL, 10) << 20 : 0,
 		.name = id->name, .fqdn = id->fqdn, .software = PACKAGE_VERSION, .addr = id->addr, .bandwidth = id->bandwidth, .offered = id->offered,
 		.copies_wanted = id->copies, .bootstrap = id->pending && id->bootstrap, .join = (id->pending && !id->bootstrap) || id->again ? &join : NULL, .kept = kept, .no_takeover = no_takeover, .trace = trace,
 	};
@@ -235,13 +286,14 @@ static GSource *flush_new(Shell *shell)
 	return s;
 }
 
-Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Keep *keep, GBytes *kept, gboolean no_takeover, const MagmaTrace *trace, const ShellOps *ops, GError **error)
+Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Conflicts *conflicts, Keep *keep, GBytes *kept, gboolean no_takeover, const MagmaTrace *trace, const ShellOps *ops, GError **error)
 {
 	g_autoptr(Shell) shell = g_new0(Shell, 1);
 
 	shell->ctx = ctx;
 	shell->store = store;
 	shell->slices = slices;
+	shell->conflicts = conflicts;
 	shell->keep = keep;
 	shell->ops = *ops;
 	shell->sessions = g_hash_table_new_full(NULL, NULL, g_free, NULL);
@@ -262,6 +314,7 @@ void shell_goodbye(Shell *s)
 	volcano_stop(s->volcano);
 	diskstore_quiesce(s->store);
 	slices_quiesce(s->slices);
+	conflicts_quiesce(s->conflicts);
 	magma_net_goodbye(s->flare.net);
 	magma_net_goodbye(s->node.net);
 }

@@ -5,6 +5,7 @@
  * queued; then the sockets' sources send them in theirs. */
 #pragma once
 #include <glib.h>
+#include "magmad/conflicts.h"
 #include "magmad/core/volcano.h"
 #include "magmad/identity.h"
 #include "magmad/keep.h"
@@ -24,7 +25,7 @@ typedef struct {
 
 /* Binds both ports and makes the volcano. id is only read during the call. The store stays the caller's and outlives the shell. */
 /* kept: what keep_open() found, NULL for nothing; keep and slices stay the caller's and outlive the shell. */
-Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Keep *keep, GBytes *kept, gboolean no_takeover, const MagmaTrace *trace, const ShellOps *ops, GError **error);
+Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *slices, Conflicts *conflicts, Keep *keep, GBytes *kept, gboolean no_takeover, const MagmaTrace *trace, const ShellOps *ops, GError **error);
 void shell_start(Shell *s);
 /* What is acknowledged is answered, then goodbye to all peers. */
 void shell_goodbye(Shell *s);

@@ -46,8 +46,11 @@ static void call_finish(MagmaClient *c, Call *call, int error, const MagmaAny *r
 	g_hash_table_remove(c->calls, GSIZE_TO_POINTER((gsize)call->xid));
 	if (call->xid == c->watermark)
 		watermark_advance(c);
+	MagmaTime outer = c->answering;
+	c->answering = call->born;
 	if (call->done)
 		call->done(call->user, error, error ? NULL : rep, msg);
+	c->answering = outer;
 	call_free(call);
 }
 
@@ -107,6 +110,7 @@ static void transmit(MagmaClient *c, Call *call, Peer *via, Peer *target)
 	call->conn = via->conn;
 	call->via = via;
 	call->sent = now;
+	call->probe = PROBE_AFTER;
 	call->tries++;
 	if (target && call->to == TO_KEY)
 		target->spoke_at = now;
@@ -239,7 +243,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 static void renew_id(MagmaClient *c)
 {
 	c->id = client_random_id();
-	c->renewed_at = magma_net_now();
+	c->shaken_at = magma_net_now();
 	MAGMA_TRACE(c->cfg.trace, 'F', "client forgotten: new id %016" G_GINT64_MODIFIER "x", c->id);
 	open_moved(c, NULL);
 }
@@ -439,6 +443,10 @@ void call_tick(MagmaClient *c, MagmaTime now)
 	/* by id: what one answer does to the others is not known here */
 	for (GList *l = c->all_calls.head; l; l = l->next) {
 		Call *call = l->data;
+		if (call->via && call->queue == &call->via->sent && call->via->conn && now - call->sent >= call->probe) {
+			call->probe *= 2;
+			magma_conn_probe(call->via->conn);
+		}
 		if (now - call->born >= timeout || resend_due(call, now))
 			g_array_append_val(due, call->xid);
 	}

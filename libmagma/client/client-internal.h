@@ -14,6 +14,7 @@
 /* A volcano that cannot be reached at once is reached through another one after so long: well above any round trip, and not yet felt. */
 #define FALLBACK_AFTER (300 * MS)
 /* Unanswered for so long on a session that lives: forwarding may have lost it. Grows with each try. */
+#define PROBE_AFTER SECOND            /* without an answer: the session is asked whether the other end is there */
 #define RESEND_FIRST (2 * SECOND)
 #define RESEND_MOST (16 * SECOND)
 /* ETRYAGAIN: from less than a disk's turn to what a user does not yet notice. */
@@ -49,7 +50,7 @@ typedef struct {
 	MagmaReplyFn done;
 	void *user;
 	MagmaTime born, sent, due;    /* due: in delayed */
-	MagmaTime resend, delay;      /* the next intervals */
+	MagmaTime resend, delay, probe;     /* the next intervals */
 	guint64 mark;                 /* bytes queued on conn up to and with this one */
 	guint tries;
 	gboolean mutates;
@@ -88,7 +89,8 @@ struct MagmaClient {
 	GSource *alarm;
 	MagmaTime tick_at;
 	guint64 id;
-	MagmaTime renewed_at;         /* id; 0: never */
+	MagmaTime shaken_at;          /* our id, the map or the life of a volcano changed, and what was open then was asserted; 0: never */
+	MagmaTime answering;          /* when the call was born whose done runs; 0: none does */
 	MagmaMap *map;
 	Peer **hosts;                 /* cfg.nhosts of them */
 	GHashTable *peers;            /* id -> Peer; proxy: targets only, never connected */

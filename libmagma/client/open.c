@@ -182,8 +182,8 @@ void magma_client_held(MagmaClient *c, const MagmaFid *fid)
 	client_enter(c);
 	o->count++;
 	o->there = TRUE;
-	/* The CREATE may have been granted to the id we had then. It was answered within this time, and a renewal is rare: no need to know exactly. */
-	if (c->renewed_at && magma_net_now() - c->renewed_at < c->cfg.call_timeout_ms * MS)
+	/* The CREATE may have been granted to the id we had then, by a life of the owner that ended before the answer, or by an owner before the present one: what was re-asserted meanwhile was without this one. */
+	if (c->shaken_at && c->shaken_at >= (c->answering ? c->answering : magma_net_now() - c->cfg.call_timeout_ms * MS))
 		reopen_one(o);
 	/* The owner of the new flare noted the open though the CREATE went elsewhere: it must hear of us, or it will think us gone. */
 	const MagmaVolcano *v = c->map ? magma_map_route(c->map, &fid->key) : NULL;
@@ -330,6 +330,11 @@ void open_moved(MagmaClient *c, const MagmaMap *old)
 {
 	g_autoptr(GPtrArray) batches = collect(c, NULL, old);
 
+	for (guint i = 0; old && i < c->map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(c->map->slices, MagmaSlice, i);
+		if (!owner_is_the_same(old, s, &s->range.lo))
+			c->shaken_at = magma_net_now();
+	}
 	for (guint i = 0; i < batches->len; i++) {
 		GArray *fids = batches->pdata[i];
 		reopen_send(c, NULL, old == NULL, &g_array_index(fids, MagmaFid, 0).key, fids);

@@ -131,6 +131,8 @@ static void peer_up(Peer *p)
 	p->state = PEER_UP;
 	p->failures = 0;
 	p->since = magma_net_now();
+	if (p->boot != p->new_boot)
+		c->shaken_at = p->since;
 	p->boot = p->new_boot;
 	p->suspect = FALSE;
 	if (!c->home || !usable(c->home)) {
@@ -197,6 +199,8 @@ static void on_hello(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	}
 	p->new_boot = rep->rep_hello.boot;
 	p->reopens = 0;
+	if (p->boot && p->boot != p->new_boot)
+		c->shaken_at = magma_net_now();
 	if (p->boot != p->new_boot)
 		open_greet(p);
 	if (p->reopens == 0)

@@ -9,7 +9,7 @@ typedef struct {
 	guint n;
 } Line;
 
-static const char *const NAMES[] = { "without quorum", "waiting", "down", "degraded", "healing", "lagging" };
+static const char *const NAMES[] = { "without quorum", "waiting", "down", "degraded", "healing", "lagging", "conflicts" };
 
 static const char *name_of(const MagmaMap *map, guint16 id)
 {
@@ -152,6 +152,17 @@ static guint32 look_at_lag(const MagmaMap *map, const MagmaLive *live, GString *
 	return line_end(&l, MAGMA_UNSAFE_LAGGING, "", lines);
 }
 
+static guint32 look_at_conflicts(const MagmaMap *map, const MagmaLive *live, GString *lines)
+{
+	Line l = line_begin();
+
+	for (guint i = 0; i < live->nconflicts; i++) {
+		char time[MAGMA_CONFLICT_TIME_TEXT];
+		line_add(&l, "/.dht/conflicts/%s/%s", name_of(map, live->self), magma_conflict_time_text(live->conflicts[i].time, time));
+	}
+	return line_end(&l, MAGMA_UNSAFE_CONFLICTS, "", lines);
+}
+
 guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines)
 {
 	guint32 states = look_at_quorum(map, live, lines);
@@ -159,7 +170,8 @@ guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines)
 	states |= look_at_waiting(map, lines);
 	states |= look_at_down(map, lines);
 	states |= look_at_copies(map, lines);
-	return states | look_at_lag(map, live, lines);
+	states |= look_at_lag(map, live, lines);
+	return states | look_at_conflicts(map, live, lines);
 }
 
 char *magma_unsafe_names(guint32 states)
@@ -169,5 +181,42 @@ char *magma_unsafe_names(guint32 states)
 	for (guint i = 0; i < G_N_ELEMENTS(NAMES); i++)
 		if (states >> i & 1)
 			g_string_append_printf(out, "%s%s", out->len ? ", " : "", NAMES[i]);
+	return g_string_free(out, FALSE);
+}
+
+/* ---- what a volcano is ---- */
+
+static void role_add(GString *out, const char *role, const char *of)
+{
+	g_string_append_printf(out, "%s%s%s", out->len ? ", " : "", role, of);
+}
+
+static const char *state_role(const MagmaVolcano *v)
+{
+	if (v->flags & MAGMA_VOLCANO_DOWN)
+		return "down";
+	if (v->state == MAGMA_JOINING)
+		return v->offered ? "joining" : "witness";
+	return "";
+}
+
+char *magma_volcano_roles(const MagmaMap *map, const MagmaVolcano *v, guint16 leader)
+{
+	GString *out = g_string_new(state_role(v));
+
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *s = slice_at(map, i);
+		if (s->owner == v->id && s->home == v->id)
+			role_add(out, "owner", "");
+		else if (s->owner == v->id)
+			role_add(out, "acts for ", name_of(map, s->home));
+		for (guint k = 0; k < s->ncopies; k++)
+			if (s->copies[k].volcano == v->id)
+				role_add(out, "copy of ", name_of(map, s->home));
+	}
+	if (v->flags & MAGMA_VOLCANO_VOTER)
+		role_add(out, "voter", "");
+	if (v->id == leader)
+		role_add(out, "leader", "");
 	return g_string_free(out, FALSE);
 }

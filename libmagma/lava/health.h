@@ -1,6 +1,7 @@
 /* How safe a network is: the one list of unsafe states, made from a map and what a volcano knows beside it. Console, log, ready line and magma-ping show the same lines. docs/operations.md explains each.
  * Pure; any thread. */
 #pragma once
+#include "libmagma/lava/conflict.h"
 #include "libmagma/lava/map.h"
 
 enum {
@@ -10,10 +11,11 @@ enum {
 	MAGMA_UNSAFE_DEGRADED = 8,    /* a slice has fewer copies than wanted */
 	MAGMA_UNSAFE_HEALING = 16,    /* a copy is being made */
 	MAGMA_UNSAFE_LAGGING = 32,    /* a copy that counts is far behind or silent: changes wait for it */
+	MAGMA_UNSAFE_CONFLICTS = 64,  /* the volcano that says so has set a history aside, and nobody has cleared it */
 };
 
 typedef enum {
-	MAGMA_COPY_AWAY, MAGMA_COPY_ATTACHING, MAGMA_COPY_LOG, MAGMA_COPY_ROWS, MAGMA_COPY_CONTENTS, MAGMA_COPY_CAUGHT_UP, MAGMA_COPY_IN_SYNC,
+	MAGMA_COPY_AWAY, MAGMA_COPY_ATTACHING, MAGMA_COPY_LOG, MAGMA_COPY_ROWS, MAGMA_COPY_CONTENTS, MAGMA_COPY_CAUGHT_UP, MAGMA_COPY_IN_SYNC, MAGMA_COPY_DIGESTS,
 	MAGMA_COPY_STATES,
 } MagmaCopyPhase;
 
@@ -30,11 +32,15 @@ typedef struct {
 	guint16 self;
 	const MagmaCopyState *copies; /* of the slices that it owns */
 	guint ncopies;
+	const MagmaConflict *conflicts;       /* what it has set aside */
+	guint nconflicts;
 } MagmaLive;
 
 /* MAGMA_UNSAFE_*; 0: all is well. lines (may be NULL) gets one line for each, ended by LF: "degraded: slice 1 of wallace has 1 of 2 copies". They hold no numbers that change by themselves. */
 guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines);
 /* "degraded, healing"; to be freed. */
 char *magma_unsafe_names(guint32 states);
+/* What a volcano is in the network: "owner, acts for gromit, copy of shaun, voter, leader"; begins with "down", "joining" or "witness" where it is one; may be "". To be freed. leader: its id, 0: unknown. */
+char *magma_volcano_roles(const MagmaMap *map, const MagmaVolcano *v, guint16 leader);
 /* One slice: copies up that count, the owner's among them; 0 where the owner is down. */
 guint magma_slice_copies(const MagmaMap *map, const MagmaSlice *s);

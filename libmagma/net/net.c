@@ -107,7 +107,15 @@ static void ep_close(void *user, MagmaConn *c, MagmaCloseReason why)
 		net->ops.on_close(net->user, c, why);
 }
 
-static const MagmaXportOps net_xport_ops = { .random = ep_random, .on_open = ep_open, .on_message = ep_message, .on_close = ep_close };
+static void ep_refused(void *user, MagmaConn *c)
+{
+	MagmaNet *net = user;
+
+	if (!net->dead && net->ops.on_refused)
+		net->ops.on_refused(net->user, c);
+}
+
+static const MagmaXportOps net_xport_ops = { .random = ep_random, .on_open = ep_open, .on_message = ep_message, .on_close = ep_close, .on_refused = ep_refused };
 
 /* MAGMA_NET_CHACHA=1 has sessions take ChaCha20-Poly1305 whatever the CPU can, for tests and comparisons. */
 static gboolean no_aes_wanted(void)

@@ -10,6 +10,7 @@ typedef struct {
 	void (*on_open)(void *user, MagmaConn *c);
 	void (*on_message)(void *user, MagmaConn *c, GBytes *msg);      /* msg borrowed */
 	void (*on_close)(void *user, MagmaConn *c, MagmaCloseReason why);
+	void (*on_refused)(void *user, MagmaConn *c);   /* may be NULL; MagmaXportOps */
 } MagmaNetOps;
 
 /* bind: address and port (port 0: any). xport.recv_window is set from the SO_RCVBUF granted (SO_RCVBUFFORCE as root).

@@ -84,11 +84,14 @@ enum {
 	OP(copy_state, 102, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(leave,     103, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(move_anew, 104, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(clear,     109, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	/* from the owner of a slice to its copies */ \
 	OP(mirror_attach, 110, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_start,  111, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_append, 112, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(mirror_sync,   113, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(mirror_sync,   113, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_rows,   114, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_contents, 115, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -198,9 +201,9 @@ enum {
 /* everything acknowledged so far for that flare's volcano is on disk when the reply comes */
 #define MAGMA_REQ_sync(F) F(fid, fid)
 #define MAGMA_REP_sync(F)
-/* copies: of the slices that the volcano owns: list of (u16 slice, u16 volcano, u8 phase, u64 lag, u64 done, u64 total, u64 rate): MagmaCopyState */
+/* started: seconds since 1970. conflicts: stores that are set aside there, list of (u64 time, seconds since 1970, u8 phase: MAGMA_CONFLICT_*, u64 flares that differ so far). copies: of the slices that the volcano owns: list of (u16 slice, u16 volcano, u8 phase, u64 lag, u64 done, u64 total, u64 rate): MagmaCopyState */
 #define MAGMA_REQ_status(F)
-#define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, clients) F(text, software) F(blob, copies)
+#define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, started) F(u64, clients) F(text, software) F(blob, copies) F(blob, conflicts)
 /* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data, move_opens and move_ready of one try: in its high half the try, in its low half from 1 without gaps */
 #define MAGMA_REQ_move_rows(F) F(u64, move) F(u64, sequence) F(data, records)
 #define MAGMA_REP_move_rows(F) F(u64, sequence)
@@ -221,12 +224,16 @@ enum {
 /* a push, unanswered: one message of the group that votes on the map (docs/reliability.md); from: the volcano that sends it */
 #define MAGMA_REQ_raft(F) F(u16, from) F(data, msg)
 #define MAGMA_REP_raft(F)
-/* of the owner of a slice under that epoch, to the leader: this copy has everything and is waited for: it counts from now on (in_sync 1); or it does not answer, and is to count no longer (0) */
+/* of the owner of a slice under that epoch, to the leader: this copy has everything and is waited for: it counts from now on (in_sync 1); or it does not answer, and is to count no longer (0); or this owner was
+ * restarted, and that copy has frames that it lacks: the copy shall own the slice, and it be a copy that does not count (2) */
 #define MAGMA_REQ_copy_state(F) F(u16, slice) F(u64, epoch) F(u16, volcano) F(u8, in_sync)
 #define MAGMA_REP_copy_state(F)
 /* That volcano ends, and answers nobody any more: its slices go to their copies, it counts as down. EBUSY: the leader ends as well */
 #define MAGMA_REQ_leave(F) F(u16, volcano)
 #define MAGMA_REP_leave(F)
+/* The stores that were set aside there at that time are removed. ENOENT: there are none */
+#define MAGMA_REQ_clear(F) F(u64, time)
+#define MAGMA_REP_clear(F)
 #define MAGMA_REQ_halt(F)
 #define MAGMA_REP_halt(F)
 /* this flare's names and links may not add up: to its owner, who remembers it durably and counts */
@@ -246,7 +253,7 @@ enum {
  * epochs: list of (u64 epoch, u64 first index) */
 #define MAGMA_REQ_mirror_attach(F) F(u32, slice) F(u64, epoch) F(u64, attempt)
 #define MAGMA_REP_mirror_attach(F) F(u32, error) F(u64, epoch) F(u64, stream) F(u64, life) F(u64, at_epoch) F(u64, at_index) F(u64, floor) F(u8, whole) F(blob, progress) F(data, epochs)
-/* how: 0 undo what is behind at_index, 1 empty the store, its log goes on behind (at_epoch, at_index) */
+/* how: 0 undo what is behind at_index, 1 empty the store, its log goes on behind (at_epoch, at_index), 2 keep rows and contents, its log goes on behind that: they will be compared */
 #define MAGMA_REQ_mirror_start(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u8, how) F(u64, at_epoch) F(u64, at_index)
 #define MAGMA_REP_mirror_start(F) F(u32, error) F(u64, epoch)
 /* sequence: from 0 within the stream. items: what is to be done in order (magmad/mirror/item.h), bytes: their payloads one behind the other. The answer: all that, and everything before, is done and written.
@@ -256,6 +263,14 @@ enum {
 /* everything of the messages below sequence is made durable: the journal (journal 1), the contents of fids (list of fid) */
 #define MAGMA_REQ_mirror_sync(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u64, sequence) F(u8, journal) F(data, fids)
 #define MAGMA_REP_mirror_sync(F) F(u32, error) F(u64, epoch)
+/* which rows of that table has the copy with keys in (from, to]? from empty: from the first on; to empty: to the last. rows, digest: how many the owner has, and the SHA-256 over their digests, each the first
+ * 16 bytes of a SHA-256; digest empty: not compared. same 1: they are the same. Else list of (u8 1: it may have a content, u16 length and key, if it may have a content 20 routing key, 16 digest); upto not
+ * empty: the list ends behind that key */
+#define MAGMA_REQ_mirror_rows(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u8, table) F(blob, from) F(blob, to) F(u32, rows) F(blob, digest)
+#define MAGMA_REP_mirror_rows(F) F(u32, error) F(u64, epoch) F(u8, same) F(blob, upto) F(data, list)
+/* which contents has the copy, by the first two bytes of their keys from folder on? fids: list of fid, unordered; next: where to go on, 65536: that was all */
+#define MAGMA_REQ_mirror_contents(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u32, folder)
+#define MAGMA_REP_mirror_contents(F) F(u32, error) F(u64, epoch) F(u32, next) F(data, fids)
 
 /* setattr mask */
 enum {

@@ -19,6 +19,8 @@ static void deliver(MagmaEndpoint *ep)
 		if (!closed && !ep->doomed) {
 			if (e.type == EVENT_OPEN)
 				ep->ops.on_open(ep->user, e.conn);
+			else if (e.type == EVENT_REFUSED)
+				ep->ops.on_refused(ep->user, e.conn);
 			else
 				ep->ops.on_message(ep->user, e.conn, e.msg);
 		}
@@ -253,6 +255,14 @@ gboolean magma_conn_send(MagmaConn *c, GBytes *head, GBytes *body)
 	c->ep->stats.messages_out++;
 	xconn_ready(c);
 	return TRUE;
+}
+
+void magma_conn_probe(MagmaConn *c)
+{
+	if (c->state != XC_OPEN || c->waiting_since)
+		return;
+	c->ping_due = TRUE;
+	xconn_ready(c);
 }
 
 gsize magma_conn_backlog(const MagmaConn *c)

@@ -78,6 +78,9 @@ void magma_endpoint_refused(MagmaEndpoint *ep, const MagmaAddr *to, const guint8
 		ep->stats.hints_ignored++;
 	else if (c->state == XC_HELLO)
 		c->hs->refused = TRUE;
-	else if (c->initiator && c->waiting_since && !c->parallel && may_begin(c))
+	else if (c->initiator && c->waiting_since && !c->parallel && may_begin(c)) {
+		if (ep->ops.on_refused)
+			xep_event(ep, EVENT_REFUSED, c, NULL);
 		xconn_start_parallel(c, ep->now);
+	}
 }

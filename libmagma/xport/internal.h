@@ -95,7 +95,7 @@ struct MagmaConn {
 	guint heap_index;             /* plus one; 0: not in the heap */
 };
 
-typedef enum { EVENT_OPEN, EVENT_MESSAGE } EventType;
+typedef enum { EVENT_OPEN, EVENT_MESSAGE, EVENT_REFUSED } EventType;
 
 typedef struct {
 	EventType type;

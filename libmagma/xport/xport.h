@@ -34,6 +34,8 @@ typedef struct {
 	void (*on_close)(void *user, MagmaConn *c, MagmaCloseReason why);
 	/* Optional, NULL: a line of a key log file (K4 of docs/protocol-sessions.md), for a Wireshark dissector. */
 	void (*keylog)(void *user, const char *line);
+	/* Optional, NULL: its host says that nobody listens there any more (T6): a hint, which proves nothing. At most once a second for each session. */
+	void (*on_refused)(void *user, MagmaConn *c);
 } MagmaXportOps;
 
 typedef struct {
@@ -90,6 +92,8 @@ MagmaConn *magma_conn_connect(MagmaEndpoint *ep, MagmaTime now, const MagmaAddr 
  * other: small ones overtake large ones. FALSE: the session is closing, or the message is over MAGMA_MSG_MAX. Messages queued before
  * on_open are sent after it. */
 gboolean magma_conn_send(MagmaConn *c, GBytes *head, GBytes *body);
+/* Somebody waits for an answer on it: a session with nothing in flight asks the peer for a sign of life now, instead of by T2. So one that is gone is found (T4). */
+void magma_conn_probe(MagmaConn *c);
 /* Bytes queued and not yet acknowledged: for back pressure. */
 gsize magma_conn_backlog(const MagmaConn *c);
 void magma_conn_close(MagmaConn *c, MagmaTime now);     /* says goodbye; on_close is called from a later tick or poll */

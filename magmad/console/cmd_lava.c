@@ -13,6 +13,11 @@ typedef struct {
 	guint64 keys, used;
 } Live;
 
+typedef struct {
+	guint16 volcano;
+	MagmaConflict conflict;
+} Held;
+
 typedef struct Lava Lava;
 typedef struct { Lava *lava; guint index; } Ask;
 
@@ -22,6 +27,7 @@ struct Lava {
 	MagmaMap *map;
 	Live *live;                   /* by index in map->volcanos */
 	GArray *copies;               /* MagmaCopyState, as the owners tell it */
+	GArray *conflicts;            /* Held, as those tell it who hold them */
 	Ask *asks;
 	guint waiting;
 	guint16 leader;
@@ -32,7 +38,7 @@ static const struct { const char *text, *token; gboolean moving; } PHASES[] = {
 	[MAGMA_COPY_AWAY] = { "away", "away", FALSE }, [MAGMA_COPY_ATTACHING] = { "attaching", "attaching", FALSE },
 	[MAGMA_COPY_LOG] = { "catching up from the journal", "journal", TRUE }, [MAGMA_COPY_ROWS] = { "being filled", "rows", TRUE },
 	[MAGMA_COPY_CONTENTS] = { "comparing contents", "contents", TRUE }, [MAGMA_COPY_CAUGHT_UP] = { "caught up", "caught_up", FALSE },
-	[MAGMA_COPY_IN_SYNC] = { "in sync", "in_sync", FALSE },
+	[MAGMA_COPY_IN_SYNC] = { "in sync", "in_sync", FALSE }, [MAGMA_COPY_DIGESTS] = { "comparing rows", "digests", TRUE },
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(PHASES) == MAGMA_COPY_STATES);
 
@@ -42,6 +48,7 @@ static void lava_free(Task *t)
 
 	magma_map_unref(l->map);
 	g_array_unref(l->copies);
+	g_array_unref(l->conflicts);
 	g_free(l->live);
 	g_free(l->asks);
 	g_free(l);
@@ -107,43 +114,6 @@ static void copy_text(GString *out, const Lava *l, const MagmaSlice *s, const Ma
 	g_string_append_printf(out, ", lag " N "\n", st->lag);
 }
 
-static void role_add(GString *out, const char *role, const char *of)
-{
-	g_string_append_printf(out, "%s%s%s", out->len ? ", " : "", role, of);
-}
-
-static const char *state_role(const MagmaMap *map, const MagmaVolcano *v)
-{
-	if (v->flags & MAGMA_VOLCANO_DOWN)
-		return "down";
-	if (v->state == MAGMA_JOINING)
-		return v->offered ? "joining" : "witness";
-	return NULL;
-}
-
-/* "owner, acts for gromit, copy of gromit, voter, leader" */
-static char *roles(const Lava *l, const MagmaVolcano *v)
-{
-	const char *state = state_role(l->map, v);
-	GString *out = g_string_new(state ? state : "");
-
-	for (guint i = 0; i < l->map->slices->len; i++) {
-		const MagmaSlice *s = slice_at(l->map, i);
-		if (s->owner == v->id && s->home == v->id)
-			role_add(out, "owner", "");
-		else if (s->owner == v->id)
-			role_add(out, "acts for ", name_of(l->map, s->home));
-		for (guint k = 0; k < s->ncopies; k++)
-			if (s->copies[k].volcano == v->id)
-				role_add(out, "copy of ", name_of(l->map, s->home));
-	}
-	if (v->flags & MAGMA_VOLCANO_VOTER)
-		role_add(out, "voter", "");
-	if (v->id == l->leader)
-		role_add(out, "leader", "");
-	return g_string_free(out, FALSE);
-}
-
 static void slice_text(GString *out, const Lava *l, const MagmaSlice *s)
 {
 	const char *waits = is_down(l->map, s->owner) ? ", waits for its owner" : "", *acting = s->owner != s->home ? ", acting" : "";
@@ -159,7 +129,7 @@ static void volcano_text(GString *out, const Lava *l, const MagmaVolcano *v, con
 {
 	char addr[MAGMA_ADDR_TEXT], lo[MAGMA_KEY_HEX], hi[MAGMA_KEY_HEX];
 	const MagmaSlice *s = magma_map_home(l->map, v->id);
-	g_autofree char *role = roles(l, v);
+	g_autofree char *role = magma_volcano_roles(l->map, v, l->leader);
 
 	g_string_append_printf(out, "   node: %s (%s) %s\n", v->name, v->fqdn, magma_addr_format(&v->addr, addr));
 	g_string_append_printf(out, "  alive: %s%s\n", live->alive ? "yes" : "no", s ? "" : " (joining)");
@@ -189,6 +159,17 @@ static void unsafe_text(GString *out, const Lava *l)
 		g_string_append_printf(out, "\n%s", lines->str);
 }
 
+/* "/.dht/conflicts/gromit/20260131T091244Z: compared, 3 flares differ", one for each. */
+static void conflicts_lines(const Lava *l, const char *head, GString *out)
+{
+	for (guint i = 0; i < l->conflicts->len; i++) {
+		const Held *h = &g_array_index(l->conflicts, Held, i);
+		g_autofree char *text = magma_conflict_text(&h->conflict);
+		char time[MAGMA_CONFLICT_TIME_TEXT];
+		g_string_append_printf(out, "%s/.dht/conflicts/%s/%s: %s\n", head, name_of(l->map, h->volcano), magma_conflict_time_text(h->conflict.time, time), text);
+	}
+}
+
 static void lava_text(Lava *l)
 {
 	g_autofree char *copies = text_copies(l->map->copies_kept, l->map->copies_wanted);
@@ -201,10 +182,7 @@ static void lava_text(Lava *l)
 		volcano_text(out, l, l->map->volcanos->pdata[i], &l->live[i]);
 	}
 	unsafe_text(out, l);
-	VolcanoStats stats;
-	volcano_stats(l->task.session->console->cfg.volcano, &stats);
-	if (strncmp(stats.note, "CONFLICT", 8) == 0)
-		g_string_append_printf(out, "\n%s\n", stats.note);
+	conflicts_lines(l, "\nCONFLICT: ", out);
 	session_answer(l->task.session, out->str);
 }
 
@@ -270,7 +248,7 @@ static void slices_json(JsonBuilder *b, const Lava *l)
 static void volcano_json(JsonBuilder *b, const Lava *l, const MagmaVolcano *v, const Live *live)
 {
 	const MagmaSlice *s = magma_map_home(l->map, v->id);
-	g_autofree char *role = roles(l, v);
+	g_autofree char *role = magma_volcano_roles(l->map, v, l->leader);
 	char text[MAGMA_ADDR_TEXT];
 
 	json_builder_begin_object(b);
@@ -298,6 +276,25 @@ static void volcano_json(JsonBuilder *b, const Lava *l, const MagmaVolcano *v, c
 	json_builder_end_object(b);
 }
 
+static void conflicts_json(JsonBuilder *b, const Lava *l)
+{
+	static const char *const phases[MAGMA_CONFLICT_PHASES] = { "waiting", "comparing", "compared", "unreadable" };
+
+	json_builder_set_member_name(b, "conflicts");
+	json_builder_begin_array(b);
+	for (guint i = 0; i < l->conflicts->len; i++) {
+		const Held *h = &g_array_index(l->conflicts, Held, i);
+		char time[MAGMA_CONFLICT_TIME_TEXT];
+		json_builder_begin_object(b);
+		put_string(b, "node", name_of(l->map, h->volcano));
+		put_string(b, "time", magma_conflict_time_text(h->conflict.time, time));
+		put_string(b, "state", phases[h->conflict.phase]);
+		json_put_int(b, "differing", h->conflict.differing);
+		json_builder_end_object(b);
+	}
+	json_builder_end_array(b);
+}
+
 static void lava_json(Lava *l)
 {
 	JsonBuilder *b = session_json_new();
@@ -316,6 +313,7 @@ static void lava_json(Lava *l)
 		volcano_json(b, l, l->map->volcanos->pdata[i], &l->live[i]);
 	json_builder_end_array(b);
 	slices_json(b, l);
+	conflicts_json(b, l);
 	session_json(l->task.session, b);
 }
 
@@ -386,6 +384,19 @@ static void take_copies(Lava *l, MagmaBytes bytes)
 	}
 }
 
+static void take_conflicts(Lava *l, guint16 volcano, MagmaBytes bytes)
+{
+	MagmaReader r = magma_reader(bytes.data, bytes.len);
+
+	while (r.left) {
+		Held h = { .volcano = volcano };
+		magma_get_conflict(&r, &h.conflict);
+		if (r.error)
+			return;
+		g_array_append_val(l->conflicts, h);
+	}
+}
+
 static void show(Lava *l)
 {
 	l->show(l);
@@ -403,6 +414,7 @@ static void on_status(void *user, gboolean alive, const struct magma_rep_status 
 		live->keys = st->keys;
 		live->used = st->used;
 		take_copies(l, st->copies);
+		take_conflicts(l, ((const MagmaVolcano *)l->map->volcanos->pdata[a->index])->id, st->conflicts);
 	}
 	if (--l->waiting == 0 && l->task.session)
 		show(l);
@@ -427,6 +439,7 @@ static gboolean ask_all(ConsoleSession *s, void (*how)(Lava *l))
 	l->leader = stats.leader;
 	l->live = g_new0(Live, n);
 	l->copies = g_array_new(FALSE, FALSE, sizeof(MagmaCopyState));
+	l->conflicts = g_array_new(FALSE, FALSE, sizeof(Held));
 	l->asks = g_new0(Ask, n);
 	/* one more than there are: answers that come at once do not end it before all are asked */
 	l->waiting = n + 1;
@@ -445,3 +458,81 @@ static gboolean ask_all(ConsoleSession *s, void (*how)(Lava *l))
 
 gboolean cmd_lava(ConsoleSession *s, char **args) { return ask_all(s, lava_show); }
 gboolean cmd_heal(ConsoleSession *s, char **args) { return ask_all(s, heal_show); }
+
+/* ---- conflicts ---- */
+
+static void conflicts_show(Lava *l)
+{
+	if (l->task.session->json) {
+		JsonBuilder *b = session_json_new();
+		conflicts_json(b, l);
+		session_json(l->task.session, b);
+		return;
+	}
+	g_autoptr(GString) out = g_string_new("");
+	conflicts_lines(l, "", out);
+	g_string_append_printf(out, "%s -- histories set aside: %u\n", out->len ? "\n" : "", l->conflicts->len);
+	session_answer(l->task.session, out->str);
+}
+
+typedef struct {
+	Task task;
+	char *what;
+} Clearing;
+
+static void clearing_free(Task *t)
+{
+	Clearing *c = (Clearing *)t;
+
+	g_free(c->what);
+	g_free(c);
+}
+
+static void on_cleared(void *user, int error)
+{
+	Clearing *c = user;
+	ConsoleSession *s = c->task.session;
+
+	g_message("console: conflicts clear %s: %s", c->what, error ? magma_strerror(error) : "done");
+	if (s && error)
+		session_error(s, c->what, error, error == ENOENT ? "nothing of that name is set aside: conflicts lists what is" : magma_strerror(error));
+	else if (s && !s->json)
+		session_answer(s, "cleared");
+	if (s && !error)
+		session_ok(s);
+	if (s)
+		task_finish(&c->task);
+	task_unref(&c->task);
+}
+
+static gboolean clear_one(ConsoleSession *s, const char *name, const char *when)
+{
+	Volcano *v = s->console->cfg.volcano;
+	const MagmaVolcano *o = volcano_map(v) ? magma_map_by_name(volcano_map(v), name) : NULL;
+	guint64 time;
+
+	if (!o) {
+		session_error(s, name, ENOENT, "no volcano of that name: lava lists them");
+		return TRUE;
+	}
+	if (!magma_conflict_time_parse(when, &time)) {
+		session_error(s, when, EINVAL, "no such time: it looks like 20260131T091244Z; conflicts lists them");
+		return TRUE;
+	}
+	Clearing *c = g_new0(Clearing, 1);
+	c->what = g_strdup_printf("%s %s", name, when);
+	task_begin(&c->task, s, clearing_free);
+	task_ref(&c->task);
+	volcano_conflict_clear(v, o->id, time, on_cleared, c);
+	return FALSE;
+}
+
+gboolean cmd_conflicts(ConsoleSession *s, char **args)
+{
+	if (!args[0])
+		return ask_all(s, conflicts_show);
+	if (args[1] && args[2] && g_str_equal(args[0], "clear"))
+		return clear_one(s, args[1], args[2]);
+	session_error(s, NULL, EINVAL, "conflicts lists them; conflicts clear NICKNAME TIME removes one for good");
+	return TRUE;
+}

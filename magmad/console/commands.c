@@ -29,6 +29,7 @@ const Command COMMANDS[] = {
 	{ "balance", "", "move borders of slices until the load is even", TRUE, 0, 0, cmd_not_built },
 	{ "drain", "", "hand everything of this volcano on", TRUE, 0, 0, cmd_not_built },
 	{ "watch", "", "joins and failures as they happen", TRUE, 0, 0, cmd_not_built },
+	{ "conflicts", "[clear nickname time]", "histories that were set aside and do not stand; clear removes one for good", TRUE, 0, 3, cmd_conflicts },
 	{ "takeover", "nickname", "of two volcanos, this one goes on alone: the other, named to confirm it, is lost for good", TRUE, 1, 1, cmd_takeover },
 	{ "shutdown", "[here]", "stop all volcanos of the network, or only this one", TRUE, 0, 1, cmd_shutdown },
 };

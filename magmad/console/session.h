@@ -116,6 +116,7 @@ gboolean cmd_version(ConsoleSession *s, char **args);
 gboolean cmd_quit(ConsoleSession *s, char **args);
 gboolean cmd_lava(ConsoleSession *s, char **args);
 gboolean cmd_heal(ConsoleSession *s, char **args);
+gboolean cmd_conflicts(ConsoleSession *s, char **args);
 gboolean cmd_status(ConsoleSession *s, char **args);
 gboolean cmd_print_cache(ConsoleSession *s, char **args);
 gboolean cmd_cache_load(ConsoleSession *s, char **args);

@@ -16,6 +16,7 @@ struct Call {
 	MagmaAddr addr;
 	MagmaOp op;
 	GBytes *head, *body;
+	guint64 epoch;                /* in head */
 	MagmaTime deadline, repeat_at, pause;
 	Peer *peer;
 	gboolean local;               /* being answered by this volcano itself */
@@ -136,6 +137,33 @@ static Peer *peer_to(Volcano *v, const MagmaAddr *addr)
 	return p;
 }
 
+guint16 call_peer_volcano(Volcano *v, const Peer *p)
+{
+	for (guint i = 0; v->map && i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		MagmaAddr addr = magma_addr_with_port(&o->addr, o->addr.port + 1);
+		const NodePeer *n = g_hash_table_lookup(v->node_peers, &addr);
+		if (n && n->peer == p)
+			return o->id;
+	}
+	return 0;
+}
+
+/* By which map it goes out. The session may still hold the old bytes: they are copied. */
+static void call_refresh(Call *c)
+{
+	gsize n;
+	const guint8 *p = g_bytes_get_data(c->head, &n);
+
+	if (!c->v->map || c->epoch == c->v->map->epoch)
+		return;
+	guint8 *copy = g_memdup2(p, n);
+	c->epoch = c->v->map->epoch;
+	magma_msg_set_sender(copy, c->epoch, 0, 0);
+	g_bytes_unref(c->head);
+	c->head = g_bytes_new_take(copy, n);
+}
+
 static void call_transmit(Call *c)
 {
 	Volcano *v = c->v;
@@ -173,8 +201,11 @@ static void call_transmit(Call *c)
 	}
 	Peer *p = peer_to(v, &addr);
 	/* A session is reliable: once on it, only a new session or an answer is a reason to send again. A second copy could be done after all is settled. */
-	if (p && p == c->peer && !c->again)
+	if (p && p == c->peer && !c->again) {
+		if (v->io->probe)             /* one that has nothing else to say would find out by its keepalive */
+			v->io->probe(v->iou, p->session);
 		return;
+	}
 	c->again = FALSE;
 	if (p != c->peer) {
 		if (c->peer) {
@@ -185,8 +216,10 @@ static void call_transmit(Call *c)
 		if (p)
 			g_ptr_array_add(p->calls, c);
 	}
-	if (p)
+	if (p) {
+		call_refresh(c);
 		v->io->send(v->iou, p->session, c->head, c->body);
+	}
 }
 
 static Call *call_new(Volcano *v, Slice *sl, CallTo to, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
@@ -199,6 +232,7 @@ static Call *call_new(Volcano *v, Slice *sl, CallTo to, MagmaOp op, const void *
 	c->v = v;
 	c->sl = sl;
 	c->xid = h.xid;
+	c->epoch = h.epoch;
 	c->to = to;
 	c->op = op;
 	c->head = g_byte_array_free_to_bytes(head);
@@ -214,6 +248,15 @@ static Call *call_new(Volcano *v, Slice *sl, CallTo to, MagmaOp op, const void *
 Call *call_key(Slice *sl, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user)
 {
 	Call *c = call_new(sl->v, sl, BY_KEY, op, req, body, limit, done, user);
+
+	c->key = *key;
+	call_transmit(c);
+	return c;
+}
+
+Call *call_owner(Volcano *v, const MagmaKey *key, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user)
+{
+	Call *c = call_new(v, NULL, BY_KEY, op, req, NULL, limit, done, user);
 
 	c->key = *key;
 	call_transmit(c);
@@ -412,7 +455,11 @@ void call_tick(Volcano *v)
 
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route)
 {
-	const MagmaVolcano *to = magma_map_route(v->map, route);
+	call_forward_to(v, from, h, msg, magma_map_route(v->map, route));
+}
+
+void call_forward_to(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaVolcano *to)
+{
 	gsize n;
 	const guint8 *p = g_bytes_get_data(msg, &n);
 	Peer *peer;

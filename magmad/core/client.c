@@ -71,17 +71,31 @@ static gsize reply_key(guint8 *k, guint64 client, guint64 xid)
 	return key_ino_u64(k, client, xid);
 }
 
-/* Drops what the client has already seen; the deletes ride on a transaction that is written anyway. */
-void client_prune(Slice *sl, Client *c, Txn *t)
+static void put_client(Txn *t, const Client *c)
+{
+	guint8 k[STORE_KEY_MAX], val[CLIENT_ROW_BYTES];
+
+	txn_put(t, TAB_CLIENT, k, key_ino(k, c->id), NULL, val, client_row_encode(val, c->gone, c->floor));
+}
+
+enum { PRUNE_AT = 16 };               /* stored replies: so many go at a time, with one record of the floor below which they went */
+
+/* Drops what the client has already seen; the deletes ride on a transaction that is written anyway. With them goes the watermark they were dropped by: whoever has the rows next, after a restart, on a copy,
+ * or because the slice moved, must not take a late repeat for a first request (rule 12). */
+static void client_prune(Client *c, Txn *t, guint at)
 {
 	guint8 k[STORE_KEY_MAX];
 	Stored *s;
 
+	if (g_queue_get_length(&c->order) < at || !(s = g_queue_peek_head(&c->order)) || s->xid >= c->watermark)
+		return;
 	while ((s = g_queue_peek_head(&c->order)) && s->xid < c->watermark) {
 		g_queue_pop_head(&c->order);
 		txn_del(t, TAB_REPLY, k, reply_key(k, c->id, s->xid), &s->rk);
 		g_hash_table_remove(c->replies, &s->xid);
 	}
+	c->floor = c->watermark;
+	put_client(t, c);
 }
 
 void client_prune_now(Slice *sl, guint64 client)
@@ -92,7 +106,7 @@ void client_prune_now(Slice *sl, guint64 client)
 	if (!c || !sl->serving)
 		return;
 	t = txn_new();
-	client_prune(sl, c, t);
+	client_prune(c, t, 0);
 	core_commit(sl, t);
 }
 
@@ -114,7 +128,7 @@ void client_store_reply(Slice *sl, Client *c, guint64 xid, const MagmaKey *rk, G
 	gsize n;
 	const guint8 *p = g_bytes_get_data(reply, &n);
 
-	client_prune(sl, c, t);
+	client_prune(c, t, PRUNE_AT);
 	txn_put(t, TAB_REPLY, k, reply_key(k, c->id, xid), rk, p, n);
 	remember(c, xid, G_MAXUINT64, rk, reply);
 }
@@ -274,27 +288,44 @@ void client_gone(Slice *sl, Client *c, gint64 expired)
 	g_hash_table_iter_init(&it, opens);
 	while (g_hash_table_iter_next(&it, &key, NULL))
 		open_drop(sl, c->id, *(guint64 *)key);
-	if (expired) {
-		guint8 at[8];
-		magma_be64_store(at, expired);
-		txn_put(t, TAB_CLIENT, k, key_ino(k, c->id), NULL, at, sizeof at);
+	if (expired)
 		c->gone = expired;
-	}
+	c->floor = MAX(c->floor, c->watermark);
+	if (c->gone || c->floor)
+		put_client(t, c);
 	core_commit(sl, t);
 }
 
-void client_load_tombstone(Slice *sl, const StoreRow *row)
+void client_load_row(Slice *sl, const StoreRow *row)
 {
-	if (row->klen == 8)
-		client_get(sl, magma_be64_load(row->key))->gone = row->vlen == 8 ? MAX(1, (gint64)magma_be64_load(row->val)) : 1;
+	guint64 floor;
+	gint64 gone;
+
+	if (row->klen != 8)
+		return;
+	Client *c = client_get(sl, magma_be64_load(row->key));
+	if (!client_row_decode(row->val, row->vlen, &gone, &floor)) {
+		c->gone = 1;
+		return;
+	}
+	c->gone = MAX(c->gone, gone);
+	c->floor = MAX(c->floor, floor);
+	c->watermark = MAX(c->watermark, floor);
 }
 
-void client_inherit_tombstone(Slice *sl, guint64 client, gint64 expired)
+void client_inherit(Slice *sl, guint64 client, gint64 expired, guint64 floor)
 {
 	Client *c = client_get(sl, client);
 
-	if (c->gone < expired)
+	c->watermark = MAX(c->watermark, floor);
+	if (c->gone < expired) {
 		client_gone(sl, c, expired);
+	} else if (c->floor < floor) {
+		Txn *t = txn_new();
+		c->floor = floor;
+		put_client(t, c);
+		core_commit(sl, t);
+	}
 }
 
 enum { TOMBSTONE_LIFE = 3600, TICK_CLIENTS_MAX = 256 };   /* a client gives a request up after 60 s; an hour is far beyond; a turn stays short */
@@ -321,6 +352,9 @@ static gboolean nobody_can_be_heard(Slice *sl)
 	return !sl->serving || !consensus_may_serve(sl->v) || !s || s->owner != sl->v->id || map->move.to == sl->v->id;
 }
 
+/* Its expiry takes something away. A mere watermark is kept as long as a tombstone, and a client that is silent here meanwhile may come back. */
+static gboolean has_something(const Client *c) { return g_hash_table_size(c->opens) || g_hash_table_size(c->replies); }
+
 void client_tick(Slice *sl)
 {
 	MagmaTime now = core_now(sl->v);
@@ -336,17 +370,17 @@ void client_tick(Slice *sl)
 	g_hash_table_iter_init(&it, sl->clients);
 	while (g_hash_table_iter_next(&it, NULL, &value) && over->len < TICK_CLIENTS_MAX) {
 		Client *c = value;
-		MagmaTime limit = c->gone ? TOMBSTONE_LIFE * SECOND : CLIENT_EXPIRY;
+		MagmaTime limit = c->gone || (c->floor && !has_something(c)) ? TOMBSTONE_LIFE * SECOND : CLIENT_EXPIRY;
 		if (now - c->heard > limit && !g_hash_table_size(c->running))
 			g_ptr_array_add(over, c);
 	}
 	for (guint i = 0; i < over->len; i++) {
 		Client *c = over->pdata[i];
-		if (!c->gone && (g_hash_table_size(c->opens) || g_hash_table_size(c->replies))) {
+		if (!c->gone && has_something(c)) {
 			client_gone(sl, c, sl->v->io->real(sl->v->iou).sec);
 			continue;
 		}
-		if (c->gone) {
+		if (c->gone || c->floor) {
 			guint8 k[STORE_KEY_MAX];
 			Txn *t = txn_new();
 			txn_del(t, TAB_CLIENT, k, key_ino(k, c->id), NULL);
@@ -365,8 +399,8 @@ void handle_goodbye(Op *op)
 		Client *c = g_hash_table_lookup(sl->clients, &op->hdr.client);
 		if (!c || !sl->serving)
 			continue;
+		c->watermark = MAX(c->watermark, op->hdr.xid);
 		client_gone(sl, c, 0);
-		c->watermark = op->hdr.xid;
 	}
 	op_finish(op, 0);
 }

@@ -83,29 +83,58 @@ gboolean volcano_kept_aside(GBytes *kept)
 	return n && p[0] == KEPT_ASIDE;
 }
 
-gboolean consensus_load(Volcano *v, GBytes *kept)
+typedef struct {
+	guint16 id;
+	guint32 starts;
+	MagmaMap *map;
+	RaftState *state;
+} Kept;
+
+static void kept_clear(Kept *k)
+{
+	g_clear_pointer(&k->map, magma_map_unref);
+	g_clear_pointer(&k->state, raft_state_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Kept, kept_clear)
+
+static gboolean kept_decode(GBytes *kept, Kept *out)
 {
 	gsize n;
 	const guint8 *p = g_bytes_get_data(kept, &n);
 	MagmaReader r = magma_reader(p, n);
 	guint8 format = magma_get_u8(&r);
-	guint16 id = magma_get_u16(&r);
-	guint32 starts = magma_get_u32(&r), len = magma_get_u32(&r);
+	out->id = magma_get_u16(&r);
+	out->starts = magma_get_u32(&r);
+	guint32 len = magma_get_u32(&r);
 	const guint8 *map = magma_get_bytes(&r, len);
 	guint32 slen = magma_get_u32(&r);
 	const guint8 *state = magma_get_bytes(&r, slen);
 
-	if (r.error || r.left || (format != KEPT_FORMAT && format != KEPT_ASIDE) || !id)
+	if (r.error || r.left || (format != KEPT_FORMAT && format != KEPT_ASIDE) || !out->id)
 		return FALSE;
-	g_autoptr(MagmaMap) m = magma_map_decode(map, len);
-	g_autoptr(RaftState) s = raft_state_decode(state, slen);
-	if (!m || !s)
+	out->map = magma_map_decode(map, len);
+	out->state = raft_state_decode(state, slen);
+	return out->map && out->state;
+}
+
+gboolean volcano_kept_valid(GBytes *kept)
+{
+	g_auto(Kept) k = { 0 };
+
+	return kept_decode(kept, &k);
+}
+
+gboolean consensus_load(Volcano *v, GBytes *kept)
+{
+	g_auto(Kept) k = { 0 };
+
+	if (!kept_decode(kept, &k))
 		return FALSE;
-	v->id = id;
-	v->starts = starts;
-	v->map = g_steal_pointer(&m);
+	v->id = k.id;
+	v->starts = k.starts;
+	v->map = g_steal_pointer(&k.map);
 	Consensus *c = v->consensus = g_new0(Consensus, 1);
-	c->state = g_steal_pointer(&s);
+	c->state = g_steal_pointer(&k.state);
 	return TRUE;
 }
 

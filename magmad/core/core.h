@@ -17,6 +17,7 @@
 #define COORD_LIMIT (30 * SECOND)             /* an operation over two volcanos gives up after this; below the client's 60 s */
 #define SETTLE_EVERY (SECOND / 4)             /* how often finished cross-volcano operations are made durable and settled */
 #define RESOLVE_AFTER SECOND                  /* a mark this old asks its coordinator; readers wait for it, so this is part of the pause when a coordinator dies */
+#define SYNC_AGAIN SECOND                     /* a sync that failed is not tried again before; who asks meanwhile is told */
 #define CAPABILITY_XATTR "security.capability"
 #define FIRST_INO 16                          /* of a slice; below: the root and what may come */
 #define INO_BLOCK 65536                       /* inos reserved durably at a time: one small transaction for so many creates */
@@ -140,6 +141,7 @@ struct Client {
 	guint64 id;
 	MagmaTime heard;
 	guint64 watermark;
+	guint64 floor;                /* of its row: replies below it may have been dropped */
 	GHashTable *running;          /* xid -> Op * */
 	GHashTable *replies;          /* xid -> Stored * */
 	GQueue order;                 /* Stored *, as stored */
@@ -177,6 +179,12 @@ typedef struct {
 	Op *truncate_by;              /* its truncation is noted in TAB_DIRTY's value: u64 size, and the request */
 	guint64 truncate_to;          /* from before this start; -1: none */
 	gboolean syncing;
+	gboolean durable;             /* the intent itself, at every copy, or it need not be (content_intent) */
+	gboolean born;                /* the content was inline when the intent was made */
+	gboolean inline_kept;         /* there may be an inline copy, for the day when a power cut eats the file */
+	gboolean making_durable;
+	int failed;                   /* that did, at failed_at */
+	MagmaTime failed_at;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
 	gboolean cutting;             /* and is to be so on disk before a byte is written */
 	MagmaTime last;
@@ -199,11 +207,12 @@ struct Slice {
 	const MagmaTrace *trace;
 	gboolean serving;             /* what is kept in memory has been read, and a crash repaired */
 	MagmaTime started;
-	guint64 since;                /* epoch of the map that gave this volcano the last of its range: op_is_new */
-	MagmaRange had;               /* by the map before */
+	guint64 since;                /* epoch of the map when it came here: what was sent by an older one may be a late copy of what an owner before has done, and forgotten */
 	gboolean ino_reserving;
 	guint64 next_ino, ino_limit;
 	guint64 ino_durable;          /* inos below are reserved on disk */
+	int ino_failed;               /* the last try to bring that there, at ino_failed_at */
+	MagmaTime ino_failed_at;
 	guint64 last_index;           /* of the last commit */
 	guint64 first_index;          /* of the first commit of this start: behind all that was there before */
 	GQueue held;                  /* Held *, by index */
@@ -256,8 +265,10 @@ struct Volcano {
 	Store *store;                 /* borrowed */
 	GPtrArray *slices;            /* Slice * */
 	GHashTable *holdings;         /* slice id -> Holding * (holding.h) */
+	struct MirrorPace *pace;      /* of catching up, shared by all owners here */
 	gboolean may_own;             /* the newest map is known: it says whose the slices are */
 	gboolean apply_map;           /* holdings are not yet what the map says */
+	gboolean apply_later;         /* nor can they be yet: the next tick tries again */
 	guint32 starts;               /* of this volcano, counted on disk */
 	guint64 next_xid, next_op, ops_made;
 	guint depth;                  /* of entries into the core: at 0 the run queue is drained */
@@ -272,10 +283,12 @@ struct Volcano {
 	gboolean quick, map_changing;
 	VolcanoStats stats;
 	gboolean aside;               /* the stores do not stand, and are not touched until they are moved away (VolcanoIo.set_aside) */
-	char *conflicts;              /* where such stores of before are, or NULL */
+	GPtrArray *asides;            /* Aside *: such stores of before (aside.h) */
+	gpointer holders;             /* of /.dht/conflicts (dht_aside.c), or NULL */
 	gboolean leaving, resigned;   /* a planned end: the map is not planned with it any more; it answers nobody any more */
 	gpointer leave;
 	gboolean planning;
+	GHashTable *profiles;         /* of /.dht (dht_profile.c), or NULL */
 	char *unsafe_seen, *unsafe_said;      /* lines of magma_unsafe(): the newest, and those in the log */
 	MagmaTime unsafe_since;
 	gpointer members;
@@ -355,7 +368,6 @@ Client *client_get(Slice *sl, guint64 id);
 void client_heard(Slice *sl, Client *c, const MagmaHdr *h);
 void client_store_reply(Slice *sl, Client *c, guint64 xid, const MagmaKey *rk, GBytes *reply, Txn *t);
 void client_reply_committed(Client *c, guint64 xid, guint64 index);
-void client_prune(Slice *sl, Client *c, Txn *t);
 void client_prune_now(Slice *sl, guint64 client);
 /* It was told that error, or will be: so are repeats, whatever has changed since, because any of the answers may be the one that arrives. */
 void client_refused(Client *c, guint64 xid, int error);
@@ -366,9 +378,9 @@ void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);
 void client_close_all(Slice *sl, guint64 ino);        /* whoever has it open */
 void client_gone(Slice *sl, Client *c, gint64 expired);      /* 0: it left, without a tombstone */
-void client_load_tombstone(Slice *sl, const StoreRow *row);
-/* It expired at the volcano a slice comes from: what it asked there may be asked here again. Kept if it is newer than one that is here. */
-void client_inherit_tombstone(Slice *sl, guint64 client, gint64 expired);
+void client_load_row(Slice *sl, const StoreRow *row);
+/* What is known of it at the volcano a slice comes from: when it expired there (0: it did not), for what it asked there may be asked here again, and its watermark. Kept where newer than what is here. */
+void client_inherit(Slice *sl, guint64 client, gint64 expired, guint64 floor);
 void client_tick(Slice *sl);
 void client_free(gpointer c);
 void client_load_reply(Slice *sl, const StoreRow *row);
@@ -378,6 +390,8 @@ void client_forget_range(Slice *sl, const MagmaRange *r);
 typedef void (*CallDone)(void *user, int error, const MagmaAny *rep, GBytes *msg);
 /* To the owner of key, wherever it is by then; repeated until answered. limit 0: no end. done is never called from inside. A call of a slice (sl) ends with it, without done. */
 Call *call_key(Slice *sl, const MagmaKey *key, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
+/* The same, of the volcano as a whole. */
+Call *call_owner(Volcano *v, const MagmaKey *key, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
 Call *call_volcano(Volcano *v, Slice *sl, guint16 id, MagmaOp op, const void *req, GBytes *body, MagmaTime limit, CallDone done, void *user);
 /* To whoever leads the group that votes on the map, by then. */
 Call *call_leader(Volcano *v, Slice *sl, MagmaOp op, const void *req, MagmaTime limit, CallDone done, void *user);
@@ -389,11 +403,13 @@ void call_reply(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *rep, 
 void call_local_lost(Call *c);                        /* who was to answer it is gone: it goes out again */
 void call_answer_local(Volcano *v, Call *c, GBytes *msg);
 void call_peer_opened(Volcano *v, Peer *p);
+guint16 call_peer_volcano(Volcano *v, const Peer *p);      /* whose session to it that is; 0: unknown */
 void call_peer_closed(Volcano *v, Peer *p, const char *why);
 void call_map_changed(Volcano *v);
 void call_tick(Volcano *v);
 /* A client's request that another volcano owns: passed on, the answer relayed. */
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route);
+void call_forward_to(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaVolcano *to);
 /* The last try is answered here: what another volcano still says of an earlier one goes no further. */
 void call_forward_forget(Volcano *v, const MagmaHdr *h);
 gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg);
@@ -406,7 +422,7 @@ int state_flare(Op *op, const MagmaFid *fid, FlareRow *row);          /* 0, ESTA
 int state_dir(Op *op, const MagmaFid *fid, FlareRow *row);            /* + ENOTDIR; ENOENT for a sealed one */
 int state_entry(Op *op, guint64 dir, MagmaBytes name, EntryRow *e);   /* 0, ENOENT, EIO, WAIT */
 int state_perm(Op *op, const FlareRow *row, guint32 want);
-int state_new_ino(Op *op, guint64 *ino);                              /* 0, WAIT */
+int state_new_ino(Op *op, guint64 *ino);                              /* 0, WAIT, the errno of a sync */
 Draft *draft_new(Op *op);
 void draft_free(Draft *d);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Draft, draft_free)
@@ -513,6 +529,10 @@ void scrub_contents_begin(Slice *sl);                 /* after a stop that was n
 void scrub_contents_tick(Slice *sl);
 gboolean scrub_contents_left(Slice *sl);
 
+/* op_attr.c */
+int op_xattr_may_read(Op *op, const FlareRow *row, MagmaBytes name);
+void op_xattrs_listed(void *user, int error, const StoreRow *rows, guint n, gboolean eof);      /* answers LISTXATTR */
+
 /* op_content.c */
 void content_busy_free(gpointer p);
 Busy *content_begin(Slice *sl, guint64 ino, guint64 eof);      /* content operations under way are counted; each begin has its end */
@@ -523,7 +543,7 @@ void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n);
 /* The inline copy that a converted flare keeps until its file is on disk: it is cut with the file. 0, WAIT. */
 int content_cut_inline(Op *op, Draft *d, const MagmaFid *fid, guint64 size);
 int content_convert(Op *op, const FlareRow *row);               /* to a file; always WAIT or an error: the operation is run again */
-int content_intent(Op *op, const FlareRow *row);                /* the write intent is in the journal: 0, WAIT */
+int content_intent(Op *op, const FlareRow *row);                /* the write intent is where it must be before a byte is written: 0, WAIT, an errno */
 void content_kill_priv(Draft *d, FlareRow *row);
 guint64 content_blocks(guint64 bytes);
 gboolean core_no_room(Slice *sl);

@@ -1,4 +1,5 @@
 /* What this volcano knows of the network's safety, for who asks; and in the log, when it changes. */
+#include "magmad/core/aside.h"
 #include "magmad/core/consensus.h"
 #include "magmad/core/holding.h"
 
@@ -10,6 +11,9 @@ guint32 volcano_unsafe(Volcano *v, GString *lines)
 		return 0;
 	g_autoptr(GArray) copies = holdings_copies(v);
 	MagmaLive live = { .lease = v->serving && consensus_may_serve(v), .self = v->id, .copies = (const MagmaCopyState *)copies->data, .ncopies = copies->len };
+	g_autoptr(GArray) conflicts = asides_list(v);
+	live.conflicts = (const MagmaConflict *)conflicts->data;
+	live.nconflicts = conflicts->len;
 	return magma_unsafe(v->map, &live, lines);
 }
 

@@ -15,6 +15,10 @@ struct Holding {
 	Slice *sl;
 	Replica *replica;
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
+	gboolean fresh;               /* nothing was ever committed to it */
+	gboolean yielding;            /* the leader has been asked to give it to somebody with a longer log */
+	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
+	guint64 applied;              /* epoch of the map that owner knows its copies by */
 	char *said;                   /* last */
 	MagmaTime said_at;
 };
@@ -67,13 +71,54 @@ typedef struct {
 	guint64 epoch;
 } Report;
 
+typedef struct {
+	guint16 volcano;
+	guint64 epoch;                /* of the leader's map when it said so */
+} Counted;
+
+static void counted_remember(Holding *h, guint16 volcano, GBytes *msg)
+{
+	MagmaHdr hdr;
+	gsize n, at;
+	const guint8 *p = g_bytes_get_data(msg, &n);
+
+	if (magma_msg_peek(p, n, &hdr, &at) != 0)
+		return;
+	Counted *c = g_new(Counted, 1);
+	*c = (Counted){ volcano, hdr.epoch };
+	g_hash_table_replace(h->counted, GUINT_TO_POINTER(volcano), c);
+}
+
+/* It may have been taken out again before the map that counted it came here: then the owner has to ask once more. */
+static void counted_look(Holding *h)
+{
+	GHashTableIter it;
+	gpointer value;
+
+	g_hash_table_iter_init(&it, h->counted);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		Counted c = *(Counted *)value;
+		if (h->applied < c.epoch)
+			continue;
+		g_hash_table_iter_remove(&it);
+		if (h->owner)
+			owner_not_in_sync(h->owner, c.volcano);      /* nothing where the map counts it */
+	}
+}
+
 static void reported(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Report *r = user;
 	Holding *h = g_hash_table_lookup(r->v->holdings, GUINT_TO_POINTER(r->slice));
 
-	if (error && h && h->owner && h->epoch == r->epoch)
+	gboolean ours = h && h->owner && h->epoch == r->epoch;
+
+	if (ours && error) {
 		owner_not_in_sync(h->owner, r->volcano);
+	} else if (ours) {
+		counted_remember(h, r->volcano, msg);
+		counted_look(h);
+	}
 	core_ctx_free(r->v, r);
 }
 
@@ -92,6 +137,33 @@ static void report(Holding *h, guint16 volcano, gboolean in_sync)
 }
 
 static void on_caught_up(void *user, guint16 volcano) { report(user, volcano, TRUE); }
+
+static void yielded(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Report *r = user;
+	Holding *h = g_hash_table_lookup(r->v->holdings, GUINT_TO_POINTER(r->slice));
+
+	if (h)
+		h->yielding = FALSE;
+	core_ctx_free(r->v, r);
+}
+
+/* A power cut took the end of the log here, and not there: that one shall own the slice, and this one be its copy. */
+static void on_behind(void *user, guint16 volcano)
+{
+	Holding *h = user;
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_HAS_MORE };
+
+	if (h->yielding)
+		return;
+	Report *r = CORE_CTX(h->v, Report, NULL);
+	*r = (Report){ h->v, h->id, volcano, h->epoch };
+	h->yielding = TRUE;
+	core_say(h->v, "slice %u: the copy at volcano %u has a longer log: it shall own it", h->id, volcano);
+	core_enter(h->v);
+	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, 2 * SECOND, yielded, r);
+	core_leave(h->v);
+}
 
 static void on_stuck(void *user, guint16 volcano, const char *why)
 {
@@ -127,10 +199,12 @@ static void set_copies(Holding *h, const MagmaSlice *s)
 	guint n = copies_of(h->v->map, s, copies);
 
 	owner_set_copies(h->owner, copies, n);
+	h->applied = h->v->map->epoch;
 }
 
 static void stop_owning(Holding *h)
 {
+	g_hash_table_remove_all(h->counted);
 	if (h->sl)
 		slice_dismiss(h->sl);
 	h->sl = NULL;
@@ -146,22 +220,47 @@ static void stop_copying(Holding *h)
 	g_clear_pointer(&h->replica, replica_free);
 }
 
-static void own(Holding *h, const MagmaSlice *s, gboolean fresh)
+static MirrorPace *pace_of(Volcano *v)
 {
-	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
+	if (!v->pace)
+		v->pace = g_new0(MirrorPace, 1);
+	return v->pace;
+}
+
+static void serve(Holding *h)
+{
+	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
+	core_say(h->v, "owns slice %u, epoch %" G_GUINT64_FORMAT, h->id, h->epoch);
+	slice_begin(h->sl, h->fresh);
+}
+
+static void on_compared(void *user)
+{
+	Holding *h = user;
+	Volcano *v = h->v;
+
+	core_enter(v);
+	serve(h);
+	core_leave(v);
+}
+
+/* compare: this process has not followed that log, the copies may have more of it. */
+static void own(Holding *h, const MagmaSlice *s, gboolean compare)
+{
+	OwnerConfig cfg = { .slice = h->id, .io = &IO, .user = h, .keep_bytes = h->v->cfg.journal_keep, .shared = pace_of(h->v), .on_caught_up = on_caught_up, .on_stuck = on_stuck,
+		.on_deposed = on_deposed, .compare = compare, .on_compared = on_compared, .on_behind = on_behind };
 
 	stop_copying(h);
 	h->epoch = s->epoch;
 	if (!h->store->log) {         /* it cannot be one of several copies */
 		h->sl = slice_new(h->v, h->id, h->store);
-		slice_begin(h->sl, fresh);
+		slice_begin(h->sl, h->fresh);
 		return;
 	}
 	h->owner = owner_new(h->store, LOG_EPOCH(s->epoch, h->v->starts), &cfg);
 	set_copies(h, s);
-	h->sl = slice_new(h->v, h->id, owner_store(h->owner));
-	core_say(h->v, "owns slice %u, epoch %" G_GUINT64_FORMAT, h->id, s->epoch);
-	slice_begin(h->sl, fresh);
+	if (!compare)
+		serve(h);
 }
 
 static void copy(Holding *h, const MagmaSlice *s)
@@ -182,6 +281,7 @@ static Holding *holding_new(Volcano *v, guint16 id, Store *store)
 	h->v = v;
 	h->id = id;
 	h->store = store;
+	h->counted = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	g_hash_table_insert(v->holdings, GUINT_TO_POINTER(id), h);
 	return h;
 }
@@ -192,6 +292,7 @@ static void holding_free(Holding *h, gboolean remove)
 	stop_copying(h);
 	if (h->store != h->v->store)
 		h->v->io->store_close(h->v->iou, h->id, h->store, remove);
+	g_hash_table_unref(h->counted);
 	g_free(h->said);
 	g_free(h);
 }
@@ -215,14 +316,6 @@ static gboolean is_empty(Store *s)
 	return u.journal_index == 0;
 }
 
-/* Anything of the slice that the map before did not give to this volcano? */
-static void note_range(Volcano *v, const MagmaSlice *s, Slice *sl, gboolean fresh)
-{
-	if (fresh || magma_key_cmp(&s->range.lo, &sl->had.lo) < 0 || magma_key_cmp(&s->range.hi, &sl->had.hi) > 0)
-		sl->since = v->map->epoch;
-	sl->had = s->range;
-}
-
 /* Maps come one by one to who was cut off: in this one the slice is ours, and the owner of a later one has spoken to this copy already. */
 static gboolean was_overtaken(const Holding *h, const MagmaSlice *s)
 {
@@ -234,7 +327,7 @@ static gboolean was_overtaken(const Holding *h, const MagmaSlice *s)
 static void apply_slice(Volcano *v, const MagmaSlice *s)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
-	gboolean mine = s->owner == v->id, copied = has_copy(s, v->id), fresh = FALSE;
+	gboolean mine = s->owner == v->id, copied = has_copy(s, v->id);
 
 	if (!mine && !copied)
 		return;
@@ -244,24 +337,28 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 			return;
 		h = holding_new(v, s->id, store);
 	}
-	if (mine && h->sl && h->epoch == s->epoch) {
-		if (h->owner)
+	if (mine && (h->sl || h->owner) && h->epoch == s->epoch) {
+		if (h->owner) {
 			set_copies(h, s);
-		note_range(v, s, h->sl, FALSE);
+			counted_look(h);
+		}
 	} else if (mine) {
 		if (was_overtaken(h, s)) {
 			members_fetch_map(v);
 			return;
 		}
 		if (h->replica && !replica_whole(h->replica)) {
-			core_say(v, "slice %u is not whole here and cannot be served", s->id);
+			g_autofree char *line = g_strdup_printf("slice %u is not whole here and cannot be served", s->id);
+			if (replica_known(h->replica))
+				io_say(h, line);
+			v->apply_later = TRUE;
+			core_tick_soon(v);
 			return;
 		}
+		gboolean followed = h->sl || (h->replica && replica_followed(h->replica));
 		stop_owning(h);
-		fresh = is_empty(h->store);
-		own(h, s, fresh);
-		if (h->sl)
-			note_range(v, s, h->sl, TRUE);
+		h->fresh = is_empty(h->store);
+		own(h, s, !followed && s != &v->map->move.part);      /* a move that was broken off begins again from nothing */
 	} else if (!h->replica) {
 		copy(h, s);
 	} else if (h->epoch != s->epoch) {
@@ -290,6 +387,7 @@ static void drop_others(Volcano *v)
 
 void holdings_apply(Volcano *v)
 {
+	v->apply_later = FALSE;
 	for (guint i = 0; i < v->map->slices->len; i++)
 		apply_slice(v, &g_array_index(v->map->slices, MagmaSlice, i));
 	if (v->map->move.id)
@@ -301,7 +399,7 @@ gboolean holdings_whole(Volcano *v, guint16 slice)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(slice));
 
-	return h && (h->sl || (h->replica && replica_whole(h->replica)));
+	return h && (h->sl || h->owner || (h->replica && replica_whole(h->replica)));
 }
 
 void holdings_flush(Volcano *v)
@@ -324,9 +422,10 @@ void holdings_clear(Volcano *v)
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		holding_free(value, FALSE);
 	g_hash_table_unref(v->holdings);
+	g_free(v->pace);
 }
 
-G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_IN_SYNC == (int)MAGMA_COPY_IN_SYNC);
+G_STATIC_ASSERT((int)COPY_AWAY == (int)MAGMA_COPY_AWAY && (int)COPY_LOG == (int)MAGMA_COPY_LOG && (int)COPY_DIGESTS == (int)MAGMA_COPY_DIGESTS);
 
 static void holding_copies(const Holding *h, GArray *out)
 {
@@ -382,3 +481,5 @@ COPY_HANDLER(mirror_attach)
 COPY_HANDLER(mirror_start)
 COPY_HANDLER(mirror_append)
 COPY_HANDLER(mirror_sync)
+COPY_HANDLER(mirror_rows)
+COPY_HANDLER(mirror_contents)

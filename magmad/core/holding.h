@@ -5,6 +5,9 @@
 
 typedef struct Holding Holding;
 
+/* COPY_STATE's in_sync. */
+enum { STATE_OUT, STATE_COUNTS, STATE_HAS_MORE };
+
 /* Brings what is held into line with v->map. From core_leave, never from inside an operation: operations of a slice that goes end here. */
 void holdings_apply(Volcano *v);
 /* The slice made for this volcano, over the store it was given; before there is a map with it. */

@@ -3,6 +3,7 @@ magmad_libcore_a_SOURCES = magmad/core/store.h magmad/core/volcano.h magmad/core
 magmad_libcore_a_SOURCES += magmad/core/call.c
 magmad_libcore_a_SOURCES += magmad/core/client.c
 magmad_libcore_a_SOURCES += magmad/core/consensus.c magmad/core/consensus.h magmad/core/coord.c magmad/core/holding.c magmad/core/holding.h magmad/core/planner.c
+magmad_libcore_a_SOURCES += magmad/core/dht.c magmad/core/dht.h magmad/core/dht_profile.c magmad/core/dht_aside.c magmad/core/aside.c magmad/core/aside.h magmad/core/aside_compare.c
 magmad_libcore_a_SOURCES += magmad/core/gc.c magmad/core/health.c
 magmad_libcore_a_SOURCES += magmad/core/leave.c
 magmad_libcore_a_SOURCES += magmad/core/lock.c

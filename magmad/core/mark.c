@@ -1,6 +1,6 @@
 /* The participant's side of operations over two volcanos: check, prepare under a mark, then commit, final or abort as the coordinator says. A mark is a row, so it outlives a crash; one whose
  * coordinator is silent asks it (RESOLVE). All messages may come twice: a prepare that finds its mark answers again, a settle without a mark is acknowledged. */
-#include "magmad/core/core.h"
+#include "magmad/core/dht.h"
 
 enum { ASK_MAX_PER_TICK = 64 };
 #define SETTLED_KEPT (20 * SECOND)     /* a message lives as long as its session tries: seconds */
@@ -247,7 +247,7 @@ static int check_entry(Op *op, Part *p, guint64 age)
 	if ((error = magma_perm_check(&cred, dir.attr.mode, dir.attr.uid, dir.attr.gid, MAGMA_W | MAGMA_X)))
 		return error;
 	if ((error = state_entry(op, p->target.ino, p->name, &p->entry)))
-		return error;
+		return error == ENOENT && dht_takes(&p->target, p->name) ? EROFS : error;
 	p->attr = dir.attr;
 	p->dir_mode = dir.attr.mode;
 	p->dir_uid = dir.attr.uid;

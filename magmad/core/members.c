@@ -1,5 +1,7 @@
 /* Who is in the network, and the map, which only the leader of the group that votes on it (consensus.c) changes. */
+#include "magmad/core/aside.h"
 #include "magmad/core/consensus.h"
+#include "magmad/core/dht.h"
 #include "magmad/core/holding.h"
 #include "libmagma/proto/list.h"
 
@@ -369,7 +371,7 @@ void members_start(Volcano *v)
 	else if (v->cfg.join)
 		join(v);
 	else
-		core_ready(v, "the storage folder holds no volcano: -b starts a new network, -j HOST joins one");
+		core_ready(v, v->cfg.kept ? "what is kept of the lava map and the vote on it cannot be read" : "the storage folder holds no volcano: -b starts a new network, -j HOST joins one");
 }
 
 void members_tick(Volcano *v)
@@ -481,7 +483,7 @@ static gboolean name_ok(const char *name)
 {
 	gsize n = strlen(name);
 
-	return n >= 1 && n <= 63 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+	return n >= 1 && n <= 63 && dht_shows(name) && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
 static void join_committed(Volcano *v, void *user, int error)
@@ -634,11 +636,12 @@ void handle_status(Op *op)
 
 	volcano_stats(v, &stats);
 	volcano_usage(v, &u);
-	g_autoptr(GByteArray) bytes = status_copies(v);
+	g_autoptr(GByteArray) bytes = status_copies(v), conflicts = g_byte_array_new();
+	asides_status(v, conflicts);
 	struct magma_rep_status rep = {
-		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started,
+		.volcano = v->id, .keys = u.flares, .used = u.used, .free = u.avail, .uptime = core_now(v) - v->started, .started = v->started_real,
 		.clients = stats.clients, .software = MAGMA_BYTES_STR(v->software),
-		.copies = MAGMA_BYTES(bytes->data, bytes->len),
+		.copies = MAGMA_BYTES(bytes->data, bytes->len), .conflicts = MAGMA_BYTES(conflicts->data, conflicts->len),
 	};
 	op_reply(op, &rep, NULL);
 }
@@ -719,5 +722,52 @@ void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolea
 	core_enter(v);
 	*a = (AskStatus){ v, done, user };
 	call_volcano(v, NULL, id, MAGMA_OP_status, &q, NULL, SECOND, status_answered, a);
+	core_leave(v);
+}
+
+/* --- clear --- */
+
+static void cleared_here(void *user, int error)
+{
+	Op *op = user;
+	Volcano *v = op->v;
+
+	core_enter(v);
+	op_finish(op, error);
+	core_leave(v);
+}
+
+void handle_clear(Op *op) { aside_remove(op->v, op->req.req_clear.time, cleared_here, op); }
+
+typedef struct {
+	Volcano *v;
+	void (*done)(void *user, int error);
+	void *user;
+} Clear;
+
+static void cleared_there(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Clear *c = user;
+	Clear now = *c;
+
+	core_ctx_free(c->v, c);
+	now.done(now.user, error);
+}
+
+#define CLEAR_LIMIT (30 * SECOND)     /* who reads in it goes first */
+
+void volcano_conflict_clear(Volcano *v, guint16 id, guint64 time, void (*done)(void *user, int error), void *user)
+{
+	const MagmaVolcano *o = v->map ? magma_map_by_id(v->map, id) : NULL;
+	struct magma_req_clear q = { .time = time };
+
+	if (!o || o->flags & MAGMA_VOLCANO_DOWN) {
+		done(user, o ? EHOSTDOWN : ENOENT);
+		return;
+	}
+	core_enter(v);
+	Clear *c = CORE_CTX(v, Clear, NULL);
+	*c = (Clear){ v, done, user };
+	call_volcano(v, NULL, id, MAGMA_OP_clear, &q, NULL, CLEAR_LIMIT, cleared_there, c);
 	core_leave(v);
 }

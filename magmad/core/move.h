@@ -3,7 +3,7 @@
  *   anew      where this source did not see the move begin: the coordinator gives it another id, so that a commit which an owner before asked for finds no move
  *   copy      all rows of the range, in key order; what operations change meanwhile follows in the same ordered stream
  *   contents  file by file; a file written meanwhile is copied again
- *   freeze    requests are put off (MAGMA_ETRYAGAIN), running ones end; the rest of the stream, stored replies, tombstones of clients, marks, commits, orphans, write intents and opens go over
+ *   freeze    requests are put off (MAGMA_ETRYAGAIN), running ones end; the rest of the stream, stored replies, tombstones and watermarks of clients, marks, commits, orphans, write intents and opens go over
  *   ready     the target has it all on disk and in memory
  *   commit    the coordinator makes the map that says so; from then on the range is the target's
  *

@@ -17,21 +17,24 @@ typedef struct {
 	Slice *sl;
 	Txn *txn;
 	GArray *gone;                 /* MagmaFid: flares that were removed meanwhile */
-	GArray *expired;              /* Tombstone: clients that expired at the source */
+	GArray *clients;              /* Known */
 } Applying;
 
+/* Of a client at the source. */
 typedef struct {
-	guint64 client;
+	guint64 client, floor;
 	gint64 expired;
-} Tombstone;
+} Known;
 
 static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
 {
 	Applying *a = user;
 
-	if (row->table == TAB_CLIENT && !del && row->klen == 8 && row->vlen == 8) {
-		Tombstone t = { magma_be64_load(row->key), (gint64)magma_be64_load(row->val) };
-		g_array_append_val(a->expired, t);
+	if (row->table == TAB_CLIENT && !del && row->klen == 8) {
+		Known known = { .client = magma_be64_load(row->key) };
+		if (!client_row_decode(row->val, row->vlen, &known.expired, &known.floor))
+			return FALSE;
+		g_array_append_val(a->clients, known);
 		return TRUE;
 	}
 	if (row->table == TAB_META || row->table == TAB_CLIENT || !magma_range_has(&a->sl->v->map->move.range, &row->rk))
@@ -127,8 +130,8 @@ static void apply_rows(Op *op)
 	const struct magma_req_move_rows *q = &op->req.req_move_rows;
 	Slice *sl = op->sl;
 	g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
-	g_autoptr(GArray) expired = g_array_new(FALSE, FALSE, sizeof(Tombstone));
-	Applying a = { sl, txn_new(), gone, expired };
+	g_autoptr(GArray) clients = g_array_new(FALSE, FALSE, sizeof(Known));
+	Applying a = { sl, txn_new(), gone, clients };
 	struct magma_rep_move_rows rep = { .sequence = q->sequence };
 
 	if (!txn_each(q->records.data, q->records.len, apply_record, &a)) {
@@ -140,8 +143,10 @@ static void apply_rows(Op *op)
 	sl->move_in_sequence = q->sequence;
 	core_commit(sl, a.txn);
 	drop_gone(sl, gone);
-	for (guint i = 0; i < expired->len; i++)
-		client_inherit_tombstone(sl, g_array_index(expired, Tombstone, i).client, g_array_index(expired, Tombstone, i).expired);
+	for (guint i = 0; i < clients->len; i++) {
+		const Known *known = &g_array_index(clients, Known, i);
+		client_inherit(sl, known->client, known->expired, known->floor);
+	}
 	op_reply(op, &rep, NULL);
 }
 

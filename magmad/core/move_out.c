@@ -500,19 +500,18 @@ static void append_replies(Move *m)
 	}
 }
 
-/* All of them: they are of no slice, and what an expired client asked of this one must not be executed at its heir. */
-static void append_tombstones(Move *m)
+/* All of them: they are of no slice. What an expired client asked of this one must not be executed at its heir, nor what a client has long seen answered. */
+static void append_clients(Move *m)
 {
 	GHashTableIter it;
 	gpointer value;
-	guint8 k[STORE_KEY_MAX], at[8];
+	guint8 k[STORE_KEY_MAX], val[CLIENT_ROW_BYTES];
 
 	g_hash_table_iter_init(&it, m->sl->clients);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Client *c = value;
-		StoreRow row = { .table = TAB_CLIENT, .key = k, .klen = key_ino(k, c->id), .val = at, .vlen = sizeof at };
-		magma_be64_store(at, c->gone);
-		if (c->gone)
+		StoreRow row = { .table = TAB_CLIENT, .key = k, .klen = key_ino(k, c->id), .val = val, .vlen = client_row_encode(val, c->gone, c->watermark) };
+		if (c->gone || c->watermark)
 			append_row(m, &row);
 	}
 }
@@ -527,7 +526,7 @@ static void append_memory(Move *m)
 	g_autoptr(GByteArray) val = g_byte_array_new();
 
 	append_replies(m);
-	append_tombstones(m);
+	append_clients(m);
 	g_hash_table_iter_init(&it, sl->marks);
 	while (g_hash_table_iter_next(&it, &key, NULL)) {
 		MarkRow *r = &((Mark *)key)->row;

@@ -1,6 +1,7 @@
 /* The life of an operation: from the message, through evaluation, to the reply that waits for the journal. */
 #include <fcntl.h>
 #include "magmad/core/consensus.h"
+#include "magmad/core/dht.h"
 #include "magmad/core/holding.h"
 
 Peer *peer_ref(Peer *p)
@@ -222,13 +223,27 @@ GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split)
 	return g_byte_array_free_to_bytes(out);
 }
 
+/* One piece, as the decoder wants it. */
+static GBytes *joined(GBytes *head, GBytes *body)
+{
+	gsize a, b;
+	const guint8 *pa = g_bytes_get_data(head, &a), *pb = g_bytes_get_data(body, &b);
+	GByteArray *whole = g_byte_array_sized_new(a + b);
+
+	g_byte_array_append(whole, pa, a);
+	g_byte_array_append(whole, pb, b);
+	return g_byte_array_free_to_bytes(whole);
+}
+
 /* A volcano whose disk has failed answers nobody: another will, from its own copy. */
 static void deliver(Volcano *v, Peer *peer, Call *call, GBytes *head, GBytes *body)
 {
+	g_autoptr(GBytes) whole = call && body ? joined(head, body) : NULL;
+
 	if (v->failed)
 		return;
 	if (call)
-		call_answer_local(v, call, head);
+		call_answer_local(v, call, whole ? whole : head);
 	else if (peer && peer->session)
 		v->io->send(v->iou, peer->session, head, body);
 }
@@ -438,11 +453,6 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	}
 	client_heard(op->sl, op->client, &op->hdr);
-	/* Sent when this volcano did not have the slice: it may have been done by who had it, repeated here or there, answered, and its reply forgotten. Whoever still waits for it sends it again, with a newer map. */
-	if (op->hdr.epoch && op->hdr.epoch < op->sl->since && (info->flags & MAGMA_OP_MUTATES || info->number == MAGMA_OP_open || info->number == MAGMA_OP_release)) {
-		op_error(op, MAGMA_EMAP);
-		return FALSE;
-	}
 	/* Below the client's own watermark it has every answer: an old copy on the wire (a RELEASE could close a later open). */
 	if (op->hdr.xid < op->client->watermark) {
 		op_drop(op);
@@ -476,6 +486,29 @@ static void step_begin(Op *op)
 	op->step = handlers[info->number];
 	op->v->stats.op_count[info->number]++;
 	op->step(op);
+}
+
+static void step_begin_dht(Op *op)
+{
+	if (!op_is_new(op))
+		return;
+	op->v->stats.op_count[op->hdr.op]++;
+	op->step = dht_step;
+	op->step(op);
+}
+
+/* Whoever is asked answers, whatever it owns; it only has to know the map. */
+static void op_dht(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *any, GBytes *msg)
+{
+	Op *op = op_new(v, NULL, h, any, msg, peer);
+
+	call_forward_forget(v, h);            /* a new try may be answered by another volcano */
+	if (v->stopping || !v->map) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
+	op->step = step_begin_dht;
+	op_run(op);
 }
 
 /* Before marks, commits and replies are in memory only what does not look at them is answered. A SETTLE that finds no mark says "settled", and the coordinator would forget its commit. */
@@ -563,9 +596,13 @@ static void op_request(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny
 	int error = op_admit(v, sl, info, peer->is_node, h->op);
 	Op *op = op_new(v, sl, h, any, msg, peer);
 
+	if (!error && place == HERE && sl && h->epoch < sl->since)
+		error = h->client ? MAGMA_EMAP : MAGMA_ETRYAGAIN;
 	op->route = route;
 	if (error || place != ELSEWHERE)
 		call_forward_forget(v, h);
+	if (h->client && (error || place == FROZEN))
+		client_lives(v, h);           /* what is put off is a sign of life too */
 	if (error) {
 		op_error(op, error);
 	} else if (place == FROZEN) {
@@ -598,6 +635,8 @@ void op_message(Volcano *v, Peer *peer, GBytes *msg)
 		members_fetch_map(v);
 	if (h.kind == MAGMA_PUSH)
 		consensus_message(v, peer, &any.req_raft);
+	else if (h.kind != MAGMA_REPLY && dht_concerns(&h, &any))
+		op_dht(v, peer, &h, &any, msg);
 	else if (h.kind != MAGMA_REPLY)
 		op_request(v, peer, &h, &any, msg);
 	else if (peer->is_node && !call_relay(v, peer, &h, msg))

@@ -130,6 +130,8 @@ static int xattr_may(Op *op, const FlareRow *row, MagmaBytes name, gboolean writ
 	return state_perm(op, row, write ? MAGMA_W : MAGMA_R);
 }
 
+int op_xattr_may_read(Op *op, const FlareRow *row, MagmaBytes name) { return xattr_may(op, row, name, FALSE); }
+
 static StoreGet get_xattr(Op *op, guint64 ino, MagmaBytes name, const guint8 **val, gsize *n)
 {
 	guint8 k[STORE_KEY_MAX];
@@ -230,13 +232,13 @@ static int removexattr_(Op *op)
 
 void handle_removexattr(Op *op) { op_fail(op, removexattr_(op)); }
 
-static void xattrs_listed(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+void op_xattrs_listed(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Op *op = user;
-	Slice *sl = op->sl;
+	Volcano *v = op->v;
 	g_autoptr(GByteArray) out = g_byte_array_new();
 
-	core_enter(sl->v);
+	core_enter(v);
 	for (guint i = 0; i < n; i++) {
 		MagmaBytes name = MAGMA_BYTES(rows[i].key + 8, rows[i].klen - 8);
 		if (starts(name, "trusted.") && op->hdr.cred.uid)
@@ -249,7 +251,7 @@ static void xattrs_listed(void *user, int error, const StoreRow *rows, guint n, 
 		op_error(op, error ? error : E2BIG);
 	else
 		op_reply(op, &rep, NULL);
-	core_leave(sl->v);
+	core_leave(v);
 }
 
 enum { XATTRS_MAX = 4096 };
@@ -270,5 +272,5 @@ void handle_listxattr(Op *op)
 		return;
 	}
 	key_ino(prefix, row.attr.fid.ino);
-	store_scan(op->sl->store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, XATTRS_MAX, xattrs_listed, op);
+	store_scan(op->sl->store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, XATTRS_MAX, op_xattrs_listed, op);
 }

@@ -178,8 +178,10 @@ int content_convert(Op *op, const FlareRow *row)
 		if ((error = draft_flare(d, &row->attr.fid, &changed)))
 			return error;
 		changed->content = CONTENT_FILE;
+		changed->intents++;
 		draft_dirty(d, &changed->attr.fid, TRUE);
 		draft_commit(g_steal_pointer(&d));
+		((Dirty *)g_hash_table_lookup(op->sl->dirty, &row->attr.fid.ino))->durable = TRUE;
 		op_run(op);
 		return WAIT;
 	}
@@ -240,22 +242,83 @@ static void cut_tail(Slice *sl, Dirty *dirty, const FlareRow *row)
 	}
 }
 
-/* A file whose write intent is in the journal. 0 or WAIT. */
+static gboolean has_copies(const Slice *sl)
+{
+	const MagmaSlice *s = magma_map_slice_by_id(sl->v->map, sl->id);
+
+	return s && s->ncopies;
+}
+
+typedef struct {
+	Slice *sl;
+	guint64 ino, index;           /* of the intent */
+} Intending;
+
+static void intent_durable(void *user, int error)
+{
+	Intending *c = user;
+	Slice *sl = c->sl;
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &c->ino);
+
+	core_enter(sl->v);
+	if (dirty && dirty->making_durable && dirty->index == c->index) {
+		dirty->making_durable = FALSE;
+		dirty->durable = !error;
+		dirty->failed = error;
+		dirty->failed_at = core_now(sl->v);
+	}
+	core_ctx_free(sl, c);
+	waitq_wake(sl, &sl->ack_wait);
+	core_leave(sl->v);
+}
+
+/* Rule 7: a power cut of all machines may leave bytes of a write on one disk and not on the other, and it is the intent that has them compared: it must not be lost where they are not. So it is on disk everywhere
+ * before the first byte; it stays for a while (gc.c), so that only the first write to a content that was at rest waits for this. A content that was inline needs none: what a power cut takes of the journal
+ * takes the conversion with the intent, and then the file is nobody's. 0, WAIT or the errno of a sync. */
+static int make_durable(Op *op, Dirty *dirty)
+{
+	Slice *sl = op->sl;
+
+	if (dirty->durable)
+		return 0;
+	if (!dirty->making_durable && dirty->failed && core_now(sl->v) - dirty->failed_at < SYNC_AGAIN)
+		return dirty->failed;
+	if (!dirty->making_durable) {
+		Intending *c = CORE_CTX(sl, Intending, NULL);
+		*c = (Intending){ sl, dirty->fid.ino, dirty->index };
+		dirty->making_durable = TRUE;
+		store_sync(sl->store, intent_durable, c);
+	}
+	op_park(op, &sl->ack_wait);
+	return WAIT;
+}
+
+/* A file whose write intent is in the journal, and on disk where that matters. 0, WAIT or an errno. */
 int content_intent(Op *op, const FlareRow *row)
 {
+	int error;
 	Slice *sl = op->sl;
 	Dirty *dirty = g_hash_table_lookup(sl->dirty, &row->attr.fid.ino);
 
 	if (!dirty) {
+		FlareRow *changed;
 		g_autoptr(Draft) d = draft_new(op);
+		int error = draft_flare(d, &row->attr.fid, &changed);
+		if (error)
+			return error;
+		changed->intents++;
 		draft_dirty(d, &row->attr.fid, TRUE);
 		draft_commit(g_steal_pointer(&d));
 		dirty = g_hash_table_lookup(sl->dirty, &row->attr.fid.ino);
+		dirty->born = dirty->inline_kept = row->content == CONTENT_INLINE;
+		dirty->durable = dirty->born || !has_copies(sl);
 	}
 	if (dirty->index > store_acked(sl->store)) {
 		op_park(op, &sl->ack_wait);
 		return WAIT;
 	}
+	if ((error = make_durable(op, dirty)))
+		return error;
 	cut_tail(sl, dirty, row);
 	if (dirty->cutting) {
 		op_park(op, &sl->ack_wait);

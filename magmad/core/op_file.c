@@ -158,10 +158,13 @@ static void sync_part_done(Op *op, int error)
 		return;
 	Dirty *dirty = g_hash_table_lookup(sl->dirty, &fid->ino);
 	Busy *b = g_hash_table_lookup(sl->busy, &fid->ino);
-	if (s->file && !s->error && dirty && dirty->writes == s->writes && !b) {
+	/* The intent of a content that is written over and over stays until it rests (gc.c): the next one would have to be brought to disk first. */
+	if (s->file && !s->error && dirty && dirty->writes == s->writes && !b && (dirty->born || dirty->inline_kept)) {
 		Draft *d = draft_new(op);
-		draft_dirty(d, fid, FALSE);
+		if (dirty->born)
+			draft_dirty(d, fid, FALSE);
 		draft_drop_inline(d, fid);
+		dirty->inline_kept = FALSE;
 		draft_commit(d);
 	}
 	op_finish(op, s->error);

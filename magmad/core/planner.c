@@ -1,6 +1,7 @@
 /* What the leader of the group does with the map: who is down and who is back, who votes, who keeps copies of what, and whose slice goes home. One look makes one new map with everything that it finds. */
 #include "magmad/core/consensus.h"
 #include "magmad/core/takeover.h"
+#include "magmad/core/holding.h"
 
 #define ANSWERED_WITHIN (SECOND / 2)  /* of beats that come five times a second or more in a new term */
 #define SILENT_LONG (3 * SECOND / 2)
@@ -38,6 +39,16 @@ static void copy_remove(MagmaSlice *s, guint16 volcano)
 
 /* --- down and back --- */
 
+/* The owner and one of its copies change places. */
+static void own_by_copy(MagmaSlice *s, MagmaCopy *c, gboolean in_sync)
+{
+	guint16 old = s->owner;
+
+	s->owner = c->volcano;
+	s->epoch++;
+	*c = (MagmaCopy){ old, in_sync };
+}
+
 /* The first copy in sync that is alive acts as owner (rule 1). The old owner's place becomes a copy that does not count. Without such a copy the slice waits for who has it. */
 static void replace_owner(Plan *p, MagmaSlice *s)
 {
@@ -45,11 +56,8 @@ static void replace_owner(Plan *p, MagmaSlice *s)
 		MagmaCopy *c = &s->copies[i];
 		if (!c->in_sync || is_down(p->map, c->volcano))
 			continue;
-		guint16 old = s->owner;
 		core_say(p->v, "volcano %u acts for slice %u", c->volcano, s->id);
-		s->owner = c->volcano;
-		s->epoch++;
-		*c = (MagmaCopy){ old, FALSE };
+		own_by_copy(s, c, FALSE);
 		return;
 	}
 	core_say(p->v, "slice %u has no copy in sync: it waits for volcano %u", s->id, s->owner);
@@ -252,10 +260,7 @@ static void look_at_homes(Plan *p)
 		if (s->home == s->owner || !c || !c->in_sync || is_down(p->map, s->home) || is_down(p->map, s->owner))
 			continue;
 		core_say(p->v, "slice %u goes home to volcano %u", s->id, s->home);
-		guint16 old = s->owner;
-		s->owner = s->home;
-		s->epoch++;
-		*c = (MagmaCopy){ old, TRUE };
+		own_by_copy(s, c, TRUE);
 		p->changed = TRUE;
 	}
 }
@@ -344,9 +349,20 @@ void handle_copy_state(Op *op)
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
+	/* A late one may be from before the copy counted again: its owner says so by the newest map, or not at all. */
+	if (!q->in_sync && op->hdr.epoch < v->map->epoch) {
+		op_error(op, MAGMA_ETRYAGAIN);
+		return;
+	}
 	MagmaMap *map = magma_map_copy(v->map);
 	MagmaSlice *s = magma_map_part(map, q->slice);
 	MagmaCopy *c = s && s->epoch == q->epoch ? copy_of(s, q->volcano) : NULL;
+	if (c && c->in_sync && q->in_sync == STATE_HAS_MORE && s != &map->move.part && !is_down(map, q->volcano)) {
+		core_say(v, "volcano %u has more of slice %u than volcano %u: it acts for it", q->volcano, q->slice, s->owner);
+		own_by_copy(s, c, FALSE);
+		members_change_map(v, map, state_changed, op);
+		return;
+	}
 	if (!c || (q->in_sync && is_down(map, q->volcano)) || c->in_sync == !!q->in_sync) {
 		int error = !c || !c->in_sync != !q->in_sync ? ESTALE : 0;
 		magma_map_unref(map);

@@ -10,6 +10,7 @@ void flare_row_encode(const FlareRow *r, GByteArray *out)
 	magma_put_fid(out, &r->parent);
 	magma_put_u64(out, r->next_cookie);
 	magma_put_u8(out, r->content);
+	magma_put_u32(out, r->intents);
 	magma_put_u8(out, r->sealed);
 	magma_put_counted(out, r->target.data, r->target.len);
 }
@@ -24,6 +25,7 @@ gboolean flare_row_decode(const guint8 *p, gsize n, FlareRow *r)
 	r->parent = magma_get_fid(&in);
 	r->next_cookie = magma_get_u64(&in);
 	r->content = magma_get_u8(&in);
+	r->intents = magma_get_u32(&in);
 	r->sealed = magma_get_u8(&in);
 	r->target = magma_get_counted(&in, MAGMA_PATH_MAX);
 	return !in.error && !in.left && version == ROW_VERSION && r->content <= CONTENT_FILE;
@@ -181,4 +183,20 @@ gboolean commit_row_decode(const guint8 *p, gsize n, GArray *parts, GArray *name
 		}
 	}
 	return !in.error && !in.left && version == ROW_VERSION;
+}
+
+gsize client_row_encode(guint8 *val, gint64 gone, guint64 floor)
+{
+	magma_be64_store(val, (guint64)gone);
+	magma_be64_store(val + 8, floor);
+	return CLIENT_ROW_BYTES;
+}
+
+gboolean client_row_decode(const guint8 *p, gsize n, gint64 *gone, guint64 *floor)
+{
+	if (n != 8 && n != CLIENT_ROW_BYTES)
+		return FALSE;
+	*gone = (gint64)magma_be64_load(p);
+	*floor = n == CLIENT_ROW_BYTES ? magma_be64_load(p + 8) : 0;
+	return *gone >= 0;
 }

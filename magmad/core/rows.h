@@ -11,6 +11,7 @@ typedef struct {
 	MagmaFid parent;              /* where it got its last name; of a directory: its parent (the root's: itself) */
 	guint64 next_cookie;          /* directories: of the next entry; never reused within a directory's life */
 	guint8 content;               /* CONTENT_* */
+	guint32 intents;              /* write intents (TAB_DIRTY) there ever were: where two copies of a slice have the same row, and none has an intent, the content is the same */
 	guint8 sealed;                /* directories: removed; nothing may be made in it any more */
 	MagmaBytes target;            /* symlinks; points into the row */
 } FlareRow;
@@ -71,3 +72,8 @@ enum { COMMIT_NAMED_MAX = 2 };
 void commit_row_encode(const CommitPart *parts, guint n, const MagmaFid *named, guint n_named, GByteArray *out);
 /* Appends to parts (CommitPart) and named (MagmaFid); FALSE for bytes that are no commit row. */
 gboolean commit_row_decode(const guint8 *p, gsize n, GArray *parts, GArray *named);
+
+/* TAB_CLIENT's value: when it expired, seconds since 1970 (0: it lives), and the watermark that its stored replies were dropped by. An older version's has the first alone. */
+enum { CLIENT_ROW_BYTES = 16 };
+gsize client_row_encode(guint8 *val, gint64 gone, guint64 floor);
+gboolean client_row_decode(const guint8 *p, gsize n, gint64 *gone, guint64 *floor);

@@ -49,6 +49,7 @@ Slice *slice_new(Volcano *v, guint16 id, Store *store)
 	sl->store = store;
 	sl->trace = v->trace;
 	sl->started = sl->ticked = core_now(v);
+	sl->since = v->map ? v->map->epoch : 0;
 	sl->move_before = v->map ? v->map->move.id : 0;
 	g_queue_init(&sl->held);
 	g_queue_init(&sl->words);
@@ -128,6 +129,7 @@ static void load_dirty(Slice *sl, const StoreRow *row)
 	d->fid.key = row->rk;
 	d->fid.ino = magma_be64_load(row->key);
 	d->truncate_to = row->vlen >= 8 ? magma_be64_load(row->val) : G_MAXUINT64;
+	d->inline_kept = TRUE;
 	d->last = core_now(sl->v);
 	if (g_hash_table_contains(sl->dirty, &d->fid.ino))
 		g_free(d);
@@ -161,7 +163,7 @@ static void load_row(Slice *sl, const StoreRow *row)
 		client_load_reply(sl, row);
 		break;
 	case TAB_CLIENT:
-		client_load_tombstone(sl, row);
+		client_load_row(sl, row);
 		break;
 	default:
 		break;

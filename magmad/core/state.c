@@ -73,6 +73,8 @@ static void ino_reserved(void *user, int error)
 
 	core_enter(sl->v);
 	sl->ino_reserving = FALSE;
+	sl->ino_failed = error;
+	sl->ino_failed_at = core_now(sl->v);
 	if (!error)
 		sl->ino_durable = MAX(sl->ino_durable, r->limit);
 	core_ctx_free(sl, r);
@@ -94,9 +96,11 @@ int state_new_ino(Op *op, guint64 *ino)
 		core_commit(sl, t);
 	}
 	if (sl->ino_durable < sl->ino_limit && !sl->ino_reserving) {
+		if (sl->ino_failed && core_now(sl->v) - sl->ino_failed_at < SYNC_AGAIN)
+			return sl->ino_failed;
 		Reserving *r = CORE_CTX(sl, Reserving, NULL);
 		*r = (Reserving){ sl, sl->ino_limit };
-		sl->ino_reserving = TRUE;     /* where it fails, whoever waits begins anew */
+		sl->ino_reserving = TRUE;     /* where it fails, whoever waits is told; who comes later tries again */
 		store_sync(sl->store, ino_reserved, r);
 	}
 	if (sl->ino_durable < sl->ino_limit) {

@@ -17,7 +17,7 @@ typedef enum {
 	TAB_XATTR,        /* ino, name */
 	TAB_DATA,         /* ino                               contents of up to MAGMA_INLINE_MAX bytes */
 	TAB_REPLY,        /* client, xid                       stored replies; rk: the key the request was routed by */
-	TAB_CLIENT,       /* client                            u64 when it expired, seconds since 1970; of no slice, rk is ignored */
+	TAB_CLIENT,       /* client                            when it expired, the watermark its replies were dropped by; of no slice, rk is ignored */
 	TAB_MARK,         /* op_hi, op_lo, target ino, kind    prepared work; rk: the target's */
 	TAB_COMMIT,       /* op_hi, op_lo                      committed work not yet settled everywhere; rk: the coordinating directory's */
 	TAB_ORPHAN,       /* ino                               no name left, but open or not yet removed */
@@ -113,6 +113,9 @@ typedef struct StoreLogVt {
 	/* Empties it: every row and content goes (META too), and the next frame is pos.index + 1. For a copy that is filled anew. Nothing may be under way. Safe against a crash in the middle:
 	 * either nothing happened or a reopened store is empty or goes on emptying. ENOSPC: nothing happened. What keep() said is forgotten. */
 	void (*reset)(Store *, StorePos pos, void (*done)(void *user, int error), void *user);
+	/* The log goes on behind pos (pos.index > 0), the rows stay: as they are behind the journal (what is only in the journal may be lost), with those changed that txn, a transaction of TAB_META alone,
+	 * says. Contents stay. For a copy that is compared with its owner row by row. Nothing may be under way. Safe against a crash as reset is: not begun, or done with txn. ENOSPC: nothing happened. */
+	void (*rebase)(Store *, StorePos pos, const guint8 *txn, gsize len, void (*done)(void *user, int error), void *user);
 	/* Rows that are not the log's: a copy that is being filled takes the owner's rows as they are at position(), which does not change. In the journal behind what was appended and before what follows;
 	 * read answers ENODATA for what is in front of the newest fill, and a cut takes the fills behind what it undoes with it. Returns how many fills there were since the store was opened; 0, and
 	 * nothing done: not a transaction. */

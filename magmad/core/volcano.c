@@ -1,4 +1,6 @@
 /* The volcano: construction, sessions, the clock's tick, what the console asks. */
+#include "magmad/core/aside.h"
+#include "magmad/core/dht.h"
 #include "magmad/core/consensus.h"
 #include "magmad/core/holding.h"
 
@@ -156,10 +158,12 @@ static void tick(void *arg)
 		return;
 	}
 	call_tick(v);
-	v->quick = g_hash_table_size(v->calls) || !v->serving || v->ready;
+	v->apply_map |= v->apply_later;       /* core_leave does it */
+	v->quick = v->apply_later || g_hash_table_size(v->calls) || !v->serving || v->ready;
 	for (guint i = 0; v->map && i < v->slices->len; i++)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);
+	asides_tick(v);
 	health_tick(v);
 	if (!v->tick) {
 		/* clients wait for the moment when somebody silent may be declared down */
@@ -186,6 +190,7 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 	v->ready = ready;
 	v->ready_user = user;
 	v->tick = v->io->timer(v->iou, SECOND / 10, tick, v);
+	asides_start(v);
 	members_start(v);
 	core_leave(v);
 }
@@ -214,6 +219,8 @@ void volcano_free(Volcano *v)
 	health_clear(v);
 	holdings_clear(v);
 	op_clear(v->all_ops, v);
+	dht_clear(v);
+	asides_clear(v);
 	call_clear(v);
 	if (v->calls_due)
 		v->io->timer_cancel(v->iou, v->calls_due);
@@ -230,7 +237,6 @@ void volcano_free(Volcano *v)
 	g_ptr_array_unref(v->slices);
 	if (v->map)
 		magma_map_unref(v->map);
-	g_free(v->conflicts);
 	g_free(v->name);
 	g_free(v->fqdn);
 	g_free(v->software);
@@ -253,6 +259,17 @@ void volcano_session_opened(Volcano *v, Session *s, gboolean is_node)
 		session_set_volcano_data(s, p);
 	}
 	call_peer_opened(v, p);
+	core_leave(v);
+}
+
+void volcano_session_refused(Volcano *v, Session *s)
+{
+	Peer *p = session_volcano_data(s);
+	guint16 id = p ? call_peer_volcano(v, p) : 0;
+
+	core_enter(v);
+	if (id)
+		consensus_hint(v, id);
 	core_leave(v);
 }
 
@@ -302,8 +319,8 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 	/* once it has served, what keeps it from doing so is the lease */
 	out->state = v->ready || !v->map || consensus_may_serve(v) ? v->state : "without quorum";
 	g_strlcpy(out->note, v->note, sizeof out->note);
-	if (v->conflicts && !out->note[0])
-		g_snprintf(out->note, sizeof out->note, "CONFLICT: changes of both sides of a partition; those that do not stand are in %s", v->conflicts);
+	if (v->asides && v->asides->len && !out->note[0])
+		g_snprintf(out->note, sizeof out->note, "CONFLICT: both sides of a partition went on; what does not stand is in /.dht/conflicts/%s", v->name);
 }
 
 guint core_pair_hash(gconstpointer p)
@@ -314,12 +331,6 @@ guint core_pair_hash(gconstpointer p)
 }
 
 gboolean core_pair_equal(gconstpointer a, gconstpointer b) { return memcmp(a, b, 16) == 0; }
-
-void volcano_set_conflicts(Volcano *v, const char *where)
-{
-	g_free(v->conflicts);
-	v->conflicts = g_strdup(where);
-}
 
 void volcano_flush(Volcano *v)
 {

@@ -18,6 +18,8 @@ typedef struct VolcanoIo {
 	void (*random)(void *user, void *buf, gsize n);
 	/* Sends one message; references are taken. FALSE: the session is gone or going. */
 	gboolean (*send)(void *user, Session *s, GBytes *head, GBytes *body);
+	/* An answer is late: the session is to find out whether the other end is still there. May be NULL. */
+	void (*probe)(void *user, Session *s);
 	/* Starts a session to a volcano's node port; volcano_session_opened or _closed follows. */
 	Session *(*connect)(void *user, const MagmaAddr *node_addr);
 	/* One-shot timers: fn runs once after delay; the returned handle is dead then. */
@@ -34,6 +36,17 @@ typedef struct VolcanoIo {
 	void (*keep)(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user);
 	/* Both of two volcanos went on alone, and the other's line stands: what is kept says so by now (volcano_kept_aside). End, move all stores aside, and start again with empty ones. */
 	void (*set_aside)(void *user);
+	/* What was set aside (all of these are there, or none): the times at which it was (guint64), in order; a GArray for the caller. */
+	GArray *(*aside_list)(void *user);
+	/* Its stores (Store *), each slice's one: opened, which blocks while journals are read. NULL after say(): they cannot be. */
+	GPtrArray *(*aside_open)(void *user, guint64 time);
+	/* Their callbacks run no more; takes stores. */
+	void (*aside_close)(void *user, guint64 time, GPtrArray *stores);
+	/* Bytes kept beside them, and those bytes or NULL. */
+	void (*aside_note)(void *user, guint64 time, const guint8 *p, gsize n);
+	GBytes *(*aside_noted)(void *user, guint64 time);
+	/* All of that goes from the disk; not open. done: once it is gone by name, perhaps from inside. */
+	void (*aside_remove)(void *user, guint64 time, void (*done)(void *done_user, int error), void *done_user);
 	/* The volcano can go on no more, or was told to halt (text NULL): flush and end the process. */
 	void (*stop)(void *user, const char *text);
 } VolcanoIo;
@@ -47,6 +60,7 @@ typedef struct {
 	gboolean bootstrap;                               /* first volcano of a new network */
 	const MagmaAddr *join;                            /* node address of any volcano of the network to join, or NULL */
 	gboolean no_takeover;                             /* of two: never goes on by itself when the other one that votes is silent */
+	guint64 journal_keep;                             /* bytes of a slice's journal kept for copies that are away; 0: 256 MiB */
 	GBytes *kept;                                     /* NULL: nothing yet */
 	const MagmaTrace *trace;
 } VolcanoConfig;
@@ -60,8 +74,10 @@ void volcano_leave(Volcano *v, void (*done)(void *user), void *user);
 char *volcano_takeover(Volcano *v, const char *name);
 /* Before the stores are opened: what they hold does not stand, and is to be moved aside, never deleted. */
 gboolean volcano_kept_aside(GBytes *kept);
-/* Where such stores are: status says so, until somebody takes them away. */
-void volcano_set_conflicts(Volcano *v, const char *where);
+/* They are what a volcano keeps, whole. */
+gboolean volcano_kept_valid(GBytes *kept);
+/* Removes what that volcano has set aside at that time (libmagma/lava/conflict.h), from its disk too. done: 0, ENOENT, EHOSTDOWN, ETIMEDOUT ...; once, perhaps from inside. */
+void volcano_conflict_clear(Volcano *v, guint16 id, guint64 time, void (*done)(void *user, int error), void *user);
 /* Takes no new requests any more; what runs may end. */
 void volcano_stop(Volcano *v);
 void volcano_free(Volcano *v);
@@ -76,6 +92,8 @@ void volcano_usage(Volcano *v, struct StoreUsage *out);
 /* The shell's side of sessions. is_node: on the node port. */
 void volcano_session_opened(Volcano *v, Session *s, gboolean is_node);
 void volcano_session_closed(Volcano *v, Session *s, const char *why);
+/* Its host says that nobody listens there any more: a hint to look at once; it proves nothing. */
+void volcano_session_refused(Volcano *v, Session *s);
 void volcano_message(Volcano *v, Session *s, gboolean is_node, GBytes *msg);
 void session_set_volcano_data(Session *s, void *data);   /* by the shell: one pointer per session for the core */
 void *session_volcano_data(Session *s);

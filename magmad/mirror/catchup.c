@@ -2,6 +2,11 @@
  * begins, and a copy that counts has all frames from before, the log does not wait for the contents that were under way: then syncs and reads of those contents do (contents.c). */
 #include "magmad/mirror/owner-inside.h"
 
+/* For estimates: all rows of a flare, a frame, a small content. */
+enum { FLARE_BYTES = 2500, FRAME_BYTES = 400, CONTENT_BYTES = 64 << 10 };
+
+enum { BUSY = 100 };                  /* transactions a second: background work commits some */
+
 /* --- slots --- */
 
 Slot *slot_new(Copy *c, guint what)
@@ -63,19 +68,49 @@ static void slots_clear(Copy *c)
 
 gboolean catchup_may(Copy *c)
 {
+	MirrorPace *p = c->o->pace;
 	MagmaTime t = c->o->cfg.io->now(c->o->cfg.user);
-	gint64 most = c->o->cfg.pace / 4 + ITEM_MESSAGE_MAX;
+	guint64 pace = p->busy ? c->o->cfg.pace / 2 : c->o->cfg.pace;
+	gint64 most = pace / 8 + ITEM_MESSAGE_MAX;
 
 	if (c->counted)
 		return TRUE;                  /* clients wait for it */
-	c->budget = MIN(most, c->budget + (gint64)((double)(t - c->budget_at) * c->o->cfg.pace / SECOND));
-	c->budget_at = t;
-	return c->budget > 0;
+	p->budget = p->budget_at ? MIN(most, p->budget + (gint64)((double)(t - p->budget_at) * pace / SECOND)) : most;
+	p->budget_at = t;
+	return p->budget > 0 && (!p->busy || t >= p->rest);
+}
+
+/* Where processors and disks are short, pieces take long, and clients wait for the same: as long as a piece took, the next is not begun. Half of the time is the clients' then, whatever the machine can do. */
+void catchup_took(Copy *c, MagmaTime begun)
+{
+	MagmaTime t = c->o->cfg.io->now(c->o->cfg.user);
+
+	if (!c->counted)
+		c->o->pace->rest = t + MIN(t - begun, SECOND / 5);
+}
+
+void catchup_look(Owner *o)
+{
+	MirrorPace *p = o->pace;
+	MagmaTime t = o->cfg.io->now(o->cfg.user);
+
+	if (t - p->looked_at < SECOND / 10)
+		return;
+	p->busy = p->commits - p->seen > BUSY * (double)(t - p->looked_at) / SECOND;
+	p->seen = p->commits;
+	p->looked_at = t;
 }
 
 void catchup_spent(Copy *c, gsize bytes)
 {
-	c->budget -= bytes;
+	c->o->pace->budget -= bytes;
+	c->done += bytes;
+}
+
+/* It costs less: nothing is sent or written. */
+void catchup_compared(Copy *c, gsize bytes)
+{
+	c->o->pace->budget -= bytes / 8;
 	c->done += bytes;
 }
 
@@ -85,6 +120,7 @@ void catchup_clear(Copy *c)
 {
 	slots_clear(c);
 	catchup_contents_clear(c);
+	compare_stop(c);
 	c->phase = PHASE_NONE;
 	c->hold_frames = FALSE;
 }
@@ -92,6 +128,7 @@ void catchup_clear(Copy *c)
 static void todo_clear(Copy *c)
 {
 	g_hash_table_remove_all(c->todo);
+	g_hash_table_remove_all(c->regions);
 	g_queue_clear_full(&c->todo_next, g_free);
 }
 
@@ -101,14 +138,15 @@ static void next_phase(Copy *c, Phase p)
 	c->scan_at = c->next_index - 1;
 }
 
-void catchup_begin(Copy *c, gboolean emptied)
+void catchup_begin(Copy *c)
 {
 	c->done = c->total = c->rate_done = 0;
-	c->budget_at = c->o->cfg.io->now(c->o->cfg.user);
 	c->walk_fromlen = 0;
 	c->walk_table = TAB_META;
 	c->walk_over = FALSE;
-	if (emptied) {
+	if (c->compare && c->how == HOW_LOG)
+		compare_resume(c, c->page_progresslen ? c->page_progress[0] : 0, c->page_progress + 1, c->page_progresslen ? c->page_progresslen - 1 : 0);
+	if (c->how == HOW_EMPTY) {
 		todo_clear(c);
 		c->compared = TRUE;
 		c->contents_first = c->todo_unknown = FALSE;
@@ -140,21 +178,30 @@ static gboolean seeded(Copy *c)
 	return TRUE;
 }
 
-/* Reads and fsyncs do not wait for a copy that does not count. So it gets no more of the log, such as the end of a write intent, and does not begin to count, before what may differ is compared. */
+/* Reads and fsyncs do not wait for a copy that does not count. So it gets no more of the log, such as the end of a write intent, and does not begin to count, before what may differ is compared. One that is not whole
+ * is not whole before that either. */
 void catchup_hold(Copy *c)
 {
 	gboolean in_time = c->phase == PHASE_CONTENTS || c->phase == PHASE_LOG || c->phase == PHASE_LIVE;
 
-	if (c->counted || !in_time || (c->compared && catchup_contents_done(c)))
+	if (c->counted || !in_time || !c->whole || (c->compared && catchup_contents_done(c)))
 		return;
 	c->hold_frames = TRUE;
 	next_phase(c, PHASE_CONTENTS);
+}
+
+/* What may differ is known, or was compared. */
+static void compared(Copy *c)
+{
+	c->compared = TRUE;
+	c->contents_first = c->todo_unknown = c->hold_frames = FALSE;
 }
 
 static void live(Copy *c)
 {
 	next_phase(c, PHASE_LIVE);
 	c->blank = FALSE;
+	compare_end(c);
 	c->o->again = TRUE;
 }
 
@@ -169,6 +216,13 @@ void catchup_pump(Copy *c)
 	case PHASE_TOUCHED:
 		catchup_touched(c);
 		return;
+	case PHASE_SURVEY:
+		if (!compare_survey(c))
+			return;
+		compared(c);
+		next_phase(c, PHASE_LOG);
+		owner_update(c->o);
+		break;
 	case PHASE_CONTENTS:
 		if (!c->contents_first && !seeded(c))
 			return;
@@ -176,15 +230,16 @@ void catchup_pump(Copy *c)
 			catchup_contents(c);
 			break;
 		}
-		c->compared = TRUE;
-		c->contents_first = c->todo_unknown = c->hold_frames = FALSE;
+		compared(c);
 		next_phase(c, PHASE_LOG);
 		owner_update(c->o);
 		break;
 	case PHASE_LOG:
 		if (c->next_index <= c->join_index)
 			break;
-		if (c->whole) {
+		if (c->compare && !c->whole) {
+			next_phase(c, PHASE_ROWS);
+		} else if (c->whole) {
 			live(c);
 		} else {
 			/* it goes on where it was: table and key of the last row that came with everything before it */
@@ -199,7 +254,7 @@ void catchup_pump(Copy *c)
 			catchup_contents(c);
 		else if (c->whole)
 			live(c);
-		else if (catchup_may(c))
+		else if (catchup_may(c) && (!c->compare || (compare_strays(c) && compare_rows(c))))
 			catchup_rows(c);
 		break;
 	case PHASE_LIVE:
@@ -218,17 +273,22 @@ void catchup_status(const Copy *c, CopyStatus *out)
 	*out = (CopyStatus){ .volcano = c->volcano, .lag = last > c->acked_index ? last - c->acked_index : 0, .done = c->done, .rate = c->rate };
 	if (!c->started)
 		out->state = c->stream ? COPY_ATTACHING : COPY_AWAY;
+	else if (c->phase == PHASE_SURVEY)
+		out->state = COPY_DIGESTS;
 	else if (c->phase == PHASE_ROWS)
-		out->state = COPY_ROWS;
+		out->state = c->compare && !catchup_contents_done(c) ? COPY_CONTENTS : COPY_ROWS;
 	else if (c->phase == PHASE_LIVE)
 		out->state = c->in_map ? COPY_IN_SYNC : c->asked ? COPY_CAUGHT_UP : COPY_LOG;
 	else
 		out->state = c->phase == PHASE_LOG ? COPY_LOG : COPY_CONTENTS;
-	if (c->phase == PHASE_ROWS) {
-		c->o->local->vt->usage(c->o->local, &u);
+	c->o->local->vt->usage(c->o->local, &u);
+	if (c->phase == PHASE_ROWS && !c->compare) {
 		out->total = MAX(u.used, c->done);
+	} else if (c->phase == PHASE_SURVEY) {
+		guint64 rows = u.flares * FLARE_BYTES;
+		out->total = c->done + (rows > compare_done(c) ? rows - compare_done(c) : 0);
 	} else if (c->phase != PHASE_LIVE) {
-		out->total = c->done + out->lag * 400 + (guint64)g_hash_table_size(c->todo) * (64u << 10);      /* a frame, a small content */
+		out->total = c->done + out->lag * FRAME_BYTES + (guint64)g_hash_table_size(c->todo) * CONTENT_BYTES + (c->compare ? compare_left(c) : 0);
 	} else {
 		out->total = c->done;
 	}

@@ -16,7 +16,8 @@ typedef enum { JOB_STAT, JOB_SEEK, JOB_READ, JOB_WAIT, JOB_END } JobStage;
 typedef struct {
 	MagmaFid fid;
 	JobStage stage;
-	guint64 size, at, data_end;
+	guint64 from, end;            /* what of it may differ */
+	guint64 size, at, data_end;   /* size: or end, where that is less */
 	guint asked;                  /* digests that are not answered */
 	guint reading;                /* slots of it that are not ready */
 	GQueue different;             /* Block */
@@ -29,16 +30,53 @@ typedef struct {
 	gboolean last;
 } Asked;
 
+typedef struct {
+	guint64 from, end;
+} Region;
+
+static gboolean queued(const Copy *c, const MagmaFid *fid) { return GPOINTER_TO_UINT(g_hash_table_lookup(c->todo, fid)) > 0; }
+
+static void enqueue(Copy *c, const MagmaFid *fid, gboolean first)
+{
+	guint n = GPOINTER_TO_UINT(g_hash_table_lookup(c->todo, fid));
+
+	g_hash_table_insert(c->todo, g_memdup2(fid, sizeof *fid), GUINT_TO_POINTER(n + 1));
+	if (first)
+		g_queue_push_head(&c->todo_next, g_memdup2(fid, sizeof *fid));
+	else
+		g_queue_push_tail(&c->todo_next, g_memdup2(fid, sizeof *fid));
+}
+
+static MagmaFid *dequeue(Copy *c)
+{
+	MagmaFid *fid = g_queue_pop_head(&c->todo_next);
+
+	if (fid)
+		g_hash_table_insert(c->todo, g_memdup2(fid, sizeof *fid), GUINT_TO_POINTER(GPOINTER_TO_UINT(g_hash_table_lookup(c->todo, fid)) - 1));
+	return fid;
+}
+
+void catchup_todo_region(Copy *c, const MagmaFid *fid, guint64 from, guint64 end)
+{
+	Region *r = g_hash_table_lookup(c->regions, fid);
+
+	if (queued(c, fid)) {         /* without a region: all of it will be compared */
+		if (r)
+			*r = (Region){ MIN(r->from, from), MAX(r->end, end) };
+		return;
+	}
+	enqueue(c, fid, FALSE);
+	r = g_new(Region, 1);
+	*r = (Region){ from, end };
+	g_hash_table_insert(c->regions, g_memdup2(fid, sizeof *fid), r);
+}
+
+/* One that is being compared is compared once more behind that. */
 void catchup_todo(Copy *c, const MagmaFid *fid)
 {
-	if (g_hash_table_contains(c->todo, fid))
-		for (GList *l = c->jobs.head; l; l = l->next)
-			if (magma_fid_equal(&((Job *)l->data)->fid, fid))
-				goto anew;        /* it is being compared: once more behind that */
-	if (!g_hash_table_add(c->todo, g_memdup2(fid, sizeof *fid)))
-		return;
-anew:
-	g_queue_push_tail(&c->todo_next, g_memdup2(fid, sizeof *fid));
+	g_hash_table_remove(c->regions, fid);
+	if (!queued(c, fid))
+		enqueue(c, fid, FALSE);
 }
 
 static void job_free(gpointer p)
@@ -54,7 +92,8 @@ void catchup_contents_clear(Copy *c)
 
 	g_hash_table_remove_all(c->asked_digests);
 	while ((j = g_queue_pop_tail(&c->jobs))) {
-		g_queue_push_head(&c->todo_next, g_memdup2(&j->fid, sizeof j->fid));
+		g_hash_table_remove(c->regions, &j->fid);
+		enqueue(c, &j->fid, TRUE);
 		job_free(j);
 	}
 }
@@ -69,14 +108,6 @@ static guint64 ask(Copy *c, Job *j, guint64 off, guint64 len, gboolean last)
 	j->asked++;
 	g_hash_table_insert(c->asked_digests, &a->number, a);
 	return a->number;
-}
-
-static gboolean queued_again(const Copy *c, const MagmaFid *fid)
-{
-	for (GList *l = c->todo_next.head; l; l = l->next)
-		if (magma_fid_equal(l->data, fid))
-			return TRUE;
-	return FALSE;
 }
 
 void catchup_digest_answer(Copy *c, guint64 number, gboolean different)
@@ -94,7 +125,7 @@ void catchup_digest_answer(Copy *c, guint64 number, gboolean different)
 	if (!over)
 		return;
 	g_queue_remove(&c->jobs, j);
-	if (!queued_again(c, &j->fid))
+	if (!queued(c, &j->fid))
 		g_hash_table_remove(c->todo, &j->fid);
 	job_free(j);
 }
@@ -115,30 +146,35 @@ static void put_end(Copy *c, Slot *s, Job *j)
 	put_content(s, j, DO_SYNC, 0, 0, 0, ask(c, j, 0, 0, TRUE), NULL);
 }
 
-static void failed(Copy *c, Slot *s, int error)
+/* What was read for a job is there. NULL: nobody waits for it any more, or the attempt ends with the error. */
+static Copy *job_redeem(Slot *s, int error)
 {
+	Copy *c = slot_redeem(s);
+
+	if (!c)
+		return NULL;
+	((Job *)s->job)->reading--;
+	if (!error)
+		return c;
 	slot_ready(s);
 	copy_lost(c, error, "a content cannot be read");
+	return NULL;
 }
 
 static void stat_read(void *user, int error, const StoreContentStat *st)
 {
 	Slot *s = user;
-	Copy *c = slot_redeem(s);
+	Copy *c = job_redeem(s, error);
 
 	if (!c)
 		return;
 	Job *j = s->job;
-	j->reading--;
-	if (error) {
-		failed(c, s, error);
-		return;
-	}
 	if (!st->exists) {
 		put_content(s, j, DO_DROP, 0, 0, 0, 0, NULL);
 		put_end(c, s, j);
 	} else {
-		j->size = st->size;
+		j->size = MIN(st->size, j->end);
+		j->at = j->from;
 		j->stage = JOB_SEEK;
 		put_content(s, j, DO_TRUNCATE, st->size, 0, 0, 0, NULL);
 	}
@@ -148,16 +184,11 @@ static void stat_read(void *user, int error, const StoreContentStat *st)
 static void seek_read(void *user, int error, guint64 off)
 {
 	Slot *s = user;
-	Copy *c = slot_redeem(s);
+	Copy *c = job_redeem(s, error == ENXIO ? 0 : error);
 
 	if (!c)
 		return;
 	Job *j = s->job;
-	j->reading--;
-	if (error && error != ENXIO) {
-		failed(c, s, error);
-		return;
-	}
 	guint64 data = error ? j->size : MIN(off, j->size);
 	/* A copy that was empty has nothing in holes but what was begun since and failed here. */
 	if (data > j->at && (!c->blank || g_hash_table_contains(c->o->suspects, &j->fid)))
@@ -181,17 +212,12 @@ static void put_block(Slot *s, const Job *j, guint64 off, guint64 len, GBytes *d
 static void digest_read(void *user, int error, GBytes *data)
 {
 	Slot *s = user;
-	Copy *c = slot_redeem(s);
+	Copy *c = job_redeem(s, error);
 	gsize n;
 
 	if (!c)
 		return;
 	Job *j = s->job;
-	j->reading--;
-	if (error) {
-		failed(c, s, error);
-		return;
-	}
 	if (c->blank) {
 		put_block(s, j, s->off, s->len, data);
 	} else {
@@ -206,15 +232,9 @@ static void digest_read(void *user, int error, GBytes *data)
 static void block_read(void *user, int error, GBytes *data)
 {
 	Slot *s = user;
-	Copy *c = slot_redeem(s);
 
-	if (!c)
+	if (!job_redeem(s, error))
 		return;
-	((Job *)s->job)->reading--;
-	if (error) {
-		failed(c, s, error);
-		return;
-	}
 	put_block(s, s->job, s->off, s->len, data);
 	slot_ready(s);
 }
@@ -285,9 +305,13 @@ void catchup_contents(Copy *c)
 
 	if (!catchup_may(c))
 		return;
-	while (c->jobs.length < JOBS_MAX && (fid = g_queue_pop_head(&c->todo_next))) {
+	while (c->jobs.length < JOBS_MAX && (fid = dequeue(c))) {
 		Job *j = g_new0(Job, 1);
+		const Region *part = g_hash_table_lookup(c->regions, fid);
 		j->fid = *fid;
+		j->from = part ? part->from : 0;
+		j->end = part ? part->end : G_MAXUINT64;
+		g_hash_table_remove(c->regions, fid);
 		g_clear_pointer(&fid, g_free);
 		g_queue_push_tail(&c->jobs, j);
 	}

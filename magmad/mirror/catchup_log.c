@@ -2,6 +2,8 @@
 #include "magmad/mirror/owner-inside.h"
 #include "magmad/core/rows.h"
 
+#define GONE "the journal does not go back so far: its copy is compared"
+
 enum { READ_BYTES = 256u << 10, SCAN_ROWS = 512 };
 
 /* What a callback of the store is for; the copy may have begun anew meanwhile. */
@@ -49,7 +51,7 @@ static void dirty_read(void *user, int error, const StoreRow *rows, guint n, gbo
 		return;
 	} else if (c) {
 		c->scan_end = c->o->local->log->position(c->o->local).index;
-		c->phase = PHASE_TOUCHED;
+		c->phase = c->how == HOW_COMPARE ? PHASE_SURVEY : PHASE_TOUCHED;
 		catchup_touched(c);
 	}
 	ticket_free(t);
@@ -77,6 +79,9 @@ static gboolean touched_row(void *user, const StoreRow *row, gboolean del)
 	return TRUE;
 }
 
+/* One that is not whole need not have the contents first. */
+static void touched_all(Copy *c) { c->phase = c->compare && !c->whole ? PHASE_SURVEY : PHASE_CONTENTS; }
+
 static void touched_read(void *user, int error, const StoreFrame *frames, guint n, gboolean eof)
 {
 	Ticket *t = user;
@@ -90,9 +95,9 @@ static void touched_read(void *user, int error, const StoreFrame *frames, guint 
 		}
 		if (error) {
 			c->need_rows = error == ENODATA;
-			copy_lost(c, 0, error == ENODATA ? "the journal does not go back so far: its copy is made anew" : "the journal cannot be read");
+			copy_lost(c, 0, error == ENODATA ? GONE : "the journal cannot be read");
 		} else if (c->scan_at >= c->scan_end) {
-			c->phase = PHASE_CONTENTS;
+			touched_all(c);
 		} else {
 			c->read_dry = !n && c->o->local->log->written(c->o->local) <= c->scan_at;
 		}
@@ -105,7 +110,7 @@ void catchup_touched(Copy *c)
 	if (c->phase != PHASE_TOUCHED || c->reading || c->read_dry)
 		return;
 	if (c->scan_at >= c->scan_end) {
-		c->phase = PHASE_CONTENTS;
+		touched_all(c);
 		return;
 	}
 	c->reading = TRUE;
@@ -129,7 +134,7 @@ static void frames_read(void *user, int error, const StoreFrame *frames, guint n
 		c->read_dry = !n && c->o->local->log->written(c->o->local) < c->next_index;
 		if (error) {
 			c->need_rows = error == ENODATA;
-			copy_lost(c, 0, error == ENODATA ? "the journal does not go back so far: its copy is made anew" : "the journal cannot be read");
+			copy_lost(c, 0, error == ENODATA ? GONE : "the journal cannot be read");
 		}
 	}
 	ticket_free(t);

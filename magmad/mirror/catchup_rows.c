@@ -2,10 +2,23 @@
  * had come, contents too, so that an interruption costs one piece. */
 #include "magmad/mirror/owner-inside.h"
 #include "magmad/core/rows.h"
+#include "magmad/mirror/rowlist.h"
 
 enum { PIECE_ROWS = 512 };
 
-static gboolean own(const StoreRow *row) { return row->table == TAB_META && row->klen >= strlen(META_OWN) && !memcmp(row->key, META_OWN, strlen(META_OWN)); }
+void catchup_put_progress(Copy *c, Txn *t)
+{
+	if (c->page_progresslen)
+		txn_put(t, TAB_META, META_FILL, strlen(META_FILL), NULL, c->page_progress, c->page_progresslen);
+}
+
+void catchup_note_progress(Copy *c, guint table, const guint8 *key, gsize len)
+{
+	c->page_progress[0] = table;
+	if (len)
+		memcpy(c->page_progress + 1, key, len);
+	c->page_progresslen = 1 + len;
+}
 
 static void note_content(Copy *c, const StoreRow *row)
 {
@@ -30,10 +43,9 @@ static void put_rows(Copy *c, Slot *s, const StoreRow *rows, guint n)
 {
 	Txn *t = txn_new();
 
-	if (c->page_progresslen)
-		txn_put(t, TAB_META, META_FILL, strlen(META_FILL), NULL, c->page_progress, c->page_progresslen);
+	catchup_put_progress(c, t);
 	for (guint i = 0; i < n; i++) {
-		if (own(&rows[i]))
+		if (row_is_own(&rows[i]))
 			continue;
 		txn_put(t, rows[i].table, rows[i].key, rows[i].klen, &rows[i].rk, rows[i].val, rows[i].vlen);
 		note_content(c, &rows[i]);
@@ -67,9 +79,7 @@ static void rows_read(void *user, int error, const StoreRow *rows, guint n, gboo
 		c->walk_fromlen = rows[n - 1].klen;
 		memcpy(c->walk_from, rows[n - 1].key, c->walk_fromlen);
 	}
-	c->page_progress[0] = c->walk_table;
-	memcpy(c->page_progress + 1, c->walk_from, c->walk_fromlen);
-	c->page_progresslen = 1 + c->walk_fromlen;
+	catchup_note_progress(c, c->walk_table, c->walk_from, c->walk_fromlen);
 	slot_ready(s);
 }
 
@@ -77,7 +87,7 @@ void catchup_rows(Copy *c)
 {
 	Slot *s = slot_new(c, 0);
 
-	if (c->walk_table == TAB_COUNT) {
+	if (c->compare || c->walk_table == TAB_COUNT) {
 		Item item = { .kind = ITEM_WHOLE };
 		slot_add(s, &item, NULL);
 		slot_ready(s);

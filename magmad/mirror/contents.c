@@ -6,6 +6,7 @@ typedef struct {
 	Owner *o;
 	guint64 seq;
 	MagmaFid fid;
+	guint64 from, end;            /* what it may change */
 	void (*done)(void *user, int error);
 	void *user;
 } ContentOp;
@@ -32,7 +33,7 @@ static void content_done(void *user, int error)
 	if (!o->dead) {
 		feed_content_done(&o->feed, op->seq);
 		if (error)            /* the copies may have done it */
-			contents_suspect(o, &op->fid);
+			contents_suspect(o, &op->fid, op->from, op->end);
 		op->done(op->user, error);
 	}
 	owner_unref(o);
@@ -73,7 +74,8 @@ static ContentOp *op_new(Owner *o, ContentWhat what, const MagmaFid *fid, guint6
 {
 	ContentOp *op = g_slice_new(ContentOp);
 
-	*op = (ContentOp){ owner_ref(o), feed_add_content(&o->feed, what, fid, off, len, mode, data), *fid, done, user };
+	guint64 end = what == DO_WRITE || what == DO_FALLOCATE ? off + MIN(len, G_MAXUINT64 - off) : G_MAXUINT64;
+	*op = (ContentOp){ owner_ref(o), feed_add_content(&o->feed, what, fid, off, len, mode, data), *fid, off, end, done, user };
 	return op;
 }
 
@@ -149,12 +151,12 @@ gboolean contents_equal(Owner *o, const MagmaFid *fid)
 	return TRUE;
 }
 
-void contents_suspect(Owner *o, const MagmaFid *fid)
+void contents_suspect(Owner *o, const MagmaFid *fid, guint64 from, guint64 end)
 {
 	if (!g_hash_table_contains(o->suspects, fid))
 		g_hash_table_add(o->suspects, g_memdup2(fid, sizeof *fid));
 	for (guint i = 0; i < o->copies->len; i++) {
-		catchup_todo(o->copies->pdata[i], fid);
+		catchup_todo_region(o->copies->pdata[i], fid, from, end);
 		catchup_hold(o->copies->pdata[i]);
 	}
 }

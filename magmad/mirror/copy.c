@@ -16,6 +16,7 @@ Copy *copy_new(Owner *o, guint16 volcano)
 	c->volcano = volcano;
 	c->heard = now(c);
 	c->todo = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
+	c->regions = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, g_free);
 	c->asked_digests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	c->slots = g_ptr_array_new();
 	c->sync_calls = g_ptr_array_new();
@@ -41,10 +42,12 @@ static void stop(Copy *c)
 void copy_free(Copy *c)
 {
 	stop(c);
+	compare_end(c);
 	sync_copy_clear(c);
 	g_queue_clear_full(&c->todo_next, g_free);
 	g_free(c->stuck_why);
 	g_hash_table_unref(c->todo);
+	g_hash_table_unref(c->regions);
 	g_hash_table_unref(c->asked_digests);
 	g_ptr_array_unref(c->slots);
 	g_ptr_array_unref(c->sync_calls);
@@ -176,21 +179,26 @@ static void start_done(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		c->heard = now(c);
 		c->started = TRUE;
 		c->acked_index = c->next_index - 1;
-		catchup_begin(c, c->blank);
+		catchup_begin(c);
 		owner_update(o);
 	}
 	owner_unref(o);
 }
 
-static void start(Copy *c, gboolean reset, guint64 index)
+static void start(Copy *c, How how, guint64 index)
 {
 	Store *s = c->o->local;
 	StorePos at = s->log->position(s);
-	struct magma_req_mirror_start q = { .slice = c->o->cfg.slice, .epoch = c->o->epoch, .stream = c->stream, .how = reset, .at_index = reset ? at.index : index, .at_epoch = at.epoch };
+	struct magma_req_mirror_start q = { .slice = c->o->cfg.slice, .epoch = c->o->epoch, .stream = c->stream, .how = how, .at_index = how ? at.index : index, .at_epoch = at.epoch };
 
-	c->blank = reset;
-	c->whole = c->whole && !reset;
-	c->filled_here |= reset;
+	c->how = how;
+	c->blank = how == HOW_EMPTY;
+	if (how == HOW_COMPARE)
+		compare_begin(c, !c->whole);
+	else if (how == HOW_EMPTY || c->whole)
+		compare_end(c);
+	c->whole = c->whole && !how;
+	c->filled_here |= how != HOW_LOG;
 	c->need_rows = FALSE;
 	if (!c->counted)
 		c->acked_seq = feed_end(&c->o->feed);
@@ -200,9 +208,25 @@ static void start(Copy *c, gboolean reset, guint64 index)
 	c->call = c->o->cfg.io->call(c->o->cfg.user, c->volcano, MAGMA_OP_mirror_start, &q, NULL, 0, start_done, c);
 }
 
+/* Rule 3: the highest (epoch, index) wins. What is there alone was acknowledged, as far as anybody knows. */
+static gboolean has_more(const Copy *c, const struct magma_rep_mirror_attach *a)
+{
+	const StorePos *mine = &c->o->start_pos;
+
+	return c->o->comparing && c->counted && a->whole && (a->at_epoch > mine->epoch || (a->at_epoch == mine->epoch && a->at_index > mine->index));
+}
+
 static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 {
 	guint64 index = 0;
+
+	if (has_more(c, a)) {
+		c->heard = now(c);
+		copy_lost(c, 0, NULL);
+		c->o->cfg.on_behind(c->o->cfg.user, c->volcano);
+		return;
+	}
+	c->not_ahead = TRUE;
 	gboolean match = find_match(c, a, &index) && index >= a->floor;
 	gboolean resume = a->whole || (c->filled_here && a->progress.len && index == a->at_index);
 
@@ -212,6 +236,8 @@ static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 	/* What it acknowledged in another life of its process a power cut may have taken. And frames from before this ownership may stand for contents that went only here. */
 	c->contents_first = c->contents_first || !c->counted || (c->life && c->life != a->life) || (!c->compared && index < c->o->start_index);
 	c->life = a->life;
+	/* its rows are of this slice, at least in part */
+	gboolean compare = match && a->at_index && (a->whole || a->progress.len) && c->o->local->log->position(c->o->local).index;
 	if (a->whole && !match)
 		owner_say(c->o, "volcano %u: its log and this one share nothing that is known; its copy is made anew", c->volcano);
 	if (match && resume && !c->need_rows) {
@@ -219,7 +245,7 @@ static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 			stuck(c, "it has lost what it had acknowledged");
 		c->page_progresslen = MIN(a->progress.len, sizeof c->page_progress);
 		memcpy(c->page_progress, a->progress.data, a->whole ? 0 : c->page_progresslen);
-		start(c, FALSE, index);
+		start(c, HOW_LOG, index);
 		return;
 	}
 	if (c->counted) {                     /* not while what is acknowledged waits for it */
@@ -228,7 +254,7 @@ static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 		return;
 	}
 	c->page_progresslen = 0;
-	start(c, TRUE, 0);
+	start(c, compare ? HOW_COMPARE : HOW_EMPTY, 0);
 }
 
 static void attach_done(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -239,6 +265,8 @@ static void attach_done(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	c->call = NULL;
 	if (!copy_answer_bad(c, error, rep ? rep->rep_mirror_attach.error : 0, rep ? rep->rep_mirror_attach.epoch : 0, "attach"))
 		attached(c, &rep->rep_mirror_attach);
+	if (o->comparing && !o->dead)
+		owner_update(o);
 	owner_unref(o);
 }
 

@@ -1,8 +1,10 @@
 # several copies of a slice: the owner's side and the copies'
 noinst_LIBRARIES += magmad/libmirror.a
-magmad_libmirror_a_SOURCES = magmad/mirror/mirror.h magmad/mirror/item.h magmad/mirror/replica-inside.h magmad/mirror/owner-inside.h
+magmad_libmirror_a_SOURCES = magmad/mirror/mirror.h magmad/mirror/item.h magmad/mirror/replica-inside.h magmad/mirror/owner-inside.h magmad/mirror/rowlist.h
 magmad_libmirror_a_SOURCES += magmad/mirror/item.c
+magmad_libmirror_a_SOURCES += magmad/mirror/rowlist.c
 magmad_libmirror_a_SOURCES += magmad/mirror/replica.c
+magmad_libmirror_a_SOURCES += magmad/mirror/replica_rows.c
 magmad_libmirror_a_SOURCES += magmad/mirror/replica_stream.c
 magmad_libmirror_a_SOURCES += magmad/mirror/owner.c magmad/mirror/pass.c
 magmad_libmirror_a_SOURCES += magmad/mirror/contents.c
@@ -14,3 +16,4 @@ magmad_libmirror_a_SOURCES += magmad/mirror/catchup.c
 magmad_libmirror_a_SOURCES += magmad/mirror/catchup_log.c
 magmad_libmirror_a_SOURCES += magmad/mirror/catchup_rows.c
 magmad_libmirror_a_SOURCES += magmad/mirror/catchup_contents.c
+magmad_libmirror_a_SOURCES += magmad/mirror/catchup_compare.c

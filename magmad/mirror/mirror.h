@@ -15,10 +15,11 @@
  *   1. attach: the copy tells its position and epochs; what it has behind the last point that both logs share is cut (that was acknowledged to nobody);
  *   2. contents of every flare with a content file that the frames it lacks touched or that has a write intent (rule 7): blocks of 1 MiB are compared by digest and copied where they differ, while
  *      content operations go on. Before the frames, because a log that is up to date says that the contents are;
- *   3. the frames, from the owner's journal. If it does not go back so far (instead of 2 and 3): reset, then all rows in key order as ROWS between the FRAMEs that are committed meanwhile (each piece
- *      is as of its place in the stream), with the contents of their flares;
+ *   3. the frames, from the owner's journal. If it does not go back so far (instead of 2 and 3), and the copy has rows of this slice: its log begins anew behind the owner's (rebase: from then on it is not
+ *      whole), its rows are compared by digests of pieces (catchup_compare.c), and rows that differ go as ROWS between the FRAMEs that are committed meanwhile (each piece is as of its place in the
+ *      stream), contents of flares whose rows differ before that. A copy that has nothing, or whose log shares nothing with this one: reset, then all rows in key order, with the contents of their flares;
  *   4. when nothing is left: on_caught_up.
- * It is paced (bytes/s), goes on after an interruption where it was if the journal still has what follows, and never holds up clients. Nothing older goes over anything newer: rows come
+ * It is paced (bytes/s, less while clients are busy), goes on after an interruption where it was if the journal still has what follows, and never holds up clients. Nothing older goes over anything newer: rows come
  * only from the owner of the newest epoch, in stream order. */
 #pragma once
 #include "libmagma/proto/msg.h"
@@ -50,21 +51,37 @@ typedef struct {
 
 typedef struct {
 	guint16 volcano;
-	enum { COPY_AWAY, COPY_ATTACHING, COPY_LOG, COPY_ROWS, COPY_CONTENTS, COPY_CAUGHT_UP, COPY_IN_SYNC } state;
+	enum { COPY_AWAY, COPY_ATTACHING, COPY_LOG, COPY_ROWS, COPY_CONTENTS, COPY_CAUGHT_UP, COPY_IN_SYNC, COPY_DIGESTS } state;
 	guint64 lag;                  /* frames it has not acknowledged */
 	guint64 done, total, rate;    /* bytes of catching up; total is an estimate; bytes/s of late */
 } CopyStatus;
+
+/* What all owners of a volcano share of the pace of catching up. Zeros to begin with; inside for magmad/mirror alone. */
+typedef struct MirrorPace {
+	gint64 budget;                /* bytes */
+	MagmaTime budget_at, looked_at;
+	guint64 commits, seen;
+	gboolean busy;                /* clients are */
+	MagmaTime rest;               /* until then nothing is begun while they are */
+} MirrorPace;
 
 typedef struct {
 	guint32 slice;                /* its id: in every message */
 	const MirrorIo *io;
 	void *user;
-	guint64 pace;                 /* bytes/s of catching up; 0: 64 MiB/s */
+	guint64 pace;                 /* bytes/s of catching up while no client changes anything, half as much while some do; 0: 64 MiB/s */
+	MirrorPace *shared;           /* NULL: the pace is this owner's alone */
 	guint64 keep_bytes;           /* journal kept for copies that are away; 0: 256 MiB */
 	/* The copy has everything and the owner waits for it from now on: ask the map to count it. Answered by owner_set_copies with it, or by owner_not_in_sync. */
 	void (*on_caught_up)(void *user, guint16 volcano);
 	/* A copy that counts is silent or failing: nothing more is acknowledged until it answers or the map takes it out. */
 	void (*on_stuck)(void *user, guint16 volcano, const char *why);
+	/* compare: this process has not followed the log since it began, and a power cut may have taken its end: before anything is made behind it the copies that count say where theirs end (rule 3). Then
+	 * on_compared, once, perhaps from inside owner_set_copies: what owner_store() is for may begin. Or on_behind, now and then until somebody else owns the slice, or the map does not count that copy any
+	 * more: it has what is lacking here. */
+	gboolean compare;
+	void (*on_compared)(void *user);
+	void (*on_behind)(void *user, guint16 volcano);
 	/* A copy says that somebody owns the slice under a newer epoch: this owner must stop at once. */
 	void (*on_deposed)(void *user, guint64 epoch);
 } OwnerConfig;
@@ -102,4 +119,7 @@ guint64 replica_epoch(const Replica *r);
 void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, void (*answer)(void *user, int error, const void *rep, GBytes *body), void *answer_user);
 /* Whole: it may become the owner (it is not in the middle of being filled, and every content of its rows is there). Kept across restarts. */
 gboolean replica_whole(const Replica *r);
+gboolean replica_known(const Replica *r);     /* whether it is whole; a moment after it was made */
+/* An owner has brought its log into line with its own, in this life of the process. */
+gboolean replica_followed(const Replica *r);
 void replica_free(Replica *r);

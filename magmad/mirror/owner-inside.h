@@ -10,6 +10,10 @@
 #define SECOND ((MagmaTime)1000000)
 
 typedef struct Copy Copy;
+typedef struct Compare Compare;       /* catchup_compare.c */
+
+/* How a stream begins (mirror_start): its log goes on, it is emptied, or its rows are to be compared. */
+typedef enum { HOW_LOG, HOW_EMPTY, HOW_COMPARE } How;
 
 /* One transaction or content operation that copies are to get; in the order in which they were begun here. */
 typedef struct {
@@ -57,7 +61,10 @@ struct Owner {
 	GPtrArray *held_syncs;        /* Sync: of suspects */
 	GPtrArray *syncs;             /* Sync: under way */
 	guint tick;
+	MirrorPace own_pace, *pace;
 	gboolean updating, again;
+	gboolean comparing;           /* nothing is made behind start_pos yet */
+	StorePos start_pos;
 };
 
 /* What was sent in one message and is not yet acknowledged. */
@@ -65,6 +72,7 @@ typedef struct {
 	Copy *c;
 	guint64 sequence, feed_end, index_end;
 	gsize bytes;
+	MagmaTime at;
 	gpointer call;
 	gboolean acked;               /* by the answer to a later one: only its digests still matter */
 	GArray *digests;              /* guint64 numbers, or NULL */
@@ -75,7 +83,7 @@ typedef struct {
 	GBytes *txn;
 } JournalFrame;
 
-typedef enum { PHASE_NONE, PHASE_DIRTY, PHASE_TOUCHED, PHASE_CONTENTS, PHASE_LOG, PHASE_ROWS, PHASE_LIVE } Phase;
+typedef enum { PHASE_NONE, PHASE_DIRTY, PHASE_TOUCHED, PHASE_SURVEY, PHASE_CONTENTS, PHASE_LOG, PHASE_ROWS, PHASE_LIVE } Phase;
 
 /* A piece that is read here to be put into the stream at the place where its reading began: nothing else is sent meanwhile. */
 typedef struct Slot {
@@ -100,6 +108,7 @@ struct Copy {
 	gboolean in_map;              /* in sync by the map */
 	gboolean counted;             /* what is acknowledged waits for it */
 	gboolean asked;               /* on_caught_up was called */
+	gboolean not_ahead;           /* it has said where its log ends, in this owner's life */
 	guint64 counted_seq, counted_index;  /* the feed's end, and the log's, when it began to count: the older things are there before the map may know */
 	MagmaTime heard, idle_since, stuck_said, ask_again;
 	char *stuck_why;
@@ -127,10 +136,13 @@ struct Copy {
 	gboolean hold_frames;
 	gboolean compared;            /* under this ownership, in this life of it */
 	gboolean need_rows, whole, blank;
+	How how;                      /* of this stream */
+	Compare *compare;             /* its rows are being compared, since an earlier stream perhaps */
 	gboolean filled_here;         /* its filling was begun by this owner: the rows it has are of this log */
 	gboolean todo_unknown;
-	GHashTable *todo;             /* MagmaFid: contents to be compared; a set */
-	GQueue todo_next;             /* MagmaFid: of todo, not yet begun */
+	GHashTable *todo;             /* MagmaFid -> how often it is in todo_next: contents to be compared */
+	GQueue todo_next;             /* MagmaFid: of todo, not yet begun; once more where it is being compared */
+	GHashTable *regions;          /* MagmaFid -> Region: of todo_next, those of which only a part may differ */
 	GQueue jobs;                  /* Job */
 	guint64 digests;              /* numbered */
 	GHashTable *asked_digests;    /* number -> Digest */
@@ -142,10 +154,9 @@ struct Copy {
 	guint8 walk_from[STORE_KEY_MAX];
 	gsize walk_fromlen;
 	gboolean walk_over;           /* all rows are on their way */
+	/* what came with everything before it: table and key */
 	guint8 page_progress[STORE_KEY_MAX + 1];
 	gsize page_progresslen;
-	gint64 budget;                /* bytes */
-	MagmaTime budget_at;
 	guint64 done, total, rate, rate_done;
 	MagmaTime rate_at;
 	/* fsyncs */
@@ -197,8 +208,8 @@ void pass_read(Owner *o, const MagmaFid *fid, guint64 off, guint32 len, void (*d
 void pass_vt(StoreVt *vt);            /* pass.c */
 void contents_update(Owner *o);
 void contents_end(Owner *o);
-/* A content may be not the same everywhere. */
-void contents_suspect(Owner *o, const MagmaFid *fid);
+/* That part of a content may be not the same everywhere. */
+void contents_suspect(Owner *o, const MagmaFid *fid, guint64 from, guint64 end);
 gboolean contents_equal(Owner *o, const MagmaFid *fid);
 
 /* sync.c */
@@ -229,19 +240,36 @@ void stream_pump(Copy *c);
 void stream_clear(Copy *c);
 
 /* catchup.c */
-void catchup_begin(Copy *c, gboolean emptied);
+void catchup_begin(Copy *c);
 void catchup_clear(Copy *c);
 void catchup_pump(Copy *c);
 void catchup_hold(Copy *c);           /* there may be something to be compared now */
 gboolean catchup_may(Copy *c);        /* the pace allows more now */
+void catchup_look(Owner *o);          /* now and then: are clients busy? */
+void catchup_took(Copy *c, MagmaTime begun);      /* a piece that was begun then is done */
+/* Of so many bytes that were only compared. */
+void catchup_compared(Copy *c, gsize bytes);
 void catchup_spent(Copy *c, gsize bytes);
 void catchup_status(const Copy *c, CopyStatus *out);
 void catchup_log_read(Copy *c);       /* catchup_log.c */
 void catchup_touched(Copy *c);
 void catchup_dirty(Copy *c);
 void catchup_rows(Copy *c);           /* catchup_rows.c: the next piece */
+void catchup_put_progress(Copy *c, Txn *t);
+void catchup_note_progress(Copy *c, guint table, const guint8 *key, gsize len);
+/* catchup_compare.c; c->compare is there but for compare_begin, _end and _stop */
+void compare_begin(Copy *c, gboolean all_contents);
+void compare_end(Copy *c);
+void compare_stop(Copy *c);           /* its stream is over */
+void compare_resume(Copy *c, StoreTable table, const guint8 *key, gsize len);
+gboolean compare_survey(Copy *c);     /* TRUE: it is over */
+gboolean compare_strays(Copy *c);     /* TRUE: there are none any more that are not known */
+gboolean compare_rows(Copy *c);       /* TRUE: nothing differs any more */
+guint64 compare_left(const Copy *c);
+guint64 compare_done(const Copy *c);
 void catchup_contents(Copy *c);       /* catchup_contents.c */
 void catchup_todo(Copy *c, const MagmaFid *fid);
+void catchup_todo_region(Copy *c, const MagmaFid *fid, guint64 from, guint64 end);    /* only that part of it */
 gboolean catchup_contents_done(const Copy *c);
 void catchup_digest_answer(Copy *c, guint64 number, gboolean different);
 void catchup_contents_clear(Copy *c);

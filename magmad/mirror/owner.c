@@ -81,6 +81,7 @@ static guint64 vt_commit(Store *s, Txn *t)
 {
 	Owner *o = owner_of(s);
 
+	o->pace->commits++;
 	if (txn_empty(t) || !owner_feeds(o))
 		return store_commit(o->local, t);
 	StorePos at = { o->epoch, o->local->log->position(o->local).index + 1 };
@@ -185,6 +186,18 @@ static void update_counts(Owner *o)
 		copy_count(o->copies->pdata[i]);
 }
 
+/* Everybody who may have more has said that it has not. */
+static void look_at_ends(Owner *o)
+{
+	for (guint i = 0; i < o->copies->len; i++) {
+		const Copy *c = o->copies->pdata[i];
+		if (c->counted && !c->not_ahead)
+			return;
+	}
+	o->comparing = FALSE;
+	o->cfg.on_compared(o->cfg.user);
+}
+
 void owner_update(Owner *o)
 {
 	o->again = TRUE;
@@ -205,6 +218,8 @@ void owner_update(Owner *o)
 			update_counts(o);
 	}
 	o->updating = FALSE;
+	if (o->comparing && o->told && !o->dead && !o->deposed)
+		look_at_ends(o);
 	owner_unref(o);
 }
 
@@ -226,6 +241,7 @@ static void on_tick(void *user)
 
 	o->tick = o->cfg.io->timer(o->cfg.user, all_quiet(o) ? QUIET_TICK : TICK, on_tick, o);
 	owner_ref(o);
+	catchup_look(o);
 	for (guint i = 0; i < o->copies->len && !o->dead; i++)
 		copy_tick(o->copies->pdata[i]);
 	if (!o->dead)
@@ -282,8 +298,11 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 	o->base.vt = owner_vt();
 	o->local = local;
 	o->epoch = epoch;
-	o->start_index = local->log->position(local).index;
+	o->start_pos = local->log->position(local);
+	o->start_index = o->start_pos.index;
+	o->comparing = cfg->compare;
 	o->cfg = *cfg;
+	o->pace = cfg->shared ? cfg->shared : &o->own_pace;
 	if (!o->cfg.pace)
 		o->cfg.pace = PACE;
 	o->copies = g_ptr_array_new();

@@ -1,4 +1,4 @@
-/* The inside of a copy: replica.c (requests, streams that begin and end, syncs), replica_stream.c (messages in order, their items). Loop thread only. */
+/* The inside of a copy: replica.c (requests, streams that begin and end, syncs), replica_stream.c (messages in order, their items), replica_rows.c (which rows and contents it has). Loop thread only. */
 #pragma once
 #include <errno.h>
 #include <string.h>
@@ -55,7 +55,7 @@ typedef struct {
 
 struct Replica {
 	gint refs;
-	gboolean dead;
+	gboolean dead, followed;
 	Store *local;
 	ReplicaConfig cfg;
 	guint64 epoch, life;
@@ -99,3 +99,7 @@ void stream_advance(Replica *r);
 /* Whoever waits is told that this stream is over. Contents that were begun still run. */
 void stream_end(Replica *r);
 void stream_break(Replica *r, int error, const char *why);
+
+/* replica_rows.c */
+void rows_request(Replica *r, const struct magma_req_mirror_rows *q, const Answer *a);
+void contents_request(Replica *r, const struct magma_req_mirror_contents *q, const Answer *a);

@@ -54,6 +54,12 @@ void replica_answer(const Answer *a, Replica *r, guint32 error, GByteArray *diff
 			body = g_bytes_new(different->data, different->len);
 		rep.rep_mirror_append = (struct magma_rep_mirror_append){ .error = error, .epoch = r->epoch, .different = { NULL, body ? g_bytes_get_size(body) : 0 } };
 		break;
+	case MAGMA_OP_mirror_rows:
+		rep.rep_mirror_rows = (struct magma_rep_mirror_rows){ .error = error, .epoch = r->epoch };
+		break;
+	case MAGMA_OP_mirror_contents:
+		rep.rep_mirror_contents = (struct magma_rep_mirror_contents){ .error = error, .epoch = r->epoch };
+		break;
 	default:
 		rep.rep_mirror_sync = (struct magma_rep_mirror_sync){ .error = error, .epoch = r->epoch };
 	}
@@ -229,6 +235,7 @@ static void started(void *user, int error)
 
 	if (!r->dead) {
 		r->state = error ? ATTACHED : STARTED;
+		r->followed |= !error;
 		answer_waiting(r, error);
 	}
 	replica_unref(r);
@@ -269,6 +276,21 @@ static void cut_done(void *user, int error)
 		store_scan(r->local, TAB_META, NULL, 0, META_OWN, strlen(META_OWN), 8, meta_after_cut, r);
 }
 
+/* Its rows stay, and are of no log any more: from the moment on that its log is another one it is not whole, in one step on disk. */
+static void rebase(Replica *r, StorePos pos)
+{
+	static const guint8 nothing_compared = 0;
+	Txn *t = txn_new();
+
+	r->whole = FALSE;
+	g_byte_array_set_size(r->progress, 0);
+	g_byte_array_append(r->progress, &nothing_compared, 1);
+	txn_del(t, TAB_META, META_WHOLE, strlen(META_WHOLE), NULL);
+	txn_put(t, TAB_META, META_FILL, strlen(META_FILL), NULL, &nothing_compared, 1);
+	r->local->log->rebase(r->local, pos, txn_bytes(t)->data, txn_bytes(t)->len, started, r);
+	txn_free(t);
+}
+
 static void start(Replica *r, const struct magma_req_mirror_start *q, const Answer *a)
 {
 	const StoreLogVt *log = r->local->log;
@@ -281,7 +303,7 @@ static void start(Replica *r, const struct magma_req_mirror_start *q, const Answ
 			g_array_append_val(r->waiting, *a);
 		return;
 	}
-	if (r->state != ATTACHED || q->how > 1 || (!q->how && (q->at_index > at.index || q->at_index < store_acked(r->local)))) {
+	if (r->state != ATTACHED || q->how > 2 || (q->how == 2 && !q->at_index) || (!q->how && (q->at_index > at.index || q->at_index < store_acked(r->local)))) {
 		replica_answer(a, r, r->state != ATTACHED ? ENOTCONN : EINVAL, NULL);
 		return;
 	}
@@ -290,7 +312,9 @@ static void start(Replica *r, const struct magma_req_mirror_start *q, const Answ
 	r->next = r->order = 0;
 	r->broken = 0;
 	replica_ref(r);
-	if (q->how) {
+	if (q->how == 2) {
+		rebase(r, (StorePos){ q->at_epoch, q->at_index });
+	} else if (q->how) {
 		r->whole = FALSE;
 		g_byte_array_set_size(r->progress, 0);
 		log->reset(r->local, (StorePos){ q->at_epoch, q->at_index }, started, r);
@@ -367,6 +391,8 @@ Replica *replica_new(Store *local, guint64 epoch, const ReplicaConfig *cfg)
 void replica_set_epoch(Replica *r, guint64 epoch) { r->epoch = MAX(r->epoch, epoch); }
 guint64 replica_epoch(const Replica *r) { return r->epoch; }
 gboolean replica_whole(const Replica *r) { return r->loaded && r->whole; }
+gboolean replica_known(const Replica *r) { return r->loaded; }
+gboolean replica_followed(const Replica *r) { return r->followed; }
 
 void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, AnswerFn fn, void *user)
 {
@@ -379,6 +405,14 @@ void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, A
 		epoch = req->req_mirror_append.epoch;
 	if (op == MAGMA_OP_mirror_sync)
 		epoch = req->req_mirror_sync.epoch;
+	if (op == MAGMA_OP_mirror_rows) {
+		epoch = req->req_mirror_rows.epoch;
+		stream = req->req_mirror_rows.stream;
+	}
+	if (op == MAGMA_OP_mirror_contents) {
+		epoch = req->req_mirror_contents.epoch;
+		stream = req->req_mirror_contents.stream;
+	}
 	if (epoch < r->epoch) {
 		replica_answer(&a, r, ESTALE, NULL);
 		return;
@@ -394,6 +428,8 @@ void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, A
 	case MAGMA_OP_mirror_start: start(r, &req->req_mirror_start, &a); break;
 	case MAGMA_OP_mirror_append: stream_append(r, &req->req_mirror_append, msg, &a); break;
 	case MAGMA_OP_mirror_sync: sync_request(r, &req->req_mirror_sync, &a); break;
+	case MAGMA_OP_mirror_rows: rows_request(r, &req->req_mirror_rows, &a); break;
+	case MAGMA_OP_mirror_contents: contents_request(r, &req->req_mirror_contents, &a); break;
 	default: replica_answer(&a, r, EPROTO, NULL);
 	}
 	replica_unref(r);

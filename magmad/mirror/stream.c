@@ -81,6 +81,8 @@ static void answered(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		digests_answered(c, s, rep->rep_mirror_append.different);
 		g_clear_pointer(&s->digests, g_array_unref);
 	}
+	if (c->phase != PHASE_LIVE)
+		catchup_took(c, s->at);
 	acked_to(c, s->sequence);
 	owner_update(o);
 	owner_unref(o);
@@ -243,6 +245,7 @@ static void send_message(Build *b)
 	g_autoptr(GBytes) body = item_body(&b->w);
 	struct magma_req_mirror_append q = { .slice = o->cfg.slice, .epoch = o->epoch, .stream = c->stream, .sequence = s->sequence, .items = MAGMA_BYTES(b->w.heads->data, b->w.heads->len),
 		.bytes = { NULL, b->w.bytes } };
+	s->at = o->cfg.io->now(o->cfg.user);
 	g_queue_push_tail(&c->sent, s);
 	s->call = o->cfg.io->call(o->cfg.user, c->volcano, MAGMA_OP_mirror_append, &q, body, 0, answered, s);
 }

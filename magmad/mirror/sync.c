@@ -84,6 +84,8 @@ static void sync_start(Sync *s)
 		Copy *c = o->copies->pdata[i];
 		if (c->counted || c->stream)
 			g_queue_push_tail(&c->syncs, sync_ref(s));
+		else if (!s->journal)
+			catchup_todo(c, &s->fid);     /* what it had of it may not be on its disk: a comparison ends with that */
 	}
 	sync_ref(s);
 	if (s->journal)
@@ -259,6 +261,9 @@ void sync_copy_lost(Copy *c)
 			g_queue_push_head(&c->syncs, sync_ref(k->syncs->pdata[j]));
 		call_free(k);
 	}
+	for (GList *l = c->counted ? NULL : c->syncs.head; l; l = l->next)
+		if (!((Sync *)l->data)->journal)
+			catchup_todo(c, &((Sync *)l->data)->fid);
 	if (!c->counted)
 		g_queue_clear_full(&c->syncs, sync_unref);
 }

@@ -1,12 +1,14 @@
-/* Undoing the tail of the log, and emptying the store: when nothing is under way, what is on disk changes, and memory is loaded anew from there, as when the store is opened. Rare: at take-overs. */
+/* Undoing the tail of the log, emptying the store, and beginning another log over its rows: when nothing is under way, what is on disk changes, and memory is loaded anew from there, as when the store is opened. Rare: at take-overs. */
 #include "magmad/store/disk.h"
 #include "magmad/store/layout.h"
 #include "libmagma/base/err.h"
 #include <errno.h>
 
 struct DiskChange {
-	gboolean reset, running;
+	enum { CUT, RESET, REBASE } what;
+	gboolean running;
 	StorePos pos;
+	GBytes *txn;                  /* of a rebase */
 	void (*done)(void *, int);
 	void *user;
 };
@@ -24,7 +26,15 @@ static void change_done(DiskStore *d, int error)
 	}
 	disk_acked_grow(d);
 	disk_wake(d);
+	g_clear_pointer(&c->txn, g_bytes_unref);
 	c->done(c->user, error);
+}
+
+void disk_change_free(DiskStore *d)
+{
+	if (d->change && d->change->txn)
+		g_bytes_unref(d->change->txn);
+	g_clear_pointer(&d->change, g_free);
 }
 
 static int change_failed(DiskStore *d, GError *error)
@@ -52,11 +62,12 @@ static int cut_now(DiskStore *d, guint64 index)
 	return 0;
 }
 
-/* --- everything --- */
+/* --- everything, or all of the log --- */
 
 typedef struct {
 	PoolJob job;
 	DiskStore *d;
+	GBytes *txn;                  /* rows and contents stay; else NULL */
 	DbMeta meta;
 	int rc;                       /* of sqlite: nothing happened */
 	GError *error;                /* what comes behind that */
@@ -65,9 +76,11 @@ typedef struct {
 static void reset_run(PoolJob *job)
 {
 	ResetJob *r = (ResetJob *)job;
+	gsize len;
+	const guint8 *txn = r->txn ? g_bytes_get_data(r->txn, &len) : NULL;
 
-	r->rc = db_reset(r->d->writer, &r->meta);
-	if (r->rc == 0 && layout_empty(r->d->dir, &r->error) && db_emptied(r->d->writer) != 0)
+	r->rc = txn ? db_rebase(r->d->writer, &r->meta, txn, len) : db_reset(r->d->writer, &r->meta);
+	if (r->rc == 0 && layout_empty(r->d->dir, txn != NULL, &r->error) && db_emptied(r->d->writer) != 0)
 		g_set_error(&r->error, MAGMA_ERROR, EIO, "%s: %s", r->d->db_path, db_error(r->d->writer));
 }
 
@@ -86,12 +99,14 @@ static int reset_ended(DiskStore *d, ResetJob *r)
 	}
 	if (r->error)
 		return change_failed(d, r->error);
-	Contents *contents = contents_new(content, d->pool, &error);
-	if (!contents)
-		return change_failed(d, error);
-	contents_on_failed(contents, disk_content_failed, d);
-	contents_free(d->contents);
-	d->contents = contents;
+	if (!r->txn) {
+		Contents *contents = contents_new(content, d->pool, &error);
+		if (!contents)
+			return change_failed(d, error);
+		contents_on_failed(contents, disk_content_failed, d);
+		contents_free(d->contents);
+		d->contents = contents;
+	}
 	d->fills_gone += journal_fills(d->journal) - d->fills_before;
 	Journal *before = g_steal_pointer(&d->journal);
 	if (!disk_load(d, &error)) {
@@ -114,17 +129,25 @@ static void reset_done(PoolJob *job)
 
 static void reset_free(PoolJob *job)
 {
-	g_clear_error(&((ResetJob *)job)->error);
-	g_free(job);
+	ResetJob *r = (ResetJob *)job;
+
+	g_clear_error(&r->error);
+	g_clear_pointer(&r->txn, g_bytes_unref);
+	g_free(r);
 }
 
-static void reset_push(DiskStore *d, StorePos pos)
+static void reset_push(DiskStore *d, StorePos pos, GBytes *txn)
 {
 	ResetJob *r = g_new0(ResetJob, 1);
 
 	r->job = (PoolJob){ .run = reset_run, .done = reset_done, .free = reset_free, .lane = POOL_WRITER };
 	r->d = d;
+	r->txn = txn ? g_bytes_ref(txn) : NULL;
 	r->meta = (DbMeta){ .applied = pos.index, .durable = pos.index, .epoch = pos.epoch };
+	if (txn) {
+		r->meta.flares = d->meta.flares;
+		r->meta.used = d->meta.used;
+	}
 	if (pos.index)
 		r->meta.epochs = (DbEpochs){ 1, { { pos.epoch, pos.index } } };
 	else
@@ -150,21 +173,20 @@ void disk_change_check(DiskStore *d)
 		return;
 	}
 	/* Behind whatever is in the pool; and what stays must be written. */
-	if (pool_pending(d->pool) || d->answers.length || d->cold->len || (!c->reset && journal_written(d->journal) < c->pos.index))
+	if (pool_pending(d->pool) || d->answers.length || d->cold->len || (c->what == CUT && journal_written(d->journal) < c->pos.index))
 		return;
 	g_assert(!rows_pinned(d->rows));
 	c->running = TRUE;
-	if (c->reset)
-		reset_push(d, c->pos);
-	else
+	if (c->what == CUT)
 		change_done(d, cut_now(d, c->pos.index));
+	else
+		reset_push(d, c->pos, c->txn);
 }
 
-static void change(DiskStore *d, gboolean reset, StorePos pos, void (*done)(void *, int), void *user)
+static void change(DiskStore *d, DiskChange c)
 {
 	g_assert(!d->change);
-	d->change = g_new(DiskChange, 1);
-	*d->change = (DiskChange){ .reset = reset, .pos = pos, .done = done, .user = user };
+	d->change = g_memdup2(&c, sizeof c);
 	disk_wake(d);
 }
 
@@ -173,10 +195,16 @@ void disk_cut(Store *s, guint64 index, void (*done)(void *, int), void *user)
 	DiskStore *d = DISK(s);
 
 	g_assert(index >= d->acked && index <= journal_index(d->journal));
-	change(d, FALSE, (StorePos){ .index = index }, done, user);
+	change(d, (DiskChange){ .what = CUT, .pos = { .index = index }, .done = done, .user = user });
 }
 
 void disk_reset(Store *s, StorePos pos, void (*done)(void *, int), void *user)
 {
-	change(DISK(s), TRUE, pos, done, user);
+	change(DISK(s), (DiskChange){ .what = RESET, .pos = pos, .done = done, .user = user });
+}
+
+void disk_rebase(Store *s, StorePos pos, const guint8 *txn, gsize len, void (*done)(void *, int), void *user)
+{
+	g_assert(pos.index);
+	change(DISK(s), (DiskChange){ .what = REBASE, .pos = pos, .txn = g_bytes_new(txn, len), .done = done, .user = user });
 }

@@ -190,9 +190,11 @@ static gboolean check_locked(Check *c, GError **error)
 	}
 	c->out->applied = meta.applied;
 	c->out->durable = meta.durable;
-	gboolean emptying = db_emptying(c->db);
+	DbEmptying what = db_emptying(c->db);
+	gboolean emptying = what != DB_EMPTYING_NOT;
 	if (emptying)
-		check_note(c, "the folder is being emptied, to be filled anew; the next start goes on with it");
+		check_note(c, what == DB_EMPTYING ? "the folder is being emptied, to be filled anew; the next start goes on with it"
+			: "the journal is being emptied, so that the rows can be compared with their owner's; the next start goes on with it");
 	else if (!overlay_journal(c, &key, &meta, error))
 		return FALSE;
 	check_begin(c);

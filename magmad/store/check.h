@@ -15,6 +15,7 @@ typedef struct {
 	gboolean journal_readable;
 	guint64 rows[TAB_COUNT];
 	guint64 directories, files, symlinks, others;
+	guint64 nameless;             /* files without an entry in the directory that they name, which is here: they may have one anywhere */
 	guint64 inline_bytes, content_files, content_bytes;
 	GPtrArray *problems;          /* char *: what magmad would not have left so */
 	GPtrArray *notes;             /* char *: what a start will see to */

@@ -95,6 +95,17 @@ static void check_cookie(Check *c, const StoreRow *row)
 
 /* --- work under way --- */
 
+/* Whose names are still to be counted after a power cut (magmad/core/scrub.c) is no finding of this. */
+static void check_meta(Check *c, const StoreRow *row)
+{
+	static const char suspect[] = "suspect-";
+	g_autofree char *name = g_strndup((const char *)row->key, row->klen);
+
+	count_row(c, row);
+	if (g_str_has_prefix(name, suspect))
+		g_hash_table_add(c->marked, INO_SET(g_ascii_strtoull(name + strlen(suspect), NULL, 16)));
+}
+
 static gboolean hangs(const Check *c, guint64 since)
 {
 	return c->now > since && c->now - since > c->opt->older_than * G_USEC_PER_SEC;
@@ -155,12 +166,14 @@ static void check_name(Check *c, const FlareRow *row)
 
 	if (ino == MAGMA_ROOT_INO || g_hash_table_contains(c->named, set) || g_hash_table_contains(c->marked, set) || g_hash_table_contains(c->orphans, set))
 		return;
-	/* A file of several names may have them anywhere. */
-	if (!S_ISDIR(row->attr.mode) && row->attr.nlink > 1)
-		return;
+	/* A file may have its names anywhere: the directory that it says is where it got one, and that name may be gone while another volcano has the next. A directory has one, where it says. */
 	if (!row->attr.nlink)
 		check_problem(c, "flare " INO " was removed, but is no orphan", ino);
-	else if (is_directory(c, row->parent.ino))
+	else if (!is_directory(c, row->parent.ino))
+		return;
+	else if (!S_ISDIR(row->attr.mode))
+		c->out->nameless++;
+	else
 		check_problem(c, "flare " INO " has no entry in its directory " INO ", nor a mark", ino, row->parent.ino);
 }
 
@@ -231,7 +244,7 @@ void check_rows(Check *c)
 {
 	/* In an order in which what is looked up in sets is there. */
 	static const struct { StoreTable table; void (*fn)(Check *, const StoreRow *); } order[] = {
-		{ TAB_META, count_row }, { TAB_CLIENT, count_row }, { TAB_REPLY, count_row },
+		{ TAB_META, check_meta }, { TAB_CLIENT, count_row }, { TAB_REPLY, count_row },
 		{ TAB_MARK, check_mark }, { TAB_COMMIT, check_commit }, { TAB_ORPHAN, check_orphan }, { TAB_DIRTY, check_dirty },
 		{ TAB_ENTRY, check_entry }, { TAB_COOKIE, check_cookie }, { TAB_FLARE, check_flare_row }, { TAB_DATA, check_data }, { TAB_XATTR, check_xattr },
 	};
@@ -239,4 +252,6 @@ void check_rows(Check *c)
 
 	for (guint i = 0; i < G_N_ELEMENTS(order); i++)
 		check_each(c, order[i].table, order[i].fn);
+	if (c->out->nameless)
+		check_note(c, "%" G_GUINT64_FORMAT " files are no longer where they were made: another volcano may have their names, and only all of them together can say", c->out->nameless);
 }

@@ -186,13 +186,13 @@ gboolean db_meta(Db *d, DbMeta *out)
 	return ok;
 }
 
-gboolean db_emptying(Db *d)
+DbEmptying db_emptying(Db *d)
 {
 	sqlite3_stmt *st = d->sp[SP_EMPTYING_GET];
-	gboolean yes = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int64(st, 0);
+	gint64 what = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : DB_EMPTYING_NOT;
 
 	sqlite3_reset(st);
-	return yes;
+	return what == DB_EMPTYING_NOT || what == DB_REBASING ? (DbEmptying)what : DB_EMPTYING;
 }
 
 gboolean db_frame_key(Db *d, FrameKey *out)

@@ -36,8 +36,11 @@ gboolean db_meta(Db *d, DbMeta *out);
 gboolean db_frame_key(Db *d, FrameKey *out);
 /* Takes every row away and begins anew with meta, in one transaction, on disk when it returns. From then on, until db_emptied, the folder is being emptied: journal and contents are to go too. */
 int db_reset(Db *d, const DbMeta *meta);
+/* The same, but rows and contents stay, changed by txn (of TAB_META): only the journal is to go. */
+int db_rebase(Db *d, const DbMeta *meta, const guint8 *txn, gsize len);
 int db_emptied(Db *d);
-gboolean db_emptying(Db *d);
+typedef enum { DB_EMPTYING_NOT, DB_EMPTYING, DB_REBASING } DbEmptying;
+DbEmptying db_emptying(Db *d);
 /* Collects the text of each statement until the next call, which hands it over; NULL when nothing was collected. */
 void db_log(Db *d, gboolean on);
 GPtrArray *db_log_take(Db *d);

@@ -189,22 +189,19 @@ void db_leave_log(Db *d)
 
 /* --- emptying --- */
 
-static int put_emptying(Db *d, gboolean yes)
+static int put_emptying(Db *d, DbEmptying what)
 {
-	sqlite3_bind_int64(d->sp[SP_EMPTYING_PUT], 1, yes);
+	sqlite3_bind_int64(d->sp[SP_EMPTYING_PUT], 1, what);
 	return db_step_done(d->sp[SP_EMPTYING_PUT]);
 }
 
-int db_reset(Db *d, const DbMeta *meta)
+/* The end of a transaction that was begun with rc: log and rows begin anew with meta. */
+static int begin_anew(Db *d, int rc, const DbMeta *meta, DbEmptying what)
 {
-	int rc = db_run(d, SP_BEGIN_WRITE);
-
-	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(d->db, SQL_EMPTY_ALL, NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
 		rc = write_meta(d, meta);
 	if (rc == SQLITE_OK)
-		rc = put_emptying(d, TRUE);
+		rc = put_emptying(d, what);
 	if (rc == SQLITE_OK)
 		rc = db_run(d, SP_COMMIT);
 	rc = db_full_or(d, rc);
@@ -213,9 +210,47 @@ int db_reset(Db *d, const DbMeta *meta)
 	return rc == SQLITE_OK ? db_sync(d) : rc;
 }
 
+int db_reset(Db *d, const DbMeta *meta)
+{
+	int rc = db_run(d, SP_BEGIN_WRITE);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(d->db, SQL_EMPTY_ALL, NULL, NULL, NULL);
+	return begin_anew(d, rc, meta, DB_EMPTYING);
+}
+
+typedef struct {
+	Db *d;
+	int rc;
+} RebaseRow;
+
+static gboolean rebase_row(void *user, const StoreRow *row, gboolean del)
+{
+	RebaseRow *r = user;
+	sqlite3_stmt *st = r->d->st[del ? ST_DEL : ST_PUT][row->table];
+
+	g_assert(row->table == TAB_META);
+	db_bind_key(st, row->table, row->key, row->klen);
+	if (!del) {
+		sqlite3_bind_blob(st, 2, row->rk.b, MAGMA_KEY_LEN, SQLITE_STATIC);
+		sqlite3_bind_blob(st, 3, row->vlen ? (const void *)row->val : "", row->vlen, SQLITE_STATIC);
+	}
+	r->rc = db_step_done(st);
+	return r->rc == SQLITE_OK;
+}
+
+int db_rebase(Db *d, const DbMeta *meta, const guint8 *txn, gsize len)
+{
+	RebaseRow r = { d, db_run(d, SP_BEGIN_WRITE) };
+
+	if (r.rc == SQLITE_OK)
+		txn_each(txn, len, rebase_row, &r);
+	return begin_anew(d, r.rc, meta, DB_REBASING);
+}
+
 int db_emptied(Db *d)
 {
-	int rc = put_emptying(d, FALSE);
+	int rc = put_emptying(d, DB_EMPTYING_NOT);
 
 	return rc == SQLITE_OK ? db_sync(d) : db_full_or(d, rc);
 }

@@ -48,7 +48,7 @@ struct DiskStore {
 	DbMeta meta;                  /* as sqlite has it */
 	guint64 checkpointed, checkpointed_fills;    /* what is behind the last checkpoint: segments may go at once */
 	gboolean trim_wanted;         /* less is to be kept than before */
-	DiskChange *change;           /* a cut or a reset: waits until nothing is under way, and nothing begins meanwhile */
+	DiskChange *change;           /* a cut, a reset or a rebase: waits until nothing is under way, and nothing begins meanwhile */
 	gboolean emptying;            /* a reset is in the pool: journal and contents are not to be touched */
 	gsize cache_bytes;
 	guint64 segment_bytes;
@@ -115,6 +115,8 @@ void disk_acked_grow(DiskStore *d);
 /* change.c */
 void disk_cut(Store *s, guint64 index, void (*done)(void *, int), void *user);
 void disk_reset(Store *s, StorePos pos, void (*done)(void *, int), void *user);
+void disk_rebase(Store *s, StorePos pos, const guint8 *txn, gsize len, void (*done)(void *, int), void *user);
+void disk_change_free(DiskStore *d);
 /* Begins the change that waits when nothing is under way any more. */
 void disk_change_check(DiskStore *d);
 

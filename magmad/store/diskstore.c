@@ -131,7 +131,7 @@ static void store_free(DiskStore *d, gboolean leave_log)
 	nowait_vfs_free(d->vfs);
 	g_ptr_array_unref(d->cold);
 	g_array_unref(d->syncs);
-	g_free(d->change);
+	disk_change_free(d);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
 	g_free(d->db_path);

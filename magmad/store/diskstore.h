@@ -8,7 +8,7 @@
 #pragma once
 #include "magmad/core/store.h"
 
-#define DISKSTORE_FORMAT 2
+#define DISKSTORE_FORMAT 3
 
 typedef struct {
 	const char *dir;

@@ -93,13 +93,13 @@ static int sync_all(const char *path)
 	return error;
 }
 
-gboolean layout_empty(const char *dir, GError **error)
+gboolean layout_empty(const char *dir, gboolean journal_only, GError **error)
 {
 	g_autofree char *journal = layout_journal(dir), *content = layout_content(dir);
 	const char *path = journal;
 	int e = remove_below(open(journal, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
-	if (!e)
+	if (!e && !journal_only)
 		e = remove_below(open(path = content, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (!e)
 		e = sync_all(content);

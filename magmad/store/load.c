@@ -85,10 +85,13 @@ static gboolean db_trouble(DiskStore *d, GError **error)
 /* A reset that a crash cut off. */
 static gboolean empty_on(DiskStore *d, GError **error)
 {
-	if (!db_emptying(d->writer))
+	DbEmptying what = db_emptying(d->writer);
+
+	if (what == DB_EMPTYING_NOT)
 		return TRUE;
-	g_message("%s: goes on being emptied", d->dir);
-	return layout_empty(d->dir, error) && (db_emptied(d->writer) == 0 || db_trouble(d, error));
+	if (what == DB_EMPTYING)
+		g_message("%s: goes on being emptied", d->dir);
+	return layout_empty(d->dir, what == DB_REBASING, error) && (db_emptied(d->writer) == 0 || db_trouble(d, error));
 }
 
 static gboolean replay_frame(void *user, const Frame *f)

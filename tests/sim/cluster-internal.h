@@ -43,15 +43,26 @@ typedef struct {
 	Store *store;                 /* NULL: not open */
 } Holding;
 
+/* The stores of a history that does not stand. */
+typedef struct {
+	guint64 time;                 /* 0: free */
+	GPtrArray *held;              /* Holding *; their stores are open while core looks at them */
+	GBytes *note;
+} SimAside;
+
+enum { ASIDES_MAX = 8 };
+
 struct Node {
 	Cluster *c;
 	guint index;
 	char name[16];
 	MagmaAddr addr;
 	GPtrArray *held;              /* Holding *: what it has of slices; the first one is its own */
+	SimAside asides[ASIDES_MAX];
+	guint asides_made;
 	Volcano *volcano;
 	guint64 life;
-	gboolean started, ready, refused, dying, leaving, aside, host_gone;
+	gboolean started, ready, refused, dying, ending, leaving, aside, host_gone;      /* ending: told to; leaving: it has handed over */
 	gint64 leave_away;
 	gint64 parted;                /* from the other volcanos, until then */
 	char *stopped;                /* it said that it cannot go on */
@@ -106,6 +117,11 @@ gboolean node_alive(const Node *n, guint64 life);
 static inline guint node_owner(const Node *n) { return n->index + 1; }
 MemStoreConfig node_store_config(Node *n);
 void holding_free(gpointer h);
+/* With the first store of a volcano, empty. */
+GPtrArray *node_holdings_new(void);
+/* What it holds lies aside from now on, and it begins again from nothing. */
+void node_set_aside(Node *n);
+void node_aside_free(SimAside *a);
 /* The disk under its stores. */
 void node_store_later(void *user, gint64 delay, void (*fn)(void *arg), void *arg);
 void node_keeping_dies(Node *n);

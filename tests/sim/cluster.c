@@ -26,10 +26,7 @@ static void set_aside(Node *n)
 	if (!n->kept || !volcano_kept_aside(n->kept))
 		return;
 	world_trace(n->c->world, "== the stores of %s are set aside", n->name);
-	Holding *own = n->held->pdata[0];
-	memdisk_free(own->disk);
-	own->disk = memdisk_new();
-	g_ptr_array_set_size(n->held, 1);
+	node_set_aside(n);
 }
 
 static Store *own_store(const Node *n) { return ((Holding *)n->held->pdata[0])->store; }
@@ -106,6 +103,13 @@ static void store_dies(Node *n, Holding *h, Survives what)
 	memstore_crash(s, keep);
 }
 
+static void stores_die(Node *n, GPtrArray *held, Survives what)
+{
+	for (guint i = 0; i < held->len; i++)
+		if (((Holding *)held->pdata[i])->store)
+			store_dies(n, held->pdata[i], what);
+}
+
 static void node_die(Node *n, Survives what)
 {
 	Volcano *v = g_steal_pointer(&n->volcano);
@@ -116,9 +120,10 @@ static void node_die(Node *n, Survives what)
 	n->dying = TRUE;
 	volcano_free(v);
 	n->dying = FALSE;
-	for (guint i = 0; i < n->held->len; i++)
-		if (((Holding *)n->held->pdata[i])->store)
-			store_dies(n, n->held->pdata[i], what);
+	stores_die(n, n->held, what);
+	for (guint i = 0; i < ASIDES_MAX; i++)
+		if (n->asides[i].time)
+			stores_die(n, n->asides[i].held, what);
 	g_hash_table_iter_init(&it, n->timers);
 	while (g_hash_table_iter_next(&it, &handle, NULL))
 		world_cancel(n->c->world, GPOINTER_TO_UINT(handle));
@@ -127,7 +132,7 @@ static void node_die(Node *n, Survives what)
 	world_pause(n->c->world, node_owner(n), 0);
 	g_clear_pointer(&n->stopped, g_free);
 	n->life++;
-	n->ready = n->refused = n->leaving = n->aside = FALSE;
+	n->ready = n->refused = n->leaving = n->ending = n->aside = FALSE;
 	sweep_links(n->c);
 }
 
@@ -141,6 +146,27 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 	c->kills++;
 	node_die(n, all_lost ? NOTHING_MORE : SOME_MORE);
 	world_after(c->world, restart_after, FALSE, restart, n);
+}
+
+static GBytes *damaged_copy(Cluster *c, GBytes *bytes)
+{
+	gsize n;
+	guint8 *copy = g_memdup2(g_bytes_get_data(bytes, &n), g_bytes_get_size(bytes));
+
+	if (world_chance(c->world, 1, 2))
+		n = world_pick(c->world, (guint)n);
+	else
+		copy[world_pick(c->world, (guint)n)] ^= 1 + world_pick(c->world, 255);
+	return g_bytes_new_take(copy, n);
+}
+
+void cluster_forget_compared(Cluster *c, guint i, gboolean damaged)
+{
+	for (guint k = 0; k < ASIDES_MAX; k++) {
+		g_autoptr(GBytes) was = g_steal_pointer(&c->node[i].asides[k].note);
+		if (was && damaged)
+			c->node[i].asides[k].note = damaged_copy(c, was);
+	}
 }
 
 static void left(void *user)
@@ -160,6 +186,7 @@ void cluster_leave(Cluster *c, guint i, gint64 restart_after)
 	world_trace(c->world, "== SIGTERM to %s, back in %" G_GINT64_FORMAT " us", n->name, restart_after);
 	c->kills++;
 	n->leave_away = restart_after;
+	n->ending = TRUE;
 	volcano_leave(n->volcano, left, n);
 }
 
@@ -230,10 +257,7 @@ Cluster *cluster_new(const ClusterConfig *cfg)
 		n->index = i;
 		g_strlcpy(n->name, names[i], sizeof n->name);
 		n->addr = (MagmaAddr){ .family = 4, .ip = { 10, 0, 0, i + 1 }, .port = 12000 };
-		n->held = g_ptr_array_new_with_free_func(holding_free);
-		Holding *own = g_new0(Holding, 1);
-		own->disk = memdisk_new();
-		g_ptr_array_add(n->held, own);
+		n->held = node_holdings_new();
 		if (cfg->faults & 1u << FAULT_DRIFT)
 			cluster_clock(c, i, (gint)world_pick(c->world, 100001) - 50000, world_pick(c->world, 1000000000));
 		g_queue_init(&n->keeping);
@@ -264,6 +288,8 @@ void cluster_free(Cluster *c)
 	g_ptr_array_unref(c->clients);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		g_ptr_array_unref(c->node[i].held);
+		for (guint k = 0; k < ASIDES_MAX; k++)
+			node_aside_free(&c->node[i].asides[k]);
 		g_clear_pointer(&c->node[i].kept, g_bytes_unref);
 		g_hash_table_unref(c->node[i].timers);
 	}
@@ -482,13 +508,13 @@ static gboolean is_hindered(const Node *n)
 	return n->started && (!n->volcano || n->parted > world_now(w) || world_paused(w, node_owner(n)));
 }
 
-/* A client that reaches one volcano only is silent for all others while that one is away: not for so long that they forget it. */
+/* A client that reaches one volcano only is silent for all others while that one is away or ends, and for one that is cut off: not for so long that they forget it. */
 static void see_gone(Cluster *c)
 {
 	const Node *n = &c->node[0];
 	gint64 now = world_now(c->world);
 
-	if (is_hindered(n)) {
+	if (is_hindered(n) || (n->started && n->ending) || c->node[1].parted > now) {
 		c->back_since = 0;
 		if (!c->gone_since)
 			c->gone_since = now;
@@ -501,7 +527,7 @@ static void see_gone(Cluster *c)
 
 static gboolean may_go(const Cluster *c, guint i, gint64 time)
 {
-	return i != 0 || !c->cfg.away_max || !c->gone_since || world_now(c->world) + time - c->gone_since <= GONE_MAX;
+	return i > 1 || !c->cfg.away_max || !c->gone_since || world_now(c->world) + time - c->gone_since <= GONE_MAX;
 }
 
 static gint64 away(Cluster *c)
@@ -518,13 +544,13 @@ static void make_trouble(Cluster *c)
 		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
 		gboolean up = c->node[i].volcano != NULL, all_lost = up && world_chance(c->world, 1, 3);
 		gint64 time = up ? away(c) : 0;
-		if (up && may_go(c, i, time))
+		if (up && (i || may_go(c, i, time)))
 			cluster_kill(c, i, time, all_lost);
 	}
 	if (c->kills < KILLS_MAX && c->cfg.leave_ppm && world_chance(c->world, c->cfg.leave_ppm, 1000000)) {
 		gint64 time = away(c);
 		guint i = world_pick(c->world, CLUSTER_VOLCANOS);
-		if (may_go(c, i, time + LEAVE_MAX))
+		if (i || may_go(c, i, time + LEAVE_MAX))
 			cluster_leave(c, i, time);
 	}
 	if (c->cfg.part_ppm && c->kills < KILLS_MAX && world_chance(c->world, c->cfg.part_ppm, 1000000)) {

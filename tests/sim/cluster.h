@@ -15,6 +15,7 @@ typedef struct {
 	guint kill_ppm;               /* of events after which a volcano is killed, while trouble is on */
 	guint cut_ppm;                /* the same for a session that is lost */
 	guint pending_permille;       /* of cold rows */
+	guint writeback_permille;     /* of pages of contents that were not synced, how many are on the disk when the power goes */
 	gint64 disk_delay;            /* of everything the stores do later */
 	guint copies;                 /* of everything; 0: one */
 	gint64 away_max;              /* how long who was killed or ended stays away; 0: mostly short */
@@ -41,6 +42,8 @@ gboolean cluster_at_home(Cluster *c);
 void cluster_trouble(Cluster *c, gboolean on);
 /* kill -9, and a restart after delay. all_lost: nothing behind what was acknowledged survives; else it is left to chance. */
 void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost);
+/* What it has found out about stores that were set aside is lost, or (damaged) no longer what it was: its next start compares them again. */
+void cluster_forget_compared(Cluster *c, guint i, gboolean damaged);
 /* SIGTERM: it hands over what it has and ends; back after delay. */
 void cluster_leave(Cluster *c, guint i, gint64 restart_after);
 /* No other volcano reaches it for that time. */
@@ -103,3 +106,6 @@ guint sim_client_waiting(SimClient *s);
 void sim_client_cut_off(SimClient *s, gboolean off);
 /* MAGMA_EEXPIRED is an answer to it. To others it is a failure of the world. */
 void sim_client_may_expire(SimClient *s);
+/* The message that it sent last; and such a one again, as a copy that was late on its way. FALSE: it has no session with that volcano. */
+GBytes *sim_client_wire(SimClient *s);
+gboolean sim_client_send_late(SimClient *s, guint volcano, GBytes *msg);

@@ -128,3 +128,52 @@ int memcontent_seek(const MemContent *c, guint64 off, gboolean hole, guint64 *fo
 	*found = at;
 	return at < c->size ? 0 : ENXIO;
 }
+
+static gboolean chance(GRand *rnd, guint permille) { return g_rand_int_range(rnd, 0, 1000) < (gint32)permille; }
+
+static void take_page(MemContent *to, const MemContent *from, guint64 no)
+{
+	const guint8 *page = page_at(from, no, FALSE);
+
+	if (page)
+		memcpy(page_at(to, no, TRUE), page, PAGE);
+	else
+		g_hash_table_remove(to->pages, &no);
+}
+
+MemContent *memcontent_after_power_cut(const MemContent *live, const MemContent *synced, GRand *rnd, guint permille)
+{
+	guint64 was = synced ? synced->size : 0, end;
+
+	if (!live || (!synced && !chance(rnd, permille)))
+		return synced && !(permille && chance(rnd, permille)) ? memcontent_copy(synced) : NULL;
+	MemContent *c = synced ? memcontent_copy(synced) : memcontent_new();
+	guint64 shared = MIN(was, live->size);
+	for (guint64 no = 0; no * PAGE < shared; no++)
+		if (chance(rnd, permille))
+			take_page(c, live, no);
+	if (live->size < was && chance(rnd, permille))
+		memcontent_truncate(c, live->size);
+	for (end = was; end < live->size && chance(rnd, permille); end = (end / PAGE + 1) * PAGE)
+		take_page(c, live, end / PAGE);
+	c->size = MAX(c->size, MIN(end, live->size));
+	if (c->size % PAGE) {                 /* nothing behind the end of a file is kept */
+		guint64 size = c->size;
+		c->size = (size / PAGE + 1) * PAGE;
+		memcontent_truncate(c, size);
+	}
+	return c;
+}
+
+gboolean memcontent_equal(const MemContent *a, const MemContent *b, guint64 size)
+{
+	static const guint8 zeros[PAGE];
+	guint64 no = 0;
+
+	for (; no * PAGE < size; no++) {
+		const guint8 *x = a && no * PAGE < a->size ? page_at(a, no, FALSE) : NULL, *y = b && no * PAGE < b->size ? page_at(b, no, FALSE) : NULL;
+		if (memcmp(x ? x : zeros, y ? y : zeros, MIN(PAGE, size - no * PAGE)))
+			return FALSE;
+	}
+	return TRUE;
+}

@@ -86,6 +86,7 @@ MemDisk *memdisk_new(void)
 	d->base = rows_new();
 	d->log = g_ptr_array_new_with_free_func(frame_free);
 	d->epochs = g_array_new(FALSE, FALSE, sizeof(StoreEpoch));
+	d->cuts = g_array_new(FALSE, FALSE, sizeof(guint64));
 	d->files = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, file_free);
 	return d;
 }
@@ -99,6 +100,7 @@ void memdisk_free(MemDisk *d)
 	g_tree_unref(d->base);
 	g_ptr_array_unref(d->log);
 	g_array_unref(d->epochs);
+	g_array_unref(d->cuts);
 	g_hash_table_unref(d->files);
 	g_free(d);
 }
@@ -161,6 +163,7 @@ void memdisk_trim(MemDisk *d, guint64 after, guint64 max)
 void memdisk_cut(MemDisk *d, guint64 seq)
 {
 	g_assert(seq >= d->base_seq);
+	g_array_append_val(d->cuts, seq);
 	d->pos = pos_at(d, seq);
 	g_ptr_array_set_size(d->log, seq - d->first);
 	g_tree_unref(d->rows);
@@ -174,22 +177,37 @@ void memdisk_cut(MemDisk *d, guint64 seq)
 	d->durable_seq = MIN(d->durable_seq, seq);
 }
 
-void memdisk_reset(MemDisk *d, StorePos pos)
+static void begin_anew(MemDisk *d, StorePos pos)
 {
 	StoreEpoch e = { pos.epoch, pos.index };
+	guint64 nothing = 0;
 
+	g_array_append_val(d->cuts, nothing);
 	if (!pos.index)
 		pos.epoch = 0;
-	g_tree_remove_all(d->rows);
-	g_tree_remove_all(d->base);
 	g_ptr_array_set_size(d->log, 0);
-	g_hash_table_remove_all(d->files);
 	g_array_set_size(d->epochs, 0);
 	if (pos.index)
 		g_array_append_val(d->epochs, e);
 	d->first = d->base_seq = d->durable_seq = d->kept = 0;
 	d->start = d->pos = pos;
 	d->read_floor = pos.index;
+}
+
+void memdisk_reset(MemDisk *d, StorePos pos)
+{
+	g_tree_remove_all(d->rows);
+	g_tree_remove_all(d->base);
+	g_hash_table_remove_all(d->files);
+	begin_anew(d, pos);
+}
+
+void memdisk_rebase(MemDisk *d, StorePos pos, GBytes *txn)
+{
+	apply_bytes(d->base, txn);
+	g_tree_remove_all(d->rows);
+	g_tree_foreach(d->base, row_copy, d->rows);
+	begin_anew(d, pos);
 }
 
 MemFile *memdisk_file(MemDisk *d, const MagmaFid *fid)

@@ -32,6 +32,7 @@ struct MemDisk {
 	GTree *base;                  /* as frame base_seq left them: what is behind the journal */
 	GPtrArray *log;               /* MemFrame: from number first + 1 on; those up to base_seq are kept to be read */
 	guint64 first, base_seq, durable_seq;
+	GArray *cuts;                 /* guint64: behind which frame each cut was, 0 where all went: a sync that began before is about no more */
 	StorePos start, pos;          /* before the log's first frame; of its last */
 	gsize kept;                   /* bytes of what is kept to be read */
 	guint64 read_floor;           /* frames can be read behind this index: of the newest fill, or where it was reset to */
@@ -58,6 +59,8 @@ void memdisk_trim(MemDisk *d, guint64 after, guint64 max);
 void memdisk_cut(MemDisk *d, guint64 seq);
 /* Nothing is left; the log goes on behind pos. */
 void memdisk_reset(MemDisk *d, StorePos pos);
+/* The rows are those of the base, changed by txn; the log goes on behind pos. */
+void memdisk_rebase(MemDisk *d, StorePos pos, GBytes *txn);
 MemFile *memdisk_file(MemDisk *d, const MagmaFid *fid);
 
 typedef struct MemChange MemChange;
@@ -74,6 +77,9 @@ typedef struct {
 	guint64 keep_after, keep_bytes;
 	gboolean fresh;               /* nothing was said of the limit yet, nothing was appended */
 	gboolean write_coming, failed, full;
+	int sync_error;               /* of every sync of the journal */
+	guint syncs;
+	guint64 bytes_read;           /* of contents */
 	MemChange *change;            /* a cut or a reset that is under way */
 	GHashTable *hot;              /* RowKey -> a row that was brought, or is being brought */
 	GHashTable *found;            /* RowKey: found in this turn */
@@ -108,5 +114,5 @@ void memfiles_queue_free(gpointer queue);
 void memfiles_finish(MemStore *m);
 /* Does what a crash leaves of it. */
 void memfiles_crash(MemStore *m);
-/* Contents as their last syncs left them. */
+/* Contents as their last syncs left them, and what the disk came to of what was not synced. */
 void memfiles_power_cut(MemStore *m);

@@ -90,6 +90,7 @@ static void op_run(MemStore *m, ContentOp *op)
 	switch (op->kind) {
 	case OP_READ: {
 		g_autoptr(GBytes) data = c ? memcontent_read(c, op->off, op->len) : g_bytes_new_static("", 0);
+		m->bytes_read += g_bytes_get_size(data);
 		((void (*)(void *, int, GBytes *))op->done)(op->user, 0, data);
 		break;
 	}
@@ -303,7 +304,10 @@ void memfiles_power_cut(MemStore *m)
 	g_hash_table_iter_init(&it, m->disk->files);
 	while (g_hash_table_iter_next(&it, NULL, &p)) {
 		MemFile *f = p;
+		MemContent *left = memcontent_after_power_cut(f->live, f->synced, m->rnd, m->cfg.writeback_permille);
 		memcontent_free(f->live);
-		f->live = f->synced ? memcontent_copy(f->synced) : NULL;
+		memcontent_free(f->synced);
+		f->live = left;
+		f->synced = left ? memcontent_copy(left) : NULL;      /* it is on the disk */
 	}
 }

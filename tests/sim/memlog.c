@@ -77,16 +77,23 @@ typedef struct {
 	void (*done)(void *, int);
 	void *user;
 	guint64 seq;
+	guint cuts;                   /* there were so many before */
 } SyncCall;
 
 static void on_synced(MemStore *m, void *arg)
 {
 	g_autofree SyncCall *c = arg;
 
+	if (m->sync_error) {
+		c->done(c->user, m->sync_error);
+		return;
+	}
 	if (!m->failed) {
 		on_written(m, NULL);
 		if (m->dead)
 			return;
+		for (guint i = c->cuts; i < m->disk->cuts->len; i++)
+			c->seq = MIN(c->seq, g_array_index(m->disk->cuts, guint64, i));
 		m->disk->durable_seq = MAX(m->disk->durable_seq, c->seq);
 		log_fold(m);
 	}
@@ -98,7 +105,8 @@ static void mem_sync(Store *s, void (*done)(void *, int), void *user)
 	SyncCall *c = g_new(SyncCall, 1);
 
 	g_assert(!MEM(s)->change);
-	*c = (SyncCall){ done, user, memdisk_end(MEM(s)->disk) };
+	MEM(s)->syncs++;
+	*c = (SyncCall){ done, user, memdisk_end(MEM(s)->disk), MEM(s)->disk->cuts->len };
 	mem_later(MEM(s), on_synced, g_free, c);
 }
 
@@ -210,7 +218,8 @@ static void log_read(Store *s, guint64 after, gsize max_bytes, void (*done)(void
 
 struct MemChange {
 	StorePos pos;
-	gboolean reset;
+	enum { CUT, RESET, REBASE } what;
+	GBytes *txn;                  /* of a rebase */
 	void (*done)(void *, int);
 	void *user;
 };
@@ -220,8 +229,11 @@ void memlog_change(MemStore *m)
 	const MemChange *c = m->change;
 
 	m->change = NULL;
-	if (c->reset) {
-		memdisk_reset(m->disk, c->pos);
+	if (c->what != CUT) {
+		if (c->what == RESET)
+			memdisk_reset(m->disk, c->pos);
+		else
+			memdisk_rebase(m->disk, c->pos, c->txn);
 		m->written_seq = 0;
 		m->acked = c->pos.index;
 		m->epoch = MAX(m->epoch, c->pos.epoch);
@@ -235,42 +247,57 @@ void memlog_change(MemStore *m)
 	g_hash_table_remove_all(m->found);
 }
 
-gboolean memlog_resetting(const MemStore *m) { return m->change && m->change->reset; }
+gboolean memlog_resetting(const MemStore *m) { return m->change && m->change->what != CUT; }
+
+static void change_free(void *arg)
+{
+	MemChange *c = arg;
+
+	if (c->txn)
+		g_bytes_unref(c->txn);
+	g_free(c);
+}
 
 static void on_change(MemStore *m, void *arg)
 {
-	g_autofree MemChange *c = arg;
+	MemChange *c = arg;
 
 	memlog_change(m);
 	write_later(m);
 	c->done(c->user, m->failed ? EIO : 0);
 	if (!m->dead)
 		tell_acked(m);
+	change_free(c);
 }
 
-static void change(MemStore *m, StorePos pos, gboolean reset, void (*done)(void *, int), void *user)
+static void change(MemStore *m, MemChange c)
 {
 	g_assert(!m->change && memstore_pins(m) == 0);
-	m->change = g_new(MemChange, 1);
-	*m->change = (MemChange){ pos, reset, done, user };
-	mem_later(m, on_change, g_free, m->change);
+	m->change = g_memdup2(&c, sizeof c);
+	mem_later(m, on_change, change_free, m->change);
 }
 
 static void log_cut(Store *s, guint64 index, void (*done)(void *, int), void *user)
 {
 	g_assert(index >= MEM(s)->acked && index <= MEM(s)->disk->pos.index);
-	change(MEM(s), (StorePos){ .index = index }, FALSE, done, user);
+	change(MEM(s), (MemChange){ .what = CUT, .pos = { .index = index }, .done = done, .user = user });
 }
 
 static void log_reset(Store *s, StorePos pos, void (*done)(void *, int), void *user)
 {
 	g_assert(memfiles_idle(MEM(s)));
-	change(MEM(s), pos, TRUE, done, user);
+	change(MEM(s), (MemChange){ .what = RESET, .pos = pos, .done = done, .user = user });
+}
+
+static void log_rebase(Store *s, StorePos pos, const guint8 *txn, gsize len, void (*done)(void *, int), void *user)
+{
+	g_assert(memfiles_idle(MEM(s)) && pos.index);
+	change(MEM(s), (MemChange){ .what = REBASE, .pos = pos, .txn = g_bytes_new(txn, len), .done = done, .user = user });
 }
 
 const StoreLogVt memlog_log_vt = {
 	.position = log_position, .written = log_written, .durable = log_durable, .set_epoch = log_set_epoch, .set_limit = log_set_limit, .append = log_append, .epochs = log_epochs,
-	.read = log_read, .keep = log_keep, .cut = log_cut, .reset = log_reset, .fill = log_fill, .filled = log_filled,
+	.read = log_read, .keep = log_keep, .cut = log_cut, .reset = log_reset, .rebase = log_rebase, .fill = log_fill, .filled = log_filled,
 };
 
 void memlog_vt(StoreVt *vt)

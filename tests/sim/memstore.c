@@ -412,6 +412,14 @@ guint64 memstore_written(Store *s) { return memdisk_index_at(MEM(s)->disk, MEM(s
 guint64 memstore_durable(Store *s) { return memdisk_index_at(MEM(s)->disk, MEM(s)->disk->durable_seq); }
 void memstore_set_full(Store *s, gboolean full) { MEM(s)->full = full; }
 
+void memstore_fail_syncs(Store *s, int error)
+{
+	MEM(s)->sync_error = error;
+	MEM(s)->syncs = 0;
+}
+
+guint memstore_syncs(Store *s) { return MEM(s)->syncs; }
+
 void memstore_fail(Store *s, const char *text)
 {
 	if (MEM(s)->failed || !s->on_failed)

@@ -3,3 +3,8 @@ check_PROGRAMS += tests/sim/test_mirror
 TESTS += tests/sim/test_mirror
 tests_sim_test_mirror_SOURCES = tests/sim/killed.c tests/sim/test_mirror.c tests/sim/mirror_net.c tests/sim/mirror_net.h tests/sim/mirror_load.c tests/sim/mirror_load.h tests/sim/world.c tests/sim/world.h $(MEMSTORE)
 tests_sim_test_mirror_LDADD = magmad/libmirror.a magmad/libcore.a $(UNIT_LIBS)
+
+check_PROGRAMS += tests/sim/test_compare
+TESTS += tests/sim/test_compare
+tests_sim_test_compare_SOURCES = tests/sim/killed.c tests/sim/test_compare.c tests/sim/mirror_net.c tests/sim/mirror_net.h tests/sim/world.c tests/sim/world.h $(MEMSTORE)
+tests_sim_test_compare_LDADD = magmad/libmirror.a magmad/libcore.a $(UNIT_LIBS)

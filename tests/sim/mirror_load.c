@@ -27,6 +27,7 @@ typedef struct {
 	struct Load *l;
 	MagmaFid fid;
 	gboolean exists, dirty;
+	guint32 intents;
 	gboolean content_durable, durable;   /* as it is: its content; its row too */
 	GByteArray *bytes;            /* as acknowledged */
 	/* the operation under way */
@@ -92,7 +93,7 @@ static guint64 commit(Load *l, Txn *t, guint rows)
 
 static void put_flare(Txn *t, const Flare *f, guint64 size)
 {
-	FlareRow row = { .attr = { .fid = f->fid, .mode = S_IFREG | 0644, .nlink = 1, .size = size }, .content = CONTENT_FILE };
+	FlareRow row = { .attr = { .fid = f->fid, .mode = S_IFREG | 0644, .nlink = 1, .size = size }, .content = CONTENT_FILE, .intents = f->intents };
 	g_autoptr(GByteArray) b = g_byte_array_new();
 	guint8 ino[8];
 
@@ -399,9 +400,11 @@ static void begin(Flare *f, Kind kind)
 		f->off = world_pick(w, f->bytes->len + 1);
 	apply(f);
 	Txn *t = txn_new();
-	if (!f->exists) {
+	if (!f->exists)
 		f->fid.ino = ++l->next_ino;       /* never used again */
-		put_flare(t, f, 0);
+	if (!f->exists || !f->dirty || kind == TRUNCATE) {
+		f->intents++;
+		put_flare(t, f, f->exists ? f->bytes->len : 0);
 	}
 	put_dirty(t, f, TRUE, kind == TRUNCATE ? f->off : G_MAXUINT64);
 	f->noted = kind == TRUNCATE;

@@ -107,6 +107,8 @@ static void owner_answers(MNode *at, Asking *a, const MagmaAny *req)
 	case MAGMA_OP_mirror_attach: rep.rep_mirror_attach = (struct magma_rep_mirror_attach){ .error = ESTALE, .epoch = at->net->epoch }; break;
 	case MAGMA_OP_mirror_start: rep.rep_mirror_start = (struct magma_rep_mirror_start){ .error = ESTALE, .epoch = at->net->epoch }; break;
 	case MAGMA_OP_mirror_append: rep.rep_mirror_append = (struct magma_rep_mirror_append){ .error = ESTALE, .epoch = at->net->epoch }; break;
+	case MAGMA_OP_mirror_rows: rep.rep_mirror_rows = (struct magma_rep_mirror_rows){ .error = ESTALE, .epoch = at->net->epoch }; break;
+	case MAGMA_OP_mirror_contents: rep.rep_mirror_contents = (struct magma_rep_mirror_contents){ .error = ESTALE, .epoch = at->net->epoch }; break;
 	default: rep.rep_mirror_sync = (struct magma_rep_mirror_sync){ .error = ESTALE, .epoch = at->net->epoch };
 	}
 	answer(a, 0, &rep, NULL);
@@ -175,6 +177,8 @@ static gpointer io_call(void *user, guint16 volcano, MagmaOp op, const void *req
 	g_autofree char *from = g_strdup_printf("%u", node->i + 1), *to = g_strdup_printf("%u", volcano);
 	world_trace_message(node->net->w, from, to, c->msg);
 	g_ptr_array_add(node->calls, c);
+	if (op == MAGMA_OP_mirror_append)
+		node->net->appended += body ? g_bytes_get_size(body) : 0;
 	transmit(c);
 	world_after(node->net->w, 200000 + world_pick(node->net->w, 200000), TRUE, again, c);
 	return c;
@@ -207,6 +211,8 @@ static void io_say(void *user, const char *line)
 
 	if (strstr(line, "anew"))
 		node->net->resets++;
+	if (strstr(line, "compared"))
+		node->net->compared++;
 	world_trace(node->net->w, "%u says: %s", node->i + 1, line);
 }
 

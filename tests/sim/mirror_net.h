@@ -40,7 +40,7 @@ struct MNet {
 	guint64 epoch;
 	gint owner;                   /* -1: nobody */
 	gboolean in_sync[MNODES_MAX];
-	guint64 power_cuts, promotions, resets, stucks, grants, refusals;
+	guint64 power_cuts, promotions, resets, compared, stucks, grants, refusals, appended;       /* bytes of payloads */
 	/* the load's */
 	void (*on_acked)(void *user, guint64 index);
 	void (*on_lost)(void *user);  /* the owner is gone */

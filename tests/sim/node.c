@@ -175,7 +175,7 @@ MemStoreConfig node_store_config(Node *n)
 	Cluster *c = n->c;
 
 	return (MemStoreConfig){
-		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .delay_max = c->cfg.disk_delay,
+		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .writeback_permille = c->cfg.writeback_permille, .delay_max = c->cfg.disk_delay,
 		.turn = world_turn(c->world), .later = node_store_later, .user = n, .one_of_several = TRUE,
 	};
 }
@@ -186,14 +186,29 @@ void holding_free(gpointer h)
 	g_free(h);
 }
 
+static Holding *holding_new(guint16 slice)
+{
+	Holding *h = g_new0(Holding, 1);
+
+	h->slice = slice;
+	h->disk = memdisk_new();
+	return h;
+}
+
+GPtrArray *node_holdings_new(void)
+{
+	GPtrArray *held = g_ptr_array_new_with_free_func(holding_free);
+
+	g_ptr_array_add(held, holding_new(0));
+	return held;
+}
+
 static Holding *holding_of(Node *n, guint16 slice)
 {
 	for (guint i = 1; i < n->held->len; i++)
 		if (((Holding *)n->held->pdata[i])->slice == slice)
 			return n->held->pdata[i];
-	Holding *h = g_new0(Holding, 1);
-	h->slice = slice;
-	h->disk = memdisk_new();
+	Holding *h = holding_new(slice);
 	g_ptr_array_add(n->held, h);
 	return h;
 }
@@ -219,7 +234,90 @@ static void io_store_close(void *user, guint16 slice, Store *store, gboolean rem
 		g_ptr_array_remove(n->held, h);
 }
 
+/* --- histories that do not stand --- */
+
+void node_aside_free(SimAside *a)
+{
+	g_clear_pointer(&a->held, g_ptr_array_unref);
+	g_clear_pointer(&a->note, g_bytes_unref);
+	a->time = 0;
+}
+
+void node_set_aside(Node *n)
+{
+	SimAside *a = &n->asides[n->asides_made++ % ASIDES_MAX];
+
+	node_aside_free(a);
+	a->time = (guint64)io_real(n).sec + n->asides_made;       /* never twice the same */
+	a->held = n->held;
+	n->held = node_holdings_new();
+}
+
+static SimAside *aside_at(Node *n, guint64 time)
+{
+	for (guint i = 0; i < ASIDES_MAX; i++)
+		if (n->asides[i].time == time)
+			return &n->asides[i];
+	g_assert_not_reached();
+}
+
+static GArray *io_aside_list(void *user)
+{
+	GArray *out = g_array_new(FALSE, FALSE, sizeof(guint64));
+
+	for (guint i = 0; i < ASIDES_MAX; i++)
+		if (((Node *)user)->asides[i].time)
+			g_array_append_val(out, ((Node *)user)->asides[i].time);
+	return out;
+}
+
+static GPtrArray *io_aside_open(void *user, guint64 time)
+{
+	SimAside *a = aside_at(user, time);
+	MemStoreConfig cfg = node_store_config(user);
+	GPtrArray *out = g_ptr_array_new();
+
+	cfg.one_of_several = FALSE;
+	for (guint i = 0; i < a->held->len; i++) {
+		Holding *h = a->held->pdata[i];
+		g_ptr_array_add(out, h->store = memstore_open(h->disk, &cfg));
+	}
+	return out;
+}
+
+static void io_aside_close(void *user, guint64 time, GPtrArray *stores)
+{
+	SimAside *a = aside_at(user, time);
+
+	for (guint i = 0; i < a->held->len; i++)
+		if (!((Node *)user)->dying)
+			memstore_close(g_steal_pointer(&((Holding *)a->held->pdata[i])->store));
+	g_ptr_array_unref(stores);
+}
+
+static void io_aside_note(void *user, guint64 time, const guint8 *p, gsize n)
+{
+	SimAside *a = aside_at(user, time);
+
+	g_clear_pointer(&a->note, g_bytes_unref);
+	a->note = g_bytes_new(p, n);
+}
+
+static GBytes *io_aside_noted(void *user, guint64 time)
+{
+	SimAside *a = aside_at(user, time);
+
+	return a->note ? g_bytes_ref(a->note) : NULL;
+}
+
+static void io_aside_remove(void *user, guint64 time, void (*done)(void *done_user, int error), void *done_user)
+{
+	node_aside_free(aside_at(user, time));
+	done(done_user, 0);
+}
+
 const VolcanoIo node_io = {
 	.now = io_now, .real = io_real, .random = io_random, .send = io_send, .connect = io_connect,
 	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
+	.aside_list = io_aside_list, .aside_open = io_aside_open, .aside_close = io_aside_close, .aside_note = io_aside_note, .aside_noted = io_aside_noted, .aside_remove = io_aside_remove,
 };

@@ -376,13 +376,35 @@ static void sync_at_the_cut(Power *p)
 	sync_file(p, f);
 }
 
+/* What was synced and rested is written over, and the disks may come to that before they come to the journals. */
+static void write_over(Power *p)
+{
+	for (guint n = world_pick(p->w, 5); n; n--) {
+		File *f = pick(p);
+		if (f && f->synced)
+			write_some(p, f);
+	}
+}
+
 /* One that does not come back at once leaves it to its copies to have what was synced. */
 static void cut(Power *p, const Workload *load)
 {
-	if (world_chance(p->w, 1, 2))
-		sync_at_the_cut(p);
-	else
+	switch (world_pick(p->w, 4)) {
+	case 0:
 		litter_at_the_cut(p);
+		break;
+	case 1:
+		write_over(p);
+		litter_at_the_cut(p);
+		break;
+	case 2:
+		write_over(p);
+		sync_at_the_cut(p);
+		break;
+	default:
+		sync_at_the_cut(p);
+		break;
+	}
 	if (world_chance(p->w, 1, 3))
 		cluster_power_cut_one(p->c, world_pick(p->w, load->volcanos), 1000 + world_pick(p->w, 1000000));
 	else

@@ -1,6 +1,7 @@
 /* Copies of a slice: owners and copies that are killed, lose power, fill up and come back, while clients work. `--seeds A..B` runs those, `--verbose` shows every message.
  * A failure prints its seed and the last messages. */
 #include "tests/sim/mirror_load.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,7 +248,7 @@ static guint64 run_seed(guint32 seed)
 	quiet(&r);
 	guint64 done = load_done(r.l);
 	if (verbose)
-		fprintf(stderr, "done %" G_GUINT64_FORMAT ", owners %" G_GUINT64_FORMAT ", anew %" G_GUINT64_FORMAT ", stuck %" G_GUINT64_FORMAT ", granted %" G_GUINT64_FORMAT "\n", done, r.n->promotions, r.n->resets, r.n->stucks, r.n->grants);
+		fprintf(stderr, "done %" G_GUINT64_FORMAT ", owners %" G_GUINT64_FORMAT ", anew %" G_GUINT64_FORMAT ", compared %" G_GUINT64_FORMAT ", stuck %" G_GUINT64_FORMAT ", granted %" G_GUINT64_FORMAT "\n", done, r.n->promotions, r.n->resets, r.n->compared, r.n->stucks, r.n->grants);
 	load_free(r.l);
 	mnet_free(r.n);
 	return done;
@@ -262,6 +263,83 @@ static void nothing_acknowledged_is_lost_whichever_copies_are(void)
 	for (guint32 s = 1; s <= DEFAULT_SEEDS; s++)
 		done += run_seed(s);
 	g_assert_cmpuint(done, >, DEFAULT_SEEDS);
+}
+
+/* --- a write that a full disk refuses its owner, and not the copy --- */
+
+enum { MIB = 1 << 20, FILE_MIB = 8 };
+
+typedef struct {
+	gboolean done;
+	int error;
+} Answer;
+
+static void answered(void *user, int error) { *(Answer *)user = (Answer){ TRUE, error }; }
+static void no_ack(void *user, guint64 index) { }
+static void nobody(void *user) { }
+
+static void until(MNet *n, gboolean *flag)
+{
+	gint64 end = world_now(n->w) + 60 * SEC;
+
+	while (!*flag && world_now(n->w) < end)
+		mnet_step(n);
+	g_assert_true(*flag);
+}
+
+static void run_for(MNet *n, gint64 time)
+{
+	gint64 end = world_now(n->w) + time;
+
+	while (world_now(n->w) < end)
+		mnet_step(n);
+}
+
+static int write_at(MNet *n, const MagmaFid *fid, guint64 off, gsize len)
+{
+	Answer a = { FALSE, 0 };
+	g_autofree guint8 *bytes = g_malloc(len);
+	g_autoptr(GBytes) data = NULL;
+
+	memset(bytes, 'x', len);
+	data = g_bytes_new(bytes, len);
+	store_content_write(mnet_store(n), fid, off, data, answered, &a);
+	until(n, &a.done);
+	return a.error;
+}
+
+static guint64 size_at(MNet *n, guint i, const MagmaFid *fid) { return memcontent_size(memdisk_file(n->nodes[i].disk, fid)->live); }
+
+static void a_refused_write_has_its_own_region_compared(void)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+	CopyStatus st;
+
+	n->on_acked = no_ack;
+	n->on_lost = n->on_owner = nobody;
+	mnet_up(n, 0);
+	mnet_up(n, 1);
+	n->in_sync[1] = FALSE;
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_cmpuint(owner_status(n->nodes[0].owner, &st, 1), ==, 1);
+	g_assert_cmpint(st.state, ==, COPY_IN_SYNC);
+	for (guint i = 0; i < FILE_MIB; i++)
+		g_assert_cmpint(write_at(n, &fid, i * (guint64)MIB, MIB), ==, 0);
+	run_for(n, SEC);
+	guint64 before = MEM(n->nodes[0].store)->bytes_read;
+	memstore_set_full(n->nodes[0].store, TRUE);
+	g_assert_cmpint(write_at(n, &fid, FILE_MIB * (guint64)MIB - 1000, 5000), ==, ENOSPC);
+	run_for(n, 5 * SEC);
+	g_assert_cmpuint(size_at(n, 0, &fid), ==, FILE_MIB * (guint64)MIB);
+	g_assert_cmpuint(size_at(n, 1, &fid), ==, FILE_MIB * (guint64)MIB);
+	g_assert_true(memcontent_equal(memdisk_file(n->nodes[0].disk, &fid)->live, memdisk_file(n->nodes[1].disk, &fid)->live, FILE_MIB * (guint64)MIB));
+	g_assert_cmpuint(MEM(n->nodes[0].store)->bytes_read - before, <=, 5000);
+	mnet_down(n, 0, FALSE);
+	mnet_down(n, 1, FALSE);
+	mnet_free(n);
 }
 
 int main(int argc, char **argv)
@@ -286,5 +364,6 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_message("seeds 1..%u; more: --seeds A..B", DEFAULT_SEEDS);
 	g_test_add_func("/sim/mirror/nothing_acknowledged_is_lost_whichever_copies_are", nothing_acknowledged_is_lost_whichever_copies_are);
+	g_test_add_func("/sim/mirror/a_refused_write_has_its_own_region_compared", a_refused_write_has_its_own_region_compared);
 	return g_test_run();
 }

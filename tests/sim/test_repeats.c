@@ -1,7 +1,8 @@
-/* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along. Whole volcanos in a simulated network. */
-#include "tests/sim/cluster.h"
+/* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
+#include "tests/sim/fsck.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -12,15 +13,17 @@ static gboolean first_serves(void *user) { return cluster_serves(user, 0); }
 
 static gboolean second_serves(void *user) { return cluster_serves(user, 1) && !volcano_map(cluster_volcano(user, 0))->move.id; }
 
-static Cluster *network(guint32 seed)
+static Cluster *network_of(guint32 seed, guint copies)
 {
-	ClusterConfig cfg = { .seed = seed, .pending_permille = 200, .disk_delay = 3 * MS };
+	ClusterConfig cfg = { .seed = seed, .pending_permille = 200, .disk_delay = 3 * MS, .copies = copies };
 	Cluster *c = cluster_new(&cfg);
 
 	cluster_start(c, 0);
 	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
 	return c;
 }
+
+static Cluster *network(guint32 seed) { return network_of(seed, 1); }
 
 /* It takes the upper half of the keys. */
 static void join_second(Cluster *c)
@@ -288,6 +291,151 @@ static void last_word_about_an_open_counts_however_they_arrive(void)
 	cluster_free(c);
 }
 
+/* --- an old copy of a request, after its stored reply was dropped, at whoever has the slice next --- */
+
+typedef struct {
+	SimClient *s;
+	MagmaFid fid;
+	GBytes *old;                  /* an append that was done and answered */
+} Old;
+
+static Old append_and_let_the_reply_go(Cluster *c)
+{
+	Old o = { .s = sim_client_new(c, -1) };
+	guint8 bytes[100] = { 0 };
+	struct magma_req_write q = { .flags = MAGMA_WRITE_APPEND, .data = { bytes, sizeof bytes } };
+
+	q.fid = o.fid = make_file(o.s, "f", upper);
+	must(o.s, MAGMA_OP_write, &q);
+	o.old = sim_client_wire(o.s);
+	cluster_run(c, 11 * SEC);             /* a ping says what it has seen, and the volcano drops it */
+	return o;
+}
+
+static void old_copy_comes(Cluster *c, Old *o, guint volcano)
+{
+	cluster_run(c, 6 * SEC);              /* a ping: there is a session, and nothing was asked in it */
+	g_assert_true(sim_client_send_late(o->s, volcano, o->old));
+	cluster_run(c, SEC);
+	g_assert_cmpuint(attr_of(o->s, &o->fid).size, ==, 100);
+	g_bytes_unref(o->old);
+	sim_client_free(o->s);
+	cluster_free(c);
+}
+
+static void old_copy_is_not_executed_after_a_restart(void)
+{
+	Cluster *c = network(5);
+	Old o = append_and_let_the_reply_go(c);
+
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	old_copy_comes(c, &o, 0);
+}
+
+static void old_copy_is_not_executed_by_the_heir_of_a_slice(void)
+{
+	Cluster *c = network(6);
+	Old o = append_and_let_the_reply_go(c);
+
+	join_second(c);
+	old_copy_comes(c, &o, 1);
+}
+
+static gboolean at_home(void *user) { return cluster_at_home(user); }
+
+static void old_copy_is_not_executed_by_who_acts_for_the_owner(void)
+{
+	Cluster *c = network_of(7, 2);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	Old o = append_and_let_the_reply_go(c);
+	cluster_kill(c, 1, 60 * SEC, FALSE);
+	cluster_run(c, 5 * SEC);
+	old_copy_comes(c, &o, 0);
+}
+
+/* --- an owner that is back from a power cut before anybody missed it --- */
+
+enum { CUTS = 12 };
+
+static void what_was_acknowledged_is_there_when_its_owner_comes_back_without_it(void)
+{
+	Cluster *c = network_of(8, 2);
+	SimClient *s = sim_client_new(c, -1);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	MagmaFid fid = make_file(s, "f", upper);
+	for (guint i = 0; i < CUTS; i++) {
+		struct magma_req_setattr q = { .fid = fid, .mask = MAGMA_SET_MODE, .mode = 0600 + i % 8 };
+		cluster_run(c, 5 * SEC);
+		must(s, MAGMA_OP_setattr, &q);
+		cluster_power_cut_one(c, 1, 1000 + world_pick(cluster_world(c), 1000000));
+		g_assert_cmpuint(attr_of(s, &fid).mode & 07777, ==, q.mode);
+		g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+		g_assert_cmpuint(attr_of(s, &fid).mode & 07777, ==, q.mode);
+	}
+	sim_client_free(s);
+	cluster_free(c);
+}
+
+/* --- the disks come to bytes before they come to the journals --- */
+
+enum { AT_REST = 60000, PARTS = 6 };
+
+static void contents_are_the_same_everywhere_after_a_power_cut_of_all(void)
+{
+	ClusterConfig cfg = { .seed = 9, .pending_permille = 200, .disk_delay = 3 * MS, .copies = 2, .writeback_permille = 500 };
+	Cluster *c = cluster_new(&cfg);
+	SimClient *s;
+
+	cluster_start(c, 0);
+	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	s = sim_client_new(c, -1);
+	MagmaFid fid = make_file(s, "f", upper);
+	write_bytes(s, &fid, 0, 'a', AT_REST);
+	for (guint i = 0; i < CUTS; i++) {
+		struct magma_req_fsync sync = { .fid = fid };
+		must(s, MAGMA_OP_fsync, &sync);
+		cluster_run(c, 15 * SEC);             /* the write intent is gone */
+		for (guint part = 0; part < PARTS; part++)
+			write_bytes(s, &fid, world_pick(cluster_world(c), AT_REST - 5000), 'b' + i, 5000);
+		cluster_power_cut(c, -1);
+		g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+		g_assert_cmpuint(attr_of(s, &fid).size, ==, AT_REST);
+		cluster_run(c, 20 * SEC);
+		fsck_free(fsck_run(c));
+		g_assert_cmpstr(fsck_copies(c), ==, NULL);
+	}
+	sim_client_free(s);
+	cluster_free(c);
+}
+
+/* --- a disk that does not sync --- */
+
+static Store *own_store(Cluster *c) { return cluster_store(c, 0, volcano_id(cluster_volcano(c, 0))); }
+
+static void a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever(void)
+{
+	Cluster *c = network(10);
+	SimClient *s = sim_client_new(c, -1);
+	struct magma_req_mknod q = { .dir = magma_fid_root(), .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR("f") };
+	MagmaAny rep;
+
+	memstore_fail_syncs(own_store(c), ENOSPC);
+	for (guint i = 0; i < 20; i++)
+		g_assert_cmpint(sim_call_wait(s, MAGMA_OP_mknod, &q, &rep), ==, ENOSPC);
+	g_assert_cmpuint(memstore_syncs(own_store(c)), <=, 3);
+	memstore_fail_syncs(own_store(c), 0);
+	cluster_run(c, 2 * SEC);
+	make_file(s, "f", upper);
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -297,5 +445,11 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/last_word_about_an_open_counts_however_they_arrive", last_word_about_an_open_counts_however_they_arrive);
 	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/every_open_moves_with_its_slice", every_open_moves_with_its_slice);
+	g_test_add_func("/sim/repeats/old_copy_is_not_executed_after_a_restart", old_copy_is_not_executed_after_a_restart);
+	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_the_heir_of_a_slice", old_copy_is_not_executed_by_the_heir_of_a_slice);
+	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_who_acts_for_the_owner", old_copy_is_not_executed_by_who_acts_for_the_owner);
+	g_test_add_func("/sim/repeats/what_was_acknowledged_is_there_when_its_owner_comes_back_without_it", what_was_acknowledged_is_there_when_its_owner_comes_back_without_it);
+	g_test_add_func("/sim/repeats/contents_are_the_same_everywhere_after_a_power_cut_of_all", contents_are_the_same_everywhere_after_a_power_cut_of_all);
+	g_test_add_func("/sim/repeats/a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever", a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever);
 	return g_test_run();
 }

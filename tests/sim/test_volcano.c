@@ -159,6 +159,8 @@ static void draw(guint32 seed, guint which, ClusterConfig *cfg, Workload *w)
 		w->volcanos = opt.volcanos;
 	if (which >= TWO)
 		draw_two(r, which, trouble, cfg, w);
+	if (which == POWER && g_rand_boolean(r))
+		cfg->writeback_permille = g_rand_int_range(r, 100, 900);
 	g_rand_free(r);
 	/* two that hear nothing of each other may both go on, and do: that is split's */
 	const guint32 parting = 1u << FAULT_SPLIT | 1u << FAULT_ONEWAY, allowed = cfg->copies > 1 && w->volcanos == 2 ? ~parting : FAULTS_ALL, wanted = opt.faults & allowed;

@@ -21,6 +21,7 @@ done
 d() { _w=$1 _re=$2; shift 2; says "magmad: $_w" 2 "$_re" "$MAGMAD" "$@"; }
 d "-b and -j exclude each other"     "-b|-j"         -b -j 127.0.0.9 -n a -k s -i 127.0.0.9 -d "$T/d"
 d "a word without an option"         "nonsense"      -d "$T/d" nonsense
+d "a nickname that /.dht needs"      "-n conflicts"  -b -n conflicts -k s -i 127.0.0.9 -d "$T/d"
 d "-p is no number"                  "-p|port"       -b -n a -k s -i 127.0.0.9 -p twelve -d "$T/d"
 d "-p is out of range"               "-p|port"       -b -n a -k s -i 127.0.0.9 -p 65535 -d "$T/d"
 d "-p of 0"                          "-p|port"       -b -n a -k s -i 127.0.0.9 -p 0 -d "$T/d"

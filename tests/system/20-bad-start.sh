@@ -56,6 +56,20 @@ fi
 check_eq "nothing was touched in it" "$(sum "$T/v2")" "$s"
 says "a restart with another secret" 1 "authentication failed|secret|key" "$MAGMAD" -d "$T/v2" -K "$T/wrong.key"
 
+# what a volcano keeps of the lava map and its vote
+says_lost() { says "$1" 1 "$T/v2/lava\.db is $2.*put it back.*-j HOST.*lost lava\.db" "$MAGMAD" -d "$T/v2"; }
+mv "$T/v2/lava.db" "$T/lava.db"; s=$(sum "$T/v2")
+says_lost "a folder whose lava.db is gone" missing
+says "the same with -j" 1 "lava\.db is missing" "$MAGMAD" -d "$T/v2" -j "$H1:$PORT" -K "$KEY"
+check_eq "nothing is touched" "$(sum "$T/v2")" "$s"
+for bad in empty text cut; do
+	case $bad in empty) : ;; text) echo "this is no database" ;; cut) head -c 5000 "$T/lava.db" ;; esac >"$T/v2/lava.db"
+	s=$(sum "$T/v2")
+	says_lost "a lava.db that is damaged ($bad)" damaged
+	check_eq "nothing is touched ($bad)" "$(sum "$T/v2")" "$s"
+done
+mv "$T/lava.db" "$T/v2/lava.db"
+
 # another network under the same address: a volcano of network A must not take network B's coordinator for its own
 mkdir "$T/other"
 check "a second network beside it" volcano_start 7 -n v7 -s v7.test -i "$(addr 7)" -p $PORT -K "$KEY" -b

@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 240
 # Three volcanos under load, each killed (-9) in turn and started again: nothing acknowledged is lost or doubled, nobody sees an error. With two copies the
 # mirror of the killed one goes on within 2 s; with one copy its clients wait until it is back.

@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 240
 # A volcano that stands still (SIGSTOP) for 10 s and then goes on (SIGCONT) as if nothing had been: with two copies its mirror has taken over, and it may not
 # answer from what it knew; with one copy its clients wait. Nothing is lost or doubled, nobody sees an error.

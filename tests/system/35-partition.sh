@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 300
 # A volcano that is cut off in silence: from everybody, both ways; deaf, hearing nobody while all hear it; mute, heard by nobody while it hears all; and cut
 # off from the other volcanos only, while clients reach it. The packets are dropped at the receiver, so nobody is told. With two copies the others go on and

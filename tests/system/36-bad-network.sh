@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 200
 # A network between volcanos and clients that delays, loses, doubles and reorders datagrams: it is slower, nothing else. Nobody sees an error, nothing is lost
 # or doubled, and no volcano is taken for dead. The test fails if the network was not bad.

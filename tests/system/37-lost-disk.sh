@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 240
 # A volcano whose folder is gone: an empty one with -j and the same -n takes its place and gets everything from the mirrors; with one copy it must not, since
 # what the folder held would be lost without a word. Nothing acknowledged is lost.

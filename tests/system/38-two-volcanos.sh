@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 240
 # Two volcanos under load: either dies (-9) and comes back; both die and come back, in either order. Nothing acknowledged is lost or doubled, nobody sees an
 # error. With two copies the survivor goes on, whichever it is; with one copy clients wait.

@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 240
 # needs: mkfs.ext4 losetup
 # The disk of one of three volcanos fails under load: it is full, it becomes read-only, it answers EIO. With two copies the mirror goes on, and nothing

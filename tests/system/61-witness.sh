@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 180
 # A witness votes and keeps nothing: with it, of two volcanos a majority decides, whoever dies.
 . "${0%/*}/lib.sh"

@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 150
 # A volcano whose folder is lost is replaced by an empty one under the same nickname: it takes the old place, gets its slice back, and nothing acknowledged is missing. The unsafe
 # states on the way are loud: lava, heal, status, the log, magma-ping's exit code.

@@ -1,5 +1,4 @@
 #!/bin/sh
-# by hand: real faults; not every bar is met yet (docs/reliability.md)
 # timeout: 120
 # Both of two volcanos went on without the other (here by an operator's word; a partition does the same). One line stands; what the other side changed meanwhile is set aside on its disk, and said.
 . "${0%/*}/lib.sh"

@@ -26,6 +26,7 @@ system_tests = \
 	tests/system/10-posix.sh \
 	tests/system/11-two-mounts.sh \
 	tests/system/12-mount.sh \
+	tests/system/13-dht.sh \
 	tests/system/20-bad-start.sh \
 	tests/system/21-disk-full.sh \
 	tests/system/22-damage.sh \
@@ -53,6 +54,8 @@ system_tests = \
 	tests/system/61-witness.sh \
 	tests/system/62-planned-stop.sh \
 	tests/system/64-both-went-on.sh \
+	tests/system/65-conflicts.sh \
+	tests/system/66-away.sh \
 	tests/system/50-install.sh \
 	tests/system/63-replace.sh \
 	tests/system/big/million-entries.sh \

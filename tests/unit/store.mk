@@ -24,6 +24,10 @@ check_PROGRAMS += tests/unit/test_slices
 TESTS += tests/unit/test_slices
 tests_unit_test_slices_SOURCES = tests/unit/test_slices.c magmad/slices.c $(STORE_KIT)
 tests_unit_test_slices_LDADD = magmad/libdaemon.a $(STORE_LIBS)
+check_PROGRAMS += tests/unit/test_keep
+TESTS += tests/unit/test_keep
+tests_unit_test_keep_SOURCES = tests/unit/test_keep.c magmad/keep.c magmad/keep.h
+tests_unit_test_keep_LDADD = $(STORE_LIBS)
 # the simulator's store
 MEMSTORE = tests/sim/memstore.c tests/sim/memstore.h tests/sim/memdisk.c tests/sim/memdisk.h tests/sim/memlog.c tests/sim/memfiles.c tests/sim/memcontent.c tests/sim/memcontent.h
 check_PROGRAMS += tests/unit/test_memstore

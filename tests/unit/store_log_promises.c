@@ -413,6 +413,110 @@ static void a_reset_that_is_cut_short_is_done_or_not_begun(LogBed *b)
 	}
 }
 
+/* For the mark that a rebase sets. */
+static void rebase_begin(LogBed *b, LogAnswer *a)
+{
+	Txn *t = txn_new();
+
+	txn_put(t, TAB_META, "mark", 4, NULL, "on", 2);
+	txn_del(t, TAB_META, "gone", 4, NULL);
+	b->s->log->rebase(b->s, (StorePos){ 4, 1000 }, txn_bytes(t)->data, txn_bytes(t)->len, log_on_done, a);
+	txn_free(t);
+}
+
+typedef struct {
+	gboolean done;
+	GString *names;
+} MetaRead;
+
+static void meta_rows(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
+{
+	MetaRead *r = user;
+
+	g_assert_cmpint(error, ==, 0);
+	for (guint i = 0; i < n; i++)
+		g_string_append_printf(r->names, "%.*s=%.*s ", (int)rows[i].klen, (const char *)rows[i].key, (int)rows[i].vlen, (const char *)rows[i].val);
+	r->done = TRUE;
+}
+
+static void meta_is(LogBed *b, const char *expect)
+{
+	MetaRead r = { FALSE, g_string_new(NULL) };
+
+	store_scan(b->s, TAB_META, NULL, 0, NULL, 0, 100, meta_rows, &r);
+	log_until(b, &r.done);
+	g_assert_cmpstr(r.names->str, ==, expect);
+	g_string_free(r.names, TRUE);
+}
+
+static void meta_put(LogBed *b, const char *name)
+{
+	Txn *t = txn_new();
+
+	txn_put(t, TAB_META, name, strlen(name), NULL, "1", 1);
+	store_commit(b->s, t);
+}
+
+static void a_rebase_keeps_rows_and_contents_under_another_log(LogBed *b)
+{
+	MagmaFid fid = { .ino = 77 };
+	LogAnswer a = { 0 };
+
+	log_put(b, "a", "1");
+	meta_put(b, "gone");
+	write_content(b, &fid);
+	log_sync(b);
+	b->vt->push(b);
+	log_put(b, "a", "2");                          /* may be there afterwards, or not */
+	rebase_begin(b, &a);
+	log_until(b, &a.done);
+	g_assert_cmpint(a.error, ==, 0);
+	for (guint i = 0; i < 2; i++) {
+		log_is(b, 4, 1000);
+		g_assert_cmpuint(store_acked(b->s), ==, 1000);
+		g_assert_cmpuint(b->s->log->durable(b->s), ==, 1000);
+		epochs_are(b, "4:1000 ");
+		g_autofree char *value = log_get(b, "a");
+		g_assert_nonnull(value);
+		g_assert_true(content_exists(b, &fid));
+		meta_is(b, "mark=on ");
+		reads(b, 999, 1, "ENODATA");
+		if (i == 0)
+			b->vt->kill(b);
+	}
+	g_assert_false(log_append(b, 4, 3, "c", "1"));
+	g_assert_true(log_append(b, 4, 1001, "c", "1"));
+	log_until_written(b);
+	b->vt->kill(b);
+	has(b, "c", "1");
+	reads(b, 1000, 1, "4.1001 eof");
+}
+
+static void a_rebase_that_is_cut_short_is_done_or_not_begun(LogBed *b)
+{
+	MagmaFid fid = { .ino = 77 };
+	LogAnswer a = { 0 };
+
+	log_put(b, "a", "1");
+	meta_put(b, "gone");
+	write_content(b, &fid);
+	log_sync(b);
+	b->vt->push(b);
+	rebase_begin(b, &a);
+	for (guint i = g_random_int_range(0, 4); i && !a.done; i--)
+		b->vt->step(b);
+	b->vt->kill(b);
+	if (b->s->log->position(b->s).index == 2) {
+		g_assert_false(a.done);
+		meta_is(b, "gone=1 ");
+	} else {
+		log_is(b, 4, 1000);
+		meta_is(b, "mark=on ");
+	}
+	has(b, "a", "1");
+	g_assert_true(content_exists(b, &fid));
+}
+
 static void fills_are_rows_but_no_frames(LogBed *b)
 {
 	log_reset(b, 4, 1000);
@@ -493,6 +597,8 @@ static const Promise promises[] = {
 	PROMISE(a_reset_leaves_nothing),
 	PROMISE(a_reset_takes_what_is_not_written_yet),
 	PROMISE(a_reset_that_is_cut_short_is_done_or_not_begun),
+	PROMISE(a_rebase_keeps_rows_and_contents_under_another_log),
+	PROMISE(a_rebase_that_is_cut_short_is_done_or_not_begun),
 	PROMISE(fills_are_rows_but_no_frames),
 	PROMISE(a_power_cut_takes_what_was_not_synced),
 	PROMISE(any_history_is_what_the_model_says),

@@ -33,6 +33,29 @@ static void test_opens_are_reasserted_after_a_restart(void)
 	world_free(w);
 }
 
+/* The owner of the new flare is another volcano than the one that answers; what it was told of the open by the latter dies with it. */
+static void test_create_is_reasserted_where_its_owner_restarted_before_the_answer(void)
+{
+	World *w = world_new(2);
+	MagmaClient *c = world_client(w, FALSE);
+	Flare *known = make_at(w, w->fakes[1]), *made = make_at(w, w->fakes[1]);
+	Result first = { 0 }, use = { 0 };
+
+	getattr(c, &known->attr.fid, &first);
+	g_assert_true(run_until(w, &first.done, 2000));
+	fake_restart(w->fakes[1]);
+	getattr(c, &known->attr.fid, &use);
+	g_assert_true(run_until(w, &use.done, 8000));
+	magma_client_held(c, &made->attr.fid);        /* the answer is late */
+	run_for(w, 100);
+	g_assert_true(g_hash_table_contains(w->fakes[1]->opens, GSIZE_TO_POINTER(made->attr.fid.ino)));
+	g_assert_cmpuint(w->fakes[1]->reopened, ==, 1);
+	magma_client_unhold(c, &made->attr.fid);
+	run_for(w, 100);
+	magma_client_free(c);
+	world_free(w);
+}
+
 static void test_opens_follow_their_keys_to_a_new_owner(void)
 {
 	World *w = world_new(2);
@@ -235,6 +258,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 #define T(name) g_test_add_func("/client/" #name, test_##name)
+	T(create_is_reasserted_where_its_owner_restarted_before_the_answer);
 	T(opens_are_reasserted_after_a_restart);
 	T(opens_follow_their_keys_to_a_new_owner);
 	T(release_never_overtakes_open);

@@ -195,15 +195,15 @@ static void a_folder_of_another_format_is_refused(void)
 {
 	g_autoptr(Identity) id = some_identity();
 	g_autofree char *now = identity_format(id);
-	g_auto(GStrv) parts = g_strsplit(now, "format=2", 2);
+	g_auto(GStrv) parts = g_strsplit(now, "format=3", 2);
 	g_autofree char *newer = g_strjoinv("format=7", parts), *older = g_strjoinv("format=1", parts);
 	g_autoptr(GError) error = NULL;
 
 	g_assert_null(identity_parse("v", newer, strlen(newer), &error));
-	g_assert_cmpstr(error->message, ==, "v: the folder has format 7, this magmad knows 2: start a newer magmad");
+	g_assert_cmpstr(error->message, ==, "v: the folder has format 7, this magmad knows 3: start a newer magmad");
 	g_clear_error(&error);
 	g_assert_null(identity_parse("v", older, strlen(older), &error));
-	g_assert_cmpstr(error->message, ==, "v: the folder has format 1, this magmad knows 2: it was written by a version whose format is not read any more");
+	g_assert_cmpstr(error->message, ==, "v: the folder has format 1, this magmad knows 3: it was written by a version whose format is not read any more");
 }
 
 /* ---- folders ---- */
@@ -217,7 +217,7 @@ static void a_folder_counts_as_what_it_holds(Folder *f, gconstpointer unused)
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_EMPTY);
 	put(f, "lock", "1\n", 0600);
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_EMPTY);
-	put(f, "volcano.conf", "[store]\nformat=2\n", 0600);          /* a first start that was cut off */
+	put(f, "volcano.conf", "[store]\nformat=3\n", 0600);          /* a first start that was cut off */
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_EMPTY);
 	put(f, "precious", "", 0600);
 	g_assert_cmpint(folder_look(f->dir, NULL), ==, FOLDER_FOREIGN);

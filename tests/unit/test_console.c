@@ -15,7 +15,8 @@
 
 static MagmaMap *lava;
 static guint halts;
-static gboolean torn_status;
+static gboolean torn_status, set_aside;
+static guint64 cleared;
 
 const MagmaMap *volcano_map(const Volcano *v) { return lava; }
 guint16 volcano_id(const Volcano *v) { return 1; }
@@ -37,9 +38,18 @@ void volcano_ask_status(Volcano *v, guint16 id, void (*done)(void *user, gboolea
 		magma_put_copy_state(bytes, &copies[i]);
 	if (torn_status)
 		g_byte_array_set_size(bytes, bytes->len - 1);
-	struct magma_rep_status st = { .keys = 18230, .used = (812u << 20) - 5, .copies = MAGMA_BYTES(bytes->data, bytes->len) };
+	g_autoptr(GByteArray) aside = g_byte_array_new();
+	const MagmaConflict conflict = { .time = 1769850764, .phase = MAGMA_CONFLICT_COMPARED, .differing = 3 };
+	magma_put_conflict(aside, &conflict);
+	struct magma_rep_status st = { .keys = 18230, .used = (812u << 20) - 5, .copies = MAGMA_BYTES(bytes->data, bytes->len), .conflicts = MAGMA_BYTES(aside->data, set_aside ? aside->len : 0) };
 
 	done(user, id == 1, id == 1 ? &st : NULL);
+}
+
+void volcano_conflict_clear(Volcano *v, guint16 id, guint64 time, void (*done)(void *user, int error), void *user)
+{
+	cleared = id == 1 ? time : 0;
+	done(user, id == 1 ? 0 : EHOSTDOWN);
 }
 
 guint32 volcano_unsafe(Volcano *v, GString *lines)
@@ -405,6 +415,32 @@ static void heal_shows_every_copy_and_how_far_it_is(Bench *b, gconstpointer unus
 	kit_close(p);
 }
 
+static void conflicts_are_listed_and_cleared_by_name(Bench *b, gconstpointer unused)
+{
+	Peer *p = kit_connect(&b->flare);
+
+	kit_login(p);
+	g_autofree char *none = kit_ask(p, "conflicts");
+	set_aside = TRUE;
+	g_autofree char *one = kit_ask(p, "conflicts"), *json = kit_ask(p, "conflicts -j"), *in_lava = kit_ask(p, "lava");
+	set_aside = FALSE;
+	g_assert_cmpstr(none, ==, "\n -- histories set aside: 0\n\n");
+	g_assert_cmpstr(one, ==, "\n/.dht/conflicts/wallace/20260131T091244Z: compared, 3 flares differ\n\n -- histories set aside: 1\n\n");
+	g_assert_nonnull(strstr(json, "\"conflicts\":[{\"node\":\"wallace\",\"time\":\"20260131T091244Z\",\"state\":\"compared\",\"differing\":3}]"));
+	g_assert_nonnull(strstr(in_lava, "\nCONFLICT: /.dht/conflicts/wallace/20260131T091244Z: compared, 3 flares differ\n"));
+	g_autofree char *nobody = kit_ask(p, "conflicts clear shaun2 20260131T091244Z"), *when = kit_ask(p, "conflicts clear wallace yesterday"), *what = kit_ask(p, "conflicts remove"),
+		*away = kit_ask(p, "conflicts clear gromit 20260131T091244Z");
+	g_assert_cmpuint(cleared, ==, 0);
+	g_assert_nonnull(strstr(nobody, "no volcano of that name"));
+	g_assert_nonnull(strstr(when, "no such time"));
+	g_assert_nonnull(strstr(what, "conflicts clear NICKNAME TIME"));
+	g_assert_nonnull(strstr(away, g_strerror(EHOSTDOWN)));
+	g_autofree char *done = kit_ask(p, "conflicts clear wallace 20260131T091244Z");
+	g_assert_nonnull(strstr(done, "cleared"));
+	g_assert_cmpuint(cleared, ==, 1769850764);
+	kit_close(p);
+}
+
 static void scripts_see_copies_and_unsafe_states(Bench *b, gconstpointer unused)
 {
 	static const char *const lava_has[] = { "\"safe\":false,\"unsafe\":[\"down: gromit\",\"degraded: slice 1 of wallace has 1 of 2 copies\",\"healing: slice 1 of wallace on shaun\"]",
@@ -717,6 +753,7 @@ int main(int argc, char **argv)
 	WITH_BENCH(lava_has_the_shape_operators_know);
 	WITH_BENCH(heal_shows_every_copy_and_how_far_it_is);
 	WITH_BENCH(scripts_see_copies_and_unsafe_states);
+	WITH_BENCH(conflicts_are_listed_and_cleared_by_name);
 	WITH_BENCH(every_answer_in_json_is_json);
 	WITH_BENCH(debug_channels_are_shown_and_switched);
 	WITH_BENCH(a_wrong_secret_is_delayed_and_the_third_ends_it);

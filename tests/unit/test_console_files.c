@@ -19,6 +19,7 @@ typedef struct {
 	Identity *id;
 	Store *store;
 	Slices *slices;
+	Conflicts *conflicts;
 	Keep *keep;
 	Shell *shell;
 	Console *console;
@@ -64,10 +65,11 @@ static void up(Volcanic *v)
 	g_assert_no_error(error);
 	g_autoptr(GBytes) kept = NULL;
 	v->slices = slices_new(&disk);
-	v->keep = keep_open(v->dir, NULL, &kept, &error);
+	v->conflicts = conflicts_new(&disk);
+	v->keep = keep_open(v->dir, NULL, FALSE, &kept, &error);
 	g_assert_no_error(error);
 	g_assert_null(kept);
-	v->shell = shell_new(NULL, v->id, v->store, v->slices, v->keep, NULL, FALSE, &v->trace, &ops, &error);
+	v->shell = shell_new(NULL, v->id, v->store, v->slices, v->conflicts, v->keep, NULL, FALSE, &v->trace, &ops, &error);
 	g_assert_no_error(error);
 	ConsoleConfig cfg = { .volcano = shell_volcano(v->shell), .store = v->store, .trace = &v->trace, .name = "wallace", .flare = v->id->addr, .cache_bytes = 64 << 20,
 		.stop = on_console_stop, .user = v };
@@ -90,6 +92,7 @@ static void down(Volcanic *v)
 	shell_goodbye(v->shell);
 	shell_free(v->shell);
 	slices_free(v->slices);
+	conflicts_free(v->conflicts);
 	keep_close(v->keep);
 	diskstore_close(v->store);
 	folder_undo(v->dir, v->dir);

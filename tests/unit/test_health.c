@@ -136,13 +136,50 @@ static void a_line_stays_a_line_with_many_volcanos(void)
 	g_assert_cmpuint(said->len, <, 2000);
 }
 
+static void what_was_set_aside_is_named_by_its_directory(void)
+{
+	g_autoptr(MagmaMap) m = ring(3);
+	const MagmaConflict two[] = { { .time = 1769850764 }, { .time = 1769850765, .phase = MAGMA_CONFLICT_COMPARED, .differing = 3 } };
+	MagmaLive live = { .lease = TRUE, .self = 2, .conflicts = two, .nconflicts = 2 };
+
+	expect(m, &live, MAGMA_UNSAFE_CONFLICTS, "conflicts: /.dht/conflicts/gromit/20260131T091244Z, /.dht/conflicts/gromit/20260131T091245Z\n");
+}
+
+static void times_of_conflicts_are_read_as_they_are_written(void)
+{
+	static const char *const wrong[] = { "", "20260131T091244", "20260131T091244Zx", "2026x131T091244Z", "20261331T091244Z", "20260230T091244Z", "20260131T096144Z", "20260131 091244Z", "19700101T000000Z", "+0260131T091244Z" };
+	char text[MAGMA_CONFLICT_TIME_TEXT];
+	guint64 time;
+
+	g_assert_cmpstr(magma_conflict_time_text(1769850764, text), ==, "20260131T091244Z");
+	g_assert_true(magma_conflict_time_parse(text, &time));
+	g_assert_cmpuint(time, ==, 1769850764);
+	for (guint i = 0; i < G_N_ELEMENTS(wrong); i++)
+		g_assert_false(magma_conflict_time_parse(wrong[i], &time));
+	magma_conflict_time_text(G_MAXUINT64, text);
+}
+
+static void roles_are_said_in_words(void)
+{
+	g_autoptr(MagmaMap) m = ring(3);
+	g_autofree char *one = magma_volcano_roles(m, magma_map_by_id(m, 2), 2);
+
+	down(m, 3);
+	slice(m, 3)->owner = 1;
+	g_autofree char *acting = magma_volcano_roles(m, magma_map_by_id(m, 1), 2), *dead = magma_volcano_roles(m, magma_map_by_id(m, 3), 2);
+	g_assert_true(g_str_has_prefix(one, "owner, ") || g_str_has_prefix(one, "copy of "));
+	g_assert_true(g_str_has_suffix(one, "voter, leader"));
+	g_assert_nonnull(strstr(acting, "acts for shaun"));
+	g_assert_true(g_str_has_prefix(dead, "down"));
+}
+
 static void states_have_names(void)
 {
 	g_autofree char *none = magma_unsafe_names(0), *two = magma_unsafe_names(MAGMA_UNSAFE_DEGRADED | MAGMA_UNSAFE_HEALING), *all = magma_unsafe_names(G_MAXUINT32);
 
 	g_assert_cmpstr(none, ==, "");
 	g_assert_cmpstr(two, ==, "degraded, healing");
-	g_assert_cmpstr(all, ==, "without quorum, waiting, down, degraded, healing, lagging");
+	g_assert_cmpstr(all, ==, "without quorum, waiting, down, degraded, healing, lagging, conflicts");
 }
 
 int main(int argc, char **argv)
@@ -156,6 +193,9 @@ int main(int argc, char **argv)
 	ADD(without_a_lease_the_voters_are_named);
 	ADD(a_copy_that_counts_and_is_far_behind_or_silent_lags);
 	ADD(a_line_stays_a_line_with_many_volcanos);
+	ADD(what_was_set_aside_is_named_by_its_directory);
+	ADD(times_of_conflicts_are_read_as_they_are_written);
+	ADD(roles_are_said_in_words);
 	ADD(states_have_names);
 	return g_test_run();
 }

@@ -13,7 +13,7 @@
 typedef struct {
 	MagmaNet *net;
 	MagmaConn *conn;              /* the last opened */
-	gboolean open, closed;
+	gboolean open, closed, refused;
 	MagmaCloseReason why;
 	guint got;
 	guint64 bytes;
@@ -70,7 +70,9 @@ static void on_close(void *user, MagmaConn *c, MagmaCloseReason why)
 	e->why = why;
 }
 
-static const MagmaNetOps ops = { on_open, on_message, on_close };
+static void on_refused(void *user, MagmaConn *c) { ((End *)user)->refused = TRUE; }
+
+static const MagmaNetOps ops = { on_open, on_message, on_close, on_refused };
 
 static MagmaXportConfig config(gboolean accept)
 {
@@ -265,6 +267,33 @@ static void test_refused_port_of_a_session_is_told(void)
 	refused_with(100000, "[::1]:0");
 }
 
+/* What was acknowledged and not answered: nothing is in flight, and the keepalive is 20 s away. */
+static void test_probe_finds_a_peer_that_is_gone(void)
+{
+	GMainContext *ctx = g_main_context_new();
+	GSource *dog = watchdog(ctx);
+	End a, b;
+
+	g_assert_true(end_init(&a, ctx, "127.0.0.1:0", FALSE));
+	g_assert_true(end_init(&b, ctx, "127.0.0.1:0", TRUE));
+	MagmaAddr there = *magma_net_local(b.net);
+	MagmaConn *c = magma_net_connect(a.net, &there);
+	g_autoptr(GBytes) msg = make(10);
+	g_assert_true(magma_conn_send(c, msg, NULL));
+	while (!b.got || c->waiting_since || magma_conn_backlog(c))
+		g_main_context_iteration(ctx, TRUE);
+	magma_net_free(b.net);
+	MagmaTime began = magma_net_now();
+	magma_conn_probe(c);
+	while (!c->parallel || !a.refused)
+		g_main_context_iteration(ctx, TRUE);
+	g_assert_cmpint(magma_net_now() - began, <, 5000000);
+	magma_net_free(a.net);
+	g_source_destroy(dog);
+	g_source_unref(dog);
+	g_main_context_unref(ctx);
+}
+
 static void on_message_free(void *user, MagmaConn *c, GBytes *msg)
 {
 	End *e = user;
@@ -443,6 +472,7 @@ int main(int argc, char **argv)
 	T(wildcard);
 	T(refused_port_is_told);
 	T(refused_port_of_a_session_is_told);
+	T(probe_finds_a_peer_that_is_gone);
 	T(free_from_inside_a_message);
 	T(port_in_use_names_the_address);
 	T(resolve);

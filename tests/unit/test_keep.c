@@ -1,0 +1,187 @@
+/* DIR/lava.db: what was put last is there after any end, in the order of putting, and nothing is said to be kept that is not. */
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "magmad/keep.h"
+#include "magmad/core/volcano.h"
+
+/* The core asks for these; no volcano runs here. */
+void *session_volcano_data(Session *s) { return NULL; }
+void session_set_volcano_data(Session *s, void *data) { }
+
+enum { MANY = 40 };
+
+typedef struct {
+	char *dir;
+	GMainContext *ctx;
+} Folder;
+
+static void folder_make(Folder *f, gconstpointer data)
+{
+	f->dir = g_dir_make_tmp("magma-keep-XXXXXX", NULL);
+	g_assert_nonnull(f->dir);
+	f->ctx = g_main_context_new();
+}
+
+static void folder_remove(Folder *f, gconstpointer data)
+{
+	g_autofree char *path = g_build_filename(f->dir, "lava.db", NULL), *journal = g_strconcat(path, "-journal", NULL);
+
+	g_unlink(path);
+	g_rmdir(path);
+	g_unlink(journal);
+	g_assert_cmpint(g_rmdir(f->dir), ==, 0);
+	g_free(f->dir);
+	g_main_context_unref(f->ctx);
+}
+
+static Keep *keep_again(Folder *f, GBytes **value)
+{
+	g_autoptr(GError) error = NULL;
+	Keep *k = keep_open(f->dir, f->ctx, FALSE, value, &error);
+
+	g_assert_no_error(error);
+	g_assert_nonnull(k);
+	return k;
+}
+
+typedef struct {
+	guint n;                      /* so many have ended */
+	guint numbers[MANY];
+} Ends;
+
+typedef struct {
+	Ends *ends;
+	guint number;
+} Put;
+
+static void ended(void *user, int error)
+{
+	Put *p = user;
+
+	g_assert_cmpint(error, ==, 0);
+	p->ends->numbers[p->ends->n++] = p->number;
+}
+
+static void put_numbers(Keep *k, Ends *ends, Put *puts)
+{
+	for (guint i = 0; i < MANY; i++) {
+		g_autoptr(GBytes) value = g_bytes_new(&i, sizeof i);
+		puts[i] = (Put){ ends, i };
+		keep_put(k, value, ended, &puts[i]);
+	}
+}
+
+static guint number_in(GBytes *value)
+{
+	guint n;
+
+	g_assert_nonnull(value);
+	g_assert_cmpuint(g_bytes_get_size(value), ==, sizeof n);
+	memcpy(&n, g_bytes_get_data(value, NULL), sizeof n);
+	return n;
+}
+
+static void empty_folder_holds_nothing(Folder *f, gconstpointer data)
+{
+	g_autoptr(GBytes) value = NULL;
+	g_autoptr(Keep) k = keep_again(f, &value);
+
+	g_assert_null(value);
+}
+
+static void puts_end_in_their_order_and_the_last_stays(Folder *f, gconstpointer data)
+{
+	g_autoptr(GBytes) before = NULL, after = NULL;
+	Keep *k = keep_again(f, &before);
+	Ends ends = { 0 };
+	Put puts[MANY];
+
+	put_numbers(k, &ends, puts);
+	while (ends.n < MANY)
+		g_main_context_iteration(f->ctx, TRUE);
+	for (guint i = 0; i < MANY; i++)
+		g_assert_cmpuint(ends.numbers[i], ==, i);
+	keep_close(k);
+	keep_close(keep_again(f, &after));
+	g_assert_cmpuint(number_in(after), ==, MANY - 1);
+}
+
+/* A second process sees it as soon as done has been said, whatever becomes of the first. */
+static void what_is_said_to_be_kept_is_on_the_disk(Folder *f, gconstpointer data)
+{
+	g_autoptr(GBytes) before = NULL, after = NULL, value = g_bytes_new_static("first", 5);
+	g_autoptr(Keep) k = keep_again(f, &before);
+	Ends ends = { 0 };
+	Put put = { &ends, 0 };
+
+	keep_put(k, value, ended, &put);
+	while (!ends.n)
+		g_main_context_iteration(f->ctx, TRUE);
+	g_autoptr(Keep) other = keep_again(f, &after);
+	g_assert_nonnull(after);
+	g_assert_true(g_bytes_equal(after, value));
+}
+
+static void close_waits_for_what_was_put_and_tells_nobody(Folder *f, gconstpointer data)
+{
+	g_autoptr(GBytes) before = NULL, after = NULL;
+	Keep *k = keep_again(f, &before);
+	Ends ends = { 0 };
+	Put puts[MANY];
+
+	put_numbers(k, &ends, puts);
+	keep_close(k);
+	while (g_main_context_iteration(f->ctx, FALSE));
+	g_assert_cmpuint(ends.n, ==, 0);
+	keep_close(keep_again(f, &after));
+	g_assert_cmpuint(number_in(after), ==, MANY - 1);
+}
+
+static void empty_and_large_values_come_back_as_they_were(Folder *f, gconstpointer data)
+{
+	static const gsize sizes[] = { 0, 1, 1000000 };
+
+	for (guint i = 0; i < G_N_ELEMENTS(sizes); i++) {
+		g_autoptr(GBytes) before = NULL, after = NULL, value = g_bytes_new_take(g_malloc0(sizes[i] + 1), sizes[i]);
+		Keep *k = keep_again(f, &before);
+		Ends ends = { 0 };
+		Put put = { &ends, 0 };
+		keep_put(k, value, ended, &put);
+		keep_close(k);
+		keep_close(keep_again(f, &after));
+		g_assert_nonnull(after);
+		g_assert_true(g_bytes_equal(after, value));
+	}
+}
+
+static void what_cannot_be_opened_is_named(Folder *f, gconstpointer data)
+{
+	g_autofree char *path = g_build_filename(f->dir, "lava.db", NULL);
+	g_autoptr(GError) folder = NULL, bytes = NULL;
+	g_autoptr(GBytes) value = NULL;
+
+	g_assert_cmpint(g_mkdir(path, 0700), ==, 0);
+	g_assert_null(keep_open(f->dir, f->ctx, FALSE, &value, &folder));
+	g_assert_nonnull(strstr(folder->message, path));
+	g_assert_cmpint(g_rmdir(path), ==, 0);
+	g_assert_true(g_file_set_contents(path, "This is no database, and long enough to be looked at: it has more than the hundred bytes of a header, all of them wrong.", -1, NULL));
+	g_assert_null(keep_open(f->dir, f->ctx, FALSE, &value, &bytes));
+	g_assert_nonnull(strstr(bytes->message, path));
+	g_assert_null(value);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+#define TEST(name) g_test_add("/keep/" #name, Folder, NULL, folder_make, name, folder_remove)
+	TEST(empty_folder_holds_nothing);
+	TEST(puts_end_in_their_order_and_the_last_stays);
+	TEST(what_is_said_to_be_kept_is_on_the_disk);
+	TEST(close_waits_for_what_was_put_and_tells_nobody);
+	TEST(empty_and_large_values_come_back_as_they_were);
+	TEST(what_cannot_be_opened_is_named);
+#undef TEST
+	return g_test_run();
+}
