@@ -340,7 +340,7 @@ static int by_hand(int argc, char **argv)
 
 /* --- make check --- */
 
-enum { DEFAULT_SEEDS = 120 };
+enum { DEFAULT_SEEDS = 240 };
 
 static void default_seeds(guint which, guint n)
 {
