@@ -330,11 +330,6 @@ void open_moved(MagmaClient *c, const MagmaMap *old)
 {
 	g_autoptr(GPtrArray) batches = collect(c, NULL, old);
 
-	for (guint i = 0; old && i < c->map->slices->len; i++) {
-		const MagmaSlice *s = &g_array_index(c->map->slices, MagmaSlice, i);
-		if (!owner_is_the_same(old, s, &s->range.lo))
-			c->shaken_at = magma_net_now();
-	}
 	for (guint i = 0; i < batches->len; i++) {
 		GArray *fids = batches->pdata[i];
 		reopen_send(c, NULL, old == NULL, &g_array_index(fids, MagmaFid, 0).key, fids);

@@ -199,8 +199,6 @@ static void on_hello(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	}
 	p->new_boot = rep->rep_hello.boot;
 	p->reopens = 0;
-	if (p->boot && p->boot != p->new_boot)
-		c->shaken_at = magma_net_now();
 	if (p->boot != p->new_boot)
 		open_greet(p);
 	if (p->reopens == 0)
