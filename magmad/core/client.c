@@ -358,7 +358,7 @@ static gboolean has_something(const Client *c) { return g_hash_table_size(c->ope
 void client_tick(Slice *sl)
 {
 	MagmaTime now = core_now(sl->v);
-	MagmaTime gap = sl->ticked ? now - sl->ticked : 0;
+	MagmaTime gap = now - sl->ticked;
 
 	sl->ticked = now;
 	if (gap > 3 * SECOND || nobody_can_be_heard(sl))

@@ -456,6 +456,23 @@ gboolean consensus_leads(const Volcano *v) { return of(v) && of(v)->raft && raft
 guint16 consensus_leader(const Volcano *v) { return of(v) && of(v)->raft ? raft_leader(of(v)->raft) : 0; }
 gboolean consensus_may_serve(Volcano *v) { return core_now(v) < v->lease_until; }
 
+const Raft *consensus_raft(const Volcano *v) { return of(v) ? of(v)->raft : NULL; }
+
+guint consensus_serves(Volcano *v, MagmaRange *out, guint max)
+{
+	guint n = 0;
+
+	if (!v->map || v->stopping || !v->serving || !consensus_may_serve(v))
+		return 0;
+	for (guint i = 0; i < v->slices->len && n < max; i++) {
+		Slice *sl = v->slices->pdata[i];
+		const MagmaRange *range = slice_range(sl);
+		if (range && sl->serving && core_place(sl, &range->lo) == HERE)
+			out[n++] = *range;
+	}
+	return n;
+}
+
 MagmaTime consensus_down_at(const Volcano *v, guint16 id)
 {
 	return consensus_leads(v) ? raft_down_at(of(v)->raft, id) : 0;

@@ -39,3 +39,10 @@ guint32 consensus_next_incarnation(const Volcano *v);
 int consensus_force(Volcano *v, MagmaMap *map);
 void consensus_yield(Volcano *v);
 struct Takeover *consensus_takeover(const Volcano *v);
+
+/* For tests only, which look at a whole network from outside. */
+struct Raft;
+/* NULL: it takes no part yet. */
+const struct Raft *consensus_raft(const Volcano *v);
+/* What it would answer for at this instant: its slices by its own map, in their place, under its own lease. How many of max were put into out. */
+guint consensus_serves(Volcano *v, MagmaRange *out, guint max);

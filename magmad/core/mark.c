@@ -411,6 +411,12 @@ static int undo_entry(Op *op, Draft *d, Part *p)
 	FlareRow *dir;
 	EntryRow now;
 	char other[64];
+	NameLock *l = name_holder(op->sl, p->target.ino, p->name);
+
+	if (l && l->owner != op) {    /* since the commit the name was anybody's: who holds it counts on what it found there */
+		op_park(op, &l->wait);
+		return WAIT;
+	}
 	int error = draft_flare(d, &p->target, &dir);
 
 	if (!error) {
@@ -649,6 +655,11 @@ static void settle_doubts(Slice *sl, const Mark *m, Txn *t)
 	}
 }
 
+static void trace_mark(Slice *sl, const MarkRow *m, const char *what, guint n)
+{
+	MAGMA_TRACE(sl->trace, 'v', "mark of %" G_GINT64_MODIFIER "x.%" G_GUINT64_FORMAT ", kind %d on ino %" G_GUINT64_FORMAT ": %s %u", m->op_hi, m->op_lo, m->kind, m->target.ino, what, n);
+}
+
 /* One mark, one outcome. 0, or WAIT. A row that is gone is no reason to keep the mark. */
 static int settle_one(Op *op, Mark *m, guint8 outcome)
 {
@@ -673,6 +684,7 @@ static int settle_one(Op *op, Mark *m, guint8 outcome)
 	}
 	if (error == WAIT)
 		return WAIT;
+	trace_mark(op->sl, &m->row, "outcome", outcome);
 	if (outcome == MAGMA_SETTLE_ABORT && m->row.committed)
 		settle_doubts(op->sl, m, draft_txn(d));
 	if (error)

@@ -200,11 +200,21 @@ void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void
 	members_change_map_down(v, map, NULL, 0, FALSE, done, user);
 }
 
+/* A range that is on its way from an owner who is no longer it sets out anew: what he had sent is not what the new one has, and his word that all is there may still be on the wire. */
+static void renumber_move(const MagmaMap *old, MagmaMap *map)
+{
+	const MagmaSlice *was = magma_map_slice_by_id(old, old->move.from), *is = magma_map_slice_by_id(map, map->move.from);
+
+	if (map->move.id && map->move.id == old->move.id && was && is && (was->owner != is->owner || was->epoch != is->epoch))
+		map->move.id = old->epoch + 1;
+}
+
 void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, guint ndown, gboolean gone, void (*done)(Volcano *v, void *user, int error), void *user)
 {
 	Changing *c = CORE_CTX(v, Changing, NULL);
 
 	map->copies_kept = least_copies(map);
+	renumber_move(v->map, map);
 	*c = (Changing){ v, done, user };
 	v->map_changing = TRUE;
 	consensus_propose(v, map, down, ndown, gone, changed, c);

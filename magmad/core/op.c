@@ -567,6 +567,19 @@ static int op_admit(Volcano *v, const Slice *sl, const MagmaOpInfo *info, gboole
 	return MAGMA_ETRYAGAIN;
 }
 
+/* By any of its slices: the one asked now may have been part of it then. */
+static int client_refused_here(Volcano *v, const MagmaHdr *h)
+{
+	for (guint i = 0; i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		Client *c = g_hash_table_lookup(sl->clients, &h->client);
+		int refusal = c ? client_refusal(c, h->xid) : 0;
+		if (refusal)
+			return refusal;
+	}
+	return 0;
+}
+
 /* Another volcano's: passed on for a client, refused to a volcano, whose map is old. */
 static void op_elsewhere(Op *op, const MagmaOpInfo *info, GBytes *msg)
 {
@@ -579,6 +592,11 @@ static void op_elsewhere(Op *op, const MagmaOpInfo *info, GBytes *msg)
 	}
 	if (!(info->flags & MAGMA_OP_CLIENT) || op->hdr.hops == 0) {
 		op_error(op, info->flags & MAGMA_OP_CLIENT ? MAGMA_EMAP : MAGMA_ENOTOWNER);
+		return;
+	}
+	int refusal = client_refused_here(v, &op->hdr);
+	if (refusal) {                /* that answer may still arrive; who has the slice now knows nothing of it, and might do it */
+		op_error(op, refusal);
 		return;
 	}
 	if (op->hdr.op == MAGMA_OP_reopen)

@@ -121,6 +121,22 @@ static void look_at_lives(Plan *p)
 	}
 }
 
+/* A place of an owner that is down by the map may be given away only while nobody can have granted it a lease since: it may be on its way back, and answer already. */
+static gboolean surely_down(Plan *p, guint16 id)
+{
+	MagmaTime down_at = consensus_down_at(p->v, id);
+
+	if (id == p->v->id)
+		return TRUE;          /* it hears of the new map first of all */
+	if (!down_at || core_now(p->v) < down_at)
+		return FALSE;
+	for (guint i = 0; i < p->ndown; i++)
+		if (p->down[i] == id)
+			return TRUE;
+	p->down[p->ndown++] = id;
+	return TRUE;
+}
+
 /* A slice whose owner was down when the last copy in sync was too: whoever of both is back goes on. */
 static void look_at_waiting(Plan *p)
 {
@@ -129,7 +145,7 @@ static void look_at_waiting(Plan *p)
 		if (!is_down(p->map, s->owner))
 			continue;
 		for (guint k = 0; k < s->ncopies; k++)
-			if (s->copies[k].in_sync && !is_down(p->map, s->copies[k].volcano)) {
+			if (s->copies[k].in_sync && !is_down(p->map, s->copies[k].volcano) && surely_down(p, s->owner)) {
 				replace_owner(p, s);
 				p->changed = TRUE;
 				break;

@@ -103,8 +103,11 @@ static void step_look(Op *op)
 	if (error == WAIT)
 		return;
 	gboolean stray = error == ESTALE || (!error && row.content != CONTENT_FILE);
-	if (!stray || g_hash_table_contains(sl->dirty, &ino) || g_hash_table_contains(sl->orphans, &ino) || g_hash_table_contains(sl->busy, &ino)
-		|| mark_count_all(sl, ino) || sl->purging || sl->v->map->move.id || sl->move || (l->known && !l->exists))
+	gboolean moving = sl->purging || sl->v->map->move.id || sl->move;
+	if (stray && moving)          /* begun since it was listed: looked at again when that is over */
+		g_array_append_val(((Contents *)sl->scrubbing)->fids, l->fid);
+	if (!stray || moving || g_hash_table_contains(sl->dirty, &ino) || g_hash_table_contains(sl->orphans, &ino) || g_hash_table_contains(sl->busy, &ino)
+		|| mark_count_all(sl, ino) || (l->known && !l->exists))
 		look_end(op);
 	else if (!l->known)
 		store_content_stat(sl->store, &l->fid, sized, op);

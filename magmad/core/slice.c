@@ -48,7 +48,7 @@ Slice *slice_new(Volcano *v, guint16 id, Store *store)
 	sl->id = id;
 	sl->store = store;
 	sl->trace = v->trace;
-	sl->started = core_now(v);
+	sl->started = sl->ticked = core_now(v);
 	sl->since = v->map ? v->map->epoch : 0;
 	sl->move_before = v->map ? v->map->move.id : 0;
 	g_queue_init(&sl->held);

@@ -19,7 +19,8 @@ struct Takeover {
 	MagmaTime heard;              /* any word of the group from the other */
 	gboolean asks;                /* whether the other has gone on without this one */
 	MagmaTime asks_since;
-	gboolean in_touch;            /* in this life, with what the map says now: in sync, and with a lease from the other */
+	gboolean in_touch;            /* in this life, with what the map says now: in sync, and with a lease from the other; since then it ran all the time */
+	guint32 incarnation;          /* that in_touch is about */
 	gboolean told;                /* the log, of what it waits for */
 	gboolean lost;                /* the operator says that the other is, for good */
 };
@@ -106,6 +107,7 @@ void takeover_clock(Takeover *t)
 	if (gap < GAP)
 		return;
 	t->unbroken = now;
+	t->in_touch = FALSE;          /* meanwhile the other may have gone on without this one, and then died */
 	if (gap < ASK_GAP)
 		return;
 	t->asks = TRUE;
@@ -216,6 +218,18 @@ static void look_at_waiting(Takeover *t, const MagmaVolcano *other)
 	}
 }
 
+static void look_at_touch(Takeover *t)
+{
+	Volcano *v = t->v;
+	gboolean all = has_everything(v->map, v->id);
+
+	/* the first word of a newer incarnation may come before the map that says what this one lacks there */
+	if (!all || t->incarnation != consensus_incarnation(v))
+		t->in_touch = FALSE;
+	t->incarnation = consensus_incarnation(v);
+	t->in_touch |= all && v->lease_until > core_now(v);
+}
+
 static void look(Takeover *t)
 {
 	Volcano *v = t->v;
@@ -225,10 +239,7 @@ static void look(Takeover *t)
 	takeover_clock(t);
 	if (!other || v->stopping || v->leaving)
 		return;
-	if (!has_everything(v->map, v->id))
-		t->in_touch = FALSE;
-	else if (v->lease_until > now)
-		t->in_touch = TRUE;
+	look_at_touch(t);
 	if (t->in_touch && !v->cfg.no_takeover && !consensus_leads(v) && now - MAX(t->heard, t->unbroken) > FORCE_AFTER && !incomplete(t)) {
 		core_say(v, "volcano %s has been silent for %.1f s: this one goes on without it", other->name, (now - t->heard) / 1e6);
 		t->in_touch = FALSE;
@@ -295,7 +306,8 @@ void takeover_rival(Takeover *t, const RaftRival *rival)
 
 	gboolean alone = ours && rival->our_map > rival->common && !has_everything(ours, rival->from);
 
-	if (alone && raft_rival_stands(rival)) {
+	/* Its line cannot stand on what only the other one has: that went on because it has everything. */
+	if (alone && raft_rival_stands(rival) && has_everything(ours, v->id)) {
 		core_say(v, "volcano %u went on without this one, which had gone on without it: what was changed HERE stands", rival->from);
 		force(t, ours, rival->from);
 		return;

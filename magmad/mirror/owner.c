@@ -358,7 +358,7 @@ void owner_set_copies(Owner *o, const CopySpec *specs, guint n)
 			c->acked_seq = o->told ? feed_end(&o->feed) : o->feed.base;
 			c->counted_seq = 0;
 			c->contents_first |= o->told;     /* it had been refused, and what was begun since may have passed it by */
-			if (c->started)
+			if (c->stream)        /* also one whose start is on its way: its place in the feed is the old one */
 				copy_lost(c, 0, NULL);
 			sync_copy_joins(c);
 		} else if (was && !c->in_map) {

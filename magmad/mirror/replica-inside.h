@@ -39,6 +39,7 @@ typedef struct {
 	Item item;
 	GBytes *whole_payload;        /* of several parts; else item.payload points into the message */
 	guint64 content_end;          /* needs all: contents begun before this one */
+	GArray *syncs;                /* guint64 order: of the contents whose write intents it clears; NULL: none */
 } LogEntry;
 
 typedef struct {
@@ -49,7 +50,7 @@ typedef struct {
 	guint waiting;
 	int error;
 	struct Replica *r;
-	guint64 stream;
+	guint64 stream, touches;
 } SyncWait;
 
 struct Replica {
@@ -76,6 +77,8 @@ struct Replica {
 	GHashTable *undone;           /* guint64 order -> Content: begun contents of this stream */
 	GHashTable *by_number;        /* guint64 number -> Content */
 	guint64 order;                /* of contents within the stream */
+	GHashTable *unsynced;         /* MagmaFid -> guint64 touches: contents changed here, by this process, and not synced since */
+	guint64 touches;
 	guint running;                /* contents and syncs under way, of older streams too */
 	GPtrArray *syncs;             /* SyncWait: not yet begun */
 	guint64 commit;
@@ -86,6 +89,9 @@ void replica_unref(Replica *r);
 void replica_answer(const Answer *a, Replica *r, guint32 error, GByteArray *different);
 /* Something ended: what waited for it goes on. */
 void replica_go_on(Replica *r);
+
+/* What was synced was all that was changed before `touches`. */
+void replica_synced(Replica *r, const MagmaFid *fid, guint64 touches);
 
 /* replica_stream.c */
 void stream_append(Replica *r, const struct magma_req_mirror_append *q, GBytes *msg, const Answer *a);

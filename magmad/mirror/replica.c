@@ -17,6 +17,7 @@ void replica_unref(Replica *r)
 	g_hash_table_unref(r->early);
 	g_hash_table_unref(r->undone);
 	g_hash_table_unref(r->by_number);
+	g_hash_table_unref(r->unsynced);
 	g_ptr_array_unref(r->syncs);
 	g_byte_array_unref(r->part);
 	g_byte_array_unref(r->progress);
@@ -76,6 +77,14 @@ static void answer_waiting(Replica *r, guint32 error)
 
 /* --- syncs --- */
 
+void replica_synced(Replica *r, const MagmaFid *fid, guint64 touches)
+{
+	const guint64 *at = g_hash_table_lookup(r->unsynced, fid);
+
+	if (at && *at <= touches)
+		g_hash_table_remove(r->unsynced, fid);
+}
+
 static void sync_free(gpointer p)
 {
 	SyncWait *s = p;
@@ -92,6 +101,8 @@ static void sync_part(void *user, int error)
 	s->error = s->error ? s->error : error;
 	if (!--s->waiting) {
 		r->running--;
+		for (guint i = 0; !s->error && i < s->fids->len; i++)
+			replica_synced(r, &g_array_index(s->fids, MagmaFid, i), s->touches);
 		if (!r->dead) {
 			replica_answer(&s->answer, r, s->stream == r->stream ? s->error : ENOTCONN, NULL);
 			replica_go_on(r);
@@ -108,6 +119,7 @@ static void sync_begin(SyncWait *s)
 	Replica *r = s->r;
 
 	s->waiting = s->fids->len + s->journal + 1;
+	s->touches = r->touches;
 	r->running++;
 	for (guint i = 0; i < s->fids->len; i++) {
 		replica_ref(r);
@@ -364,6 +376,7 @@ Replica *replica_new(Store *local, guint64 epoch, const ReplicaConfig *cfg)
 	r->early = g_hash_table_new(g_int64_hash, g_int64_equal);
 	r->undone = g_hash_table_new(g_int64_hash, g_int64_equal);
 	r->by_number = g_hash_table_new(g_int64_hash, g_int64_equal);
+	r->unsynced = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, g_free);
 	r->syncs = g_ptr_array_new();
 	r->part = g_byte_array_new();
 	r->progress = g_byte_array_new();

@@ -8,6 +8,8 @@ typedef struct {
 	Replica *r;
 	Message *m;
 	guint64 stream, order, number;
+	MagmaFid synced;              /* ino 0: it is no sync */
+	guint64 touches;
 	guint8 digest[ITEM_DIGEST_LEN];
 } Content;
 
@@ -34,6 +36,8 @@ static void entry_free(LogEntry *e)
 {
 	if (e->whole_payload)
 		g_bytes_unref(e->whole_payload);
+	if (e->syncs)
+		g_array_unref(e->syncs);
 	message_unref(e->m);
 	g_free(e);
 }
@@ -91,6 +95,8 @@ static void content_end(Content *c, int error)
 	Replica *r = c->r;
 
 	r->running--;
+	if (c->synced.ino && !error)
+		replica_synced(r, &c->synced, c->touches);
 	if (!r->dead && c->stream == r->stream && !r->broken) {
 		g_hash_table_remove(r->undone, &c->order);
 		if (c->number)
@@ -123,6 +129,11 @@ static void digest_read(void *user, int error, GBytes *data)
 	content_end(c, error);
 }
 
+static void touch(Replica *r, const MagmaFid *fid)
+{
+	g_hash_table_replace(r->unsynced, g_memdup2(fid, sizeof *fid), g_memdup2(&(guint64){ ++r->touches }, sizeof(guint64)));
+}
+
 static void content_begin(Replica *r, Message *m, const Item *i)
 {
 	Content *c = g_new0(Content, 1);
@@ -139,6 +150,14 @@ static void content_begin(Replica *r, Message *m, const Item *i)
 		memcpy(c->digest, i->digest, ITEM_DIGEST_LEN);
 		store_content_read(s, &i->fid, i->off, i->len, digest_read, c);
 		return;
+	}
+	if (i->what == DO_SYNC) {
+		c->synced = i->fid;
+		c->touches = r->touches;
+	} else if (i->what == DO_DROP) {
+		g_hash_table_remove(r->unsynced, &i->fid);
+	} else {
+		touch(r, &i->fid);
 	}
 	switch (i->what) {
 	case DO_WRITE: {
@@ -162,6 +181,9 @@ static gboolean needs_met(Replica *r, const LogEntry *e)
 
 	if (e->item.kind == ITEM_COMMIT)
 		return TRUE;
+	for (guint i = 0; e->syncs && i < e->syncs->len; i++)
+		if (g_hash_table_contains(r->undone, &g_array_index(e->syncs, guint64, i)))
+			return FALSE;
 	if (e->item.kind != ITEM_FRAME || e->item.needs_n == ITEM_NEEDS_ALL) {
 		g_hash_table_iter_init(&it, r->undone);
 		while (g_hash_table_iter_next(&it, &key, NULL))
@@ -232,6 +254,39 @@ static void log_advance(Replica *r)
 	}
 }
 
+typedef struct {
+	Replica *r;
+	LogEntry *e;
+} Clearing;
+
+static gboolean sync_cleared(void *user, const StoreRow *row, gboolean del)
+{
+	Clearing *k = user;
+
+	if (!del || row->table != TAB_DIRTY || row->klen != 8)
+		return TRUE;
+	Item sync = { .kind = ITEM_CONTENT, .what = DO_SYNC, .fid = { row->rk, magma_be64_load(row->key) } };
+	if (!g_hash_table_contains(k->r->unsynced, &sync.fid))
+		return TRUE;
+	if (!k->e->syncs)
+		k->e->syncs = g_array_new(FALSE, FALSE, sizeof(guint64));
+	g_array_append_val(k->e->syncs, k->r->order);
+	content_begin(k->r, k->e->m, &sync);
+	return TRUE;
+}
+
+/* The owner clears a write intent when the copies that count have the content on disk; it does not wait for one that does not. So this one sees to it by itself that its log does not say so before it is true: after
+ * a power cut here nobody would compare that content any more. */
+static void log_syncs(Replica *r, LogEntry *e)
+{
+	Clearing k = { r, e };
+	gsize n = e->item.payload_len;
+	const guint8 *p = e->whole_payload ? g_bytes_get_data(e->whole_payload, &n) : e->item.payload;
+
+	if (e->item.kind == ITEM_FRAME && g_hash_table_size(r->unsynced))
+		txn_each(p, n, sync_cleared, &k);
+}
+
 static void log_add(Replica *r, Message *m, const Item *i)
 {
 	LogEntry *e = g_new0(LogEntry, 1);
@@ -246,6 +301,7 @@ static void log_add(Replica *r, Message *m, const Item *i)
 		e->whole_payload = g_byte_array_free_to_bytes(r->part);
 		r->part = g_byte_array_new();
 	}
+	log_syncs(r, e);
 	g_queue_push_tail(&r->log, e);
 }
 

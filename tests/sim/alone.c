@@ -471,7 +471,7 @@ void alone_run(Cluster *c, const Workload *load)
 	Alone a = { .c = c, .w = cluster_world(c), .load = load, .nodes = g_ptr_array_new_with_free_func(node_free) };
 	MagmaFid root = magma_fid_root();
 
-	a.client = sim_client_new(c, FALSE);
+	a.client = sim_client_new(c, -1);
 	a.root = node_new(&a, &root, S_IFDIR | 0755, NULL);
 	cluster_trouble(c, TRUE);
 	for (a.ops = 0; a.ops < load->ops; a.ops++) {

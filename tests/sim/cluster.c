@@ -2,271 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-gboolean node_alive(const Node *n, guint64 life) { return n->volcano && n->life == life; }
-
-void session_set_volcano_data(Session *s, void *data) { s->data = data; }
-void *session_volcano_data(Session *s) { return s->data; }
-
-/* --- what a volcano sees of the world --- */
-
-static World *world_of(void *user) { return ((Node *)user)->c->world; }
-static MagmaTime io_now(void *user) { return world_now(world_of(user)); }
-
-static MagmaTs io_real(void *user)
-{
-	gint64 now = world_now(world_of(user));
-
-	return (MagmaTs){ 1700000000 + now / 1000000, now % 1000000 * 1000 };
-}
-
-static void io_random(void *user, void *buf, gsize n)
-{
-	for (gsize i = 0; i < n; i++)
-		((guint8 *)buf)[i] = world_pick(world_of(user), 256);
-}
-
-static gboolean io_send(void *user, Session *s, GBytes *head, GBytes *body)
-{
-	if (!body)
-		return link_send(s->link, s->side, head);
-	gsize a, b;
-	const guint8 *pa = g_bytes_get_data(head, &a), *pb = g_bytes_get_data(body, &b);
-	GByteArray *whole = g_byte_array_sized_new(a + b);
-	g_byte_array_append(whole, pa, a);
-	g_byte_array_append(whole, pb, b);
-	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(whole);
-	return link_send(s->link, s->side, msg);
-}
-
-static Session *io_connect(void *user, const MagmaAddr *node_addr) { return link_connect(user, node_addr); }
-
-typedef struct {
-	Node *node;
-	guint handle;
-	void (*fn)(void *arg);
-	void *arg;
-} Timer;
-
-static void timer_fires(void *arg)
-{
-	Timer t = *(Timer *)arg;
-
-	g_hash_table_remove(t.node->timers, GUINT_TO_POINTER(t.handle));     /* frees arg */
-	t.fn(t.arg);
-}
-
-static guint io_timer(void *user, MagmaTime delay, void (*fn)(void *arg), void *arg)
-{
-	Node *n = user;
-	Timer *t = g_new(Timer, 1);
-
-	*t = (Timer){ n, 0, fn, arg };
-	t->handle = world_after(n->c->world, delay, FALSE, timer_fires, t);
-	g_hash_table_insert(n->timers, GUINT_TO_POINTER(t->handle), t);
-	return t->handle;
-}
-
-static void io_timer_cancel(void *user, guint handle)
-{
-	Node *n = user;
-
-	world_cancel(n->c->world, handle);
-	g_hash_table_remove(n->timers, GUINT_TO_POINTER(handle));
-}
-
-typedef struct {
-	Node *node;
-	guint64 life;
-	GBytes *bytes;
-	void (*done)(void *done_user, int error);
-	void *done_user;
-} Keep;
-
-static void keep_free(gpointer p)
-{
-	Keep *k = p;
-
-	g_bytes_unref(k->bytes);
-	g_free(k);
-}
-
-static void kept(Node *n, GBytes *bytes)
-{
-	g_clear_pointer(&n->kept, g_bytes_unref);
-	n->kept = g_bytes_ref(bytes);
-}
-
-/* The oldest one is on disk. */
-static void keep_lands(void *arg)
-{
-	Node *n = arg;
-	Keep *k = g_queue_pop_head(&n->keeping);
-
-	if (!k)
-		return;               /* it died with its volcano */
-	kept(n, k->bytes);
-	if (k->life == n->life)
-		k->done(k->done_user, 0);
-	keep_free(k);
-}
-
-static void io_keep(void *user, GBytes *bytes, void (*done)(void *done_user, int error), void *done_user)
-{
-	Node *n = user;
-	Keep *k = g_new(Keep, 1);
-
-	*k = (Keep){ n, n->life, g_bytes_ref(bytes), done, done_user };
-	g_queue_push_tail(&n->keeping, k);
-	world_after(n->c->world, 1 + world_pick(n->c->world, n->c->cfg.disk_delay + 1), TRUE, keep_lands, n);
-}
-
-/* Of what was on its way some has come to the disk. */
-static void keeping_dies(Node *n)
-{
-	guint some = world_pick(n->c->world, g_queue_get_length(&n->keeping) + 1);
-
-	for (guint i = 0; i < some; i++) {
-		Keep *k = g_queue_pop_head(&n->keeping);
-		kept(n, k->bytes);
-		keep_free(k);
-	}
-	g_queue_clear_full(&n->keeping, keep_free);
-}
-
-static void store_later(void *user, gint64 delay, void (*fn)(void *arg), void *arg) { world_after(((Node *)user)->c->world, delay, TRUE, fn, arg); }
-
-static MemStoreConfig store_config(Node *n)
-{
-	Cluster *c = n->c;
-
-	return (MemStoreConfig){
-		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .writeback_permille = c->cfg.writeback_permille, .delay_max = c->cfg.disk_delay,
-		.turn = world_turn(c->world), .later = store_later, .user = n, .one_of_several = TRUE,
-	};
-}
-
-static SideStore *side_of(Node *n, guint16 slice)
-{
-	SideStore *free = NULL;
-
-	for (guint i = 0; i < SIDE_STORES_MAX; i++) {
-		if (n->side[i].disk && n->side[i].slice == slice)
-			return &n->side[i];
-		if (!n->side[i].disk && !free)
-			free = &n->side[i];
-	}
-	g_assert(free);
-	free->slice = slice;
-	return free;
-}
-
-static Store *io_store_open(void *user, guint16 slice)
-{
-	Node *n = user;
-	SideStore *s = side_of(n, slice);
-	MemStoreConfig cfg = store_config(n);
-
-	g_assert(!s->store);
-	if (!s->disk)
-		s->disk = memdisk_new();
-	return s->store = memstore_open(s->disk, &cfg);
-}
-
-static void io_store_close(void *user, guint16 slice, Store *store, gboolean remove)
-{
-	SideStore *s = side_of(user, slice);
-
-	g_assert(s->store == store);
-	if (!((Node *)user)->dying)
-		memstore_close(g_steal_pointer(&s->store));
-	if (remove)
-		g_clear_pointer(&s->disk, memdisk_free);
-}
-
-static void io_say(void *user, const char *line) { world_trace(world_of(user), "%s says: %s", ((Node *)user)->name, line); }
-
-static void io_stop(void *user, const char *text)
-{
-	world_fail(world_of(user), "%s stopped: %s", ((Node *)user)->name, text ? text : "told to");
-}
-
-static void io_set_aside(void *user) { ((Node *)user)->aside = TRUE; }
-
-static SimAside *aside_at(Node *n, guint64 time)
-{
-	for (guint i = 0; i < ASIDES_MAX; i++)
-		if (n->asides[i].time == time)
-			return &n->asides[i];
-	g_assert_not_reached();
-}
-
-static GArray *io_aside_list(void *user)
-{
-	GArray *out = g_array_new(FALSE, FALSE, sizeof(guint64));
-
-	for (guint i = 0; i < ASIDES_MAX; i++)
-		if (((Node *)user)->asides[i].time)
-			g_array_append_val(out, ((Node *)user)->asides[i].time);
-	return out;
-}
-
-static GPtrArray *io_aside_open(void *user, guint64 time)
-{
-	SimAside *a = aside_at(user, time);
-	MemStoreConfig cfg = store_config(user);
-	GPtrArray *out = g_ptr_array_new();
-
-	cfg.one_of_several = FALSE;
-	for (guint i = 0; i < a->n; i++)
-		g_ptr_array_add(out, a->store[i] = memstore_open(a->disk[i], &cfg));
-	return out;
-}
-
-static void io_aside_close(void *user, guint64 time, GPtrArray *stores)
-{
-	SimAside *a = aside_at(user, time);
-
-	for (guint i = 0; i < a->n; i++)
-		if (!((Node *)user)->dying)
-			memstore_close(g_steal_pointer(&a->store[i]));
-	g_ptr_array_unref(stores);
-}
-
-static void io_aside_note(void *user, guint64 time, const guint8 *p, gsize n)
-{
-	SimAside *a = aside_at(user, time);
-
-	g_clear_pointer(&a->note, g_bytes_unref);
-	a->note = g_bytes_new(p, n);
-}
-
-static GBytes *io_aside_noted(void *user, guint64 time)
-{
-	SimAside *a = aside_at(user, time);
-
-	return a->note ? g_bytes_ref(a->note) : NULL;
-}
-
-static void aside_free(SimAside *a)
-{
-	for (guint i = 0; i < a->n; i++)
-		memdisk_free(a->disk[i]);
-	g_clear_pointer(&a->note, g_bytes_unref);
-	*a = (SimAside){ 0 };
-}
-
-static void io_aside_remove(void *user, guint64 time, void (*done)(void *done_user, int error), void *done_user)
-{
-	aside_free(aside_at(user, time));
-	done(done_user, 0);
-}
-
-static const VolcanoIo IO = {
-	.now = io_now, .real = io_real, .random = io_random, .send = io_send, .connect = io_connect,
-	.store_open = io_store_open, .store_close = io_store_close, .keep = io_keep, .timer = io_timer, .timer_cancel = io_timer_cancel, .say = io_say, .stop = io_stop, .set_aside = io_set_aside,
-	.aside_list = io_aside_list, .aside_open = io_aside_open, .aside_close = io_aside_close, .aside_note = io_aside_note, .aside_noted = io_aside_noted, .aside_remove = io_aside_remove,
-};
-
 /* --- life and death --- */
 
 static void on_trace(void *user, char channel, const char *line)
@@ -290,34 +25,30 @@ static void set_aside(Node *n)
 {
 	if (!n->kept || !volcano_kept_aside(n->kept))
 		return;
-	SimAside *a = &n->asides[n->asides_made++ % ASIDES_MAX];
-	aside_free(a);
-	a->time = (guint64)io_real(n).sec + n->asides_made;       /* never twice the same */
 	world_trace(n->c->world, "== the stores of %s are set aside", n->name);
-	a->disk[a->n++] = n->disk;
-	n->disk = memdisk_new();
-	for (guint k = 0; k < SIDE_STORES_MAX; k++)
-		if (n->side[k].disk)
-			a->disk[a->n++] = g_steal_pointer(&n->side[k].disk);
+	node_set_aside(n);
 }
+
+static Store *own_store(const Node *n) { return ((Holding *)n->held->pdata[0])->store; }
 
 static void node_start(Node *n)
 {
 	Cluster *c = n->c;
 	MagmaAddr join = magma_addr_with_port(&c->node[0].addr, c->node[0].addr.port + 1);
-	MemStoreConfig store = store_config(n);
+	MemStoreConfig store = node_store_config(n);
 	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = c->cfg.witness && n->index == c->cfg.witness ? 0 : 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .trace = &n->trace };
 
 	set_aside(n);
-	n->store = memstore_open(n->disk, &store);
+	Holding *own = n->held->pdata[0];
+	own->store = memstore_open(own->disk, &store);
 	cfg.kept = n->kept;
 	if (!n->kept && n->index == 0)
 		cfg.bootstrap = TRUE;
 	else if (!n->kept)
 		cfg.join = &join;
-	n->ready = n->refused = FALSE;
+	n->ready = n->refused = n->host_gone = FALSE;
 	n->life++;
-	n->volcano = volcano_new(&cfg, n->store, &IO, n);
+	n->volcano = volcano_new(&cfg, own_store(n), &node_io, n);
 	world_trace(c->world, "== %s starts%s", n->name, cfg.bootstrap ? " a network" : cfg.join ? " and joins" : "");
 	volcano_start(n->volcano, on_ready, n);
 }
@@ -356,20 +87,30 @@ static void sweep_links(Cluster *c)
 	}
 }
 
-#define POWER_CUT 2
+/* How the stores of a volcano that dies end. */
+typedef enum { NOTHING_MORE, SOME_MORE, ONLY_SYNCED } Survives;
 
-/* all_lost: nothing behind what was acknowledged survives; POWER_CUT: not even what was not synced. */
-static void store_dies(Node *n, Store *s, guint all_lost)
+static void store_dies(Node *n, Holding *h, Survives what)
 {
-	guint64 written = s->log->written(s), index = memstore_index(s);
+	Store *s = g_steal_pointer(&h->store);
+	guint64 written = s->log->written(s), index = memstore_index(s), keep = what == SOME_MORE ? written + world_pick(n->c->world, index - written + 1) : written;
 
-	if (all_lost == POWER_CUT)
+	if (what == ONLY_SYNCED) {
 		memstore_power_cut(s);
-	else
-		memstore_crash(s, all_lost ? written : written + world_pick(n->c->world, index - written + 1));
+		return;
+	}
+	world_trace(n->c->world, "   written %" G_GUINT64_FORMAT ", kept %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, written, keep, index);
+	memstore_crash(s, keep);
 }
 
-static void node_die(Node *n, guint all_lost)
+static void stores_die(Node *n, GPtrArray *held, Survives what)
+{
+	for (guint i = 0; i < held->len; i++)
+		if (((Holding *)held->pdata[i])->store)
+			store_dies(n, held->pdata[i], what);
+}
+
+static void node_die(Node *n, Survives what)
 {
 	Volcano *v = g_steal_pointer(&n->volcano);
 	GHashTableIter it;
@@ -379,21 +120,19 @@ static void node_die(Node *n, guint all_lost)
 	n->dying = TRUE;
 	volcano_free(v);
 	n->dying = FALSE;
-	store_dies(n, g_steal_pointer(&n->store), all_lost);
-	for (guint i = 0; i < SIDE_STORES_MAX; i++)
-		if (n->side[i].store)
-			store_dies(n, g_steal_pointer(&n->side[i].store), all_lost);
+	stores_die(n, n->held, what);
 	for (guint i = 0; i < ASIDES_MAX; i++)
-		for (guint k = 0; k < n->asides[i].n; k++)
-			if (n->asides[i].store[k])
-				store_dies(n, g_steal_pointer(&n->asides[i].store[k]), all_lost);
+		if (n->asides[i].time)
+			stores_die(n, n->asides[i].held, what);
 	g_hash_table_iter_init(&it, n->timers);
 	while (g_hash_table_iter_next(&it, &handle, NULL))
 		world_cancel(n->c->world, GPOINTER_TO_UINT(handle));
 	g_hash_table_remove_all(n->timers);
-	keeping_dies(n);
+	node_keeping_dies(n);
+	world_pause(n->c->world, node_owner(n), 0);
+	g_clear_pointer(&n->stopped, g_free);
 	n->life++;
-	n->ready = n->leaving = n->ending = n->aside = FALSE;
+	n->ready = n->refused = n->leaving = n->ending = n->aside = FALSE;
 	sweep_links(n->c);
 }
 
@@ -403,10 +142,9 @@ void cluster_kill(Cluster *c, guint i, gint64 restart_after, gboolean all_lost)
 
 	if (!n->volcano)
 		return;
-	world_trace(c->world, "== kill -9 %s: acked %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ", back in %" G_GINT64_FORMAT " us",
-		n->name, store_acked(n->store), memstore_index(n->store), restart_after);
+	world_trace(c->world, "== kill -9 %s, back in %" G_GINT64_FORMAT " us", n->name, restart_after);
 	c->kills++;
-	node_die(n, all_lost ? 1 : 0);
+	node_die(n, all_lost ? NOTHING_MORE : SOME_MORE);
 	world_after(c->world, restart_after, FALSE, restart, n);
 }
 
@@ -459,7 +197,7 @@ static void end_who_left(Cluster *c)
 		if (!n->volcano || !n->leaving)
 			continue;
 		volcano_stop(n->volcano);
-		node_die(n, 0);
+		node_die(n, SOME_MORE);
 		world_after(c->world, n->leave_away, FALSE, restart, n);
 	}
 }
@@ -470,36 +208,25 @@ static void end_aside(Cluster *c)
 		Node *n = &c->node[i];
 		if (!n->volcano || !n->aside)
 			continue;
-		node_die(n, 0);
+		node_die(n, SOME_MORE);
 		world_after(c->world, 1000, FALSE, restart, n);
 	}
 }
 
-void cluster_part(Cluster *c, guint i, gint64 time)
-{
-	world_trace(c->world, "== no other volcano reaches %s for %" G_GINT64_FORMAT " us", c->node[i].name, time);
-	c->node[i].parted = world_now(c->world) + time;
-	for (guint k = 0; k < c->links->len; k++) {
-		Link *l = c->links->pdata[k];
-		if (l->is_node && (l->end[0].node == &c->node[i] || l->end[1].node == &c->node[i]))
-			link_cut(l);
-	}
-}
-
-void cluster_power_cut_one(Cluster *c, guint i)
+void cluster_power_cut_one(Cluster *c, guint i, gint64 restart_after)
 {
 	if (!c->node[i].volcano)
 		return;
-	world_trace(c->world, "== power cut of %s: durable %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, c->node[i].name, memstore_durable(c->node[i].store), memstore_index(c->node[i].store));
+	world_trace(c->world, "== power cut of %s", c->node[i].name);
 	c->kills++;
-	node_die(&c->node[i], POWER_CUT);
-	world_after(c->world, 1000 + world_pick(c->world, 1000000), FALSE, restart, &c->node[i]);
+	node_die(&c->node[i], ONLY_SYNCED);
+	world_after(c->world, restart_after, FALSE, restart, &c->node[i]);
 }
 
-void cluster_power_cut(Cluster *c)
+void cluster_power_cut(Cluster *c, int last)
 {
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
-		cluster_power_cut_one(c, i);
+		cluster_power_cut_one(c, i, (int)i == last ? 5000000 + world_pick(c->world, 5000000) : 1000 + world_pick(c->world, 1000000));
 }
 
 static void say_what_runs(void *user)
@@ -516,8 +243,8 @@ static void say_what_runs(void *user)
 Cluster *cluster_new(const ClusterConfig *cfg)
 {
 	Cluster *c = g_new0(Cluster, 1);
-	static const char *const names[] = { "wallace", "gromit", "shaun", "feathers" };
-	WorldConfig world = { .seed = cfg->seed, .late_permille = cfg->late_permille, .verbose = cfg->verbose };
+	static const char *const names[CLUSTER_VOLCANOS] = { "wallace", "gromit", "shaun", "feathers", "wendolene", "preston", "piella", "lady", "hutch" };
+	WorldConfig world = { .seed = cfg->seed, .late_permille = cfg->late_permille, .verbose = cfg->verbose, .replay = cfg->replay };
 
 	c->cfg = *cfg;
 	c->world = world_new(&world);
@@ -530,35 +257,39 @@ Cluster *cluster_new(const ClusterConfig *cfg)
 		n->index = i;
 		g_strlcpy(n->name, names[i], sizeof n->name);
 		n->addr = (MagmaAddr){ .family = 4, .ip = { 10, 0, 0, i + 1 }, .port = 12000 };
-		n->disk = memdisk_new();
+		n->held = node_holdings_new();
+		if (cfg->faults & 1u << FAULT_DRIFT)
+			cluster_clock(c, i, (gint)world_pick(c->world, 100001) - 50000, world_pick(c->world, 1000000000));
 		g_queue_init(&n->keeping);
 		n->timers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 		n->trace = (MagmaTrace){ .sink = on_trace, .user = n };
 		for (const char *p = cfg->channels; p && *p; p++)
 			n->trace.on |= (guint64)1 << magma_trace_bit(*p);
 	}
+	c->safety = safety_new(c);
 	return c;
 }
 
 void cluster_free(Cluster *c)
 {
 	g_assert(!c->clients->len);
+	cluster_trouble(c, FALSE);
+	c->ending = TRUE;
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		c->node[i].started = FALSE;
 		if (c->node[i].volcano)
-			node_die(&c->node[i], 1);
+			node_die(&c->node[i], NOTHING_MORE);
 	}
+	safety_free(c->safety);
 	world_free(c->world);
 	for (guint i = 0; i < c->links->len; i++)
 		link_unref(c->links->pdata[i]);
 	g_ptr_array_unref(c->links);
 	g_ptr_array_unref(c->clients);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
-		memdisk_free(c->node[i].disk);
-		for (guint k = 0; k < SIDE_STORES_MAX; k++)
-			g_clear_pointer(&c->node[i].side[k].disk, memdisk_free);
+		g_ptr_array_unref(c->node[i].held);
 		for (guint k = 0; k < ASIDES_MAX; k++)
-			aside_free(&c->node[i].asides[k]);
+			node_aside_free(&c->node[i].asides[k]);
 		g_clear_pointer(&c->node[i].kept, g_bytes_unref);
 		g_hash_table_unref(c->node[i].timers);
 	}
@@ -588,24 +319,173 @@ gboolean cluster_at_home(Cluster *c)
 
 World *cluster_world(Cluster *c) { return c->world; }
 Volcano *cluster_volcano(Cluster *c, guint i) { return c->node[i].volcano; }
-Store *cluster_store(Cluster *c, guint i) { return c->node[i].store; }
+guint cluster_stores(Cluster *c, guint i) { return c->node[i].volcano ? c->node[i].held->len : 0; }
 
-Store *cluster_store_of(Cluster *c, guint i, guint16 slice)
+Store *cluster_store_at(Cluster *c, guint i, guint n, guint16 *slice)
 {
-	Node *n = &c->node[i];
+	const Holding *h = c->node[i].held->pdata[n];
 
-	for (guint k = 0; k < SIDE_STORES_MAX; k++)
-		if (n->side[k].store && n->side[k].slice == slice)
-			return n->side[k].store;
-	const MagmaSlice *s = n->volcano ? magma_map_slice_by_id(volcano_map(n->volcano), slice) : NULL;
-	const MagmaVolcano *home = s ? magma_map_by_id(volcano_map(n->volcano), s->id) : NULL;
-	return home && home->addr.ip[3] - 1u == i ? n->store : NULL;
+	*slice = h->slice ? h->slice : volcano_id(c->node[i].volcano);
+	return h->store;
+}
+
+Store *cluster_store(Cluster *c, guint i, guint16 slice)
+{
+	for (guint n = 0; n < cluster_stores(c, i); n++) {
+		guint16 has;
+		Store *s = cluster_store_at(c, i, n, &has);
+		if (s && has == slice)
+			return s;
+	}
+	return NULL;
 }
 
 guint64 cluster_kills(Cluster *c) { return c->kills; }
 const char *cluster_name(Cluster *c, guint i) { return c->node[i].name; }
 gboolean cluster_serves(Cluster *c, guint i) { return c->node[i].volcano && c->node[i].ready; }
-void cluster_trouble(Cluster *c, gboolean on) { c->trouble = on; }
+
+/* --- faults --- */
+
+static void look_at_links(Cluster *c)
+{
+	for (guint i = 0; i < c->links->len; i++)
+		link_look(c->links->pdata[i]);
+}
+
+gboolean cluster_blocked(const Cluster *c, guint from, guint to)
+{
+	guint64 f = (guint64)1 << from, t = (guint64)1 << to;
+
+	if ((from < CLUSTER_VOLCANOS && c->node[from].host_gone) || (to < CLUSTER_VOLCANOS && c->node[to].host_gone))
+		return TRUE;
+	for (guint i = 0; i < c->nblocked; i++)
+		if (c->blocked[i].from & f && c->blocked[i].to & t)
+			return TRUE;
+	return FALSE;
+}
+
+guint cluster_block(Cluster *c, guint64 from, guint64 to)
+{
+	g_assert(c->nblocked < BLOCKED_MAX);
+	c->blocked[c->nblocked].id = ++c->next_block;
+	c->blocked[c->nblocked].from = from;
+	c->blocked[c->nblocked++].to = to;
+	world_trace(c->world, "== %" G_GINT64_MODIFIER "x does not reach %" G_GINT64_MODIFIER "x", from, to);
+	look_at_links(c);
+	return c->next_block;
+}
+
+void cluster_unblock(Cluster *c, guint id)
+{
+	for (guint i = 0; i < c->nblocked; i++)
+		if (c->blocked[i].id == id) {
+			world_trace(c->world, "== %" G_GINT64_MODIFIER "x reaches %" G_GINT64_MODIFIER "x again", c->blocked[i].from, c->blocked[i].to);
+			c->blocked[i] = c->blocked[--c->nblocked];
+			return;
+		}
+}
+
+typedef struct {
+	Cluster *c;
+	guint id;
+} Healing;
+
+static void heals(void *arg)
+{
+	Healing *h = arg;
+
+	if (!h->c->ending)
+		cluster_unblock(h->c, h->id);
+	g_free(h);
+}
+
+void cluster_block_for(Cluster *c, guint64 from, guint64 to, gint64 time)
+{
+	if (c->nblocked == BLOCKED_MAX)
+		return;
+	Healing *h = g_new(Healing, 1);
+	*h = (Healing){ c, cluster_block(c, from, to) };
+	world_after(c->world, time, TRUE, heals, h);
+}
+
+void cluster_part(Cluster *c, guint i, gint64 time)
+{
+	guint64 all = ((guint64)1 << CLUSTER_VOLCANOS) - 1, one = (guint64)1 << i;
+	gboolean told = world_chance(c->world, 1, 2);      /* as often a network that says so as one that is silent */
+
+	world_trace(c->world, "== no other volcano reaches %s for %" G_GINT64_FORMAT " us", c->node[i].name, time);
+	c->node[i].parted = world_now(c->world) + time;
+	cluster_block_for(c, one, all & ~one, time);
+	cluster_block_for(c, all & ~one, one, time);
+	for (guint k = 0; told && k < c->links->len; k++) {
+		Link *l = c->links->pdata[k];
+		if (l->is_node && (l->end[0].node == &c->node[i] || l->end[1].node == &c->node[i]))
+			link_cut(l);
+	}
+}
+
+void cluster_pause(Cluster *c, guint i, gint64 time)
+{
+	world_trace(c->world, "== %s is stopped for %" G_GINT64_FORMAT " us", c->node[i].name, time);
+	if (!world_paused(c->world, node_owner(&c->node[i])))
+		world_pause(c->world, node_owner(&c->node[i]), world_now(c->world) + time);
+	look_at_links(c);
+}
+
+void cluster_clock(Cluster *c, guint i, gint rate_ppm, gint64 ahead)
+{
+	c->node[i].rate_ppm = rate_ppm;
+	c->node[i].ahead = ahead;
+}
+
+void cluster_slow_disk(Cluster *c, guint i, gint64 delay, gint64 time)
+{
+	world_trace(c->world, "== disk of %s: %" G_GINT64_FORMAT " us slower, for %" G_GINT64_FORMAT " us", c->node[i].name, delay, time);
+	c->node[i].slow_by = delay;
+	c->node[i].slow_until = world_now(c->world) + time;
+}
+
+void cluster_bad_disk(Cluster *c, guint i, gint64 time)
+{
+	Node *n = &c->node[i];
+
+	world_trace(c->world, "== disk of %s fails, for %" G_GINT64_FORMAT " us", n->name, time);
+	n->bad_until = world_now(c->world) + time;
+	for (guint k = 0; n->volcano && !world_paused(c->world, node_owner(n)) && k < n->held->len; k++)
+		if (((Holding *)n->held->pdata[k])->store)
+			memstore_fail(((Holding *)n->held->pdata[k])->store, "the journal cannot be written");
+}
+
+/* What it said it cannot go on for: a process that ends. */
+static void node_stops(Node *n)
+{
+	World *w = n->c->world;
+
+	if (world_now(w) > n->bad_until)
+		world_fail(w, "%s stopped: %s", n->name, n->stopped);
+	cluster_kill(n->c, n->index, n->bad_until - world_now(w) + 1000 + world_pick(w, 1000000), FALSE);
+}
+
+void cluster_trouble(Cluster *c, gboolean on)
+{
+	if (c->trouble == on)
+		return;
+	c->trouble = on;
+	if (on) {
+		c->faults = faults_new(c, c->cfg.faults, c->cfg.fault_every);
+		return;
+	}
+	g_clear_pointer(&c->faults, faults_free);
+	while (c->nblocked)
+		cluster_unblock(c, c->blocked[0].id);
+	world_set_late(c->world, c->cfg.late_permille);
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		Node *n = &c->node[i];
+		if (world_paused(c->world, node_owner(n)))
+			world_pause(c->world, node_owner(n), world_now(c->world));
+		n->slow_until = n->bad_until = MIN(n->bad_until, world_now(c->world));
+	}
+}
 
 void cluster_start(Cluster *c, guint i)
 {
@@ -615,10 +495,18 @@ void cluster_start(Cluster *c, guint i)
 	node_start(&c->node[i]);
 }
 
-enum { KILLS_MAX = 30 };
+enum { KILLS_MAX = 30, STEPS_MAX = 20000000 };
+
 #define LEAVE_MAX ((gint64)3000000)   /* a planned end takes so long at most */
 #define REST ((gint64)6000000)        /* above PING_EVERY of clients */
 #define GONE_MAX ((gint64)8000000)    /* with that, below the 15 s after which a client expires */
+
+static gboolean is_hindered(const Node *n)
+{
+	World *w = n->c->world;
+
+	return n->started && (!n->volcano || n->parted > world_now(w) || world_paused(w, node_owner(n)));
+}
 
 /* A client that reaches one volcano only is silent for all others while that one is away or ends, and for one that is cut off: not for so long that they forget it. */
 static void see_gone(Cluster *c)
@@ -626,7 +514,7 @@ static void see_gone(Cluster *c)
 	const Node *n = &c->node[0];
 	gint64 now = world_now(c->world);
 
-	if (n->started && (!n->volcano || n->ending || n->parted > now || c->node[1].parted > now)) {
+	if (is_hindered(n) || (n->started && n->ending) || c->node[1].parted > now) {
 		c->back_since = 0;
 		if (!c->gone_since)
 			c->gone_since = now;
@@ -687,7 +575,7 @@ static void see_hindered(Cluster *c)
 	c->looked_at = now;
 	for (guint i = 0; c->cfg.away_max && i < CLUSTER_VOLCANOS; i++) {
 		const Node *n = &c->node[i];
-		if (n->started && (!n->volcano || n->parted > now))
+		if (is_hindered(n))
 			c->hindered_to = now + RECOVERS_IN;
 	}
 }
@@ -696,6 +584,8 @@ gint64 cluster_hindered(Cluster *c) { return c->hindered; }
 
 void cluster_step(Cluster *c)
 {
+	if (world_steps(c->world) > STEPS_MAX)
+		world_fail(c->world, "it never ends");
 	see_hindered(c);
 	see_gone(c);
 	if (!world_step(c->world))
@@ -706,9 +596,13 @@ void cluster_step(Cluster *c)
 	end_who_left(c);
 	end_aside(c);
 	/* a process that could not join ends; its unit restarts it */
-	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		if (c->node[i].stopped)
+			node_stops(&c->node[i]);
 		if (c->node[i].refused)
 			cluster_kill(c, i, 1000000, FALSE);
+	}
+	safety_look(c->safety, world_owner(c->world));
 	if (c->trouble)
 		make_trouble(c);
 	if (world_steps(c->world) % 1024 == 0)

@@ -1,10 +1,10 @@
-/* Whole volcanos in a simulated world: magmad/core over memory stores, sessions between them and to clients, kill -9 between any two events, and clients that speak messages as
- * libmagma/client does: the same transaction id on every repeat, watermark, reopen after a restart, a ping every 5 s. */
+/* Whole volcanos in a simulated world: magmad/core over memory stores, sessions between them and to clients, kill -9 between any two events, faults of disks, clocks and
+ * networks (faults.h), and clients that speak messages as libmagma/client does: the same transaction id on every repeat, watermark, reopen after a restart, a ping every 5 s. */
 #pragma once
 #include "tests/sim/memstore.h"
 #include "tests/sim/world.h"
 
-enum { CLUSTER_VOLCANOS = 4 };
+enum { CLUSTER_VOLCANOS = 9 };
 
 typedef struct Cluster Cluster;
 typedef struct SimClient SimClient;
@@ -22,6 +22,10 @@ typedef struct {
 	guint leave_ppm;              /* of events after which a volcano is ended in good order, while trouble is on */
 	guint part_ppm;               /* the same for one that no other volcano reaches any more for a while; clients still do */
 	guint witness;                /* this one only votes; 0: none */
+	gboolean both_may_answer;     /* two volcanos are parted on purpose: safety.h */
+	guint32 faults;               /* 1 << FaultKind (faults.h): what the schedule draws from, while trouble is on */
+	gint64 fault_every;           /* about */
+	const char *replay;
 	gboolean verbose;
 	const char *channels;         /* debug channels into the trace, or NULL */
 } ClusterConfig;
@@ -44,10 +48,25 @@ void cluster_forget_compared(Cluster *c, guint i, gboolean damaged);
 void cluster_leave(Cluster *c, guint i, gint64 restart_after);
 /* No other volcano reaches it for that time. */
 void cluster_part(Cluster *c, guint i, gint64 time);
-/* Every volcano loses its power at once: what was not synced is gone. They come back one after the other. */
-void cluster_power_cut(Cluster *c);
+/* Every volcano loses its power at once: what was not synced is gone. They come back one after the other, within a second; last: this one some seconds later (-1: none). */
+void cluster_power_cut(Cluster *c, int last);
 /* Only volcano i does: the others go on with what they told it and heard of it. */
-void cluster_power_cut_one(Cluster *c, guint i);
+void cluster_power_cut_one(Cluster *c, guint i, gint64 restart_after);
+
+/* --- faults, one by one; cluster_trouble(FALSE) ends those that last, but for clocks --- */
+
+/* Nothing that one of `from` sends arrives at one of `to` before it is unblocked. Bits: 1 << volcano, 1 << sim_client_point(). Sessions are not told. */
+guint cluster_block(Cluster *c, guint64 from, guint64 to);
+void cluster_unblock(Cluster *c, guint id);
+void cluster_block_for(Cluster *c, guint64 from, guint64 to, gint64 time);
+void cluster_pause(Cluster *c, guint i, gint64 time);
+/* From its next start on: rate error, and by how much it is ahead of the true time (monotonic and of the calendar). */
+void cluster_clock(Cluster *c, guint i, gint rate_ppm, gint64 ahead);
+/* Whatever it writes takes up to delay longer, for that time. */
+void cluster_slow_disk(Cluster *c, guint i, gint64 delay, gint64 time);
+/* It cannot write for that time. A volcano gives up then, and is started again afterwards. */
+void cluster_bad_disk(Cluster *c, guint i, gint64 time);
+
 /* One event, and what trouble makes of it. */
 void cluster_step(Cluster *c);
 /* Steps until fn(user) or limit microseconds have passed; FALSE: they have. */
@@ -55,8 +74,11 @@ gboolean cluster_run_until(Cluster *c, gint64 limit, gboolean (*fn)(void *user),
 void cluster_run(Cluster *c, gint64 time);
 /* NULL while it is down. */
 Volcano *cluster_volcano(Cluster *c, guint i);
-Store *cluster_store(Cluster *c, guint i);
-Store *cluster_store_of(Cluster *c, guint i, guint16 slice);      /* what it holds of that slice, or NULL */
+/* What volcano i has of a slice, as owner or as copy; NULL: nothing, or it is down. */
+Store *cluster_store(Cluster *c, guint i, guint16 slice);
+/* Everything it has: how many, and the one at n with its slice (0: of a volcano that has not joined yet). */
+guint cluster_stores(Cluster *c, guint i);
+Store *cluster_store_at(Cluster *c, guint i, guint n, guint16 *slice);
 guint64 cluster_kills(Cluster *c);
 /* Microseconds so far in which a volcano was away or cut off, or had been 3 s before, where they are so for long (away_max): of two that is half, of three with a witness mostly more than one. Nobody
  * promises answers then. */
@@ -68,7 +90,9 @@ const char *cluster_name(Cluster *c, guint i);
 /* rep points into the message, valid during the call. Never MAGMA_ETRYAGAIN, MAGMA_EMAP: those are repeated. ETIMEDOUT after 60 s. */
 typedef void (*SimDone)(void *user, int error, const MagmaAny *rep);
 
-SimClient *sim_client_new(Cluster *c, gboolean proxy);     /* proxy: speaks to volcano 0 only */
+SimClient *sim_client_new(Cluster *c, int through);        /* -1, or the one volcano that it speaks to */
+int sim_client_through(const SimClient *s);
+guint sim_client_point(const SimClient *s);                /* in the sets of cluster_block() */
 void sim_client_free(SimClient *s);
 void sim_call(SimClient *s, MagmaOp op, const void *req, SimDone done, void *user);
 /* Runs the world until the answer is there. *rep points into a message that lives until the next such call. */

@@ -17,6 +17,7 @@ struct Fsck {
 	Cluster *c;
 	World *w;
 	guint at;                     /* volcano being read */
+	Store *store;                 /* of it, where it is the owner */
 	GHashTable *flares;           /* ino -> Found */
 	GHashTable *cookies;          /* set of "ino/cookie/name" */
 	const MagmaMap *map;
@@ -119,7 +120,7 @@ static void see_files(Fsck *f)
 	GHashTableIter it;
 	gpointer fid, file;
 
-	g_hash_table_iter_init(&it, MEM(cluster_store(f->c, f->at))->disk->files);
+	g_hash_table_iter_init(&it, MEM(f->store)->disk->files);
 	while (g_hash_table_iter_next(&it, &fid, &file)) {
 		guint64 ino = ((MagmaFid *)fid)->ino;
 		Found *x = found(f, ino);
@@ -128,11 +129,139 @@ static void see_files(Fsck *f)
 	}
 }
 
-static void each_volcano(Fsck *f, StoreTable t, void (*fn)(void *user, const StoreRow *row))
+/* Every store of a slice at its owner; one of a volcano that has none yet counts as its own. */
+static void each_owner(Fsck *f, void (*fn)(Fsck *f, StoreTable t), StoreTable t)
 {
 	for (f->at = 0; f->at < CLUSTER_VOLCANOS; f->at++)
-		if (cluster_store(f->c, f->at))
-			memstore_each(cluster_store(f->c, f->at), t, fn, f);
+		for (guint n = 0; n < cluster_stores(f->c, f->at); n++) {
+			guint16 id;
+			if (!(f->store = cluster_store_at(f->c, f->at, n, &id)))
+				continue;
+			const MagmaSlice *sl = magma_map_slice_by_id(f->map, id);
+			if (!sl || sl->owner == volcano_id(cluster_volcano(f->c, f->at)))
+				fn(f, t);
+		}
+}
+
+static void read_table(Fsck *f, StoreTable t)
+{
+	static void (*const see[TAB_COUNT])(void *user, const StoreRow *row) = {
+		[TAB_FLARE] = see_flare, [TAB_ENTRY] = see_entry, [TAB_COOKIE] = see_cookie, [TAB_DATA] = see_data, [TAB_XATTR] = see_xattr,
+	};
+
+	memstore_each(f->store, t, see[t], f);
+}
+
+static void read_files(Fsck *f, StoreTable t) { see_files(f); }
+
+/* --- copies --- */
+
+static void collect_row(void *user, const StoreRow *r) { g_ptr_array_add(user, (gpointer)r->key); }
+
+typedef struct {
+	Store *other;
+	const char *text;
+	guint rows;
+} Comparing;
+
+static void compare_row(void *user, const StoreRow *r)
+{
+	Comparing *c = user;
+	const guint8 *val;
+	gsize n;
+
+	c->rows++;
+	if (c->text)
+		return;
+	if (c->other->vt->get(c->other, NULL, r->table, r->key, r->klen, &val, &n) != STORE_FOUND)
+		c->text = "lacks a row";
+	else if (n != r->vlen || (n && memcmp(val, r->val, n) != 0))
+		c->text = "has another row";
+}
+
+static const char *compare_table(Store *a, Store *b, StoreTable t)
+{
+	Comparing c = { .other = b };
+	g_autoptr(GPtrArray) rows = g_ptr_array_new();
+
+	memstore_each(a, t, compare_row, &c);
+	memstore_each(b, t, collect_row, rows);
+	return c.text ? c.text : rows->len > c.rows ? "has a row more" : NULL;
+}
+
+/* Of a flare whose content is a file, else 0. */
+static guint64 content_size(Store *s, guint64 ino)
+{
+	guint8 k[STORE_KEY_MAX];
+	const guint8 *val;
+	gsize n;
+	FlareRow row;
+
+	if (s->vt->get(s, NULL, TAB_FLARE, k, key_ino(k, ino), &val, &n) != STORE_FOUND || !flare_row_decode(val, n, &row) || row.content != CONTENT_FILE)
+		return 0;
+	return row.attr.size;
+}
+
+/* Behind the size a power cut leaves what it likes, and nobody reads it. Files that only the copy has may be there: whoever becomes owner looks for such (scrub_content.c). */
+static const char *compare_files(Store *a, Store *b)
+{
+	static char text[100];
+	GHashTableIter it;
+	gpointer fid, file;
+
+	g_hash_table_iter_init(&it, MEM(a)->disk->files);
+	while (g_hash_table_iter_next(&it, &fid, &file)) {
+		const MemContent *x = ((MemFile *)file)->live;
+		const MemFile *other = g_hash_table_lookup(MEM(b)->disk->files, fid);
+		const MemContent *y = other ? other->live : NULL;
+		guint64 size = content_size(a, ((MagmaFid *)fid)->ino);
+		if (!memcontent_equal(x, y, size)) {
+			g_snprintf(text, sizeof text, "has another content of file %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes: %" G_GUINT64_FORMAT ", not %" G_GUINT64_FORMAT, ((MagmaFid *)fid)->ino,
+				size, y ? memcontent_size(y) : 0, x ? memcontent_size(x) : 0);
+			return text;
+		}
+	}
+	return NULL;
+}
+
+const char *fsck_compare(Store *owner, Store *copy)
+{
+	for (StoreTable t = TAB_META; t < TAB_COUNT; t++) {
+		const char *text = compare_table(owner, copy, t);
+		if (text)
+			return text;
+	}
+	return compare_files(owner, copy);
+}
+
+static guint index_of(Cluster *c, guint16 volcano)
+{
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (cluster_volcano(c, i) && volcano_id(cluster_volcano(c, i)) == volcano)
+			return i;
+	return CLUSTER_VOLCANOS;
+}
+
+const char *fsck_copies(Cluster *c)
+{
+	static char out[200];
+	const MagmaMap *map = volcano_map(cluster_volcano(c, 0));
+
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *sl = &g_array_index(map->slices, MagmaSlice, i);
+		guint owner = index_of(c, sl->owner);
+		Store *a = owner < CLUSTER_VOLCANOS ? cluster_store(c, owner, sl->id) : NULL;
+		for (guint k = 0; a && k < sl->ncopies; k++) {
+			guint at = index_of(c, sl->copies[k].volcano);
+			Store *b = at < CLUSTER_VOLCANOS ? cluster_store(c, at, sl->id) : NULL;
+			const char *text = !sl->copies[k].in_sync || at == CLUSTER_VOLCANOS ? NULL : b ? fsck_compare(a, b) : "is not there";
+			if (text) {
+				g_snprintf(out, sizeof out, "slice %u: the copy of %s, compared with that of %s, its owner, %s", sl->id, cluster_name(c, at), cluster_name(c, owner), text);
+				return out;
+			}
+		}
+	}
+	return NULL;
 }
 
 static void check_dir(Fsck *f, Found *x)
@@ -171,37 +300,6 @@ static void check_flare(Fsck *f, Found *x)
 		world_fail(f->w, "flare %" G_GUINT64_FORMAT " of size %" G_GUINT64_FORMAT " has %" G_GUINT64_FORMAT " bytes inline", x->ino, a->size, x->data);
 }
 
-/* A copy that counts has the bytes that its owner has. */
-static void check_contents_of(Fsck *f, const MagmaSlice *s, const MagmaCopy *copy)
-{
-	const MagmaVolcano *owner = magma_map_by_id(f->map, s->owner), *other = magma_map_by_id(f->map, copy->volcano);
-	Store *a = cluster_store_of(f->c, owner->addr.ip[3] - 1, s->id), *b = cluster_store_of(f->c, other->addr.ip[3] - 1, s->id);
-	GHashTableIter it;
-	gpointer fid, file;
-
-	if (!a || !b)
-		return;
-	g_hash_table_iter_init(&it, MEM(a)->disk->files);
-	while (g_hash_table_iter_next(&it, &fid, &file)) {
-		Found *x = found(f, ((MagmaFid *)fid)->ino);
-		MemFile *theirs = g_hash_table_lookup(MEM(b)->disk->files, fid);
-		if (!x || x->row.content != CONTENT_FILE || !magma_range_has(&s->range, &((MagmaFid *)fid)->key))
-			continue;
-		if (!memcontent_equal(((MemFile *)file)->live, theirs ? theirs->live : NULL, x->row.attr.size))
-			world_fail(f->w, "the content of flare %" G_GUINT64_FORMAT " is not the same at %s and %s", x->ino, owner->name, other->name);
-	}
-}
-
-static void check_copies(Fsck *f)
-{
-	for (guint i = 0; i < f->map->slices->len; i++) {
-		const MagmaSlice *s = &g_array_index(f->map->slices, MagmaSlice, i);
-		for (guint k = 0; k < s->ncopies; k++)
-			if (s->copies[k].in_sync)
-				check_contents_of(f, s, &s->copies[k]);
-	}
-}
-
 Fsck *fsck_run(Cluster *c)
 {
 	Fsck *f = g_new0(Fsck, 1);
@@ -213,20 +311,17 @@ Fsck *fsck_run(Cluster *c)
 	f->flares = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	f->cookies = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	f->map = volcano_map(cluster_volcano(c, 0));
-	each_volcano(f, TAB_FLARE, see_flare);
-	each_volcano(f, TAB_ENTRY, see_entry);
-	each_volcano(f, TAB_COOKIE, see_cookie);
-	each_volcano(f, TAB_DATA, see_data);
-	each_volcano(f, TAB_XATTR, see_xattr);
-	for (f->at = 0; f->at < CLUSTER_VOLCANOS; f->at++)
-		if (cluster_store(c, f->at))
-			see_files(f);
+	each_owner(f, read_table, TAB_FLARE);
+	each_owner(f, read_table, TAB_ENTRY);
+	each_owner(f, read_table, TAB_COOKIE);
+	each_owner(f, read_table, TAB_DATA);
+	each_owner(f, read_table, TAB_XATTR);
+	each_owner(f, read_files, 0);
 	if (!found(f, MAGMA_ROOT_INO))
 		world_fail(f->w, "the root is gone");
 	g_hash_table_iter_init(&it, f->flares);
 	while (g_hash_table_iter_next(&it, NULL, &x))
 		check_flare(f, x);
-	check_copies(f);
 	return f;
 }
 
@@ -253,28 +348,41 @@ gint64 fsck_entries(Fsck *f, guint64 ino)
 
 static void any_row(void *user, const StoreRow *row)
 {
-	g_snprintf(user, 100, "ino %" G_GUINT64_FORMAT, magma_be64_load(row->key));
+	char key[MAGMA_KEY_HEX];
+
+	g_snprintf(user, 100, "of %.8s, %" G_GUINT64_FORMAT ".%" G_GUINT64_FORMAT, magma_key_to_hex(&row->rk, key), magma_be64_load(row->key), row->klen >= 16 ? magma_be64_load(row->key + 8) : 0);
+}
+
+/* Of one store; FALSE: nothing. */
+static gboolean store_unsettled(Cluster *c, guint i, Store *s, char *text, gsize n)
+{
+	static const struct { StoreTable table; const char *what; } left[] = {
+		{ TAB_MARK, "a mark" }, { TAB_COMMIT, "a commit" }, { TAB_ORPHAN, "an orphan" }, { TAB_DIRTY, "a write intent" },
+	};
+
+	for (guint t = 0; t < G_N_ELEMENTS(left); t++) {
+		char row[100] = "";
+		memstore_each(s, left[t].table, any_row, row);
+		if (row[0]) {
+			g_snprintf(text, n, "%s keeps %s (%s)", cluster_name(c, i), left[t].what, row);
+			return TRUE;
+		}
+	}
+	return FALSE;
 }
 
 const char *fsck_unsettled(Cluster *c)
 {
 	static char text[200];
-	static const struct { StoreTable table; const char *what; } left[] = {
-		{ TAB_MARK, "a mark" }, { TAB_COMMIT, "a commit" }, { TAB_ORPHAN, "an orphan" }, { TAB_DIRTY, "a write intent" },
-	};
 
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		VolcanoStats st;
-		char row[100] = "";
-		if (!cluster_store(c, i))
+		guint16 id;
+		if (!cluster_volcano(c, i))
 			continue;
-		for (guint t = 0; t < G_N_ELEMENTS(left); t++) {
-			memstore_each(cluster_store(c, i), left[t].table, any_row, row);
-			if (row[0]) {
-				g_snprintf(text, sizeof text, "%s keeps %s (%s)", cluster_name(c, i), left[t].what, row);
+		for (guint n = 0; n < cluster_stores(c, i); n++)
+			if (cluster_store_at(c, i, n, &id) && store_unsettled(c, i, cluster_store_at(c, i, n, &id), text, sizeof text))
 				return text;
-			}
-		}
 		volcano_stats(cluster_volcano(c, i), &st);
 		if (st.suspects || st.scrubbing_contents) {
 			g_snprintf(text, sizeof text, "%s has %d flares under suspicion%s", cluster_name(c, i), (int)st.suspects, st.scrubbing_contents ? " and looks through its contents" : "");

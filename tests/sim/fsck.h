@@ -13,3 +13,7 @@ gint64 fsck_nlink(Fsck *f, guint64 ino);
 gint64 fsck_entries(Fsck *f, guint64 ino);
 /* Is anything left of operations (marks, commits, orphans, write intents)? The first such, or NULL. */
 const char *fsck_unsettled(Cluster *c);
+/* Two stores of one slice, byte for byte, rows and content files: NULL, or what the copy is or has. */
+const char *fsck_compare(Store *owner, Store *copy);
+/* Copies that the map calls in sync have the owner's bytes: NULL, or the first that has not. Of a quiet cluster; what is dropped at the owner may be dropped there a moment later. */
+const char *fsck_copies(Cluster *c);

@@ -765,7 +765,7 @@ void many_run(Cluster *c, const Workload *load)
 	m.tokens = g_hash_table_new(NULL, NULL);
 	m.actor = g_new0(Actor, load->clients);
 	for (guint i = 0; i < load->clients; i++) {
-		m.actor[i] = (Actor){ .m = &m, .index = i, .client = sim_client_new(c, i && load->seed % 3 == 0 && world_chance(m.w, 1, 2)), .model = g_byte_array_new() };
+		m.actor[i] = (Actor){ .m = &m, .index = i, .client = sim_client_new(c, i && load->seed % 3 == 0 && world_chance(m.w, 1, 2) && !load->reach_all ? 0 : -1), .model = g_byte_array_new() };
 		m.actor[i].open = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
 	}
 	set_up(&m);

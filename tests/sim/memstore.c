@@ -422,11 +422,10 @@ guint memstore_syncs(Store *s) { return MEM(s)->syncs; }
 
 void memstore_fail(Store *s, const char *text)
 {
-	if (MEM(s)->failed)
+	if (MEM(s)->failed || !s->on_failed)
 		return;
 	MEM(s)->failed = TRUE;
-	if (s->on_failed)
-		s->on_failed(s->user, text);
+	s->on_failed(s->user, text);
 }
 
 void memstore_each(Store *s, StoreTable t, void (*fn)(void *user, const StoreRow *row), void *user)

@@ -362,6 +362,20 @@ static void check_all(Power *p)
 
 static gboolean all_answered(void *user) { return !sim_client_waiting(user); }
 
+/* What is on its way to the disks when the answer to an fsync comes is not on all of them. */
+static void sync_at_the_cut(Power *p)
+{
+	File *f = pick(p);
+
+	if (!f) {
+		make(p);
+		f = p->files->pdata[p->files->len - 1];
+	}
+	if (world_chance(p->w, 2, 3))
+		write_some(p, f);
+	sync_file(p, f);
+}
+
 /* What was synced and rested is written over, and the disks may come to that before they come to the journals. */
 static void write_over(Power *p)
 {
@@ -372,15 +386,29 @@ static void write_over(Power *p)
 	}
 }
 
+/* One that does not come back at once leaves it to its copies to have what was synced. */
 static void cut(Power *p, const Workload *load)
 {
-	if (world_chance(p->w, 1, 2))
+	switch (world_pick(p->w, 4)) {
+	case 0:
+		litter_at_the_cut(p);
+		break;
+	case 1:
 		write_over(p);
-	litter_at_the_cut(p);
+		litter_at_the_cut(p);
+		break;
+	case 2:
+		write_over(p);
+		sync_at_the_cut(p);
+		break;
+	default:
+		sync_at_the_cut(p);
+		break;
+	}
 	if (world_chance(p->w, 1, 3))
-		cluster_power_cut_one(p->c, world_pick(p->w, load->volcanos));
+		cluster_power_cut_one(p->c, world_pick(p->w, load->volcanos), 1000 + world_pick(p->w, 1000000));
 	else
-		cluster_power_cut(p->c);
+		cluster_power_cut(p->c, world_chance(p->w, 1, 2) ? (int)world_pick(p->w, load->volcanos) : -1);
 }
 
 void power_run(Cluster *c, const Workload *load)
@@ -393,7 +421,7 @@ void power_run(Cluster *c, const Workload *load)
 		cluster_start(c, i);
 	if (!join_late)
 		workload_all_serve(c, load);
-	p.client = sim_client_new(c, FALSE);
+	p.client = sim_client_new(c, -1);
 	for (guint i = 0; i < DIRS; i++) {
 		char name[8];
 		g_snprintf(name, sizeof name, "d%u", i);

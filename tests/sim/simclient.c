@@ -32,7 +32,8 @@ typedef struct {
 struct SimClient {
 	Cluster *c;                   /* first: link.c */
 	guint64 id, next_xid;
-	gboolean proxy;
+	int through;                  /* the one volcano it speaks to; -1: each */
+	guint point;
 	MagmaCred cred;
 	MagmaMap *map;
 	gboolean fetching, cut_off, may_expire;
@@ -50,18 +51,21 @@ static void tick(void *arg);
 static void ping(void *arg);
 
 guint64 sim_client_id(const SimClient *s) { return s->id; }
+int sim_client_through(const SimClient *s) { return s->through; }
+guint sim_client_point(const SimClient *s) { return s->point; }
 guint sim_client_waiting(SimClient *s) { return s->waiting; }
 void sim_client_cut_off(SimClient *s, gboolean off) { s->cut_off = off; }
 void sim_client_may_expire(SimClient *s) { s->may_expire = TRUE; }
 
-SimClient *sim_client_new(Cluster *c, gboolean proxy)
+SimClient *sim_client_new(Cluster *c, int through)
 {
 	SimClient *s = g_new0(SimClient, 1);
 
 	s->c = c;
 	s->id = (guint64)g_rand_int(world_rand(c->world)) << 32 | (g_rand_int(world_rand(c->world)) | 1);
 	s->next_xid = 1;
-	s->proxy = proxy;
+	s->through = through;
+	s->point = CLUSTER_VOLCANOS + c->next_point++ % (64 - CLUSTER_VOLCANOS);
 	s->opens = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
 	g_ptr_array_add(c->clients, s);
 	s->tick = world_after(c->world, 20 * MS, FALSE, tick, s);
@@ -122,7 +126,7 @@ static int volcano_of(SimClient *s, const MagmaKey *key)
 {
 	const MagmaVolcano *v = s->map ? magma_map_route(s->map, key) : NULL;
 
-	return s->proxy || !v ? 0 : v->addr.ip[3] - 1;
+	return s->through >= 0 ? s->through : v ? v->addr.ip[3] - 1 : 0;
 }
 
 /* Sends it where it belongs now, if a session is there. */
@@ -182,7 +186,7 @@ static CallOf *call_new(SimClient *s, MagmaOp op, const void *req, SimDone done,
 	if (magma_msg_decode(g_bytes_get_data(k->msg, NULL), g_bytes_get_size(k->msg), &back, &any) != 0)
 		g_assert_not_reached();
 	if (!magma_msg_route(op, &any, &k->key))
-		k->target = 0;
+		k->target = MAX(s->through, 0);
 	g_queue_push_tail(&s->calls, k);
 	return k;
 }
@@ -298,7 +302,7 @@ static void fetch_map(SimClient *s, guint from)
 		return;
 	s->fetching = TRUE;
 	CallOf *k = call_new(s, MAGMA_OP_map, &q, map_there, s);
-	k->target = s->proxy ? 0 : (int)from;
+	k->target = s->through >= 0 ? s->through : (int)from;
 	transmit(s, k);
 }
 
@@ -546,7 +550,7 @@ static gboolean owns_a_slice(SimClient *s, guint i)
 	for (guint n = 0; s->map && n < s->map->volcanos->len; n++) {
 		const MagmaVolcano *v = s->map->volcanos->pdata[n];
 		if (v->state == MAGMA_ACTIVE && v->addr.ip[3] == i + 1)
-			return !s->proxy || i == 0;
+			return s->through < 0 || i == (guint)s->through;
 	}
 	return FALSE;
 }
@@ -564,9 +568,9 @@ static void ping(void *arg)
 	static const struct magma_req_ping q;
 	SimClient *s = arg;
 
-	for (guint n = 0; s->proxy && s->map && n < s->map->volcanos->len; n++) {
+	for (guint n = 0; s->through >= 0 && s->map && n < s->map->volcanos->len; n++) {
 		const MagmaVolcano *v = s->map->volcanos->pdata[n];
-		if (v->state == MAGMA_ACTIVE && v->addr.ip[3] != 1)
+		if (v->state == MAGMA_ACTIVE && v->addr.ip[3] - 1 != s->through)
 			assert_by_key(s, v);
 	}
 

@@ -94,7 +94,7 @@ static void has(const char *text, const char *line)
 static void every_volcano_has_its_profile(void)
 {
 	Cluster *c = network(1);
-	SimClient *s = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1);
 	g_autofree char *a = profile(s, cluster_name(c, 0)), *b = profile(s, cluster_name(c, 1));
 
 	has(a, "id: 1");
@@ -112,7 +112,7 @@ static void every_volcano_has_its_profile(void)
 static void a_list_has_every_volcano_once_however_small_its_pieces(void)
 {
 	Cluster *c = network(2);
-	SimClient *s = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1);
 	struct magma_req_readdir q = { .dir = dht(s), .max = 1 };
 	g_autoptr(GString) names = g_string_new("");
 	MagmaFid root = magma_fid_root();
@@ -143,7 +143,7 @@ static void a_list_has_every_volcano_once_however_small_its_pieces(void)
 static void what_is_read_has_the_size_that_was_told(void)
 {
 	Cluster *c = network(3);
-	SimClient *s = sim_client_new(c, FALSE), *other = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1), *other = sim_client_new(c, -1);
 	MagmaFid dir = dht(s);
 	MagmaAttr a, b;
 
@@ -172,7 +172,7 @@ static void what_is_read_has_the_size_that_was_told(void)
 static void one_that_is_down_says_so(void)
 {
 	Cluster *c = network(4);
-	SimClient *s = sim_client_new(c, TRUE);
+	SimClient *s = sim_client_new(c, 0);
 
 	g_free(profile(s, cluster_name(c, 1)));
 	cluster_kill(c, 1, 30 * SEC, FALSE);
@@ -191,7 +191,7 @@ static void one_that_is_down_says_so(void)
 static void nothing_there_can_be_changed(void)
 {
 	Cluster *c = network(5);
-	SimClient *s = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1);
 	MagmaFid root = magma_fid_root(), dir = dht(s);
 	MagmaAttr file;
 	MagmaBytes x = MAGMA_BYTES_STR("x"), taken = MAGMA_BYTES_STR(".dht");
@@ -247,7 +247,7 @@ static void nothing_there_can_be_changed(void)
 static void ids_that_nobody_made_are_stale(void)
 {
 	Cluster *c = network(6);
-	SimClient *s = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1);
 	MagmaFid dir = dht(s);
 	GRand *rand = g_rand_new_with_seed(6);
 
@@ -446,7 +446,7 @@ static Cluster *both_went_on(guint32 seed)
 	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
 	cluster_start(c, 1);
 	g_assert_true(cluster_run_until(c, 60 * SEC, all_home, c));
-	SimClient *s = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1);
 	common(s);
 	cluster_run(c, 2 * SEC);
 	cluster_kill(c, 0, 30 * SEC, FALSE);
@@ -457,7 +457,7 @@ static Cluster *both_went_on(guint32 seed)
 	cluster_run(c, 5 * SEC);
 	g_assert_null(volcano_takeover(cluster_volcano(c, 0), cluster_name(c, 1)));
 	g_assert_true(cluster_run_until(c, 20 * SEC, first_serves, c));
-	s = sim_client_new(c, FALSE);
+	s = sim_client_new(c, -1);
 	standing(s);
 	sim_client_free(s);
 	g_assert_true(cluster_run_until(c, 200 * SEC, all_home, c));
@@ -559,7 +559,7 @@ static gboolean is_cleared(void *user) { return ((Cleared *)user)->done; }
 static void shown_until_cleared(guint32 seed)
 {
 	Cluster *c = both_went_on(seed);
-	SimClient *s = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1);
 	Cleared cleared = { 0 };
 	guint64 time;
 

@@ -14,7 +14,8 @@ typedef struct {
 	MNet *n;
 	Load *l;
 	guint kill_ppm, power_ppm, full_ppm, zombie_ppm, all_ppm, work_permille;
-	gboolean whole_power;         /* power was cut everywhere: all that are in sync must be back, and the longest log owns */
+	gboolean whole_power;         /* power was cut everywhere */
+	gboolean wait_for_all;        /* then all that are in sync must be back, and the longest log owns; else whoever is back first: each has all that was synced */
 } Run;
 
 static gboolean others_hold(const Run *r, guint i)
@@ -57,6 +58,7 @@ static void take_down_all(Run *r, gboolean power)
 	}
 	if (power) {
 		r->whole_power = TRUE;
+		r->wait_for_all = world_chance(n->w, 1, 2);
 		load_power_failed(r->l);
 	}
 }
@@ -99,7 +101,7 @@ static void maybe_promote(Run *r)
 	for (guint k = 0; k < n->cfg.nodes; k++) {
 		guint i = (k + order) % n->cfg.nodes;
 		MNode *node = &n->nodes[i];
-		if (!node->store || !n->in_sync[i] || node->damaged || node->owner || (r->whole_power ? !longest(n, i) : !replica_whole(node->replica) || !load_may_own(r->l, node)))
+		if (!node->store || !n->in_sync[i] || node->damaged || node->owner || (r->whole_power && r->wait_for_all ? !longest(n, i) : !replica_whole(node->replica) || !load_may_own(r->l, node)))
 			continue;
 		r->whole_power = FALSE;
 		for (guint j = 0; j < n->cfg.nodes; j++)

@@ -100,7 +100,7 @@ static void ask_truncate(SimClient *s, const MagmaFid *fid, gboolean by_open, An
 /* TRUE: the crash came in its middle, and the restart completed it. */
 static gboolean truncate_crash_write_repeat(Cluster *c, guint round)
 {
-	SimClient *a = sim_client_new(c, FALSE), *b = sim_client_new(c, FALSE);
+	SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
 	g_autofree char *name = g_strdup_printf("f%u", round);
 	MagmaFid fid = make_file(a, name, magma_key_of_path(name, strlen(name)));
 	gboolean by_open = round % 2, completed;
@@ -145,7 +145,7 @@ static void truncation_completed_by_a_restart_is_not_done_again(void)
 static void open_that_a_stored_reply_grants_is_counted_after_a_restart(void)
 {
 	Cluster *c = network(4);
-	SimClient *a = sim_client_new(c, FALSE), *b = sim_client_new(c, FALSE);
+	SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
 	struct magma_req_create q = { .dir = magma_fid_root(), .mode = 0644, .flags = O_RDWR, .name = MAGMA_BYTES_STR("f") };
 	struct magma_req_lookup look = { .dir = q.dir, .name = q.name };
 	struct magma_req_unlink unlink = { .dir = q.dir, .name = q.name };
@@ -175,7 +175,7 @@ static void open_that_a_stored_reply_grants_is_counted_after_a_restart(void)
 static void repeat_of_what_failed_is_told_the_same(void)
 {
 	Cluster *c = network(5);
-	SimClient *a = sim_client_new(c, FALSE), *b = sim_client_new(c, FALSE);
+	SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
 	struct magma_req_mknod q = { .dir = magma_fid_root(), .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR("f") };
 	struct magma_req_lookup look = { .dir = q.dir, .name = q.name };
 	struct magma_req_unlink unlink = { .dir = q.dir, .name = q.name };
@@ -205,7 +205,7 @@ static const MagmaKey upper = { .b = { 0xff } };
 static void expired_client_is_told_so_by_the_heir_of_a_slice(void)
 {
 	Cluster *c = network(2);
-	SimClient *silent = sim_client_new(c, FALSE), *other = sim_client_new(c, FALSE);
+	SimClient *silent = sim_client_new(c, -1), *other = sim_client_new(c, -1);
 	MagmaFid fid = make_file(silent, "f", upper);
 	guint8 bytes[100] = { 0 };
 	struct magma_req_write q = { .fid = fid, .flags = MAGMA_WRITE_APPEND, .data = { bytes, sizeof bytes } };
@@ -245,7 +245,7 @@ static void every_open_moves_with_its_slice(void)
 	VolcanoStats source, target;
 
 	for (guint i = 0; i < OPEN_CLIENTS; i++)
-		client[i] = sim_client_new(c, FALSE);
+		client[i] = sim_client_new(c, -1);
 	for (guint i = 0; i < OPEN_FILES; i++) {
 		g_autofree char *name = g_strdup_printf("f%u", i);
 		MagmaFid fid = make_file(client[0], name, upper);
@@ -268,7 +268,7 @@ static void every_open_moves_with_its_slice(void)
 static void last_word_about_an_open_counts_however_they_arrive(void)
 {
 	Cluster *c = network(6);
-	SimClient *a = sim_client_new(c, FALSE);
+	SimClient *a = sim_client_new(c, -1);
 	VolcanoStats stats;
 
 	for (guint i = 0; i < 60; i++) {
@@ -301,7 +301,7 @@ typedef struct {
 
 static Old append_and_let_the_reply_go(Cluster *c)
 {
-	Old o = { .s = sim_client_new(c, FALSE) };
+	Old o = { .s = sim_client_new(c, -1) };
 	guint8 bytes[100] = { 0 };
 	struct magma_req_write q = { .flags = MAGMA_WRITE_APPEND, .data = { bytes, sizeof bytes } };
 
@@ -362,7 +362,7 @@ enum { CUTS = 12 };
 static void what_was_acknowledged_is_there_when_its_owner_comes_back_without_it(void)
 {
 	Cluster *c = network_of(8, 2);
-	SimClient *s = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1);
 
 	join_second(c);
 	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
@@ -371,7 +371,7 @@ static void what_was_acknowledged_is_there_when_its_owner_comes_back_without_it(
 		struct magma_req_setattr q = { .fid = fid, .mask = MAGMA_SET_MODE, .mode = 0600 + i % 8 };
 		cluster_run(c, 5 * SEC);
 		must(s, MAGMA_OP_setattr, &q);
-		cluster_power_cut_one(c, 1);
+		cluster_power_cut_one(c, 1, 1000 + world_pick(cluster_world(c), 1000000));
 		g_assert_cmpuint(attr_of(s, &fid).mode & 07777, ==, q.mode);
 		g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
 		g_assert_cmpuint(attr_of(s, &fid).mode & 07777, ==, q.mode);
@@ -394,7 +394,7 @@ static void contents_are_the_same_everywhere_after_a_power_cut_of_all(void)
 	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
 	join_second(c);
 	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
-	s = sim_client_new(c, FALSE);
+	s = sim_client_new(c, -1);
 	MagmaFid fid = make_file(s, "f", upper);
 	write_bytes(s, &fid, 0, 'a', AT_REST);
 	for (guint i = 0; i < CUTS; i++) {
@@ -403,11 +403,12 @@ static void contents_are_the_same_everywhere_after_a_power_cut_of_all(void)
 		cluster_run(c, 15 * SEC);             /* the write intent is gone */
 		for (guint part = 0; part < PARTS; part++)
 			write_bytes(s, &fid, world_pick(cluster_world(c), AT_REST - 5000), 'b' + i, 5000);
-		cluster_power_cut(c);
+		cluster_power_cut(c, -1);
 		g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
 		g_assert_cmpuint(attr_of(s, &fid).size, ==, AT_REST);
 		cluster_run(c, 20 * SEC);
 		fsck_free(fsck_run(c));
+		g_assert_cmpstr(fsck_copies(c), ==, NULL);
 	}
 	sim_client_free(s);
 	cluster_free(c);
@@ -415,18 +416,20 @@ static void contents_are_the_same_everywhere_after_a_power_cut_of_all(void)
 
 /* --- a disk that does not sync --- */
 
+static Store *own_store(Cluster *c) { return cluster_store(c, 0, volcano_id(cluster_volcano(c, 0))); }
+
 static void a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever(void)
 {
 	Cluster *c = network(10);
-	SimClient *s = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1);
 	struct magma_req_mknod q = { .dir = magma_fid_root(), .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR("f") };
 	MagmaAny rep;
 
-	memstore_fail_syncs(cluster_store(c, 0), ENOSPC);
+	memstore_fail_syncs(own_store(c), ENOSPC);
 	for (guint i = 0; i < 20; i++)
 		g_assert_cmpint(sim_call_wait(s, MAGMA_OP_mknod, &q, &rep), ==, ENOSPC);
-	g_assert_cmpuint(memstore_syncs(cluster_store(c, 0)), <=, 3);
-	memstore_fail_syncs(cluster_store(c, 0), 0);
+	g_assert_cmpuint(memstore_syncs(own_store(c)), <=, 3);
+	memstore_fail_syncs(own_store(c), 0);
 	cluster_run(c, 2 * SEC);
 	make_file(s, "f", upper);
 	sim_client_free(s);

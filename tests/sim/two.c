@@ -33,7 +33,7 @@ static gboolean make(SimClient *s, guint i)
 /* A true partition of two: each goes on alone. One line stands in the end, and both volcanos hold it; what was acknowledged before the partition is in it. */
 void split_run(Cluster *c, const Workload *w)
 {
-	SimClient *s = sim_client_new(c, FALSE), *t = sim_client_new(c, FALSE);
+	SimClient *s = sim_client_new(c, -1), *t = sim_client_new(c, -1);
 	guint i = 0, before;
 
 	begin(c, 2);
