@@ -1,4 +1,4 @@
-/* Whole volcanos in a simulated network with faults. tests/sim/run is its front door: `--seeds A..B` runs those of all workloads or of the one named by `--only` (alone, many, linear, power, two, split, witness) over all cores and stops at the
+/* Whole volcanos in a simulated network with faults. tests/sim/run is its front door: `--seeds A..B` runs each with the workload of its number, or with those named by `--only` (all, alone, many, linear, power, two, split, witness) over all cores and stops at the
  * first that fails; `--faults KIND,...` wants just those kinds of trouble, `--volcanos N` as many volcanos, `--jobs N` processes, `--go-on` does not stop and lists all that fail, `--twice` each seed twice (the same must happen), `--verbose` every message, `--debug LETTERS` the
  * volcanos' own channels too. A failure prints its seed, the last messages, and how to run it again. */
 #include "tests/sim/faults.h"
@@ -228,42 +228,55 @@ static void run_seed(guint32 seed, guint which)
 		g_error("seed %u of %s does not run the same twice", seed, runs[which].name);
 }
 
-/* Which seeds of which workloads: all of one seed, then those of the next. */
+/* Which seeds of which workloads: one of each seed, by its number; or all of one seed, then those of the next. */
 typedef struct {
 	guint32 first;
 	guint which[G_N_ELEMENTS(runs)], n;
+	gboolean by_number;
 } Wanted;
+
+static guint32 nth(const Wanted *x, guint64 n, guint *which)
+{
+	guint32 seed = x->first + (x->by_number ? n : n / x->n);
+
+	*which = x->which[(x->by_number ? seed : n) % x->n];
+	return seed;
+}
 
 static void run_nth(guint64 n, void *user)
 {
 	const Wanted *x = user;
 
-	run_seed(x->first + n / x->n, x->which[n % x->n]);
+	guint which, seed = nth(x, n, &which);
+
+	run_seed(seed, which);
 }
 
 static void name_nth(guint64 n, char *out, gsize size, void *user)
 {
 	const Wanted *x = user;
 
-	g_snprintf(out, size, "seed %u of %s", (guint)(x->first + n / x->n), runs[x->which[n % x->n]].name);
+	guint which, seed = nth(x, n, &which);
+
+	g_snprintf(out, size, "seed %u of %s", seed, runs[which].name);
 }
 
 /* FALSE: something failed. */
 static gboolean run_all(guint32 from, guint32 to)
 {
 	gint64 began = g_get_monotonic_time();
-	Wanted x = { .first = from };
+	Wanted x = { .first = from, .by_number = !opt.only };
 	Runs r = { .jobs = opt.verbose ? 1 : opt.jobs, .go_on = opt.go_on, .one = run_nth, .name = name_nth, .user = &x };
 
 	for (guint i = 0; i < G_N_ELEMENTS(runs); i++)
-		if (!opt.only || strcmp(opt.only, runs[i].name) == 0)
+		if (!opt.only || strcmp(opt.only, "all") == 0 || strcmp(opt.only, runs[i].name) == 0)
 			x.which[x.n++] = i;
-	r.count = ((guint64)to - from + 1) * x.n;
+	r.count = ((guint64)to - from + 1) * (x.by_number ? 1 : x.n);
 	if (r.count == 1)
 		r.jobs = 1;
 	guint64 failed = runner_run(&r);
 	double seconds = (g_get_monotonic_time() - began) / 1e6;
-	fprintf(stderr, "seeds %u..%u of %s: ", from, to, opt.only ? opt.only : "all workloads");
+	fprintf(stderr, "seeds %u..%u of %s: ", from, to, opt.only ? opt.only : "a workload each");
 	if (failed)
 		fprintf(stderr, "%" G_GUINT64_FORMAT " FAILED, %.1f s\n", failed, seconds);
 	else
@@ -278,7 +291,7 @@ static gboolean is_workload(const char *name)
 	for (guint i = 0; i < G_N_ELEMENTS(runs); i++)
 		if (strcmp(name, runs[i].name) == 0)
 			return TRUE;
-	return FALSE;
+	return strcmp(name, "all") == 0;
 }
 
 static int usage(const char *what)
@@ -287,7 +300,7 @@ static int usage(const char *what)
 
 	for (guint i = 0; i < FAULT_KINDS; i++)
 		g_string_append_printf(kinds, "%s%s", i ? "," : "", fault_name(i));
-	fprintf(stderr, "%s\n--seeds A..B [--only WORKLOAD] [--faults %s] [--volcanos 1..%u] [--copies N] [--calm] [--jobs N] [--go-on] [--twice] [--verbose] [--debug LETTERS]\n", what, kinds->str, CLUSTER_VOLCANOS);
+	fprintf(stderr, "%s\n--seeds A..B [--only WORKLOAD|all] [--faults %s] [--volcanos 1..%u] [--copies N] [--calm] [--jobs N] [--go-on] [--twice] [--verbose] [--debug LETTERS]\n", what, kinds->str, CLUSTER_VOLCANOS);
 	return 2;
 }
 
