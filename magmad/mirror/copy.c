@@ -199,6 +199,8 @@ static void start(Copy *c, How how, guint64 index)
 		compare_end(c);
 	c->whole = c->whole && !how;
 	c->filled_here |= how != HOW_LOG;
+	if (how != HOW_LOG)
+		c->filled_by_compare = how == HOW_COMPARE;
 	c->need_rows = FALSE;
 	if (!c->counted)
 		c->acked_seq = feed_end(&c->o->feed);
@@ -228,7 +230,9 @@ static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 	}
 	c->not_ahead = TRUE;
 	gboolean match = find_match(c, a, &index) && index >= a->floor;
-	gboolean resume = a->whole || (c->filled_here && a->progress.len && index == a->at_index);
+	/* A comparison that was over goes on nowhere: a power cut may have taken its end from the copy, and with that rows that it had too many are back. */
+	gboolean goes_on = c->filled_here && a->progress.len && index == a->at_index && (c->compare || !c->filled_by_compare);
+	gboolean resume = a->whole || goes_on;
 
 	c->heard = now(c);
 	c->stream = a->stream;

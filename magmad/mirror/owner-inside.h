@@ -139,6 +139,7 @@ struct Copy {
 	How how;                      /* of this stream */
 	Compare *compare;             /* its rows are being compared, since an earlier stream perhaps */
 	gboolean filled_here;         /* its filling was begun by this owner: the rows it has are of this log */
+	gboolean filled_by_compare;   /* the last time: what it has too much goes only by comparing */
 	gboolean todo_unknown;
 	GHashTable *todo;             /* MagmaFid -> how often it is in todo_next: contents to be compared */
 	GQueue todo_next;             /* MagmaFid: of todo, not yet begun; once more where it is being compared */
