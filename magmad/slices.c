@@ -34,11 +34,14 @@ static void help(gpointer data, gpointer user)
 	Slices *s = user;
 	g_autofree char *path = data;
 
-	if (g_atomic_int_get(&s->stop))
+	gboolean spare = strcmp(path, s->spare) == 0;
+
+	/* one that is ready may be taken at any moment */
+	if (g_atomic_int_get(&s->stop) || (spare && g_atomic_int_get(&s->spare_ready)))
 		return;
 	folder_remove(path, &s->stop);
 	/* one that cannot be made now is made where it is wanted, and says why */
-	if (strcmp(path, s->spare) == 0 && diskstore_create(path, NULL))
+	if (spare && diskstore_create(path, NULL))
 		g_atomic_int_set(&s->spare_ready, TRUE);
 }
 
@@ -68,7 +71,10 @@ static char *path_of(Slices *s, guint16 id) { return g_strdup_printf("%s/%05u", 
 /* The next will be wanted where one was. */
 static gboolean take_spare(Slices *s, const char *path)
 {
-	gboolean taken = g_atomic_int_compare_and_exchange(&s->spare_ready, TRUE, FALSE) && rename(s->spare, path) == 0 && sync_dir(s->dir);
+	gboolean taken = g_atomic_int_compare_and_exchange(&s->spare_ready, TRUE, FALSE) && rename(s->spare, path) == 0;
+
+	if (taken)
+		sync_dir(s->dir);      /* where that fails, so will the store's own syncs */
 
 	ask_helper(s, s->spare);
 	return taken;

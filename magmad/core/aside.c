@@ -320,7 +320,12 @@ static void removed(void *user, int error)
 
 	core_enter(v);
 	aside_say(a, error ? g_strerror(error) : "cleared");
-	g_ptr_array_remove(v->asides, a);
+	if (error) {                  /* it is still there, and said so */
+		a->clearing = a->removing = FALSE;
+		a->cleared = NULL;
+	} else {
+		g_ptr_array_remove(v->asides, a);
+	}
 	if (done)
 		done(done_user, error);
 	core_leave(v);

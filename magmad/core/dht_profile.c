@@ -110,7 +110,7 @@ static Profile *profile_get(Op *op, guint16 volcano)
 	Profile *f = g_hash_table_lookup(v->profiles, id);
 	if (f)
 		return f;
-	if (g_hash_table_size(v->profiles) % 64 == 63)
+	if (g_hash_table_size(v->profiles) % 64 == 63 || g_hash_table_size(v->profiles) >= KEPT_MAX)
 		g_hash_table_foreach_remove(v->profiles, is_old, &now);
 	if (g_hash_table_size(v->profiles) >= KEPT_MAX)
 		return NULL;

@@ -258,6 +258,8 @@ static void own(Holding *h, const MagmaSlice *s, gboolean compare)
 		return;
 	}
 	h->owner = owner_new(h->store, LOG_EPOCH(s->epoch, h->v->starts), &cfg);
+	owner_store(h->owner)->on_failed = copy_failed;       /* until it serves */
+	owner_store(h->owner)->user = h;
 	set_copies(h, s);
 	if (!compare)
 		serve(h);

@@ -586,7 +586,7 @@ static void op_elsewhere(Op *op, const MagmaOpInfo *info, GBytes *msg)
 	Volcano *v = op->v;
 
 	/* The sender has a newer map than this one: by the old one it would go to a volcano that may be dead, and be lost there. */
-	if (v->map && op->hdr.epoch > v->map->epoch) {
+	if (v->map && op->hdr.epoch > v->map->epoch && !(consensus_leads(v) && consensus_may_serve(v))) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}

@@ -345,6 +345,11 @@ void handle_copy_state(Op *op)
 	const struct magma_req_copy_state *q = &op->req.req_copy_state;
 	Volcano *v = op->v;
 
+	/* Of the map by which its owner compared, or of none: a repeat could come when the owner has gone on without that copy. */
+	if (q->in_sync == STATE_HAS_MORE && (!consensus_leads(v) || v->map_changing || !v->map || op->hdr.epoch < v->map->epoch)) {
+		op_error(op, ESTALE);
+		return;
+	}
 	if (!consensus_leads(v) || v->map_changing || !v->map) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
@@ -363,8 +368,8 @@ void handle_copy_state(Op *op)
 		members_change_map(v, map, state_changed, op);
 		return;
 	}
-	if (!c || (q->in_sync && is_down(map, q->volcano)) || c->in_sync == !!q->in_sync) {
-		int error = !c || !c->in_sync != !q->in_sync ? ESTALE : 0;
+	if (!c || q->in_sync == STATE_HAS_MORE || (q->in_sync && is_down(map, q->volcano)) || c->in_sync == !!q->in_sync) {
+		int error = !c || q->in_sync == STATE_HAS_MORE || !c->in_sync != !q->in_sync ? ESTALE : 0;
 		magma_map_unref(map);
 		op_finish(op, error);
 		return;

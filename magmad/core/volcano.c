@@ -168,7 +168,7 @@ static void tick(void *arg)
 	if (!v->tick) {
 		/* clients wait for the moment when somebody silent may be declared down */
 		MagmaTime due = planner_due(v), now = core_now(v), rest = v->quick ? SECOND / 10 : SECOND;
-		v->tick = v->io->timer(v->iou, due - now < rest ? MAX(due - now + 1000, SECOND / 20) : rest, tick, v);
+		v->tick = v->io->timer(v->iou, due - now < rest ? MAX(due - now + 1000, due < now - SECOND ? SECOND : SECOND / 20) : rest, tick, v);
 	}
 	core_leave(v);
 }

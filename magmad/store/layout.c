@@ -157,7 +157,7 @@ static gboolean dir_is_free(const char *dir, GError **error)
 		g_autofree char *path = g_build_filename(dir, name, NULL);
 		if (!strcmp(name, CONF))
 			return fail(error, EEXIST, dir, "already holds a volcano");
-		if (!strcmp(name, "lock") || !strcmp(name, "reserve") || !strcmp(name, "lost+found") || g_str_has_prefix(name, "state.db") || g_str_has_prefix(name, "lava.db"))
+		if (!strcmp(name, CONF ".new") || !strcmp(name, "lock") || !strcmp(name, "reserve") || !strcmp(name, "lost+found") || g_str_has_prefix(name, "state.db") || g_str_has_prefix(name, "lava.db"))
 			continue;
 		if ((!strcmp(name, "journal") || !strcmp(name, "content")) && is_empty_dir(path))
 			continue;

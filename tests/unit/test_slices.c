@@ -80,6 +80,27 @@ static void spare_is_used(void)
 	kit_remove(dir);
 }
 
+/* Each asks for a spare: the next one may be taken while the thread looks at what else it was asked. */
+static void many_are_opened_at_once(void)
+{
+	char *dir = kit_dir();
+
+	for (guint round = 0; round < 10; round++) {
+		Slices *s = open_in(dir);
+		for (guint16 id = 1; id <= 6; id++) {
+			g_autoptr(GError) error = NULL;
+			Store *b = slices_open(s, round * 10 + id, &error);
+			g_assert_no_error(error);
+			kit_acked(b, kit_put(b, TAB_ENTRY, "k", "v"));
+			g_usleep(round * 500);
+		}
+		for (guint16 id = 1; id <= 6; id++)
+			slices_close(s, round * 10 + id, id % 2);
+		slices_free(s);
+	}
+	kit_remove(dir);
+}
+
 static void leftovers_go(void)
 {
 	char *dir = kit_dir();
@@ -113,6 +134,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/slices/a_removed_one_is_gone_at_once", removed_at_once);
 	g_test_add_func("/slices/a_new_one_is_the_spare", spare_is_used);
+	g_test_add_func("/slices/many_are_opened_at_once", many_are_opened_at_once);
 	g_test_add_func("/slices/what_a_crash_left_is_removed", leftovers_go);
 	g_test_add_func("/slices/half_a_spare_is_made_anew", half_a_spare);
 	return g_test_run();
