@@ -208,8 +208,11 @@ static gboolean must_follow(const Op *op, const Op *earlier)
 {
 	ContentKind k = op->io.kind, e = earlier->io.kind;
 
-	if (k == CONTENT_BEGIN || e == CONTENT_BEGIN)
-		return k == CONTENT_DROP || e == CONTENT_DROP;      /* which closes the descriptor */
+	/* A drop closes the descriptor; a sync has to tell what a beginning of the same lost. */
+	if (k == CONTENT_BEGIN)
+		return e == CONTENT_DROP || e == CONTENT_SYNC;
+	if (e == CONTENT_BEGIN)
+		return k == CONTENT_DROP || k == CONTENT_SYNC;
 	if (e == CONTENT_SYNC)
 		return k == CONTENT_DROP || k == CONTENT_SYNC;      /* of two at once the kernel tells only one that it failed */
 	if (k == CONTENT_SYNC)
