@@ -140,7 +140,7 @@ static void a_voter_that_stood_still_asks_again(void)
 
 	kit_run(k, 5 * SECOND);
 	kit_hear(k);
-	kit_stand_still(k, 900 * MS);
+	kit_stand_still(k, 600 * MS);
 	g_assert_true(takeover_may_change(takeover(k)));
 	kit_hear(k);
 	kit_stand_still(k, 1100 * MS);
