@@ -456,7 +456,7 @@ NameKey name_key(guint64 dir, MagmaBytes name);
 guint name_key_hash(gconstpointer k);
 gboolean name_key_equal(gconstpointer a, gconstpointer b);
 
-/* mark.c: participants */
+/* mark.c, part.c, settle.c: participants */
 typedef enum { PHASE_PREPARE, PHASE_COMMIT, PHASE_FINAL, PHASE_ABORT } Phase;
 /* Is it possible? Fills the outcome. 0, an errno, MAGMA_EBACKOFF, WAIT. age orders waiting. */
 int part_check(Op *op, Part *p, guint64 age);
