@@ -27,5 +27,5 @@ magmad_libcore_a_SOURCES += magmad/core/takeover.c magmad/core/takeover.h
 magmad_libcore_a_SOURCES += magmad/core/txn.c
 magmad_libcore_a_SOURCES += magmad/core/volcano.c
 magmad_libcore_a_SOURCES += magmad/core/purge.c
-magmad_libcore_a_SOURCES += magmad/core/move_out.c
+magmad_libcore_a_SOURCES += magmad/core/move_out.c magmad/core/move_out.h magmad/core/move_rows.c magmad/core/move_contents.c
 magmad_libcore_a_SOURCES += magmad/core/move_in.c
