@@ -503,15 +503,7 @@ static void join_committed(Volcano *v, void *user, int error)
 
 static void join_relayed(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
-	Op *op = user;
-	Volcano *v = op->v;
-
-	core_enter(v);
-	if (error)
-		op_error(op, error == ETIMEDOUT ? MAGMA_ETRYAGAIN : error);
-	else
-		op_reply(op, &rep->rep_join, NULL);
-	core_leave(v);
+	op_answer(user, error == ETIMEDOUT ? MAGMA_ETRYAGAIN : error, error ? NULL : &rep->rep_join, NULL);
 }
 
 static char *dup_bytes(MagmaBytes b) { return g_strndup((const char *)b.data, b.len); }
