@@ -267,6 +267,7 @@ void consensus_join(Volcano *v, void (*done)(Volcano *v, int error)) { g_assert_
 gboolean volcano_kept_aside(GBytes *kept) { return FALSE; }
 gboolean volcano_kept_valid(GBytes *kept) { return TRUE; }
 const Raft *consensus_raft(const Volcano *v) { return NULL; }
+ConsensusChanges consensus_changes(const Volcano *v) { return (ConsensusChanges){ 0 }; }
 guint consensus_serves(Volcano *v, MagmaRange *out, guint max) { return 0; }
 
 void consensus_message(Volcano *v, Peer *from, const struct magma_req_raft *q) { takeover_heard(v->consensus->takeover, q->from); }
@@ -392,6 +393,22 @@ static void finish(GroupKit *k, int error)
 	done(k->v, k->user, error);
 }
 
+const MagmaMap *kit_must_look(GroupKit *k)
+{
+	const MagmaMap *m = kit_look(k);
+
+	g_assert_nonnull(m);
+	return m;
+}
+
+gboolean kit_named(const GroupKit *k, guint16 id)
+{
+	for (guint i = 0; i < k->ndown; i++)
+		if (k->down[i] == id)
+			return TRUE;
+	return FALSE;
+}
+
 void kit_commit(GroupKit *k)
 {
 	core_enter(k->v);
@@ -467,6 +484,25 @@ MagmaCopy *kit_copy(MagmaSlice *s, guint16 volcano)
 	return NULL;
 }
 
+guint kit_voters(const MagmaMap *m)
+{
+	guint n = 0;
+
+	for (guint i = 0; i < m->volcanos->len; i++)
+		n += (((MagmaVolcano *)m->volcanos->pdata[i])->flags & MAGMA_VOLCANO_VOTER) != 0;
+	return n;
+}
+
+MagmaMap *kit_ring_with(guint n, guint copies, guint16 slice, guint ncopies, const MagmaCopy *c)
+{
+	MagmaMap *m = kit_ring(n, copies);
+	MagmaSlice *s = kit_slice(m, slice);
+
+	s->ncopies = ncopies;
+	memcpy(s->copies, c, ncopies * sizeof *c);
+	return m;
+}
+
 void kit_slice_is(const MagmaMap *m, guint16 id, const char *text)
 {
 	const MagmaSlice *s = magma_map_part((MagmaMap *)m, id);
@@ -504,6 +540,14 @@ GroupKit *kit_new_with(MagmaMap *map, gboolean again, const VolcanoConfig *with)
 	k->v = volcano_new(&cfg, open_store(k, k->disk, 1), &IO, k);
 	volcano_start(k->v, NULL, NULL);
 	g_assert_true(k->v->serving);
+	return k;
+}
+
+GroupKit *kit_leader_of(MagmaMap *map)
+{
+	GroupKit *k = kit_new(map, FALSE);
+
+	kit_leads(k);
 	return k;
 }
 

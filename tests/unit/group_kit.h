@@ -52,11 +52,16 @@ typedef struct GroupKit {
 /* map: of volcano 1 and others; taken. again: it has been started before. It serves at once: the group takes part. */
 GroupKit *kit_new(MagmaMap *map, gboolean again);
 GroupKit *kit_new_with(MagmaMap *map, gboolean again, const VolcanoConfig *cfg);
+/* It leads, for long, and has heard all others just now. */
+GroupKit *kit_leader_of(MagmaMap *map);
 void kit_free(GroupKit *k);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GroupKit, kit_free)
 
 /* n volcanos v1..vn, all heard; each at home in a slice of its own, with copies of it in sync at the next `copies - 1`. The first three (of two: one) vote. Sealed. */
 MagmaMap *kit_ring(guint n, guint copies);
+/* The same with these copies of one slice. */
+MagmaMap *kit_ring_with(guint n, guint copies, guint16 slice, guint ncopies, const MagmaCopy *c);
+guint kit_voters(const MagmaMap *m);
 MagmaSlice *kit_slice(MagmaMap *m, guint16 id);
 MagmaCopy *kit_copy(MagmaSlice *s, guint16 volcano);
 MagmaVolcano *kit_volcano(MagmaMap *m, guint16 id);
@@ -78,6 +83,9 @@ void kit_run(GroupKit *k, MagmaTime time);
 void kit_stand_still(GroupKit *k, MagmaTime time);
 /* One look of the planner. NULL: the map stays as it is. Borrowed, until the next. */
 const MagmaMap *kit_look(GroupKit *k);
+const MagmaMap *kit_must_look(GroupKit *k);       /* never NULL */
+/* The proposed map takes it for dead, and the group is told so. */
+gboolean kit_named(const GroupKit *k, guint16 id);
 /* The group says yes: the proposed map is the map. Or not (an errno). */
 void kit_commit(GroupKit *k);
 void kit_refuse(GroupKit *k, int error);
