@@ -319,6 +319,9 @@ static int check_flare(Op *op, Part *p)
 			return others_undecided(op, p->target.ino) ? MAGMA_EBACKOFF : ENOTEMPTY;
 		break;
 	case MARK_REPARENT:
+		/* a rename before may not have said yet that it is committed: its parent, written when it does, would be the newer one */
+		if (mark_undecided(op->sl, p->target.ino, MARK_REPARENT))
+			return MAGMA_EBACKOFF;
 		p->entry.child = row.parent;      /* kept in the mark, for undoing */
 		break;
 	default:
