@@ -1,7 +1,8 @@
 #include "magmad/core/consensus.h"
 #include "magmad/core/takeover.h"
 
-enum { KEPT_FORMAT = 1, KEPT_ASIDE };      /* ASIDE: the same, and the stores are to be set aside before the next start */
+/* ASIDE: the same, and the stores are to be set aside before the next start. QUESTION: takeover_in_question() */
+enum { KEPT_FORMAT = 1, KEPT_ASIDE, KEPT_QUESTION };
 
 /* A message that must not leave before what it tells is durable. */
 typedef struct {
@@ -25,6 +26,7 @@ typedef struct Consensus {
 	guint timer;
 	gint64 wake_at;
 	guint64 asked, persisted;     /* numbers of changes */
+	gboolean question;            /* what is kept says so, or will */
 	GQueue waiting;               /* Waiting *, by after */
 	Proposal proposal;            /* one at a time; done NULL: none */
 	ConsensusChanges changes;
@@ -64,7 +66,9 @@ static GBytes *kept_bytes(Volcano *v)
 	GByteArray *out = g_byte_array_new();
 	g_autoptr(GByteArray) map = g_byte_array_new(), state = g_byte_array_new();
 
-	magma_put_u8(out, v->aside ? KEPT_ASIDE : KEPT_FORMAT);
+	if (of(v)->takeover)
+		of(v)->question = takeover_in_question(of(v)->takeover);
+	magma_put_u8(out, v->aside ? KEPT_ASIDE : of(v)->question ? KEPT_QUESTION : KEPT_FORMAT);
 	magma_put_u16(out, v->id);
 	magma_put_u32(out, v->starts);
 	if (v->map)
@@ -88,6 +92,7 @@ gboolean volcano_kept_aside(GBytes *kept)
 typedef struct {
 	guint16 id;
 	guint32 starts;
+	gboolean question;
 	MagmaMap *map;
 	RaftState *state;
 } Kept;
@@ -112,8 +117,9 @@ static gboolean kept_decode(GBytes *kept, Kept *out)
 	guint32 slen = magma_get_u32(&r);
 	const guint8 *state = magma_get_bytes(&r, slen);
 
-	if (r.error || r.left || (format != KEPT_FORMAT && format != KEPT_ASIDE) || !out->id)
+	if (r.error || r.left || format < KEPT_FORMAT || format > KEPT_QUESTION || !out->id)
 		return FALSE;
+	out->question = format == KEPT_QUESTION;
 	out->map = magma_map_decode(map, len);
 	out->state = raft_state_decode(state, slen);
 	return out->map && out->state;
@@ -137,6 +143,7 @@ gboolean consensus_load(Volcano *v, GBytes *kept)
 	v->map = g_steal_pointer(&k.map);
 	Consensus *c = v->consensus = g_new0(Consensus, 1);
 	c->state = g_steal_pointer(&k.state);
+	c->question = k.question;
 	return TRUE;
 }
 
@@ -358,7 +365,8 @@ static void step(Volcano *v, const RaftEvent *ev)
 		perform(v, &g_array_index(c->out.actions, RaftAction, i));
 	c->depth--;
 	look_at_lease(v);
-	if (c->asked != asked)
+	/* also what a commit alone has changed: a later start would ask where nobody can answer */
+	if (c->asked != asked || (takeover_in_question(c->takeover) != c->question && !v->aside))
 		keep(v, c->asked, NULL);
 	arm(v);
 	members_look(v);
@@ -410,7 +418,7 @@ void consensus_start(Volcano *v)
 	c->heard = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)peer_unref);
 	raft_out_init(&c->out);
 	c->raft = raft_new(&cfg, c->state, core_now(v));
-	c->takeover = takeover_new(v, v->starts > 0);
+	c->takeover = takeover_new(v, v->starts > 0, c->question);
 	if (raft_committed(c->raft))
 		use_map(v, raft_committed(c->raft));
 	step(v, &(RaftEvent){ .type = RAFT_EV_TICK });

@@ -161,7 +161,7 @@ typedef struct { guint64 ino, xid; } Touch;      /* by ino */
 
 typedef struct {
 	MagmaFid fid;                 /* ino is the hash key */
-	GHashTable *clients;          /* set of client id */
+	GHashTable *clients;          /* client id -> whether only its CREATE says so */
 } OpenSet;
 
 typedef struct {
@@ -379,6 +379,9 @@ void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid);
 void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);
 void client_close_all(Slice *sl, guint64 ino);        /* whoever has it open */
+/* By the CREATE that makes it, on its coordinator's word alone, until the client says so itself: what is closed where the CREATE is undone. */
+void client_open_born(Slice *sl, guint64 client, const MagmaFid *fid);
+void client_close_born(Slice *sl, guint64 ino);
 void client_gone(Slice *sl, Client *c, gint64 expired);      /* 0: it left, without a tombstone */
 void client_load_row(Slice *sl, const StoreRow *row);
 /* What is known of it at the volcano a slice comes from: when it expired there (0: it did not), for what it asked there may be asked here again, and its watermark. Kept where newer than what is here. */

@@ -133,6 +133,9 @@ static int check_flare(Op *op, Part *p)
 			return others_undecided(op, p->target.ino) ? MAGMA_EBACKOFF : ENOTEMPTY;
 		break;
 	case MARK_REPARENT:
+		/* a rename before may not have said yet that it is committed: its parent, written when it does, would be the newer one */
+		if (mark_undecided(op->sl, p->target.ino, MARK_REPARENT))
+			return MAGMA_EBACKOFF;
 		p->entry.child = row.parent;      /* kept in the mark, for undoing */
 		break;
 	default:
@@ -312,6 +315,7 @@ static int born_abort(Draft *d, Part *p)
 	if (mark_count_all(sl, p->target.ino) > 1 || row->parent.ino != p->other.ino || (is_dir(row->attr.mode) ? row->attr.size : row->attr.nlink > 1)) {
 		if (!is_dir(row->attr.mode) && row->attr.nlink > 1)
 			row->attr.nlink--;
+		client_close_born(sl, p->target.ino);     /* who was told nothing would never give it back */
 		scrub_suspect(sl, &p->target, draft_txn(d));
 	} else {
 		client_close_all(sl, p->target.ino);      /* opened by the CREATE that is undone */

@@ -98,7 +98,7 @@ static int prepare(Op *op)
 	draft_commit(g_steal_pointer(&d));
 	mark_remember(sl, &row);
 	if (p.kind == MARK_BORN && p.client)
-		client_open(sl, p.client, 0, &p.target);
+		client_open_born(sl, p.client, &p.target);
 	prepare_answer(op, &p);
 	return 0;
 }

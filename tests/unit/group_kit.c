@@ -261,7 +261,7 @@ gboolean consensus_load(Volcano *v, GBytes *kept)
 }
 
 void consensus_begin_life(Volcano *v, void (*done)(Volcano *v, int error)) { done(v, 0); }
-void consensus_start(Volcano *v) { v->consensus->takeover = takeover_new(v, v->starts > 0); }
+void consensus_start(Volcano *v) { v->consensus->takeover = takeover_new(v, v->starts > 0, FALSE); }      /* what was kept is the newest map */
 void consensus_bootstrap(Volcano *v, void (*done)(Volcano *v, int error)) { g_assert_not_reached(); }
 void consensus_join(Volcano *v, void (*done)(Volcano *v, int error)) { g_assert_not_reached(); }
 gboolean volcano_kept_aside(GBytes *kept) { return FALSE; }
