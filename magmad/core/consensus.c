@@ -16,6 +16,7 @@ typedef struct {
 	RaftTerm term;
 	void (*done)(Volcano *v, void *user, int error);
 	void *user;
+	MagmaTime at;
 } Proposal;
 
 typedef struct Consensus {
@@ -28,6 +29,7 @@ typedef struct Consensus {
 	gboolean question;            /* what is kept says so, or will */
 	GQueue waiting;               /* Waiting *, by after */
 	Proposal proposal;            /* one at a time; done NULL: none */
+	ConsensusChanges changes;
 	gboolean leads;
 	guint depth;
 	gboolean judging;             /* which of two lines stands */
@@ -232,11 +234,20 @@ static void use_map(Volcano *v, const RaftEntry *e)
 
 /* --- actions --- */
 
+static void count_change(ConsensusChanges *n, MagmaTime took)
+{
+	n->count++;
+	n->last = took;
+	n->most = MAX(n->most, took);
+}
+
 static void proposal_ends(Volcano *v, int error)
 {
 	Proposal p = of(v)->proposal;
 
 	of(v)->proposal = (Proposal){ 0 };
+	if (p.done && !error)
+		count_change(&of(v)->changes, core_now(v) - p.at);
 	if (p.done)
 		p.done(v, p.user, error);
 }
@@ -493,6 +504,7 @@ gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time)
 	return since && core_now((Volcano *)v) - since < time;
 }
 
+ConsensusChanges consensus_changes(const Volcano *v) { return of(v) ? of(v)->changes : (ConsensusChanges){ 0 }; }
 gboolean consensus_may_change(Volcano *v) { return of(v) && of(v)->raft && takeover_may_change(of(v)->takeover); }
 MagmaTime consensus_answered(const Volcano *v, guint16 id) { return raft_member_acked(of(v)->raft, id); }
 MagmaTime consensus_led_since(const Volcano *v) { return raft_led_since(of(v)->raft); }
@@ -540,7 +552,7 @@ void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndo
 	}
 	RaftEvent ev = { .type = RAFT_EV_PROPOSE, .bytes = bytes, .group = &group, .derived = c->map_index, .down = down, .n_down = ndown, .gone = gone };
 	/* with a group of one, commit may follow at once: it must be known what for */
-	c->proposal = (Proposal){ .index = G_MAXUINT64, .done = done, .user = user };
+	c->proposal = (Proposal){ .index = G_MAXUINT64, .done = done, .user = user, .at = core_now(v) };
 	step(v, &ev);
 	if (c->out.status != RAFT_OK) {
 		proposal_ends(v, status_error(c->out.status));

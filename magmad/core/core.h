@@ -347,6 +347,8 @@ void op_park(Op *op, Waitq *q);
 void waitq_wake(Slice *sl, Waitq *q);
 void op_reply(Op *op, const void *fields, GBytes *body);  /* ends the operation; takes nothing */
 void op_error(Op *op, int error);
+/* For callbacks from outside the core: the error, or that reply for 0. */
+void op_answer(Op *op, int error, const void *rep, GBytes *body);
 void op_finish(Op *op, int error);                    /* op_error, or an empty reply for 0; nothing for WAIT */
 void op_fail(Op *op, int error);                      /* the end of an evaluation that answers by itself where it succeeds: op_error, or nothing for 0 and WAIT */
 /* A completion of the store for an operation: notes the error in *slot and runs the step. */
@@ -463,7 +465,7 @@ NameKey name_key(guint64 dir, MagmaBytes name);
 guint name_key_hash(gconstpointer k);
 gboolean name_key_equal(gconstpointer a, gconstpointer b);
 
-/* mark.c: participants */
+/* mark.c, part.c, settle.c: participants */
 typedef enum { PHASE_PREPARE, PHASE_COMMIT, PHASE_FINAL, PHASE_ABORT } Phase;
 /* Is it possible? Fills the outcome. 0, an errno, MAGMA_EBACKOFF, WAIT. age orders waiting. */
 int part_check(Op *op, Part *p, guint64 age);

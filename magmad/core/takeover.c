@@ -279,7 +279,7 @@ static void tick(void *arg)
 	look(t);
 	/* clients wait for the one whose turn comes soon */
 	MagmaTime left = FORCE_AFTER - (core_now(v) - MAX(t->heard, t->unbroken));
-	t->timer = v->io->timer(v->iou, !takeover_other(v) ? SECOND : left > 0 && left < LOOK_EVERY ? left + 1000 : LOOK_EVERY, tick, t);
+	t->timer = v->io->timer(v->iou, !takeover_other(v) ? SECOND : left >= 0 && left < LOOK_EVERY ? left + 1000 : LOOK_EVERY, tick, t);
 	core_leave(v);
 }
 
