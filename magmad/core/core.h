@@ -276,6 +276,8 @@ struct Volcano {
 	GHashTable *peers;            /* set of Peer * that live */
 	guint64 peers_made;
 	GHashTable *calls, *forwards, *node_peers;
+	GHashTable *passed_on[2];     /* errors of other volcanos: of late, and before */
+	MagmaTime passed_on_since;
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	GHashTable *all_ops;          /* set of Op * without a slice */
 	guint tick;
@@ -417,6 +419,8 @@ void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const 
 void call_forward_to(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaVolcano *to);
 /* The last try is answered here: what another volcano still says of an earlier one goes no further. */
 void call_forward_forget(Volcano *v, const MagmaHdr *h);
+/* The error that was passed on as the answer to an earlier try of it, which may still arrive: so every later one has to be told that. 0: none. */
+int call_passed_on(Volcano *v, const MagmaHdr *h);
 gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg);
 void call_init(Volcano *v);
 void call_clear_slice(Slice *sl);

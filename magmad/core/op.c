@@ -480,6 +480,8 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	}
 	int refusal = client_refusal(op->client, op->hdr.xid);
+	if (!refusal)                 /* the slice was another's then */
+		refusal = call_passed_on(op->v, &op->hdr);
 	if (refusal) {
 		op_error(op, refusal);
 		return FALSE;
@@ -579,7 +581,7 @@ static int op_admit(Volcano *v, const Slice *sl, const MagmaOpInfo *info, gboole
 	return MAGMA_ETRYAGAIN;
 }
 
-/* By any of its slices: the one asked now may have been part of it then. */
+/* By any of its slices: the one asked now may have been part of it then; or by another volcano, for which this one passed it on. */
 static int client_refused_here(Volcano *v, const MagmaHdr *h)
 {
 	for (guint i = 0; i < v->slices->len; i++) {
@@ -589,7 +591,7 @@ static int client_refused_here(Volcano *v, const MagmaHdr *h)
 		if (refusal)
 			return refusal;
 	}
-	return 0;
+	return call_passed_on(v, h);
 }
 
 /* Another volcano's: passed on for a client, refused to a volcano, whose map is old. */

@@ -153,6 +153,56 @@ static void a_voter_that_stood_still_asks_again(void)
 	g_assert_cmpint(takeover_lease(takeover(k), k->now + 9 * SECOND), ==, k->now + 1200 * MS);
 }
 
+/* By it volcano 2 lacks something, and so cannot go on. */
+static MagmaMap *without_2(GroupKit *k)
+{
+	MagmaMap *m = magma_map_copy(k->v->map);
+
+	kit_copy(kit_slice(m, 1), 2)->in_sync = FALSE;
+	m->epoch++;
+	return m;
+}
+
+/* It was on its way to the disk: the other heard nothing of it, and may have gone on meanwhile. */
+static void a_map_that_is_committed_after_the_stop_answers_nothing(void)
+{
+	g_autoptr(GroupKit) k = voter(kit_ring(2, 2), FALSE);
+
+	kit_run(k, 5 * SECOND);
+	kit_hear(k);
+	kit_stand_still(k, 3 * SECOND);
+	kit_use(k, without_2(k));
+	g_assert_false(takeover_may_change(takeover(k)));
+	g_assert_cmpint(takeover_lease(takeover(k), k->now + 9 * SECOND), ==, 0);
+	kit_stand_still(k, 3 * SECOND);       /* nor does another stop */
+	g_assert_false(takeover_may_change(takeover(k)));
+	g_assert_true(takeover_in_question(takeover(k)));
+	kit_hear(k);
+	g_assert_true(takeover_may_change(takeover(k)));
+	g_assert_false(takeover_in_question(takeover(k)));
+	g_assert_cmpint(takeover_lease(takeover(k), k->now + 9 * SECOND), ==, k->now + 9 * SECOND);
+}
+
+/* The log may have a map that is newer than the kept one, and that nobody was told. */
+static void a_start_asks_by_what_was_kept(void)
+{
+	g_autoptr(GroupKit) k = voter(kit_ring(2, 2), FALSE);
+
+	kit_run(k, SECOND / 10);
+	Takeover *by_map = takeover_new(k->v, TRUE, FALSE);
+	kit_use(k, without_2(k));
+	Takeover *asks = takeover_new(k->v, TRUE, TRUE), *does_not = takeover_new(k->v, TRUE, FALSE);
+	kit_run(k, SECOND / 10);
+	g_assert_cmpint(takeover_lease(by_map, k->now + 9 * SECOND), ==, 0);
+	g_assert_cmpint(takeover_lease(asks, k->now + 9 * SECOND), ==, 0);
+	g_assert_true(takeover_in_question(asks));
+	g_assert_cmpint(takeover_lease(does_not, k->now + 9 * SECOND), ==, k->now + 9 * SECOND);
+	g_assert_false(takeover_in_question(does_not));
+	takeover_free(by_map);
+	takeover_free(asks);
+	takeover_free(does_not);
+}
+
 /* The other has everything and may go on; this one lacks something. A line without that could not stand. */
 static MagmaMap *voter_lacks(void)
 {
@@ -521,6 +571,26 @@ static void the_older_line_that_changed_something_alone_stands(void)
 	free_entry(k);
 }
 
+/* It came to that map while it asked, and answered nobody by it. */
+static void a_map_that_was_committed_while_it_asked_makes_no_line(void)
+{
+	RaftRival v;
+	MagmaMap *m = gone_on();
+	g_autoptr(GroupKit) k = with_rival(magma_map_ref(m), TRUE, TRUE, &v);
+
+	kit_use(k, kit_ring(2, 2));
+	kit_leads(k);
+	kit_run(k, 5 * SECOND);
+	kit_stand_still(k, 3 * SECOND);
+	m->epoch++;
+	kit_use(k, m);
+	takeover_rival(takeover(k), &v);
+	g_assert_null(k->forced);
+	g_assert_cmpuint(k->yields, ==, 1);
+	g_assert_false(k->v->aside);
+	free_entry(k);
+}
+
 static void the_newer_line_sets_aside_what_it_changed_alone(void)
 {
 	RaftRival v;
@@ -561,6 +631,8 @@ int main(int argc, char **argv)
 	T(after_a_restart_the_voter_serves_and_changes_nothing_before_the_other_answers);
 	T(after_a_restart_the_voter_goes_on_alone_where_the_other_cannot_have);
 	T(a_voter_that_stood_still_asks_again);
+	T(a_map_that_is_committed_after_the_stop_answers_nothing);
+	T(a_start_asks_by_what_was_kept);
 	T(a_voter_that_lacks_what_the_other_has_waits_for_it);
 	T(no_map_by_which_nobody_has_everything);
 	T(the_other_goes_on_1800_ms_after_the_last_word);
@@ -585,6 +657,7 @@ int main(int argc, char **argv)
 	T(who_changed_nothing_alone_yields);
 	T(a_map_by_which_the_other_had_everything_cost_nobody_anything);
 	T(the_older_line_that_changed_something_alone_stands);
+	T(a_map_that_was_committed_while_it_asked_makes_no_line);
 	T(the_newer_line_sets_aside_what_it_changed_alone);
 	T(a_line_that_lacks_what_only_the_other_has_does_not_stand);
 	return g_test_run();
