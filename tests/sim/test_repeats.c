@@ -198,6 +198,36 @@ static void repeat_of_what_failed_is_told_the_same(void)
 	cluster_free(c);
 }
 
+/* rename(2) of one name of a flare to another changes nothing. Later the names may be two flares'. Also where the volcano was restarted meanwhile. */
+static void repeat_of_what_had_nothing_to_do_does_nothing(void)
+{
+	for (guint restart = 0; restart < 2; restart++) {
+		Cluster *c = network(7);
+		SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
+		struct magma_req_link link = { .dir = magma_fid_root(), .flare = make_file(b, "f", (MagmaKey){ { 0 } }), .name = MAGMA_BYTES_STR("g") };
+		struct magma_req_rename q = { .from_dir = link.dir, .from_name = MAGMA_BYTES_STR("f"), .to_dir = link.dir, .to_name = link.name };
+		struct magma_req_lookup old = { .dir = link.dir, .name = q.from_name };
+		struct magma_req_unlink unlink = { .dir = link.dir, .name = link.name };
+		Answer again = { 0 };
+
+		must(b, MAGMA_OP_link, &link);
+		must(a, MAGMA_OP_lookup, &old);       /* it has a session */
+		sim_call(a, MAGMA_OP_rename, &q, done_with, &again);
+		sim_client_cut_off(a, TRUE);
+		cluster_run(c, SEC);
+		must(b, MAGMA_OP_unlink, &unlink);
+		make_file(b, "g", (MagmaKey){ { 0 } });
+		if (restart)
+			cluster_kill(c, 0, 10 * MS, FALSE);
+		sim_client_cut_off(a, FALSE);
+		g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &again));
+		must(b, MAGMA_OP_lookup, &old);
+		sim_client_free(a);
+		sim_client_free(b);
+		cluster_free(c);
+	}
+}
+
 static const MagmaKey upper = { .b = { 0xff } };
 
 /* Whoever would do it now knows nothing of that error; who passed it on does. */
@@ -472,6 +502,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
 	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
+	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);
 	g_test_add_func("/sim/repeats/last_word_about_an_open_counts_however_they_arrive", last_word_about_an_open_counts_however_they_arrive);
 	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
