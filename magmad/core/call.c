@@ -1,8 +1,9 @@
 /* Requests from this volcano to others (and to itself), and clients' requests passed on. A call is repeated until it is answered; what it asks for is
- * idempotent by operation id (mark.c), so repeating is harmless. */
+ * idempotent by operation id (settle.c), so repeating is harmless. */
 #include "magmad/core/consensus.h"
 
 enum { REPEAT_FIRST = 500000, REPEAT_MAX = 4000000, AGAIN_AFTER = 20000, FORWARDS_MAX = 65536 };
+#define PASSED_ON_KEPT (20 * SECOND)      /* a message lives as long as its session tries: seconds */
 
 typedef enum { BY_KEY, BY_VOLCANO, BY_LEADER, BY_ADDR } CallTo;
 
@@ -33,6 +34,12 @@ typedef struct {
 	MagmaTime at;
 } Forward;
 
+/* An error that was passed on to a client and may not be there yet. */
+typedef struct {
+	guint64 id[2];                /* client, xid */
+	int error;
+} PassedOn;
+
 static void forward_free(gpointer p)
 {
 	Forward *f = p;
@@ -46,6 +53,8 @@ void call_init(Volcano *v)
 {
 	v->calls = g_hash_table_new(g_int64_hash, g_int64_equal);
 	v->forwards = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, forward_free);
+	for (guint i = 0; i < 2; i++)
+		v->passed_on[i] = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, g_free);
 	v->node_peers = g_hash_table_new(magma_addr_hash, (GEqualFunc)magma_addr_equal);
 }
 
@@ -99,6 +108,8 @@ void call_clear(Volcano *v)
 	}
 	g_hash_table_unref(v->calls);
 	g_hash_table_unref(v->forwards);
+	for (guint i = 0; i < 2; i++)
+		g_hash_table_unref(v->passed_on[i]);
 	g_hash_table_iter_init(&it, v->node_peers);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		NodePeer *n = value;
@@ -425,6 +436,18 @@ void call_map_changed(Volcano *v)
 	calls_soon(v, 1000);
 }
 
+static void passed_on_tick(Volcano *v, MagmaTime now)
+{
+	GHashTable *old = v->passed_on[1];
+
+	if (now - v->passed_on_since < PASSED_ON_KEPT)
+		return;
+	g_hash_table_remove_all(old);
+	v->passed_on[1] = v->passed_on[0];
+	v->passed_on[0] = old;
+	v->passed_on_since = now;
+}
+
 void call_tick(Volcano *v)
 {
 	MagmaTime now = core_now(v);
@@ -451,6 +474,7 @@ void call_tick(Volcano *v)
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		if (now - ((Forward *)value)->at > 60 * SECOND)
 			g_hash_table_iter_remove(&it);
+	passed_on_tick(v, now);
 }
 
 void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaKey *route)
@@ -491,6 +515,26 @@ void call_forward_forget(Volcano *v, const MagmaHdr *h)
 		g_hash_table_remove(v->forwards, id);
 }
 
+/* The others say that it should ask again; and what changes nothing may well be answered otherwise. */
+static void note_passed_on(Volcano *v, const MagmaHdr *h)
+{
+	if (!h->error || h->error >= MAGMA_EAUTH || !(magma_op_info(h->op)->flags & MAGMA_OP_MUTATES || h->op == MAGMA_OP_open))
+		return;
+	PassedOn *p = g_new(PassedOn, 1);
+	*p = (PassedOn){ { h->client, h->xid }, h->error };
+	g_hash_table_replace(v->passed_on[0], p->id, p);
+}
+
+int call_passed_on(Volcano *v, const MagmaHdr *h)
+{
+	const guint64 id[2] = { h->client, h->xid };
+	const PassedOn *p = NULL;
+
+	for (guint i = 0; i < 2 && !p; i++)
+		p = g_hash_table_size(v->passed_on[i]) ? g_hash_table_lookup(v->passed_on[i], id) : NULL;
+	return p ? p->error : 0;
+}
+
 gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg)
 {
 	guint64 id[2] = { h->client, h->xid };
@@ -501,8 +545,10 @@ gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg)
 	/* an error of an earlier owner says nothing about the last try, which may have done it */
 	if (h->error && from != f->to)
 		return TRUE;
-	if (f->peer->session)
+	if (f->peer->session) {
 		v->io->send(v->iou, f->peer->session, msg, NULL);
+		note_passed_on(v, h);
+	}
 	g_hash_table_remove(v->forwards, id);
 	return TRUE;
 }

@@ -301,8 +301,18 @@ static void answer(Op *op, GBytes *head, GBytes *body)
 	op_drop(op);
 }
 
+/* A change that had nothing to change (both names are the same flare already) is done as well: a repeat that comes late would find what others did meanwhile, and change that. */
+static void remember(Op *op, const void *fields)
+{
+	Client *c = op->client;
+
+	if (op->registered && c && !c->gone && !g_hash_table_contains(c->replies, &op->hdr.xid))
+		draft_store_reply(draft_new(op), fields);
+}
+
 void op_reply(Op *op, const void *fields, GBytes *body)
 {
+	remember(op, fields);
 	g_autoptr(GBytes) head = op_encode_reply(op, fields, 0, body != NULL);
 
 	answer(op, head, body);
@@ -315,6 +325,18 @@ void op_error(Op *op, int error)
 	if (op->registered)
 		client_refused(op->client, op->hdr.xid, error);
 	answer(op, head, NULL);
+}
+
+void op_answer(Op *op, int error, const void *rep, GBytes *body)
+{
+	Volcano *v = op->v;
+
+	core_enter(v);
+	if (error)
+		op_error(op, error);
+	else
+		op_reply(op, rep, body);
+	core_leave(v);
 }
 
 void op_finish(Op *op, int error)
@@ -468,6 +490,8 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	}
 	int refusal = client_refusal(op->client, op->hdr.xid);
+	if (!refusal)                 /* the slice was another's then */
+		refusal = call_passed_on(op->v, &op->hdr);
 	if (refusal) {
 		op_error(op, refusal);
 		return FALSE;
@@ -567,7 +591,7 @@ static int op_admit(Volcano *v, const Slice *sl, const MagmaOpInfo *info, gboole
 	return MAGMA_ETRYAGAIN;
 }
 
-/* By any of its slices: the one asked now may have been part of it then. */
+/* By any of its slices: the one asked now may have been part of it then; or by another volcano, for which this one passed it on. */
 static int client_refused_here(Volcano *v, const MagmaHdr *h)
 {
 	for (guint i = 0; i < v->slices->len; i++) {
@@ -577,7 +601,7 @@ static int client_refused_here(Volcano *v, const MagmaHdr *h)
 		if (refusal)
 			return refusal;
 	}
-	return 0;
+	return call_passed_on(v, h);
 }
 
 /* Another volcano's: passed on for a client, refused to a volcano, whose map is old. */

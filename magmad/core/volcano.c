@@ -316,6 +316,10 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 		out->dirty += g_hash_table_size(sl->dirty);
 	}
 	out->leader = consensus_leader(v);
+	ConsensusChanges changes = consensus_changes(v);
+	out->map_changes = changes.count;
+	out->map_change_last = changes.last;
+	out->map_change_most = changes.most;
 	/* once it has served, what keeps it from doing so is the lease */
 	out->state = v->ready || !v->map || consensus_may_serve(v) ? v->state : "without quorum";
 	g_strlcpy(out->note, v->note, sizeof out->note);

@@ -198,9 +198,69 @@ static void repeat_of_what_failed_is_told_the_same(void)
 	cluster_free(c);
 }
 
-/* --- a client expires at one volcano, and asks the heir --- */
+/* rename(2) of one name of a flare to another changes nothing. Later the names may be two flares'. Also where the volcano was restarted meanwhile. */
+static void repeat_of_what_had_nothing_to_do_does_nothing(void)
+{
+	for (guint restart = 0; restart < 2; restart++) {
+		Cluster *c = network(7);
+		SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
+		struct magma_req_link link = { .dir = magma_fid_root(), .flare = make_file(b, "f", (MagmaKey){ { 0 } }), .name = MAGMA_BYTES_STR("g") };
+		struct magma_req_rename q = { .from_dir = link.dir, .from_name = MAGMA_BYTES_STR("f"), .to_dir = link.dir, .to_name = link.name };
+		struct magma_req_lookup old = { .dir = link.dir, .name = q.from_name };
+		struct magma_req_unlink unlink = { .dir = link.dir, .name = link.name };
+		Answer again = { 0 };
+
+		must(b, MAGMA_OP_link, &link);
+		must(a, MAGMA_OP_lookup, &old);       /* it has a session */
+		sim_call(a, MAGMA_OP_rename, &q, done_with, &again);
+		sim_client_cut_off(a, TRUE);
+		cluster_run(c, SEC);
+		must(b, MAGMA_OP_unlink, &unlink);
+		make_file(b, "g", (MagmaKey){ { 0 } });
+		if (restart)
+			cluster_kill(c, 0, 10 * MS, FALSE);
+		sim_client_cut_off(a, FALSE);
+		g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &again));
+		must(b, MAGMA_OP_lookup, &old);
+		sim_client_free(a);
+		sim_client_free(b);
+		cluster_free(c);
+	}
+}
 
 static const MagmaKey upper = { .b = { 0xff } };
+
+/* Whoever would do it now knows nothing of that error; who passed it on does. */
+static void repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on(void)
+{
+	Cluster *c = network(6);
+	join_second(c);
+	SimClient *a = sim_client_new(c, 0), *b = sim_client_new(c, -1);
+	struct magma_req_mkdir dir = { .dir = magma_fid_root(), .key = upper, .mode = 0755, .name = MAGMA_BYTES_STR("d") };
+	struct magma_req_mknod q = { .dir = must(b, MAGMA_OP_mkdir, &dir).rep_mkdir.attr.fid, .key = upper, .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR("f") };
+	struct magma_req_lookup look = { .dir = q.dir, .name = q.name };
+	struct magma_req_unlink unlink = { .dir = q.dir, .name = q.name };
+	Answer again = { 0 };
+	MagmaAny rep;
+
+	must(b, MAGMA_OP_mknod, &q);
+	must(a, MAGMA_OP_lookup, &look);      /* it has a session, and so has who passes its requests on */
+	sim_call(a, MAGMA_OP_mknod, &q, answered, &again);
+	sim_client_cut_off(a, TRUE);
+	cluster_run(c, SEC);
+	cluster_kill(c, 1, 10 * MS, FALSE);
+	must(b, MAGMA_OP_unlink, &unlink);
+	sim_client_cut_off(a, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &again));
+	g_assert_cmpint(again.error, ==, EEXIST);
+	g_assert_cmpint(sim_call_wait(b, MAGMA_OP_lookup, &look, &rep), ==, ENOENT);
+	must(a, MAGMA_OP_mknod, &q);
+	sim_client_free(a);
+	sim_client_free(b);
+	cluster_free(c);
+}
+
+/* --- a client expires at one volcano, and asks the heir --- */
 
 static void expired_client_is_told_so_by_the_heir_of_a_slice(void)
 {
@@ -442,6 +502,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
 	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
+	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
+	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);
 	g_test_add_func("/sim/repeats/last_word_about_an_open_counts_however_they_arrive", last_word_about_an_open_counts_however_they_arrive);
 	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/every_open_moves_with_its_slice", every_open_moves_with_its_slice);
