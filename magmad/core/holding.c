@@ -453,6 +453,29 @@ GArray *holdings_copies(Volcano *v)
 	return out;
 }
 
+GArray *holdings_damage(Volcano *v, guint64 *rewritten)
+{
+	GArray *out = g_array_new(FALSE, FALSE, sizeof(guint16));
+	GHashTableIter it;
+	gpointer value;
+	guint64 sum = 0;
+
+	g_hash_table_iter_init(&it, v->holdings);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		const Holding *h = value;
+		guint unread = 0;
+		guint64 n = 0;
+		if (h->owner)
+			owner_damage(h->owner, &unread, &n);
+		if (unread)
+			g_array_append_val(out, h->id);
+		sum += n;
+	}
+	if (rewritten)
+		*rewritten = sum;
+	return out;
+}
+
 /* --- requests for copies --- */
 
 static void copy_answered(void *user, int error, const void *rep, GBytes *body)
@@ -485,3 +508,4 @@ COPY_HANDLER(mirror_append)
 COPY_HANDLER(mirror_sync)
 COPY_HANDLER(mirror_rows)
 COPY_HANDLER(mirror_contents)
+COPY_HANDLER(mirror_read)

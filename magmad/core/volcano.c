@@ -316,6 +316,7 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 		out->dirty += g_hash_table_size(sl->dirty);
 	}
 	out->leader = consensus_leader(v);
+	g_array_unref(holdings_damage(v, &out->rewritten));
 	/* once it has served, what keeps it from doing so is the lease */
 	out->state = v->ready || !v->map || consensus_may_serve(v) ? v->state : "without quorum";
 	g_strlcpy(out->note, v->note, sizeof out->note);

@@ -79,6 +79,8 @@ void catchup_todo(Copy *c, const MagmaFid *fid)
 		enqueue(c, fid, FALSE);
 }
 
+gboolean catchup_todo_has(const Copy *c, const MagmaFid *fid) { return g_hash_table_contains(c->todo, fid); }
+
 static void job_free(gpointer p)
 {
 	g_queue_clear_full(&((Job *)p)->different, g_free);
@@ -209,12 +211,26 @@ static void put_block(Slot *s, const Job *j, guint64 off, guint64 len, GBytes *d
 		put_content(s, j, DO_WRITE, off, n, 0, 0, data);
 }
 
+/* TRUE: the bytes come from a copy, if one has them. */
+static gboolean job_rescue(Slot *s, int error, void (*again)(void *, int, GBytes *))
+{
+	Copy *c = owner_attempt(s->o, s->attempt);
+
+	if (!c || !rescue_may(error) || s->rescued)
+		return FALSE;
+	s->rescued = TRUE;
+	rescue_begin(s->o, &((Job *)s->job)->fid, s->off, s->len, error, c->volcano, again, s);
+	return TRUE;
+}
+
 static void digest_read(void *user, int error, GBytes *data)
 {
 	Slot *s = user;
-	Copy *c = job_redeem(s, error);
 	gsize n;
 
+	if (job_rescue(s, error, digest_read))
+		return;
+	Copy *c = job_redeem(s, error);
 	if (!c)
 		return;
 	Job *j = s->job;
@@ -233,7 +249,7 @@ static void block_read(void *user, int error, GBytes *data)
 {
 	Slot *s = user;
 
-	if (!job_redeem(s, error))
+	if (job_rescue(s, error, block_read) || !job_redeem(s, error))
 		return;
 	put_block(s, s->job, s->off, s->len, data);
 	slot_ready(s);
@@ -254,10 +270,15 @@ static Slot *job_slot(Copy *c, Job *j, guint64 off, guint64 len)
 
 static void job_read(Copy *c, Job *j)
 {
+	Owner *o = c->o;
+	guint64 attempt = c->attempt;
+
 	for (guint n = 0; n < BLOCKS_AT_ONCE && j->at < j->size; n++) {
 		guint64 len = MIN(BLOCK - j->at % BLOCK, j->size - j->at), off = j->at;
 		j->at += len;
-		store_content_read(c->o->local, &j->fid, off, len, digest_read, job_slot(c, j, off, len));
+		store_content_read(o->local, &j->fid, off, len, digest_read, job_slot(c, j, off, len));
+		if (!owner_attempt(o, attempt))       /* it has failed: job and all */
+			return;
 	}
 	j->stage = j->at < j->size ? JOB_SEEK : JOB_WAIT;
 }

@@ -95,6 +95,8 @@ void owner_set_copies(Owner *o, const CopySpec *copies, guint n);
 /* The map has refused (or not yet granted) what on_caught_up asked for: do not wait for it any more. */
 void owner_not_in_sync(Owner *o, guint16 volcano);
 guint owner_status(Owner *o, CopyStatus *out, guint max);
+/* Contents that its disk does not read in some place, and nobody has written over since; places that were written over with a copy's bytes. */
+void owner_damage(Owner *o, guint *unread, guint64 *rewritten);
 /* Stops: nothing is acknowledged any more, no callback runs. The local store stays as it is. */
 void owner_free(Owner *o);
 /* At the end of each turn of the loop, before the journal is written: sends what the turn has begun, in one message to each copy where it fits. Nothing is sent otherwise. */

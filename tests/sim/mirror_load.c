@@ -423,6 +423,16 @@ static void begin(Flare *f, Kind kind)
 
 /* --- reads --- */
 
+/* What the owner's disk does not read a copy that counts has. */
+static void check_unread(const Flare *f, int error)
+{
+	const MNet *n = f->l->n;
+
+	for (guint i = 0; error == EIO && i < n->cfg.nodes; i++)
+		if ((gint)i != n->owner && n->in_sync[i])
+			world_fail(n->w, "flare %" G_GUINT64_FORMAT " does not read, and volcano %u has it", f->fid.ino, i + 1);
+}
+
 static void read_done(void *user, int error, GBytes *data)
 {
 	Ticket *t = user;
@@ -430,6 +440,8 @@ static void read_done(void *user, int error, GBytes *data)
 	Flare *f = redeem(t);
 	gsize n;
 
+	if (f)
+		check_unread(f, error);
 	if (!f || error || f->ended != ended)
 		return;
 	const guint8 *p = g_bytes_get_data(data, &n);
@@ -548,6 +560,13 @@ static void resolved(void *user, int error, GBytes *data)
 	if (!f)
 		return;
 	Load *l = f->l;
+	if (f->bytes->len <= MAGMA_DATA_MAX)      /* nobody asks for more at once but this test */
+		check_unread(f, error);
+	if (error) {                  /* nobody has it: as if the disk thought better of it */
+		memdisk_read_again(l->n->nodes[l->n->owner].disk);
+		store_content_read(mnet_store(l->n), &f->fid, 0, MAX(f->bytes->len, 1), resolved, ticket(f));
+		return;
+	}
 	const guint8 *p = g_bytes_get_data(data, &n);
 	for (gsize i = 0; i < f->bytes->len; i++) {
 		guint8 got = i < n ? p[i] : 0, *old = &f->bytes->data[i];
@@ -813,6 +832,18 @@ void load_go(Load *l)
 	} else {
 		sync_all(l);
 	}
+}
+
+void load_break(Load *l, MNode *node)
+{
+	Flare *f = &l->flares[world_pick(world(l), FLARES)];
+	MemFile *file = g_hash_table_lookup(node->disk->files, &f->fid);
+
+	if (!file || !file->live || !memcontent_size(file->live))
+		return;
+	guint64 pages = (memcontent_size(file->live) + MEMFILE_PAGE - 1) / MEMFILE_PAGE, page = world_pick(world(l), pages);
+	memfile_break(file, page, 1 + world_pick(world(l), pages - page));
+	world_trace(world(l), "-- flare %" G_GUINT64_FORMAT ": pages %" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT " do not read at %u", f->fid.ino, page, (file->bad_end - file->bad_from) / MEMFILE_PAGE, node->i + 1);
 }
 
 void load_stop(Load *l) { l->stopped = TRUE; }
