@@ -150,7 +150,7 @@ gboolean contents_equal(Owner *o, const MagmaFid *fid)
 		return TRUE;
 	for (guint i = 0; i < o->copies->len; i++) {
 		const Copy *c = o->copies->pdata[i];
-		if (c->counted && (!c->compared || c->todo_unknown || g_hash_table_contains(c->todo, fid)))
+		if (c->counted && (!c->compared || c->todo_unknown || catchup_todo_has(c, fid)))
 			return FALSE;
 	}
 	return TRUE;

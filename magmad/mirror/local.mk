@@ -17,5 +17,5 @@ magmad_libmirror_a_SOURCES += magmad/mirror/stream.c
 magmad_libmirror_a_SOURCES += magmad/mirror/catchup.c
 magmad_libmirror_a_SOURCES += magmad/mirror/catchup_log.c
 magmad_libmirror_a_SOURCES += magmad/mirror/catchup_rows.c
-magmad_libmirror_a_SOURCES += magmad/mirror/catchup_contents.c
+magmad_libmirror_a_SOURCES += magmad/mirror/catchup_contents.c magmad/mirror/catchup_walk.c
 magmad_libmirror_a_SOURCES += magmad/mirror/catchup_compare.c

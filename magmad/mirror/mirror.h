@@ -72,6 +72,7 @@ typedef struct {
 	guint64 pace;                 /* bytes/s of catching up while no client changes anything, half as much while some do; 0: 64 MiB/s */
 	MirrorPace *shared;           /* NULL: the pace is this owner's alone */
 	guint64 keep_bytes;           /* journal kept for copies that are away; 0: 256 MiB */
+	guint todo_max;               /* contents to be compared that are remembered one by one for each copy; more: all are compared. 0: 65536, some 11 MB */
 	/* The copy has everything and the owner waits for it from now on: ask the map to count it. Answered by owner_set_copies with it, or by owner_not_in_sync. */
 	void (*on_caught_up)(void *user, guint16 volcano);
 	/* A copy that counts is silent or failing: nothing more is acknowledged until it answers or the map takes it out. */

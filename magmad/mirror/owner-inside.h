@@ -148,6 +148,10 @@ struct Copy {
 	GHashTable *todo;             /* MagmaFid -> how often it is in todo_next: contents to be compared */
 	GQueue todo_next;             /* MagmaFid: of todo, not yet begun; once more where it is being compared */
 	GHashTable *regions;          /* MagmaFid -> Region: of todo_next, those of which only a part may differ */
+	/* too many for todo: all contents are compared, folder by folder; those below walk_folder were, or are in todo */
+	gboolean walking, walk_reading;
+	guint walk_folder, walk_upto, walk_at, walk_listing;
+	gpointer walk_call;
 	GQueue jobs;                  /* Job */
 	guint64 digests;              /* numbered */
 	GHashTable *asked_digests;    /* number -> Digest */
@@ -292,6 +296,12 @@ void catchup_contents(Copy *c);       /* catchup_contents.c */
 void catchup_todo(Copy *c, const MagmaFid *fid);
 void catchup_todo_region(Copy *c, const MagmaFid *fid, guint64 from, guint64 end);    /* only that part of it */
 gboolean catchup_todo_has(const Copy *c, const MagmaFid *fid);
+void catchup_todo_listed(Copy *c, const MagmaFid *fid);      /* on a list of the walk's */
+void catchup_todo_clear(Copy *c);
+void catchup_walk(Copy *c);           /* catchup_walk.c: the next folders */
+void catchup_walk_begin(Copy *c);
+void catchup_walk_stop(Copy *c);      /* its stream is over */
+guint catchup_folder(const MagmaFid *fid);
 gboolean catchup_contents_done(const Copy *c);
 void catchup_digest_answer(Copy *c, guint64 number, gboolean different);
 void catchup_contents_clear(Copy *c);

@@ -363,7 +363,7 @@ void mnet_down(MNet *n, guint i, gboolean power)
 void mnet_promote(MNet *n, guint i)
 {
 	MNode *node = &n->nodes[i];
-	OwnerConfig cfg = { .slice = 7, .io = &io, .user = node, .keep_bytes = n->cfg.keep_bytes, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
+	OwnerConfig cfg = { .slice = 7, .io = &io, .user = node, .keep_bytes = n->cfg.keep_bytes, .todo_max = n->cfg.todo_max, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
 
 	n->epoch++;
 	n->promotions++;

@@ -245,6 +245,7 @@ static guint64 run_seed(guint32 seed)
 		.work_permille = g_rand_int_range(rnd, 10, 300),
 	};
 	guint steps = g_rand_int_range(rnd, 2000, 12000);
+	cfg.todo_max = g_rand_int_range(rnd, 0, 2) ? g_rand_int_range(rnd, 1, 4) : 0;
 	r.bad_ppm = g_rand_int_range(rnd, 0, 2) ? g_rand_int_range(rnd, 500, 5000) : 0;
 	g_rand_free(rnd);
 
