@@ -326,6 +326,55 @@ static gboolean was_overtaken(const Holding *h, const MagmaSlice *s)
 	return known >> STARTS_BITS > s->epoch;
 }
 
+/* --- stores that cannot be opened --- */
+
+#define OPEN_AGAIN SECOND
+#define OPEN_AGAIN_MAX (60 * SECOND)
+enum { OPEN_TRIES = 3 };              /* of a slice that another volcano could answer for */
+
+static void open_again(void *arg)
+{
+	Volcano *v = arg;
+
+	core_enter(v);
+	v->open_timer = 0;
+	v->apply_map = TRUE;          /* core_leave does it */
+	core_leave(v);
+}
+
+static gboolean others_have(const MagmaMap *map, const MagmaSlice *s) { return magma_slice_copies(map, s) > 1; }
+
+/* Too many open files may pass, and so may a disk that was not there yet: it is tried again, ever more rarely. Where clients wait for it, and a copy that counts could answer them, this volcano ends, as with any disk
+ * that fails (the copy acts then). A slice of which it keeps a copy only is degraded meanwhile, which everybody says. */
+static void not_opened(Volcano *v, const MagmaSlice *s)
+{
+	guint tries = GPOINTER_TO_UINT(g_hash_table_lookup(v->unopened, GUINT_TO_POINTER(s->id))) + 1;
+
+	g_hash_table_insert(v->unopened, GUINT_TO_POINTER(s->id), GUINT_TO_POINTER(tries));
+	if (s->owner == v->id && tries >= OPEN_TRIES && others_have(v->map, s)) {
+		g_autofree char *text = g_strdup_printf("the store of slice %u cannot be opened; a copy of it is elsewhere", s->id);
+		core_fail(v, text);
+		return;
+	}
+	if (!v->open_timer)
+		v->open_timer = v->io->timer(v->iou, MIN(OPEN_AGAIN_MAX, OPEN_AGAIN << MIN(tries - 1, 6)), open_again, v);
+}
+
+/* NULL: not now. */
+static Store *open_store(Volcano *v, const MagmaSlice *s)
+{
+	if (s->id == v->id)
+		return v->store;
+	if (v->failed || (v->open_timer && g_hash_table_contains(v->unopened, GUINT_TO_POINTER(s->id))))
+		return NULL;
+	Store *store = v->io->store_open(v->iou, s->id);
+	if (store)
+		g_hash_table_remove(v->unopened, GUINT_TO_POINTER(s->id));
+	else
+		not_opened(v, s);
+	return store;
+}
+
 static void apply_slice(Volcano *v, const MagmaSlice *s)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
@@ -334,7 +383,7 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 	if (!mine && !copied)
 		return;
 	if (!h) {
-		Store *store = s->id == v->id ? v->store : v->io->store_open(v->iou, s->id);
+		Store *store = open_store(v, s);
 		if (!store)
 			return;
 		h = holding_new(v, s->id, store);
@@ -423,6 +472,9 @@ void holdings_clear(Volcano *v)
 	g_hash_table_iter_init(&it, v->holdings);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		holding_free(value, FALSE);
+	if (v->open_timer)
+		v->io->timer_cancel(v->iou, v->open_timer);
+	g_hash_table_unref(v->unopened);
 	g_hash_table_unref(v->holdings);
 	g_free(v->pace);
 }

@@ -1,5 +1,6 @@
 /* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
 #include "tests/sim/fsck.h"
+#include "tests/sim/cluster-internal.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
 #include <errno.h>
@@ -436,6 +437,31 @@ static void a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try
 	cluster_free(c);
 }
 
+/* --- a store that cannot be opened for a while --- */
+
+enum { REFUSED = 4 };
+
+static void a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map(void)
+{
+	Cluster *c = network_of(11, 2);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	c->node[1].refuse_opens = REFUSED;
+	cluster_kill(c, 1, 10 * MS, FALSE);
+	cluster_run(c, 5 * SEC);
+	guint64 epoch = volcano_map(cluster_volcano(c, 0))->epoch;
+	g_assert_cmpuint(c->node[1].refuse_opens, ==, REFUSED - 3);      /* at once, after one second, after two more */
+	g_assert_false(volcano_map(cluster_volcano(c, 0))->copies_kept == 2);
+	cluster_run(c, 5 * SEC);
+	g_assert_cmpuint(c->node[1].refuse_opens, ==, 0);
+	g_assert_cmpuint(volcano_map(cluster_volcano(c, 0))->epoch, ==, epoch);
+	cluster_run(c, 20 * SEC);
+	g_assert_cmpuint(volcano_map(cluster_volcano(c, 0))->copies_kept, ==, 2);
+	g_assert_cmpstr(fsck_copies(c), ==, NULL);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -451,5 +477,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/what_was_acknowledged_is_there_when_its_owner_comes_back_without_it", what_was_acknowledged_is_there_when_its_owner_comes_back_without_it);
 	g_test_add_func("/sim/repeats/contents_are_the_same_everywhere_after_a_power_cut_of_all", contents_are_the_same_everywhere_after_a_power_cut_of_all);
 	g_test_add_func("/sim/repeats/a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever", a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever);
+	g_test_add_func("/sim/repeats/a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map", a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map);
 	return g_test_run();
 }
