@@ -65,10 +65,10 @@ void catchup_todo_clear(Copy *c)
 	c->walking = FALSE;
 }
 
-/* TRUE: nothing is to be noted, all contents are going to be compared, and this one's turn has not come. */
+/* TRUE: nothing is to be noted, all contents are going to be compared, and this one's turn has not come. Lists that are being made may have been made without it. */
 static gboolean walk_brings(Copy *c, const MagmaFid *fid)
 {
-	if (c->walking && catchup_folder(fid) >= c->walk_folder)
+	if (c->walking && !c->walk_reading && catchup_folder(fid) >= MAX(c->walk_folder, c->walk_upto))
 		return TRUE;
 	if (g_hash_table_size(c->todo) < (c->o->cfg.todo_max ? c->o->cfg.todo_max : TODO_MAX))
 		return FALSE;
