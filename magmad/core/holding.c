@@ -18,6 +18,7 @@ struct Holding {
 	gboolean fresh;               /* nothing was ever committed to it */
 	gboolean yielding;            /* the leader has been asked to give it to somebody with a longer log */
 	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
+	GHashTable *silent;           /* volcano -> Report *: the leader is being told that this copy does not answer */
 	guint64 applied;              /* epoch of the map that owner knows its copies by */
 	char *said;                   /* last */
 	MagmaTime said_at;
@@ -69,6 +70,7 @@ typedef struct {
 	Volcano *v;
 	guint16 slice, volcano;
 	guint64 epoch;
+	Call *call;
 } Report;
 
 typedef struct {
@@ -122,21 +124,70 @@ static void reported(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	core_ctx_free(r->v, r);
 }
 
-static void report(Holding *h, guint16 volcano, gboolean in_sync)
+static Report *report_new(Holding *h, guint16 volcano)
 {
-	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = in_sync };
 	Report *r = CORE_CTX(h->v, Report, NULL);
 
-	*r = (Report){ h->v, h->id, volcano, h->epoch };
+	*r = (Report){ h->v, h->id, volcano, h->epoch, NULL };
+	return r;
+}
+
+static void on_caught_up(void *user, guint16 volcano)
+{
+	Holding *h = user;
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_COUNTS };
+
 	core_enter(h->v);
 	/* Without an end: while nobody has said no for certain, the map may count the copy already, and the owner waits for it. */
-	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, in_sync ? 0 : 10 * SECOND, in_sync ? reported : NULL, in_sync ? r : NULL);
-	if (!in_sync)
-		core_ctx_free(h->v, r);
+	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, 0, reported, report_new(h, volcano));
 	core_leave(h->v);
 }
 
-static void on_caught_up(void *user, guint16 volcano) { report(user, volcano, TRUE); }
+static void silence_reported(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Report *r = user;
+	Holding *h = g_hash_table_lookup(r->v->holdings, GUINT_TO_POINTER(r->slice));
+
+	if (h)
+		g_hash_table_remove(h->silent, GUINT_TO_POINTER(r->volcano));
+	core_ctx_free(r->v, r);
+}
+
+static void silence_drop(Report *r)
+{
+	call_cancel(r->call);
+	core_ctx_free(r->v, r);
+}
+
+static void silence_report(Holding *h, guint16 volcano)
+{
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_OUT };
+
+	Report *r = g_hash_table_lookup(h->silent, GUINT_TO_POINTER(volcano));
+
+	if (r)
+		silence_drop(r);      /* said anew, to whoever leads by now */
+	core_enter(h->v);
+	r = report_new(h, volcano);
+	g_hash_table_insert(h->silent, GUINT_TO_POINTER(volcano), r);
+	r->call = call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, 10 * SECOND, silence_reported, r);
+	core_leave(h->v);
+}
+
+/* What was put off would be said again by the newer map, of which it is not true any more where the copy has answered since. */
+static void silence_over(Holding *h, gboolean all)
+{
+	GHashTableIter it;
+	gpointer r;
+
+	g_hash_table_iter_init(&it, h->silent);
+	while (g_hash_table_iter_next(&it, NULL, &r)) {
+		if (!all && owner_waits_for(h->owner, ((Report *)r)->volcano))
+			continue;
+		silence_drop(r);
+		g_hash_table_iter_remove(&it);
+	}
+}
 
 static void yielded(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
@@ -157,7 +208,7 @@ static void on_behind(void *user, guint16 volcano)
 	if (h->yielding)
 		return;
 	Report *r = CORE_CTX(h->v, Report, NULL);
-	*r = (Report){ h->v, h->id, volcano, h->epoch };
+	*r = (Report){ h->v, h->id, volcano, h->epoch, NULL };
 	h->yielding = TRUE;
 	core_say(h->v, "slice %u: the copy at volcano %u has a longer log: it shall own it", h->id, volcano);
 	core_enter(h->v);
@@ -170,7 +221,7 @@ static void on_stuck(void *user, guint16 volcano, const char *why)
 	Holding *h = user;
 
 	MAGMA_TRACE(h->v->trace, 'm', "slice %u: its copy on volcano %u does not go on: %s", h->id, volcano, why);
-	report(h, volcano, FALSE);
+	silence_report(h, volcano);
 }
 
 /* Somebody has the slice under a newer epoch: the map will say so. Until then nothing is acknowledged any more: owner does that by itself. */
@@ -198,6 +249,7 @@ static void set_copies(Holding *h, const MagmaSlice *s)
 	CopySpec copies[MAGMA_COPIES_MAX];
 	guint n = copies_of(h->v->map, s, copies);
 
+	silence_over(h, FALSE);
 	owner_set_copies(h->owner, copies, n);
 	h->applied = h->v->map->epoch;
 }
@@ -205,6 +257,7 @@ static void set_copies(Holding *h, const MagmaSlice *s)
 static void stop_owning(Holding *h)
 {
 	g_hash_table_remove_all(h->counted);
+	silence_over(h, TRUE);
 	if (h->sl)
 		slice_dismiss(h->sl);
 	h->sl = NULL;
@@ -283,6 +336,7 @@ static Holding *holding_new(Volcano *v, guint16 id, Store *store)
 	h->v = v;
 	h->id = id;
 	h->store = store;
+	h->silent = g_hash_table_new(NULL, NULL);
 	h->counted = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	g_hash_table_insert(v->holdings, GUINT_TO_POINTER(id), h);
 	return h;
@@ -295,6 +349,7 @@ static void holding_free(Holding *h, gboolean remove)
 	if (h->store != h->v->store)
 		h->v->io->store_close(h->v->iou, h->id, h->store, remove);
 	g_hash_table_unref(h->counted);
+	g_hash_table_unref(h->silent);
 	g_free(h->said);
 	g_free(h);
 }

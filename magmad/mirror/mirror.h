@@ -96,6 +96,8 @@ void owner_set_copies(Owner *o, const CopySpec *copies, guint n);
 /* The map has refused (or not yet granted) what on_caught_up asked for: do not wait for it any more. */
 void owner_not_in_sync(Owner *o, guint16 volcano);
 guint owner_status(Owner *o, CopyStatus *out, guint max);
+/* That copy counts, and has not answered since on_stuck was called for it. */
+gboolean owner_waits_for(Owner *o, guint16 volcano);
 /* Contents that its disk does not read in some place, and nobody has written over since; places that were written over with a copy's bytes. */
 void owner_damage(Owner *o, guint *unread, guint64 *rewritten);
 /* Stops: nothing is acknowledged any more, no callback runs. The local store stays as it is. */

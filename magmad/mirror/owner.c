@@ -392,6 +392,13 @@ void owner_not_in_sync(Owner *o, guint16 volcano)
 	owner_update(o);
 }
 
+gboolean owner_waits_for(Owner *o, guint16 volcano)
+{
+	const Copy *c = owner_copy(o, volcano);
+
+	return c && c->in_map && (!c->started || c->heard <= c->stuck_said);
+}
+
 void owner_flush(Owner *o)
 {
 	if (o->deposed)
