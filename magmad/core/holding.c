@@ -16,6 +16,7 @@ struct Holding {
 	Replica *replica;
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
 	gboolean fresh;               /* nothing was ever committed to it */
+	gboolean part;                /* owned as a part that is on its way here, which nobody else knows as a slice yet */
 	gboolean yielding;            /* the leader has been asked to give it to somebody with a longer log */
 	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
 	GHashTable *silent;           /* volcano -> Report *: the leader is being told that this copy does not answer */
@@ -443,7 +444,11 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 			return;
 		h = holding_new(v, s->id, store);
 	}
+	gboolean part = s == &v->map->move.part;
 	if (mine && (h->sl || h->owner) && h->epoch == s->epoch) {
+		if (h->part && !part && h->sl)
+			h->sl->since = v->map->epoch;      /* up to this map others answered for it */
+		h->part &= part;
 		if (h->owner) {
 			set_copies(h, s);
 			counted_look(h);
@@ -464,7 +469,8 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 		gboolean followed = h->sl || (h->replica && replica_followed(h->replica));
 		stop_owning(h);
 		h->fresh = is_empty(h->store);
-		own(h, s, !followed && s != &v->map->move.part);      /* a move that was broken off begins again from nothing */
+		h->part = part;
+		own(h, s, !followed && !part);        /* a move that was broken off begins again from nothing */
 	} else if (!h->replica) {
 		copy(h, s);
 	} else if (h->epoch != s->epoch) {

@@ -1,6 +1,7 @@
 /* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
 #include "tests/sim/fsck.h"
 #include "tests/sim/cluster-internal.h"
+#include "magmad/core/core.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
 #include <errno.h>
@@ -437,6 +438,32 @@ static void a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try
 	cluster_free(c);
 }
 
+/* --- a part that came --- */
+
+static gboolean move_is_known(void *user)
+{
+	const MagmaMap *map = cluster_volcano(user, 1) ? volcano_map(cluster_volcano(user, 1)) : NULL;
+
+	return map && map->move.id;
+}
+
+/* What was sent while the part was still the source's is refused, though the target had it already. */
+static void a_part_counts_from_the_map_that_gave_it(void)
+{
+	Cluster *c = network(12);
+
+	cluster_start(c, 1);
+	g_assert_true(cluster_run_until(c, 60 * SEC, move_is_known, c));
+	guint64 begun = volcano_map(cluster_volcano(c, 1))->epoch;
+	g_assert_true(cluster_run_until(c, 60 * SEC, second_serves, c));
+	const Volcano *v = cluster_volcano(c, 1);
+	const Slice *sl = core_slice(cluster_volcano(c, 1), volcano_id(v));
+	g_assert_nonnull(sl);
+	g_assert_cmpuint(sl->since, >, begun);
+	g_assert_cmpuint(sl->since, <=, volcano_map(v)->epoch);
+	cluster_free(c);
+}
+
 /* --- a store that cannot be opened for a while --- */
 
 enum { REFUSED = 4 };
@@ -478,5 +505,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/contents_are_the_same_everywhere_after_a_power_cut_of_all", contents_are_the_same_everywhere_after_a_power_cut_of_all);
 	g_test_add_func("/sim/repeats/a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever", a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever);
 	g_test_add_func("/sim/repeats/a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map", a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map);
+	g_test_add_func("/sim/repeats/a_part_counts_from_the_map_that_gave_it", a_part_counts_from_the_map_that_gave_it);
 	return g_test_run();
 }
