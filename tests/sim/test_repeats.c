@@ -464,6 +464,44 @@ static void a_part_counts_from_the_map_that_gave_it(void)
 	cluster_free(c);
 }
 
+typedef struct {
+	Cluster *c;
+	guint64 move;
+	guint served, frozen;         /* moments at which it serves by that move */
+} Restarted;
+
+static gboolean has_another_id(void *user)
+{
+	Restarted *r = user;
+	Volcano *v = cluster_volcano(r->c, 0);
+	Slice *sl = v ? core_slice(v, 1) : NULL;
+
+	if (!sl || !sl->serving || !volcano_map(v))
+		return FALSE;
+	if (volcano_map(v)->move.id != r->move)
+		return TRUE;
+	r->served++;
+	r->frozen += move_frozen(sl, NULL) && move_sealed(sl);
+	return FALSE;
+}
+
+/* The MOVE_COMMIT of its life before may still come. */
+static void a_source_that_was_restarted_does_nothing_before_its_move_has_another_id(void)
+{
+	Cluster *c = network(13);
+	Restarted r = { .c = c };
+
+	cluster_start(c, 1);
+	g_assert_true(cluster_run_until(c, 60 * SEC, move_is_known, c));
+	r.move = volcano_map(cluster_volcano(c, 1))->move.id;
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	g_assert_true(cluster_run_until(c, 60 * SEC, has_another_id, &r));
+	g_assert_cmpuint(r.served, >, 0);
+	g_assert_cmpuint(r.frozen, ==, r.served);
+	g_assert_true(cluster_run_until(c, 60 * SEC, second_serves, c));
+	cluster_free(c);
+}
+
 /* --- a store that cannot be opened for a while --- */
 
 enum { REFUSED = 4 };
@@ -506,5 +544,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever", a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever);
 	g_test_add_func("/sim/repeats/a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map", a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map);
 	g_test_add_func("/sim/repeats/a_part_counts_from_the_map_that_gave_it", a_part_counts_from_the_map_that_gave_it);
+	g_test_add_func("/sim/repeats/a_source_that_was_restarted_does_nothing_before_its_move_has_another_id", a_source_that_was_restarted_does_nothing_before_its_move_has_another_id);
 	return g_test_run();
 }
