@@ -13,6 +13,7 @@ magmad_libdaemon_a_SOURCES = \
 	magmad/plan.c magmad/plan.h \
 	magmad/shell.c magmad/shell.h \
 	magmad/slices.c magmad/slices.h \
+	magmad/stall.c magmad/stall.h \
 	magmad/timers.c magmad/timers.h
 
 sbin_PROGRAMS += magmad/magmad

@@ -10,6 +10,8 @@ struct Keep {
 	GThreadPool *thread;          /* one */
 	sqlite3 *db;                  /* the thread's, while it runs */
 	sqlite3_stmt *put;
+	gint waiting;                 /* values put that the thread has not looked at */
+	GQueue covered;               /* Job *: a newer value that was put already holds all of theirs; the thread's */
 	GHashTable *running;          /* Job *: loop thread only */
 };
 
@@ -42,22 +44,43 @@ static gboolean job_over(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-static void write_one(gpointer data, gpointer user)
+static void over(Keep *k, Job *j, int error)
 {
-	Job *j = data;
-	Keep *k = user;
-	gsize n;
-	const guint8 *p = g_bytes_get_data(j->value, &n);
-
-	sqlite3_bind_blob64(k->put, 1, p ? p : (const void *)"", n, SQLITE_STATIC);
-	if (sqlite3_step(k->put) != SQLITE_DONE)
-		j->error = sqlite3_errcode(k->db) == SQLITE_FULL ? ENOSPC : EIO;
-	sqlite3_reset(k->put);
-	sqlite3_clear_bindings(k->put);
+	j->error = error;
 	j->over = g_idle_source_new();
 	g_source_set_priority(j->over, G_PRIORITY_HIGH);
 	g_source_set_callback(j->over, job_over, j, NULL);
 	g_source_attach(j->over, k->ctx);
+}
+
+static int put(Keep *k, GBytes *value)
+{
+	int error = 0;
+	gsize n;
+	const guint8 *p = g_bytes_get_data(value, &n);
+
+	sqlite3_bind_blob64(k->put, 1, p ? p : (const void *)"", n, SQLITE_STATIC);
+	if (sqlite3_step(k->put) != SQLITE_DONE)
+		error = sqlite3_errcode(k->db) == SQLITE_FULL ? ENOSPC : EIO;
+	sqlite3_reset(k->put);
+	sqlite3_clear_bindings(k->put);
+	return error;
+}
+
+/* A disk that takes a second for each value would be behind for ever: of those that wait only the newest is written. */
+static void write_one(gpointer data, gpointer user)
+{
+	Job *j = data, *older;
+	Keep *k = user;
+
+	if (!g_atomic_int_dec_and_test(&k->waiting)) {
+		g_queue_push_tail(&k->covered, j);
+		return;
+	}
+	int error = put(k, j->value);
+	while ((older = g_queue_pop_head(&k->covered)))
+		over(k, older, error);
+	over(k, j, error);
 }
 
 static GBytes *read_value(sqlite3 *db)
@@ -73,7 +96,8 @@ static GBytes *read_value(sqlite3 *db)
 
 static gboolean prepare(Keep *k)
 {
-	return sqlite3_exec(k->db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; CREATE TABLE IF NOT EXISTS kept(name TEXT PRIMARY KEY, value BLOB NOT NULL)", NULL, NULL, NULL) == SQLITE_OK
+	/* One fsync for each value, and none that a power cut takes back: with a rollback journal there were four, and an unlink of the journal that was not synced could undo a vote. */
+	return sqlite3_exec(k->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE IF NOT EXISTS kept(name TEXT PRIMARY KEY, value BLOB NOT NULL)", NULL, NULL, NULL) == SQLITE_OK
 		&& sqlite3_prepare_v2(k->db, "INSERT INTO kept VALUES('lava', ?1) ON CONFLICT(name) DO UPDATE SET value = excluded.value", -1, &k->put, NULL) == SQLITE_OK;
 }
 
@@ -118,6 +142,7 @@ void keep_put(Keep *k, GBytes *value, void (*done)(void *user, int error), void 
 
 	*j = (Job){ .keep = k, .value = g_bytes_ref(value), .done = done, .user = user };
 	g_hash_table_add(k->running, j);
+	g_atomic_int_inc(&k->waiting);
 	g_thread_pool_push(k->thread, j, NULL);
 }
 

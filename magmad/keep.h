@@ -1,5 +1,5 @@
-/* DIR/lava.db: the few bytes that a volcano keeps of the lava map and the vote on it (VolcanoIo.keep), in sqlite with synchronous=FULL. Written by a thread of its own,
- * one value after the other; loop thread only otherwise. */
+/* DIR/lava.db: the few bytes that a volcano keeps of the lava map and the vote on it (VolcanoIo.keep), in sqlite (a write-ahead log, synchronous=FULL). Written by a thread of
+ * its own, the newest of those that wait; loop thread only otherwise. */
 #pragma once
 #include <gio/gio.h>
 

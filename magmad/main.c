@@ -11,6 +11,7 @@
 #include "magmad/options.h"
 #include "magmad/plan.h"
 #include "magmad/shell.h"
+#include "magmad/stall.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
 #include "libmagma/net/spin.h"
@@ -279,6 +280,7 @@ static gboolean serve(Daemon *d, GError **error)
 	if (!open_store(d, error) || !open_network(d, error))
 		return FALSE;
 	magma_net_spin(g_main_context_default());
+	stall_watch(g_main_context_default());
 	d->loop = g_main_loop_new(NULL, FALSE);
 	guint signals[] = { g_unix_signal_add(SIGTERM, on_signal, d), g_unix_signal_add(SIGINT, on_signal, d), g_unix_signal_add(SIGHUP, on_hangup, d) };
 	shell_start(d->shell);

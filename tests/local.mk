@@ -7,6 +7,7 @@ include tests/unit/client.mk
 include tests/unit/store.mk
 include tests/unit/core.mk
 include tests/unit/raft.mk
+include tests/unit/group.mk
 include tests/unit/console.mk
 include tests/unit/mount.mk
 include tests/sim/local.mk

@@ -76,6 +76,7 @@ struct Peer {
 	gboolean fell_back;           /* what waited at FALLBACK_AFTER went another way */
 	MagmaTime retry_at;           /* IDLE after a failure */
 	MagmaTime spoke_at;           /* last request meant for it, by whatever way; 0: it holds nothing for us */
+	MagmaTime asserted_at;        /* reached through another: last told what is open there, for its restarts do not show; 0: reached itself */
 	guint64 queued_bytes;         /* on conn */
 	guint reopens;                /* unanswered, of this greeting */
 	guint64 new_boot;

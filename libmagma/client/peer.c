@@ -392,14 +392,20 @@ void peer_keepalive(Peer *p, MagmaTime now)
 	struct magma_req_ping req = { 0 };
 	const MagmaVolcano *v = c->map && p->id ? magma_map_by_id(c->map, p->id) : NULL;
 
-	if (!p->spoke_at || now - p->spoke_at < KEEPALIVE_AFTER)
+	if (!p->spoke_at)
+		return;
+	if (usable(p))
+		p->asserted_at = 0;
+	else if (!p->asserted_at)
+		p->asserted_at = p->spoke_at;
+	if (now - (p->asserted_at ? p->asserted_at : p->spoke_at) < KEEPALIVE_AFTER)
 		return;
 	if (usable(p)) {
 		p->spoke_at = now;
 		call_new(c, TO_SESSION, p, MAGMA_OP_ping, NULL, &req, NULL, on_ping, NULL);
 	} else if (v && v->state == MAGMA_ACTIVE) {
-		/* by whatever way it is reached now */
-		p->spoke_at = now;
+		/* by whatever way it is reached now; also where other requests go there all the time */
+		p->spoke_at = p->asserted_at = now;
 		open_keepalive_by_key(c, v);
 	} else if (!v) {
 		p->spoke_at = 0;

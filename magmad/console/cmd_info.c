@@ -31,7 +31,8 @@ static void status_json(ConsoleSession *s, const VolcanoStats *v, const StoreUsa
 		{ "scrubbed_contents", v->scrubbed_contents }, { "rewritten_places", v->rewritten }, { "flares", u->flares },
 		{ "disk_total", u->total }, { "disk_free", u->free }, { "disk_available", u->avail }, { "used", u->used }, { "journal_bytes", u->journal_bytes },
 		{ "journal_index", u->journal_index }, { "durable_index", u->durable_index }, { "cache_rows", u->cache_rows }, { "cache_bytes", u->cache_bytes },
-		{ "console_sessions", s->console->sessions->len },
+		{ "map_changes", v->map_changes }, { "map_change_last_us", (guint64)v->map_change_last },
+		{ "map_change_most_us", (guint64)v->map_change_most }, { "console_sessions", s->console->sessions->len },
 	};
 
 	json_put_text(b, "name", s->console->name, strlen(s->console->name));
@@ -81,6 +82,9 @@ static void status_text(ConsoleSession *s, const VolcanoStats *v, const StoreUsa
 
 	g_string_append_printf(out, "     state: %s%s%s\n", v->state, v->note[0] ? ", " : "", v->note);
 	g_string_append_printf(out, "     epoch: " N "\n", map ? map->epoch : 0);
+	if (v->map_changes)
+		g_string_append_printf(out, "   changes: " N " of the map from here, the last took %.1f ms, the longest %.1f ms\n", v->map_changes,
+			(double)v->map_change_last / 1000, (double)v->map_change_most / 1000);
 	g_string_append_printf(out, "    uptime: %s\n", uptime);
 	g_string_append_printf(out, "    copies: %s\n", copies);
 	g_string_append_printf(out, "   clients: " N "\n", v->clients);

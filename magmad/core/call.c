@@ -1,5 +1,5 @@
 /* Requests from this volcano to others (and to itself), and clients' requests passed on. A call is repeated until it is answered; what it asks for is
- * idempotent by operation id (mark.c), so repeating is harmless. */
+ * idempotent by operation id (settle.c), so repeating is harmless. */
 #include "magmad/core/consensus.h"
 
 enum { REPEAT_FIRST = 500000, REPEAT_MAX = 4000000, AGAIN_AFTER = 20000, FORWARDS_MAX = 65536 };

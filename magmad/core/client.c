@@ -218,8 +218,17 @@ void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid)
 		o->clients = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 		g_hash_table_insert(sl->opens, &o->fid.ino, o);
 	}
-	g_hash_table_add(o->clients, g_memdup2(&client, sizeof client));
+	g_hash_table_replace(o->clients, g_memdup2(&client, sizeof client), GINT_TO_POINTER(FALSE));
 	g_hash_table_add(c->opens, g_memdup2(&fid->ino, sizeof fid->ino));
+}
+
+void client_open_born(Slice *sl, guint64 client, const MagmaFid *fid)
+{
+	OpenSet *o;
+
+	client_open(sl, client, 0, fid);
+	if ((o = g_hash_table_lookup(sl->opens, &fid->ino)) && g_hash_table_contains(o->clients, &client))
+		g_hash_table_replace(o->clients, g_memdup2(&client, sizeof client), GINT_TO_POINTER(TRUE));
 }
 
 static void open_drop(Slice *sl, guint64 client, guint64 ino)
@@ -246,22 +255,29 @@ void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino)
 	open_drop(sl, client, ino);
 }
 
-void client_close_all(Slice *sl, guint64 ino)
+static void close_some(Slice *sl, guint64 ino, gboolean born)
 {
 	OpenSet *o = g_hash_table_lookup(sl->opens, &ino);
 	GHashTableIter it;
-	gpointer key;
+	gpointer key, by_birth;
 
 	if (!o)
 		return;
 	g_hash_table_iter_init(&it, o->clients);
-	while (g_hash_table_iter_next(&it, &key, NULL)) {
+	while (g_hash_table_iter_next(&it, &key, &by_birth)) {
 		Client *c = g_hash_table_lookup(sl->clients, key);
+		if (born && !by_birth)
+			continue;
 		if (c)
 			g_hash_table_remove(c->opens, &ino);
+		g_hash_table_iter_remove(&it);
 	}
-	g_hash_table_remove(sl->opens, &ino);
+	if (!g_hash_table_size(o->clients))
+		g_hash_table_remove(sl->opens, &ino);
 }
+
+void client_close_all(Slice *sl, guint64 ino) { close_some(sl, ino, FALSE); }
+void client_close_born(Slice *sl, guint64 ino) { close_some(sl, ino, TRUE); }
 
 gboolean client_is_open(Slice *sl, guint64 ino)
 {

@@ -1,7 +1,8 @@
 #include "magmad/core/consensus.h"
 #include "magmad/core/takeover.h"
 
-enum { KEPT_FORMAT = 1, KEPT_ASIDE };      /* ASIDE: the same, and the stores are to be set aside before the next start */
+/* ASIDE: the same, and the stores are to be set aside before the next start. QUESTION: takeover_in_question() */
+enum { KEPT_FORMAT = 1, KEPT_ASIDE, KEPT_QUESTION };
 
 /* A message that must not leave before what it tells is durable. */
 typedef struct {
@@ -15,6 +16,7 @@ typedef struct {
 	RaftTerm term;
 	void (*done)(Volcano *v, void *user, int error);
 	void *user;
+	MagmaTime at;
 } Proposal;
 
 typedef struct Consensus {
@@ -24,8 +26,10 @@ typedef struct Consensus {
 	guint timer;
 	gint64 wake_at;
 	guint64 asked, persisted;     /* numbers of changes */
+	gboolean question;            /* what is kept says so, or will */
 	GQueue waiting;               /* Waiting *, by after */
 	Proposal proposal;            /* one at a time; done NULL: none */
+	ConsensusChanges changes;
 	gboolean leads;
 	guint depth;
 	gboolean judging;             /* which of two lines stands */
@@ -62,7 +66,9 @@ static GBytes *kept_bytes(Volcano *v)
 	GByteArray *out = g_byte_array_new();
 	g_autoptr(GByteArray) map = g_byte_array_new(), state = g_byte_array_new();
 
-	magma_put_u8(out, v->aside ? KEPT_ASIDE : KEPT_FORMAT);
+	if (of(v)->takeover)
+		of(v)->question = takeover_in_question(of(v)->takeover);
+	magma_put_u8(out, v->aside ? KEPT_ASIDE : of(v)->question ? KEPT_QUESTION : KEPT_FORMAT);
 	magma_put_u16(out, v->id);
 	magma_put_u32(out, v->starts);
 	if (v->map)
@@ -86,6 +92,7 @@ gboolean volcano_kept_aside(GBytes *kept)
 typedef struct {
 	guint16 id;
 	guint32 starts;
+	gboolean question;
 	MagmaMap *map;
 	RaftState *state;
 } Kept;
@@ -110,8 +117,9 @@ static gboolean kept_decode(GBytes *kept, Kept *out)
 	guint32 slen = magma_get_u32(&r);
 	const guint8 *state = magma_get_bytes(&r, slen);
 
-	if (r.error || r.left || (format != KEPT_FORMAT && format != KEPT_ASIDE) || !out->id)
+	if (r.error || r.left || format < KEPT_FORMAT || format > KEPT_QUESTION || !out->id)
 		return FALSE;
+	out->question = format == KEPT_QUESTION;
 	out->map = magma_map_decode(map, len);
 	out->state = raft_state_decode(state, slen);
 	return out->map && out->state;
@@ -135,6 +143,7 @@ gboolean consensus_load(Volcano *v, GBytes *kept)
 	v->map = g_steal_pointer(&k.map);
 	Consensus *c = v->consensus = g_new0(Consensus, 1);
 	c->state = g_steal_pointer(&k.state);
+	c->question = k.question;
 	return TRUE;
 }
 
@@ -225,11 +234,20 @@ static void use_map(Volcano *v, const RaftEntry *e)
 
 /* --- actions --- */
 
+static void count_change(ConsensusChanges *n, MagmaTime took)
+{
+	n->count++;
+	n->last = took;
+	n->most = MAX(n->most, took);
+}
+
 static void proposal_ends(Volcano *v, int error)
 {
 	Proposal p = of(v)->proposal;
 
 	of(v)->proposal = (Proposal){ 0 };
+	if (p.done && !error)
+		count_change(&of(v)->changes, core_now(v) - p.at);
 	if (p.done)
 		p.done(v, p.user, error);
 }
@@ -347,7 +365,8 @@ static void step(Volcano *v, const RaftEvent *ev)
 		perform(v, &g_array_index(c->out.actions, RaftAction, i));
 	c->depth--;
 	look_at_lease(v);
-	if (c->asked != asked)
+	/* also what a commit alone has changed: a later start would ask where nobody can answer */
+	if (c->asked != asked || (takeover_in_question(c->takeover) != c->question && !v->aside))
 		keep(v, c->asked, NULL);
 	arm(v);
 	members_look(v);
@@ -399,7 +418,7 @@ void consensus_start(Volcano *v)
 	c->heard = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)peer_unref);
 	raft_out_init(&c->out);
 	c->raft = raft_new(&cfg, c->state, core_now(v));
-	c->takeover = takeover_new(v, v->starts > 0);
+	c->takeover = takeover_new(v, v->starts > 0, c->question);
 	if (raft_committed(c->raft))
 		use_map(v, raft_committed(c->raft));
 	step(v, &(RaftEvent){ .type = RAFT_EV_TICK });
@@ -485,6 +504,7 @@ gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time)
 	return since && core_now((Volcano *)v) - since < time;
 }
 
+ConsensusChanges consensus_changes(const Volcano *v) { return of(v) ? of(v)->changes : (ConsensusChanges){ 0 }; }
 gboolean consensus_may_change(Volcano *v) { return of(v) && of(v)->raft && takeover_may_change(of(v)->takeover); }
 MagmaTime consensus_answered(const Volcano *v, guint16 id) { return raft_member_acked(of(v)->raft, id); }
 MagmaTime consensus_led_since(const Volcano *v) { return raft_led_since(of(v)->raft); }
@@ -532,7 +552,7 @@ void consensus_propose(Volcano *v, MagmaMap *map, const guint16 *down, guint ndo
 	}
 	RaftEvent ev = { .type = RAFT_EV_PROPOSE, .bytes = bytes, .group = &group, .derived = c->map_index, .down = down, .n_down = ndown, .gone = gone };
 	/* with a group of one, commit may follow at once: it must be known what for */
-	c->proposal = (Proposal){ .index = G_MAXUINT64, .done = done, .user = user };
+	c->proposal = (Proposal){ .index = G_MAXUINT64, .done = done, .user = user, .at = core_now(v) };
 	step(v, &ev);
 	if (c->out.status != RAFT_OK) {
 		proposal_ends(v, status_error(c->out.status));

@@ -30,6 +30,13 @@ MagmaTime consensus_down_at(const Volcano *v, guint16 id);
 /* When the newest beat was sent that the member has answered to this leader; 0: none. */
 MagmaTime consensus_answered(const Volcano *v, guint16 id);
 MagmaTime consensus_led_since(const Volcano *v);                        /* leader only, else 0 */
+/* Changes of the lava map that this volcano proposed and that were committed, since it started: how many, and how long they took from the proposal to the commit. */
+typedef struct {
+	guint64 count;
+	MagmaTime last, most;         /* 0: none yet */
+} ConsensusChanges;
+
+ConsensusChanges consensus_changes(const Volcano *v);
 /* It leads, and need not ask first whether another went on without it (takeover.h). */
 gboolean consensus_may_change(Volcano *v);
 void consensus_transfer(Volcano *v, guint16 to);      /* leadership; it may fail */

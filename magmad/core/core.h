@@ -161,7 +161,7 @@ typedef struct { guint64 ino, xid; } Touch;      /* by ino */
 
 typedef struct {
 	MagmaFid fid;                 /* ino is the hash key */
-	GHashTable *clients;          /* set of client id */
+	GHashTable *clients;          /* client id -> whether only its CREATE says so */
 } OpenSet;
 
 typedef struct {
@@ -347,6 +347,8 @@ void op_park(Op *op, Waitq *q);
 void waitq_wake(Slice *sl, Waitq *q);
 void op_reply(Op *op, const void *fields, GBytes *body);  /* ends the operation; takes nothing */
 void op_error(Op *op, int error);
+/* For callbacks from outside the core: the error, or that reply for 0. */
+void op_answer(Op *op, int error, const void *rep, GBytes *body);
 void op_finish(Op *op, int error);                    /* op_error, or an empty reply for 0; nothing for WAIT */
 void op_fail(Op *op, int error);                      /* the end of an evaluation that answers by itself where it succeeds: op_error, or nothing for 0 and WAIT */
 /* A completion of the store for an operation: notes the error in *slot and runs the step. */
@@ -379,6 +381,9 @@ void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid);
 void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);
 void client_close_all(Slice *sl, guint64 ino);        /* whoever has it open */
+/* By the CREATE that makes it, on its coordinator's word alone, until the client says so itself: what is closed where the CREATE is undone. */
+void client_open_born(Slice *sl, guint64 client, const MagmaFid *fid);
+void client_close_born(Slice *sl, guint64 ino);
 void client_gone(Slice *sl, Client *c, gint64 expired);      /* 0: it left, without a tombstone */
 void client_load_row(Slice *sl, const StoreRow *row);
 /* What is known of it at the volcano a slice comes from: when it expired there (0: it did not), for what it asked there may be asked here again, and its watermark. Kept where newer than what is here. */
@@ -458,7 +463,7 @@ NameKey name_key(guint64 dir, MagmaBytes name);
 guint name_key_hash(gconstpointer k);
 gboolean name_key_equal(gconstpointer a, gconstpointer b);
 
-/* mark.c: participants */
+/* mark.c, part.c, settle.c: participants */
 typedef enum { PHASE_PREPARE, PHASE_COMMIT, PHASE_FINAL, PHASE_ABORT } Phase;
 /* Is it possible? Fills the outcome. 0, an errno, MAGMA_EBACKOFF, WAIT. age orders waiting. */
 int part_check(Op *op, Part *p, guint64 age);

@@ -128,29 +128,46 @@ static int reader(Op *op, const DhtNode *node, AsideRead **out)
 static gboolean is_shown(const Aside *a, guint64 dir, const char *name) { return aside_entry(a, dir, name) != NULL; }
 
 /* The flare's row, and its attributes as they are shown. */
-static int flare(Op *op, const DhtNode *node, FlareRow *row, Store **store, MagmaAttr *attr)
+/* A flare of a history that does not stand: its row there, and what is shown of it here. */
+typedef struct {
+	FlareRow row;
+	Store *store;
+	MagmaAttr attr;
+} Shown;
+
+static int flare(Op *op, const DhtNode *node, Shown *out)
 {
 	AsideRead *r;
 	int error = reader(op, node, &r);
 
-	if (error || (error = aside_flare(r, node->ino, row, store)))
+	if (error || (error = aside_flare(r, node->ino, &out->row, &out->store)))
 		return error;
-	*attr = row->attr;
-	attr->fid = dht_fid(node);
-	attr->nlink = is_dir(attr->mode) ? 2 : 1;
-	if (is_dir(attr->mode)) {
+	out->attr = out->row.attr;
+	out->attr.fid = dht_fid(node);
+	out->attr.nlink = is_dir(out->attr.mode) ? 2 : 1;
+	if (is_dir(out->attr.mode)) {
 		const AsideDir *d = aside_dir(aside_read_of(r), node->ino);
-		attr->size = d ? d->entries->len : 0;
+		out->attr.size = d ? d->entries->len : 0;
 	}
 	return 0;
 }
 
+/* What a row beside the flare's says. */
+typedef struct {
+	const guint8 *p;
+	gsize n;
+} Value;
+
+static int value_of(Op *op, const Shown *f, StoreTable table, const guint8 *key, gsize klen, Value *out) { return aside_value(op->data, f->store, table, key, klen, &out->p, &out->n); }
+
 int dht_aside_attr(Op *op, const DhtNode *node, MagmaAttr *out)
 {
-	FlareRow row;
-	Store *store;
+	Shown f;
+	int error = flare(op, node, &f);
 
-	return flare(op, node, &row, &store, out);
+	if (!error)
+		*out = f.attr;
+	return error;
 }
 
 /* --- operations --- */
@@ -167,10 +184,8 @@ static int time_of(Op *op, const char *name, DhtNode *node)
 
 static int entry_of(Op *op, const DhtNode *dir, const char *name, DhtNode *node)
 {
-	FlareRow row;
-	Store *store;
 	MagmaAttr attr;
-	int error = flare(op, dir, &row, &store, &attr);
+	int error = dht_aside_attr(op, dir, &attr);
 
 	if (error)
 		return error;
@@ -267,16 +282,14 @@ static int readdir_(Op *op, const DhtNode *dir)
 
 static int readlink_(Op *op, const DhtNode *node)
 {
-	FlareRow row;
-	Store *store;
-	MagmaAttr attr;
-	int error = flare(op, node, &row, &store, &attr);
+	Shown f;
+	int error = flare(op, node, &f);
 
 	if (error)
 		return error;
-	if (!S_ISLNK(attr.mode))
+	if (!S_ISLNK(f.attr.mode))
 		return EINVAL;
-	struct magma_rep_readlink rep = { .target = row.target };
+	struct magma_rep_readlink rep = { .target = f.row.target };
 	op_reply(op, &rep, NULL);
 	return 0;
 }
@@ -286,30 +299,22 @@ static guint32 bytes_wanted(const struct magma_req_read *q, const MagmaAttr *att
 	return q->offset < attr->size ? (guint32)MIN(MIN(q->size, MAGMA_DATA_MAX), attr->size - q->offset) : 0;
 }
 
-static void content_answer(Op *op, GBytes *data)
-{
-	gsize n, want = op->req.req_read.size;
-	const guint8 *p = g_bytes_get_data(data, &n);
-	guint8 *copy = g_malloc0(want);           /* what the file lacks is a hole */
-
-	if (n)
-		memcpy(copy, p, MIN(n, want));
-	g_autoptr(GBytes) whole = g_bytes_new_take(copy, want);
-	struct magma_rep_read rep = { .data = { NULL, (guint32)want } };
-	op_reply(op, &rep, whole);
-}
-
 static void content_read(void *user, int error, GBytes *data)
 {
 	Op *op = user;
-	Volcano *v = op->v;
+	guint32 want = op->req.req_read.size;
+	struct magma_rep_read rep = { .data = { NULL, want } };
+	g_autoptr(GBytes) whole = NULL;
 
-	core_enter(v);
-	if (error)
-		op_error(op, error);
-	else
-		content_answer(op, data);
-	core_leave(v);
+	if (!error) {                 /* what the file lacks is a hole */
+		gsize n;
+		const guint8 *p = g_bytes_get_data(data, &n);
+		guint8 *copy = g_malloc0(want);
+		if (n)
+			memcpy(copy, p, MIN(n, want));
+		whole = g_bytes_new_take(copy, want);
+	}
+	op_answer(op, error, &rep, whole);
 }
 
 static int read_(Op *op, const DhtNode *node)
@@ -317,31 +322,28 @@ static int read_(Op *op, const DhtNode *node)
 	static const struct magma_rep_read nothing;
 	const struct magma_req_read *q = &op->req.req_read;
 	guint8 k[STORE_KEY_MAX];
-	const guint8 *val;
-	gsize n;
-	FlareRow row;
-	Store *store;
-	MagmaAttr attr;
-	int error = flare(op, node, &row, &store, &attr);
+	Value v;
+	Shown f;
+	int error = flare(op, node, &f);
 
 	if (error)
 		return error;
-	if (!S_ISREG(attr.mode))
-		return is_dir(attr.mode) ? EISDIR : EINVAL;
-	guint32 want = bytes_wanted(q, &attr);
+	if (!S_ISREG(f.attr.mode))
+		return is_dir(f.attr.mode) ? EISDIR : EINVAL;
+	guint32 want = bytes_wanted(q, &f.attr);
 	if (!want) {
 		op_reply(op, &nothing, NULL);
 		return 0;
 	}
-	if (row.content == CONTENT_FILE) {
+	if (f.row.content == CONTENT_FILE) {
 		op->req.req_read.size = want; /* the row need not be in memory any more when the bytes come */
-		store_content_read(store, &row.attr.fid, q->offset, want, content_read, op);
+		store_content_read(f.store, &f.row.attr.fid, q->offset, want, content_read, op);
 		return WAIT;
 	}
-	if ((error = aside_value(op->data, store, TAB_DATA, k, key_ino(k, node->ino), &val, &n)))
+	if ((error = value_of(op, &f, TAB_DATA, k, key_ino(k, node->ino), &v)))
 		return error == ENODATA ? EIO : error;
-	gsize at = MIN(q->offset, n);
-	struct magma_rep_read rep = { .data = { val + at, (guint32)MIN(want, n - at) } };
+	gsize at = MIN(q->offset, v.n);
+	struct magma_rep_read rep = { .data = { v.p + at, (guint32)MIN(want, v.n - at) } };
 	op_reply(op, &rep, NULL);
 	return 0;
 }
@@ -350,21 +352,18 @@ static int getxattr_(Op *op, const DhtNode *node)
 {
 	const struct magma_req_getxattr *q = &op->req.req_getxattr;
 	guint8 k[STORE_KEY_MAX];
-	const guint8 *val;
-	gsize n;
-	FlareRow row;
-	Store *store;
-	MagmaAttr attr;
-	int error = flare(op, node, &row, &store, &attr);
+	Value v;
+	Shown f;
+	int error = flare(op, node, &f);
 
 	if (error)
 		return error;
-	row.attr = attr;
-	if ((error = op_xattr_may_read(op, &row, q->name)))
+	f.row.attr = f.attr;
+	if ((error = op_xattr_may_read(op, &f.row, q->name)))
 		return error;
-	if ((error = aside_value(op->data, store, TAB_XATTR, k, key_ino_bytes(k, node->ino, q->name.data, q->name.len), &val, &n)))
+	if ((error = value_of(op, &f, TAB_XATTR, k, key_ino_bytes(k, node->ino, q->name.data, q->name.len), &v)))
 		return error;
-	struct magma_rep_getxattr rep = { .value = MAGMA_BYTES(val, n) };
+	struct magma_rep_getxattr rep = { .value = MAGMA_BYTES(v.p, v.n) };
 	op_reply(op, &rep, NULL);
 	return 0;
 }
@@ -376,15 +375,13 @@ static void xattrs_listed(void *user, int error, const StoreRow *rows, guint n, 
 static int listxattr_(Op *op, const DhtNode *node)
 {
 	guint8 prefix[8];
-	FlareRow row;
-	Store *store;
-	MagmaAttr attr;
-	int error = flare(op, node, &row, &store, &attr);
+	Shown f;
+	int error = flare(op, node, &f);
 
 	if (error)
 		return error;
 	key_ino(prefix, node->ino);
-	store_scan(store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, XATTRS_MAX, xattrs_listed, op);
+	store_scan(f.store, TAB_XATTR, NULL, 0, prefix, sizeof prefix, XATTRS_MAX, xattrs_listed, op);
 	return WAIT;
 }
 

@@ -591,18 +591,7 @@ GArray *holdings_damage(Volcano *v, guint64 *rewritten)
 
 /* --- requests for copies --- */
 
-static void copy_answered(void *user, int error, const void *rep, GBytes *body)
-{
-	Op *op = user;
-	Volcano *v = op->v;
-
-	core_enter(v);
-	if (error)
-		op_error(op, error);
-	else
-		op_reply(op, rep, body);
-	core_leave(v);
-}
+static void copy_answered(void *user, int error, const void *rep, GBytes *body) { op_answer(user, error, rep, body); }
 
 static void copy_request(Op *op, guint32 slice)
 {

@@ -1,5 +1,5 @@
 /* Names an operation over two volcanos holds while it asks the others, and what waits for them. An operation takes its names here all at once and only when all
- * are free, so nobody waits while holding names of this volcano; between volcanos the younger backs off (mark.c). */
+ * are free, so nobody waits while holding names of this volcano; between volcanos the younger backs off (part.c). */
 #include "magmad/core/core.h"
 
 NameKey name_key(guint64 dir, MagmaBytes name)

@@ -503,18 +503,17 @@ static void join_committed(Volcano *v, void *user, int error)
 
 static void join_relayed(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
-	Op *op = user;
-	Volcano *v = op->v;
-
-	core_enter(v);
-	if (error)
-		op_error(op, error == ETIMEDOUT ? MAGMA_ETRYAGAIN : error);
-	else
-		op_reply(op, &rep->rep_join, NULL);
-	core_leave(v);
+	op_answer(user, error == ETIMEDOUT ? MAGMA_ETRYAGAIN : error, error ? NULL : &rep->rep_join, NULL);
 }
 
 static char *dup_bytes(MagmaBytes b) { return g_strndup((const char *)b.data, b.len); }
+
+static void copy_counts_not(MagmaSlice *s, guint16 volcano)
+{
+	for (guint i = 0; i < s->ncopies; i++)
+		if (s->copies[i].volcano == volcano)
+			s->copies[i].in_sync = FALSE;
+}
 
 /* An empty folder under the nickname of a volcano that is down takes its id and its place: it holds nothing that counts, so it is as if that one had come back with all to be healed. What it voted is lost with its
  * folder: the same map takes its vote from it, and the planner gives it another like to anybody new. Refused if a slice waits for what it had. */
@@ -544,6 +543,8 @@ static void join_replaces(Op *op, const MagmaVolcano *old, const MagmaVolcano *n
 	place->bandwidth = n->bandwidth;
 	place->offered = n->offered;
 	place->flags &= ~MAGMA_VOLCANO_VOTER;
+	for (guint i = 0; i < map->slices->len; i++)
+		copy_counts_not(&g_array_index(map->slices, MagmaSlice, i), old->id);
 	const MagmaVolcano *other = taken(map, n, &what);
 	const char *broken = other != place ? "its FQDN or address is another volcano's" : magma_map_seal(map);
 	if (broken) {

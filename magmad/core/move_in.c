@@ -194,12 +194,37 @@ void handle_move_rows(Op *op)
 
 /* --- contents --- */
 
+/* The rows of a content come after its bytes. A copy that was away while the bytes came and is back for the rows has to find the content in the journal: it is under a write intent from the first piece to the last. */
+static void intend(Slice *sl, const MagmaFid *fid, gboolean on)
+{
+	guint8 k[STORE_KEY_MAX];
+	Txn *t = txn_new();
+
+	if (on)
+		txn_put(t, TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key, "", 0);
+	else
+		txn_del(t, TAB_DIRTY, k, key_ino(k, fid->ino), &fid->key);
+	core_commit(sl, t);
+}
+
 static void data_done(void *user, int error)
 {
 	Op *op = user;
 	Slice *sl = op->sl;
 
 	core_enter(sl->v);
+	piece_end(op, error);
+	core_leave(sl->v);
+}
+
+static void data_synced(void *user, int error)
+{
+	Op *op = user;
+	Slice *sl = op->sl;
+
+	core_enter(sl->v);
+	if (!error)
+		intend(sl, &op->req.req_move_data.fid, FALSE);
 	piece_end(op, error);
 	core_leave(sl->v);
 }
@@ -211,7 +236,7 @@ static void data_sized(void *user, int error)
 	if (error)
 		data_done(user, error);
 	else
-		store_content_sync(op->sl->store, &op->req.req_move_data.fid, data_done, op);
+		store_content_sync(op->sl->store, &op->req.req_move_data.fid, data_synced, op);
 }
 
 void handle_move_data(Op *op)
@@ -228,6 +253,7 @@ void handle_move_data(Op *op)
 	}
 	piece_begin(sl, q->sequence);
 	if (q->size == G_MAXUINT64) {
+		intend(sl, &q->fid, TRUE);
 		store_content_drop(sl->store, &q->fid, data_done, op);
 	} else if (!q->data.len) {
 		store_content_truncate(sl->store, &q->fid, q->size, data_sized, op);

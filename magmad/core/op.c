@@ -317,6 +317,18 @@ void op_error(Op *op, int error)
 	answer(op, head, NULL);
 }
 
+void op_answer(Op *op, int error, const void *rep, GBytes *body)
+{
+	Volcano *v = op->v;
+
+	core_enter(v);
+	if (error)
+		op_error(op, error);
+	else
+		op_reply(op, rep, body);
+	core_leave(v);
+}
+
 void op_finish(Op *op, int error)
 {
 	static const MagmaAny nothing;

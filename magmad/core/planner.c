@@ -49,42 +49,21 @@ static void own_by_copy(MagmaSlice *s, MagmaCopy *c, gboolean in_sync)
 	*c = (MagmaCopy){ old, in_sync };
 }
 
-/* The first copy in sync that is alive acts as owner (rule 1). The old owner's place becomes a copy that does not count. Without such a copy the slice waits for who has it. */
-static void replace_owner(Plan *p, MagmaSlice *s)
-{
-	for (guint i = 0; i < s->ncopies; i++) {
-		MagmaCopy *c = &s->copies[i];
-		if (!c->in_sync || is_down(p->map, c->volcano))
-			continue;
-		core_say(p->v, "volcano %u acts for slice %u", c->volcano, s->id);
-		own_by_copy(s, c, FALSE);
-		return;
-	}
-	core_say(p->v, "slice %u has no copy in sync: it waits for volcano %u", s->id, s->owner);
-}
-
-static void slice_loses(Plan *p, MagmaSlice *s, guint16 id)
-{
-	MagmaCopy *c = copy_of(s, id);
-
-	if (c)
-		c->in_sync = FALSE;
-	if (s->owner == id)
-		replace_owner(p, s);
-}
-
 static void take_out(Plan *p, MagmaVolcano *o)
 {
 	o->flags |= MAGMA_VOLCANO_DOWN;
 	p->down[p->ndown++] = o->id;
 	p->changed = TRUE;
-	for (guint i = 0; i < p->map->slices->len; i++)
-		slice_loses(p, slice_at(p->map, i), o->id);
-	if (p->map->move.id) {
-		MagmaCopy *c = copy_of(&p->map->move.part, o->id);
-		if (c)
-			copy_remove(&p->map->move.part, o->id);
-	}
+	if (p->map->move.id)
+		copy_remove(&p->map->move.part, o->id);
+}
+
+static gboolean is_taken_out(const Plan *p, guint16 id)
+{
+	for (guint i = 0; i < p->ndown; i++)
+		if (p->down[i] == id)
+			return TRUE;
+	return FALSE;
 }
 
 /* A new leader may find the dead dead soon after its election (docs/reliability.md, Leases), and those alive have hardly had the time to take its first map then: who answers gets the time of a silent one. */
@@ -121,36 +100,49 @@ static void look_at_lives(Plan *p)
 	}
 }
 
+/* --- owners --- */
+
 /* A place of an owner that is down by the map may be given away only while nobody can have granted it a lease since: it may be on its way back, and answer already. */
 static gboolean surely_down(Plan *p, guint16 id)
 {
 	MagmaTime down_at = consensus_down_at(p->v, id);
 
-	if (id == p->v->id)
-		return TRUE;          /* it hears of the new map first of all */
+	if (id == p->v->id || is_taken_out(p, id))
+		return TRUE;          /* the leader itself hears of the new map first of all */
 	if (!down_at || core_now(p->v) < down_at)
 		return FALSE;
-	for (guint i = 0; i < p->ndown; i++)
-		if (p->down[i] == id)
-			return TRUE;
 	p->down[p->ndown++] = id;
 	return TRUE;
 }
 
-/* A slice whose owner was down when the last copy in sync was too: whoever of both is back goes on. */
-static void look_at_waiting(Plan *p)
+/* The first copy in sync that is alive acts as owner (rule 1). The old owner's place becomes a copy that does not count. Without such a copy the slice waits for whoever of those that have all of it is
+ * back first: as long as its owner is down nobody goes on without the others, so all that count still do. */
+static void replace_owner(Plan *p, MagmaSlice *s)
 {
-	for (guint i = 0; i < p->map->slices->len; i++) {
-		MagmaSlice *s = slice_at(p->map, i);
-		if (!is_down(p->map, s->owner))
+	for (guint i = 0; i < s->ncopies; i++) {
+		MagmaCopy *c = &s->copies[i];
+		if (!c->in_sync || is_down(p->map, c->volcano))
 			continue;
-		for (guint k = 0; k < s->ncopies; k++)
-			if (s->copies[k].in_sync && !is_down(p->map, s->copies[k].volcano) && surely_down(p, s->owner)) {
-				replace_owner(p, s);
-				p->changed = TRUE;
-				break;
-			}
+		if (!surely_down(p, s->owner))
+			return;
+		core_say(p->v, "volcano %u acts for slice %u", c->volcano, s->id);
+		own_by_copy(s, c, FALSE);
+		p->changed = TRUE;
+		return;
 	}
+	if (is_taken_out(p, s->owner))
+		core_say(p->v, "slice %u has no copy in sync: it waits for volcano %u", s->id, s->owner);
+}
+
+static void look_at_owner(Plan *p, MagmaSlice *s)
+{
+	if (is_down(p->map, s->owner))
+		replace_owner(p, s);
+	for (guint i = 0; i < s->ncopies && !is_down(p->map, s->owner); i++)
+		if (s->copies[i].in_sync && is_down(p->map, s->copies[i].volcano)) {
+			s->copies[i].in_sync = FALSE;
+			p->changed = TRUE;
+		}
 }
 
 /* --- who votes --- */
@@ -279,6 +271,11 @@ void planner_leaves(Volcano *v, guint16 id, void (*done)(Volcano *v, void *user,
 	core_say(v, "volcano %s ends", o->name);
 	take_out(&p, o);
 	o->flags &= ~MAGMA_VOLCANO_VOTER;
+	for (guint i = 0; i < p.map->slices->len; i++) {
+		MagmaSlice *s = slice_at(p.map, i);
+		if (s->owner == id || !is_down(p.map, s->owner))      /* only that one needs no proof that it uses no lease */
+			look_at_owner(&p, s);
+	}
 	members_change_map_down(v, p.map, p.down, p.ndown, TRUE, done, user);
 }
 
@@ -324,7 +321,8 @@ void planner_tick(Volcano *v)
 		return;
 	Plan p = plan_new(v);
 	look_at_lives(&p);
-	look_at_waiting(&p);
+	for (guint i = 0; i < p.map->slices->len; i++)
+		look_at_owner(&p, slice_at(p.map, i));
 	look_at_voters(&p);
 	for (guint i = 0; i < p.map->slices->len; i++)
 		look_at_slice(&p, slice_at(p.map, i));

@@ -2,7 +2,7 @@
  *
  * A volcano's own rows always fit each other: it loses the end of its journal, never a part of a transaction. What does not fit is an operation over two volcanos of which one lost its
  * part and the other did not. Each such operation shows itself: as a FINAL that finds no mark, or as a mark that is undone although it was committed or its flare has gone on living
- * (mark.c). Its flares become suspects of their owner, durably before the coordinator forgets the operation. The owner asks every slice for all names of its suspects (scrub_names.c)
+ * (settle.c). Its flares become suspects of their owner, durably before the coordinator forgets the operation. The owner asks every slice for all names of its suspects (scrub_names.c)
  * and makes the flare agree with them; entries are the truth. docs/architecture.md says why each removal is safe. */
 #include "magmad/core/core.h"
 

@@ -103,11 +103,11 @@ static void step_look(Op *op)
 	if (error == WAIT)
 		return;
 	gboolean stray = error == ESTALE || (!error && row.content != CONTENT_FILE);
-	gboolean moving = sl->purging || sl->v->map->move.id || sl->move;
-	if (stray && moving)          /* begun since it was listed: looked at again when that is over */
+	/* a move begun since it was listed, an operation that is not settled or still under way: looked at again when that is over */
+	gboolean later = sl->purging || sl->v->map->move.id || sl->move || mark_count_all(sl, ino) || g_hash_table_contains(sl->busy, &ino);
+	if (stray && later)
 		g_array_append_val(((Contents *)sl->scrubbing)->fids, l->fid);
-	if (!stray || moving || g_hash_table_contains(sl->dirty, &ino) || g_hash_table_contains(sl->orphans, &ino) || g_hash_table_contains(sl->busy, &ino)
-		|| mark_count_all(sl, ino) || (l->known && !l->exists))
+	if (!stray || later || g_hash_table_contains(sl->dirty, &ino) || g_hash_table_contains(sl->orphans, &ino) || (l->known && !l->exists))
 		look_end(op);
 	else if (!l->known)
 		store_content_stat(sl->store, &l->fid, sized, op);

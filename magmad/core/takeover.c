@@ -19,6 +19,8 @@ struct Takeover {
 	MagmaTime heard;              /* any word of the group from the other */
 	gboolean asks;                /* whether the other has gone on without this one */
 	MagmaTime asks_since;
+	guint16 could;                /* which, by the map of then: one that is committed since (it was on its way to the disk) has told the other nothing in time; 0: none could */
+	guint32 could_incarnation;    /* that this is about */
 	gboolean in_touch;            /* in this life, with what the map says now: in sync, and with a lease from the other; since then it ran all the time */
 	guint32 incarnation;          /* that in_touch is about */
 	gboolean told;                /* the log, of what it waits for */
@@ -74,15 +76,35 @@ static const MagmaVolcano *could_go_on(const Takeover *t)
 
 /* --- asking --- */
 
+static gboolean could_before(const Takeover *t) { return t->asks && t->could && t->could_incarnation == consensus_incarnation(t->v); }
+
+/* Which one may have gone on, in the time that this one asks about or from now on; 0: none. */
+static guint16 in_question(const Takeover *t)
+{
+	const MagmaVolcano *o = could_go_on(t);
+
+	return could_before(t) ? t->could : o ? o->id : 0;
+}
+
 static gboolean asking(Takeover *t)
 {
-	const MagmaVolcano *o = t->asks && consensus_leads(t->v) ? could_go_on(t) : NULL;
+	guint16 o = t->asks && consensus_leads(t->v) ? in_question(t) : 0;
 
 	if (!o)
 		return FALSE;
-	t->asks = consensus_answered(t->v, o->id) < t->asks_since;
+	t->asks = consensus_answered(t->v, o) < t->asks_since;
 	return t->asks;
 }
+
+static void ask(Takeover *t, guint16 other)
+{
+	t->could = other;
+	t->could_incarnation = consensus_incarnation(t->v);
+	t->asks = TRUE;
+	t->asks_since = core_now(t->v);
+}
+
+gboolean takeover_in_question(const Takeover *t) { return in_question(t) != 0; }
 
 gboolean takeover_may_change(Takeover *t)
 {
@@ -110,8 +132,7 @@ void takeover_clock(Takeover *t)
 	t->in_touch = FALSE;          /* meanwhile the other may have gone on without this one, and then died */
 	if (gap < ASK_GAP)
 		return;
-	t->asks = TRUE;
-	t->asks_since = now;
+	ask(t, in_question(t));
 }
 
 void takeover_heard(Takeover *t, guint16 from)
@@ -258,7 +279,7 @@ static void tick(void *arg)
 	look(t);
 	/* clients wait for the one whose turn comes soon */
 	MagmaTime left = FORCE_AFTER - (core_now(v) - MAX(t->heard, t->unbroken));
-	t->timer = v->io->timer(v->iou, !takeover_other(v) ? SECOND : left > 0 && left < LOOK_EVERY ? left + 1000 : LOOK_EVERY, tick, t);
+	t->timer = v->io->timer(v->iou, !takeover_other(v) ? SECOND : left >= 0 && left < LOOK_EVERY ? left + 1000 : LOOK_EVERY, tick, t);
 	core_leave(v);
 }
 
@@ -304,7 +325,8 @@ void takeover_rival(Takeover *t, const RaftRival *rival)
 	const guint8 *p = e ? g_bytes_get_data(e->bytes, &n) : NULL;
 	g_autoptr(MagmaMap) ours = p ? magma_map_decode(p, n) : NULL;
 
-	gboolean alone = ours && rival->our_map > rival->common && !has_everything(ours, rival->from);
+	/* nor has one that was not even told before this one stopped, and asked: nothing was answered by it */
+	gboolean alone = ours && rival->our_map > rival->common && !has_everything(ours, rival->from) && !could_before(t);
 
 	/* Its line cannot stand on what only the other one has: that went on because it has everything. */
 	if (alone && raft_rival_stands(rival) && has_everything(ours, v->id)) {
@@ -320,13 +342,15 @@ void takeover_rival(Takeover *t, const RaftRival *rival)
 	consensus_yield(v);
 }
 
-Takeover *takeover_new(Volcano *v, gboolean again)
+Takeover *takeover_new(Volcano *v, gboolean again, gboolean question)
 {
 	Takeover *t = g_new0(Takeover, 1);
+	const MagmaVolcano *o = takeover_other(v);
 
 	t->v = v;
-	t->looked = t->unbroken = t->heard = t->asks_since = core_now(v);
-	t->asks = again;
+	t->looked = t->unbroken = t->heard = core_now(v);
+	if (again)
+		ask(t, o && (question || could_go_on(t)) ? o->id : 0);
 	t->timer = v->io->timer(v->iou, LOOK_EVERY, tick, t);
 	return t;
 }

@@ -318,6 +318,10 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 	}
 	out->leader = consensus_leader(v);
 	g_array_unref(holdings_damage(v, &out->rewritten));
+	ConsensusChanges changes = consensus_changes(v);
+	out->map_changes = changes.count;
+	out->map_change_last = changes.last;
+	out->map_change_most = changes.most;
 	/* once it has served, what keeps it from doing so is the lease */
 	out->state = v->ready || !v->map || consensus_may_serve(v) ? v->state : "without quorum";
 	g_strlcpy(out->note, v->note, sizeof out->note);

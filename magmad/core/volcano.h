@@ -110,6 +110,8 @@ typedef struct {
 	guint64 rewritten;            /* places of contents that did not read here and were written over with a copy's bytes, of the slices it answers for */
 	gboolean scrubbing_contents;  /* content files are being looked through */
 	guint64 op_count[MAGMA_OP_LIMIT];
+	guint64 map_changes;          /* of the lava map, that this one proposed and that were committed, and how long they took from the one to the other */
+	MagmaTime map_change_last, map_change_most;
 	guint16 leader;               /* of the group that votes on the map; 0: unknown */
 	const char *state;            /* "serving", "joining", "handing over a slice", "receiving a slice", "starting" */
 	char note[200];               /* what it waits for, or "" */

@@ -106,9 +106,13 @@ static guint64 jitter(Raft *r, guint64 below)
 	return (z ^ (z >> 31)) % below;
 }
 
+/* Votes wait for disks. Where these take longer than an election may last, nobody would ever win, and each try is one more thing for them to write: after two that were lost the next may last twice as long, after four
+ * four times. One alone may have been a tie. */
 void set_election_due(Raft *r)
 {
-	r->election_due = r->now + r->cfg.election_min + (gint64)jitter(r, r->cfg.election_max - r->cfg.election_min + 1);
+	guint longer = MIN(r->elections_lost / 2, 2);
+
+	r->election_due = r->now + ((r->cfg.election_min + (gint64)jitter(r, r->cfg.election_max - r->cfg.election_min + 1)) << longer);
 }
 
 void become_follower(Raft *r, RaftTerm term)
@@ -121,6 +125,7 @@ void become_follower(Raft *r, RaftTerm term)
 		r->transfer_to = 0;
 		set_election_due(r);
 	}
+	r->elections_lost += r->role == CANDIDATE;
 	if (r->role != FOLLOWER || raft_term_cmp(term, r->term) > 0)
 		r->leader = 0;
 	r->role = FOLLOWER;
@@ -175,6 +180,7 @@ static void on_message(Raft *r, guint16 from, const RaftMsg *m)
 		become_follower(r, m->term);
 		r->leader = from;
 		r->heard = r->now;
+		r->elections_lost = 0;
 		set_election_due(r);
 	}
 	switch (m->type) {

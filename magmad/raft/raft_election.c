@@ -99,11 +99,15 @@ void election_tick(Raft *r)
 		set_election_due(r);
 		return;
 	}
+	r->elections_lost += r->role == CANDIDATE;
 	precampaign(r);
 }
 
+/* What waited for the disk leaves now: who is to answer it has the whole time for that, and who was voted for. */
 void election_durable(Raft *r)
 {
+	if (r->role == CANDIDATE || (r->role == FOLLOWER && r->leader == 0 && r->vote != 0))
+		set_election_due(r);
 	if (r->role == CANDIDATE && won(r))
 		become_leader(r);
 }
@@ -114,6 +118,12 @@ static gboolean leader_lives(const Raft *r)
 	if (r->role == LEADER)
 		return r->now - MAX(quorum_time(r), r->elected_at) < r->cfg.election_min;
 	return r->leader != 0 && r->now - r->heard < r->cfg.election_min;
+}
+
+/* An election that may still be won: of this one, or of the one that it voted for. Another one would only end it. */
+static gboolean election_lasts(const Raft *r)
+{
+	return r->now < r->election_due && (r->role == CANDIDATE || (r->role == FOLLOWER && r->leader == 0 && r->vote != 0));
 }
 
 static gboolean up_to_date(const Raft *r, const RaftMsg *m)
@@ -130,7 +140,7 @@ void on_prevote(Raft *r, guint16 from, const RaftMsg *m)
 	gboolean old = raft_term_cmp(m->term, r->term) < 0;
 	RaftMsg *a = send_to(r, from, RAFT_PREVOTE_ACK, 0);
 
-	a->ok = !old && !leader_lives(r) && up_to_date(r, m);
+	a->ok = !old && !leader_lives(r) && (!election_lasts(r) || r->vote == from) && up_to_date(r, m);
 	if (a->ok)
 		a->term = m->term;        /* of the question, so that it is known which one this answers */
 }
@@ -186,6 +196,7 @@ static RaftEntry *reissue(const Raft *r)
 void become_leader(Raft *r)
 {
 	r->role = LEADER;
+	r->elections_lost = 0;
 	r->leader = r->cfg.id;
 	r->elected_at = r->next_beat = r->now;
 	r->first_of_term = log_last(r) + 1;

@@ -41,6 +41,7 @@ struct Raft {
 	guint16 leader;
 	gint64 heard;                     /* a leader last, or was one, or this process began */
 	gint64 election_due;
+	guint elections_lost;             /* since a leader was heard, or this one was: voted for itself, on disk, and not enough answered in time */
 	gboolean transfer_vote;           /* this election is a hand-over */
 	guint64 vote_number;              /* our own vote counts when this persist is durable */
 	guint n_votes;

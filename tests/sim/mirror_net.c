@@ -1,5 +1,6 @@
 #include "tests/sim/mirror_net.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct {
@@ -427,4 +428,24 @@ void mnet_free(MNet *n)
 		memdisk_free(n->nodes[i].disk);
 	}
 	g_free(n);
+}
+
+gboolean mnet_by_hand(int argc, char **argv, gboolean *verbose, void (*run)(guint32 seed))
+{
+	unsigned a = 0, b = 0;
+	gboolean by_hand = FALSE;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
+			by_hand = sscanf(argv[++i], "%u..%u", &a, &b) == 2;
+		else if (strcmp(argv[i], "--verbose") == 0)
+			*verbose = TRUE;
+	}
+	for (guint32 s = a; by_hand && s <= b; s++) {
+		fprintf(stderr, "\rseed %u ", s);
+		run(s);
+	}
+	if (by_hand)
+		fprintf(stderr, "\n");
+	return by_hand;
 }

@@ -58,3 +58,5 @@ void mnet_down(MNet *n, guint i, gboolean power);    /* kill -9 or a power cut *
 void mnet_promote(MNet *n, guint i);
 Store *mnet_store(MNet *n);                          /* the owner's, or NULL */
 void mnet_tell_owner(MNet *n);
+/* `--seeds A..B` runs those, each with a line of progress: TRUE. `--verbose` is noted. */
+gboolean mnet_by_hand(int argc, char **argv, gboolean *verbose, void (*run)(guint32 seed));

@@ -98,15 +98,16 @@ static void play_force(RaftSim *s, guint16 id)
 	sim_step(s, id, &(RaftEvent){ .type = RAFT_EV_FORCE, .bytes = bytes, .group = &g }, NULL);
 }
 
-/* Rule 4, by the numbers. */
+/* Rule 4, by the numbers. Who is no member of its own line's map any more has nothing there to stand for. */
 static void play_decide(RaftSim *s, SimNode *n)
 {
 	const RaftRival *v = raft_rival(n->raft);
+	const RaftEntry *e = raft_last(n->raft);
 
 	n->decide_at = 0;
 	if (!v)
 		return;
-	if (raft_rival_stands(v))
+	if (raft_rival_stands(v) && e && raft_group_has_member(&e->group, n->id))
 		play_force(s, n->id);
 	else
 		sim_step(s, n->id, &(RaftEvent){ .type = RAFT_EV_YIELD }, NULL);
@@ -276,25 +277,49 @@ void play_heal(RaftSim *s)
 	}
 }
 
-/* One leader; every member knows the same newest map, in which it lives, and has a lease. */
-gboolean play_converged(RaftSim *s)
+/* Every member knows the same newest map as that leader, in which it lives, and has a lease. */
+static gboolean agree(RaftSim *s, guint16 leader)
 {
-	guint16 leader = sim_leader(s);
-	const RaftEntry *e = leader ? raft_committed(s->node[leader].raft) : NULL;
+	const RaftEntry *e = raft_committed(s->node[leader].raft);
 
 	if (!e || raft_last(s->node[leader].raft) != e || sim_map(e).down)
 		return FALSE;
-	for (guint i = 1; i <= s->n; i++) {
-		const SimNode *n = &s->node[i];
+	for (guint i = 0; i < e->group.n_members; i++) {
+		const SimNode *n = &s->node[e->group.members[i]];
 		const RaftEntry *mine = raft_committed(n->raft);
-		if (i != leader && raft_is_leader(n->raft))
-			return FALSE;
-		if (!raft_group_has_member(&e->group, i))
-			continue;
 		if (raft_leader(n->raft) != leader || !mine || mine->index != e->index || raft_term_cmp(mine->term, e->term) != 0 || raft_lease_until(n->raft, sim_local(s, n)) <= sim_local(s, n))
 			return FALSE;
 	}
 	return TRUE;
+}
+
+/* Two that went on by force, each of which then removed the other from its map, are two networks: nobody of one speaks to anybody of the other. */
+static gboolean parted(const RaftSim *s, guint16 a, guint16 b)
+{
+	const RaftEntry *ea = raft_committed(s->node[a].raft), *eb = raft_committed(s->node[b].raft);
+
+	for (guint i = 0; i < ea->group.n_members; i++)
+		if (raft_group_has_member(&eb->group, ea->group.members[i]))
+			return FALSE;
+	return TRUE;
+}
+
+/* One leader with whom all agree; of each network, where they have parted. */
+gboolean play_converged(RaftSim *s)
+{
+	guint leaders = 0;
+
+	for (guint i = 1; i <= s->n; i++) {
+		if (!raft_is_leader(s->node[i].raft))
+			continue;
+		if (!agree(s, i))
+			return FALSE;
+		for (guint k = 1; k < i; k++)
+			if (raft_is_leader(s->node[k].raft) && !parted(s, i, k))
+				return FALSE;
+		leaders++;
+	}
+	return leaders > 0;
 }
 
 void play_seed(RaftSim *s)

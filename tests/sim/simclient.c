@@ -27,6 +27,7 @@ typedef struct {
 	gint64 began, hindered, sent, retry_at;      /* hindered: of the cluster, when it began */
 	SimDone done;
 	void *user;
+	gpointer owned;               /* goes with it */
 } CallOf;
 
 struct SimClient {
@@ -76,6 +77,7 @@ SimClient *sim_client_new(Cluster *c, int through)
 static void call_free(CallOf *k)
 {
 	g_bytes_unref(k->msg);
+	g_free(k->owned);
 	g_free(k);
 }
 
@@ -555,12 +557,48 @@ static gboolean owns_a_slice(SimClient *s, guint i)
 	return FALSE;
 }
 
-/* Through a proxy only what is routed by key reaches the others: an assertion of nothing. (Of what is open it could overtake a RELEASE; libmagma/client sees to that, this one does not.) */
+typedef struct {
+	SimClient *s;
+	guint n;
+	MagmaFid fids[];
+} Asserted;
+
+static void asserted(void *user, int error, const MagmaAny *rep)
+{
+	const Asserted *a = user;
+	MagmaReader r = error ? magma_reader(NULL, 0) : magma_reader(rep->rep_reopen.errors.data, rep->rep_reopen.errors.len);
+
+	for (guint i = 0; i < a->n; i++) {
+		guint32 e = r.left ? magma_get_u32(&r) : 0;
+		give_back(a->s, &a->fids[i]);
+		if (e && e != MAGMA_EMAP && g_hash_table_contains(a->s->opens, &a->fids[i]))
+			world_fail(a->s->c->world, "an open flare is gone behind a proxy: %s", magma_strerror(e));
+	}
+}
+
+/* Through a proxy only what is routed by key reaches the others, and their restarts do not show: as libmagma/client does, they are told all the time what is open there, or nothing. */
 static void assert_by_key(SimClient *s, const MagmaVolcano *v)
 {
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
 	struct magma_req_reopen q = { .route = magma_map_home(s->map, v->id)->range.lo };
+	Asserted *a = g_malloc(sizeof *a + g_hash_table_size(s->opens) * sizeof *a->fids);
+	GHashTableIter it;
+	gpointer fid;
 
-	transmit(s, call_new(s, MAGMA_OP_reopen, &q, ponged, NULL));
+	a->s = s;
+	a->n = 0;
+	g_hash_table_iter_init(&it, s->opens);
+	while (g_hash_table_iter_next(&it, &fid, NULL)) {
+		const MagmaSlice *slice = magma_map_slice(s->map, &((MagmaFid *)fid)->key);
+		if (!slice || slice->owner != v->id)
+			continue;
+		magma_put_fid(bytes, fid);
+		a->fids[a->n++] = *(MagmaFid *)fid;
+	}
+	q.fids = MAGMA_BYTES(bytes->data, bytes->len);
+	CallOf *k = call_new(s, MAGMA_OP_reopen, &q, asserted, a);
+	k->owned = a;
+	transmit(s, k);
 }
 
 static void ping(void *arg)

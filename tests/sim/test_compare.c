@@ -213,22 +213,11 @@ static void any_two_sets_of_rows_end_equal_and_only_what_differs_is_sent(void)
 	g_assert_cmpuint(differing, >, DEFAULT_SEEDS);
 }
 
+static void run_one(guint32 seed) { run_seed(seed); }
+
 int main(int argc, char **argv)
 {
-	unsigned a = 0, b = 0;
-	gboolean by_hand = FALSE;
-
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-			by_hand = sscanf(argv[++i], "%u..%u", &a, &b) == 2;
-		else if (strcmp(argv[i], "--verbose") == 0)
-			verbose = TRUE;
-	}
-	for (guint32 s = a; by_hand && s <= b; s++) {
-		fprintf(stderr, "\rseed %u ", s);
-		run_seed(s);
-	}
-	if (by_hand)
+	if (mnet_by_hand(argc, argv, &verbose, run_one))
 		return 0;
 	g_test_init(&argc, &argv, NULL);
 	g_test_message("seeds 1..%u; more: --seeds A..B", DEFAULT_SEEDS);

@@ -443,25 +443,12 @@ static void what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over(voi
 	mnet_free(n);
 }
 
+static void run_one(guint32 seed) { run_seed(seed); }
+
 int main(int argc, char **argv)
 {
-	unsigned a = 0, b = 0;
-	gboolean by_hand = FALSE;
-
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-			by_hand = sscanf(argv[++i], "%u..%u", &a, &b) == 2;
-		else if (strcmp(argv[i], "--verbose") == 0)
-			verbose = TRUE;
-	}
-	if (by_hand) {
-		for (guint32 s = a; s <= b; s++) {
-			fprintf(stderr, "\rseed %u ", s);
-			run_seed(s);
-		}
-		fprintf(stderr, "\n");
+	if (mnet_by_hand(argc, argv, &verbose, run_one))
 		return 0;
-	}
 	g_test_init(&argc, &argv, NULL);
 	g_test_message("seeds 1..%u; more: --seeds A..B", DEFAULT_SEEDS);
 	g_test_add_func("/sim/mirror/nothing_acknowledged_is_lost_whichever_copies_are", nothing_acknowledged_is_lost_whichever_copies_are);

@@ -34,6 +34,7 @@ soon "heal: every slice and copy" heal 'slice 1 of v1: owner v1, 2 of 2 copies'
 soon "heal: what is being made" heal 'copies being made: 0'
 soon "status says how many copies there are" status 'copies: 2 copies$'
 soon "status says that all is well" status 'unsafe: nothing$'
+soon "status says how long changes of the map took, where they were decided" status 'changes: [1-9][0-9]* of the map from here, the last took [0-9.]* ms, the longest [0-9.]* ms$'
 check_match "the ready line says how many there are, and what is unsafe" "$(cat "$LOGS"/v1.*.log)" ', 1 copy \(2 wanted\); unsafe: degraded$'
 check_match "the ready line has its shape" "$(cat "$LOGS"/v1.*.log)" "magmad: v1 ready, epoch [0-9]+, flare $(addr 1):$PORT"
 m "ls" "ls /docs" '^-rw-r--r-- +1234 +[a-z0-9-]+ +8 readme\.txt'

@@ -6,9 +6,12 @@
 SEED=${MAGMA_SEED:-$(date +%N | sed 's/^0*//')}
 diag "seed $SEED"
 LIMIT=$((2 * ${MAGMA_PAUSE:-1}))        # seconds; MAGMA_PAUSE is a factor
-# Exit code 0: nothing is unsafe, by its own newest map; one that has just gone on after a stop may still say what was true before.
-copies() { _said=$(MAGMA_KEY=$SECRET tool ping "$(addr "$1"):$PORT" 2>&1) && echo "$_said" | grep -q "$2"; }
-both_hold_all() { console 1 lava | grep -q . && copies 1 '2 copies' && copies 2 '2 copies'; }
+# Exit code 0: nothing is unsafe, by its own newest map; one that has just gone on after a stop may still say what was true before, so both say it of the same map. One ping: a look takes no second.
+copies() { _said=$(MAGMA_KEY=$SECRET tool ping -c 1 "$(addr "$1"):$PORT" 2>&1) && echo "$_said" | grep -q '2 copies' && _epoch=$(echo "$_said" | grep -o 'epoch [0-9]*'); }
+both_hold_all() { copies 1 && _first=$_epoch && copies 2 && [ "$_first" = "$_epoch" ]; }
+# How often volcano $1 has said that it goes on without volcano $2; and that it has said so again.
+times_alone() { grep -c "volcano v$2 \(is down\|has been silent\)" "$(vlog $1)"; }
+alone_again() { [ "$(times_alone $1 $2)" -gt "$3" ]; }
 writer() { mkdir -p "$T/$1/w$2"; "$HELP/acklog" run "$T/$1/w$2" "$T/ack.$2" $((SEED + $2)) 300 >"$T/ack.$2.out" 2>&1 & W=$!; note_pid $W; }
 # Ends the writer; its longest wait must be below so many seconds.
 writer_end() {
@@ -28,9 +31,11 @@ for round in ${MAGMA_ROUNDS:-1 2}; do
 		n=$((n + 1)); o=$((3 - v))
 		writer b $n
 		sleep 0.7
+		was=$(times_alone $o $v)
 		volcano_kill $v
-		sleep 4
 		check "round $round: volcano $v is dead, a new file can be written" sh -c "echo $n >$T/b/alive$n"
+		check "round $round: volcano $o says that it goes on alone" wait_for 10 alone_again $o $v $was
+		sleep 1
 		check "round $round: volcano $v comes back" volcano_restart $v
 		check "round $round: and holds everything again" wait_for 30 both_hold_all
 		sleep 0.5
@@ -41,10 +46,13 @@ done
 
 # stopped for long enough that the other goes on, and let go again: it must not answer from what it knew
 for v in 1 2; do
-	n=$((n + 1)); writer b $n
+	n=$((n + 1)); o=$((3 - v)); writer b $n
 	sleep 0.7
-	kill -STOP "$(vpid $v)"; sleep 5
+	was=$(times_alone $o $v)
+	kill -STOP "$(vpid $v)"
 	check "volcano $v is stopped, a new file can be written" sh -c "echo $n >$T/b/alive$n"
+	check "and volcano $o says that it goes on alone" wait_for 10 alone_again $o $v $was
+	sleep 1
 	kill -CONT "$(vpid $v)"
 	check "volcano $v goes on and holds everything again" wait_for 30 both_hold_all
 	sleep 0.5

@@ -106,7 +106,18 @@ copies() { topology | sed -n 's/.* \([0-9][0-9]*\) cop\(y\|ies\).*/\1/p'; }
 # All volcanos are there and everything has the copies that were asked for.
 net_in_sync() { _t=$(topology) && case $_t in *wanted*) false ;; *) ! console "$_c" lava 2>/dev/null | grep -q 'alive: no' ;; esac; }
 # More faults before that would take the last copy.
-net_healed() { failover || return 0; wait_for "${1:-60}" net_in_sync || { not_ok "all copies are there again within ${1:-60} s"; diag "$(topology)"; }; }
+net_healed() { failover || return 0; wait_for "${1:-60}" net_in_sync || { not_ok "all copies are there again within ${1:-60} s"; net_said; }; }
+# Who says what: for whoever has to find out why a network does not heal.
+net_said() {
+	_c=1
+	while [ $_c -le "$NET_N" ]; do
+		diag "volcano $_c: lava, heal, status"
+		for _q in lava heal status; do console $_c $_q >"$T/said" 2>&1; diag_file "$T/said" 30; done
+		diag "volcano $_c: its log"
+		diag_file "$(vlog $_c)" 30
+		_c=$((_c + 1))
+	done
+}
 # Does a mirror take over from a lost volcano? Asked once, when the network has had its time to copy; what is not asserted otherwise is skipped with the reason.
 failover_known() {
 	case $(topology) in *"not built"*) ;; *) wait_for 60 net_in_sync ;; esac

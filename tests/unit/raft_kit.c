@@ -32,6 +32,7 @@ void kit_halt(Kit *k, guint16 id)
 {
 	g_clear_pointer(&k->node[id].raft, raft_free);
 	g_queue_clear_full(&k->node[id].persists, persist_free);
+	k->node[id].disk_batch = 0;
 }
 
 void kit_free(Kit *k)
@@ -129,15 +130,26 @@ static void deliver(Kit *k, KitMsg *p)
 	raft_msg_clear(&m);
 }
 
+static gboolean run_disk(Kit *k, KitNode *n)
+{
+	if (!n->raft || n->disk_stuck || g_queue_is_empty(&n->persists))
+		return FALSE;
+	if (!n->disk_batch) {
+		n->disk_batch = n->persists.length;
+		n->disk_due = k->now + n->disk_takes;
+	}
+	if (k->now < n->disk_due)
+		return FALSE;
+	n->disk_batch--;
+	persisted(k, n, g_queue_pop_head(&n->persists));
+	return TRUE;
+}
+
 static gboolean run_disks(Kit *k)
 {
-	for (guint16 id = 1; id <= KIT_NODES; id++) {
-		KitNode *n = &k->node[id];
-		if (n->raft && !n->disk_stuck && !g_queue_is_empty(&n->persists)) {
-			persisted(k, n, g_queue_pop_head(&n->persists));
+	for (guint16 id = 1; id <= KIT_NODES; id++)
+		if (run_disk(k, &k->node[id]))
 			return TRUE;
-		}
-	}
 	return FALSE;
 }
 
@@ -169,6 +181,7 @@ void kit_run(Kit *k, gint64 us)
 
 void kit_silence(Kit *k) { g_queue_clear_full(&k->net, msg_free); }
 void kit_disk(Kit *k, guint16 id, gboolean stuck) { k->node[id].disk_stuck = stuck; }
+void kit_disk_takes(Kit *k, guint16 id, gint64 us) { k->node[id].disk_takes = us; }
 
 static guint ids(const char *text, guint16 *out)
 {

@@ -15,6 +15,8 @@ typedef struct {
 	Raft *raft;
 	RaftState *disk;
 	gboolean disk_stuck;
+	gint64 disk_takes, disk_due;  /* us for what is asked at one time; due of that, 0: nothing is on its way */
+	guint disk_batch;             /* so many of persists are on their way; what comes meanwhile has to wait */
 	GQueue persists;              /* RaftPersist *, while stuck */
 	guint64 durable;
 	gint64 wake_at;
@@ -44,6 +46,7 @@ RaftStatus kit_step(Kit *k, guint16 id, const RaftEvent *ev);
 void kit_run(Kit *k, gint64 us);
 void kit_silence(Kit *k);                  /* what is under way is lost */
 void kit_disk(Kit *k, guint16 id, gboolean stuck);
+void kit_disk_takes(Kit *k, guint16 id, gint64 us);
 /* Proposes at `at` a map of these bytes. */
 RaftStatus kit_propose(Kit *k, guint16 at, const char *bytes, const char *voters, const char *members);
 RaftStatus kit_force(Kit *k, guint16 at, const char *bytes, const char *members);

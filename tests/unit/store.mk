@@ -39,3 +39,7 @@ EXTRA_PROGRAMS += tests/bench/bench_store
 CLEANFILES += tests/bench/bench_store$(EXEEXT)
 tests_bench_bench_store_SOURCES = tests/bench/bench_store.c
 tests_bench_bench_store_LDADD = $(STORE_LIBS)
+check_PROGRAMS += tests/unit/test_stall
+TESTS += tests/unit/test_stall
+tests_unit_test_stall_SOURCES = tests/unit/test_stall.c
+tests_unit_test_stall_LDADD = magmad/libdaemon.a $(UNIT_LIBS)

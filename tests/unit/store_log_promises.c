@@ -457,16 +457,22 @@ static void meta_put(LogBed *b, const char *name)
 	store_commit(b->s, t);
 }
 
+/* A row, a note of its own and a content, behind the journal. */
+static void rebase_scene(LogBed *b, const MagmaFid *fid)
+{
+	log_put(b, "a", "1");
+	meta_put(b, "gone");
+	write_content(b, fid);
+	log_sync(b);
+	b->vt->push(b);
+}
+
 static void a_rebase_keeps_rows_and_contents_under_another_log(LogBed *b)
 {
 	MagmaFid fid = { .ino = 77 };
 	LogAnswer a = { 0 };
 
-	log_put(b, "a", "1");
-	meta_put(b, "gone");
-	write_content(b, &fid);
-	log_sync(b);
-	b->vt->push(b);
+	rebase_scene(b, &fid);
 	log_put(b, "a", "2");                          /* may be there afterwards, or not */
 	rebase_begin(b, &a);
 	log_until(b, &a.done);
@@ -497,11 +503,7 @@ static void a_rebase_that_is_cut_short_is_done_or_not_begun(LogBed *b)
 	MagmaFid fid = { .ino = 77 };
 	LogAnswer a = { 0 };
 
-	log_put(b, "a", "1");
-	meta_put(b, "gone");
-	write_content(b, &fid);
-	log_sync(b);
-	b->vt->push(b);
+	rebase_scene(b, &fid);
 	rebase_begin(b, &a);
 	for (guint i = g_random_int_range(0, 4); i && !a.done; i--)
 		b->vt->step(b);

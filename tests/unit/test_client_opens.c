@@ -113,6 +113,30 @@ static void test_release_never_overtakes_open(void)
 	world_free(w);
 }
 
+/* It is busy there all the time, and no session of its own says that another life answers. */
+static void test_a_restart_behind_a_proxy_is_told_what_is_open(void)
+{
+	World *w = world_new(2);
+	MagmaClient *c = world_client(w, TRUE);
+	Flare *f = make_at(w, w->fakes[1]);
+	Result held = { 0 };
+
+	magma_client_hold(c, &f->attr.fid, 0, NULL, on_reply, &held);
+	g_assert_true(run_until(w, &held.done, 1000));
+	fake_restart(w->fakes[1]);
+	g_assert_false(g_hash_table_contains(w->fakes[1]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)));
+	/* a volcano waits 20 s after its start before it removes what no name leads to */
+	for (guint t = 0; t < 10000 && !g_hash_table_contains(w->fakes[1]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)); t += 100) {
+		Result use = { 0 };
+		getattr(c, &f->attr.fid, &use);
+		g_assert_true(run_until(w, &use.done, 8000));
+		run_for(w, 100);
+	}
+	g_assert_true(g_hash_table_contains(w->fakes[1]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)));
+	magma_client_free(c);
+	world_free(w);
+}
+
 static void test_keepalive_while_anything_is_open(void)
 {
 	World *w = world_new(4);
@@ -262,6 +286,7 @@ int main(int argc, char **argv)
 	T(opens_are_reasserted_after_a_restart);
 	T(opens_follow_their_keys_to_a_new_owner);
 	T(release_never_overtakes_open);
+	T(a_restart_behind_a_proxy_is_told_what_is_open);
 	T(keepalive_while_anything_is_open);
 	T(open_or_release_without_an_answer_leaves_nothing_open);
 	T(opens_granted_under_the_old_id_are_asserted_under_the_new);

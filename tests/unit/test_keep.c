@@ -139,6 +139,32 @@ static void close_waits_for_what_was_put_and_tells_nobody(Folder *f, gconstpoint
 	g_assert_cmpuint(number_in(after), ==, MANY - 1);
 }
 
+/* One that waits while a newer one does is never written: a slow disk has only the newest to do. */
+static void of_those_that_wait_only_the_newest_is_written(Folder *f, gconstpointer data)
+{
+	enum { LARGE = 100000 };
+	g_autoptr(GBytes) before = NULL;
+	g_autofree char *log = g_build_filename(f->dir, "lava.db-wal", NULL);
+	g_autofree guint8 *bytes = g_malloc0(LARGE);
+	Keep *k = keep_again(f, &before);
+	Ends ends = { 0 };
+	Put puts[MANY];
+	GStatBuf st;
+
+	for (guint i = 0; i < MANY; i++) {
+		memset(bytes, i + 1, LARGE);
+		g_autoptr(GBytes) value = g_bytes_new(bytes, LARGE);
+		puts[i] = (Put){ &ends, i };
+		keep_put(k, value, ended, &puts[i]);
+	}
+	while (ends.n < MANY)
+		g_main_context_iteration(f->ctx, TRUE);
+	g_assert_cmpint(g_stat(log, &st), ==, 0);
+	g_assert_cmpint(st.st_size, >=, LARGE);
+	g_assert_cmpint(st.st_size, <, (MANY - 5) * LARGE);
+	keep_close(k);
+}
+
 static void empty_and_large_values_come_back_as_they_were(Folder *f, gconstpointer data)
 {
 	static const gsize sizes[] = { 0, 1, 1000000 };
@@ -180,6 +206,7 @@ int main(int argc, char **argv)
 	TEST(puts_end_in_their_order_and_the_last_stays);
 	TEST(what_is_said_to_be_kept_is_on_the_disk);
 	TEST(close_waits_for_what_was_put_and_tells_nobody);
+	TEST(of_those_that_wait_only_the_newest_is_written);
 	TEST(empty_and_large_values_come_back_as_they_were);
 	TEST(what_cannot_be_opened_is_named);
 #undef TEST

@@ -227,6 +227,26 @@ static void a_vote_leaves_only_when_it_is_on_disk(void)
 	g_assert_cmpint(kit_leader(k), >, 1);
 }
 
+/* A disk that takes longer for a vote than an election may last would otherwise let nobody ever win. */
+static void slow_disks_everywhere_delay_an_election_and_do_not_prevent_it(void)
+{
+	for (gint64 takes = S / 2; takes <= 5 * S / 2; takes += S / 2) {
+		g_autoptr(Kit) k = network("123", "123");
+		for (guint16 id = 1; id <= 3; id++)
+			kit_disk_takes(k, id, takes);
+		kit_halt(k, 1);
+		kit_run(k, 16 * takes + 8 * S);
+		guint16 leader = kit_leader(k);
+		g_assert_cmpint(leader, >, 1);
+		guint lost = k->node[2].lost + k->node[3].lost;
+		g_assert_cmpint(kit_propose(k, leader, "slowly", "123", "123"), ==, RAFT_OK);
+		kit_run(k, 2 * takes + S);
+		g_assert_cmpint(kit_leader(k), ==, leader);
+		g_assert_cmpstr(kit_map(k, 2), ==, "slowly");
+		g_assert_cmpuint(k->node[2].lost + k->node[3].lost, ==, lost);
+	}
+}
+
 /* --- elections and leases --- */
 
 static void a_volcano_that_hears_nobody_does_not_end_the_term(void)
@@ -536,6 +556,7 @@ int main(int argc, char **argv)
 	ADD(a_leader_that_is_removed_leads_until_that_is_committed);
 	ADD(a_stuck_disk_of_the_leader_stops_neither_beats_nor_commits);
 	ADD(a_vote_leaves_only_when_it_is_on_disk);
+	ADD(slow_disks_everywhere_delay_an_election_and_do_not_prevent_it);
 	ADD(a_volcano_that_hears_nobody_does_not_end_the_term);
 	ADD(without_a_quorum_leader_and_members_stop);
 	ADD(nobody_is_declared_dead_before_its_lease_is_over);

@@ -1,0 +1,238 @@
+/* How a volcano finds out about its peers and its peers' late words: a refused port is a hint to the group, a late answer makes its session look whether the other end is there (core/volcano.h), and
+ * SETTLE about a mark that nobody knows (docs/architecture.md, "After a power cut"). */
+#include "tests/unit/group_kit.h"
+
+#define MS ((MagmaTime)1000)
+
+static void ignore(void *user, int error, const MagmaAny *rep, GBytes *msg) { (*(int *)user) = error; }
+
+static Session *ask_status(GroupKit *k, guint16 id, int *error)
+{
+	struct magma_req_status q = { 0 };
+	MagmaHdr h;
+	MagmaAny req;
+	Session *s = NULL;
+
+	core_enter(k->v);
+	call_volcano(k->v, NULL, id, MAGMA_OP_status, &q, NULL, 5 * SECOND, ignore, error);
+	core_leave(k->v);
+	g_assert_true(kit_asked(k, MAGMA_OP_status, &h, &req, &s));
+	g_assert_cmpuint(s->to.ip[3], ==, id);
+	return s;
+}
+
+static guint requests(Session *s, MagmaOp op)
+{
+	guint n = 0;
+
+	for (guint i = 0; i < s->sent->len; i++) {
+		MagmaHdr h;
+		MagmaAny any;
+		gsize len;
+		const guint8 *p = g_bytes_get_data(s->sent->pdata[i], &len);
+		n += magma_msg_decode(p, len, &h, &any) == 0 && h.kind == MAGMA_REQUEST && h.op == op;
+	}
+	return n;
+}
+
+/* A session is reliable: a second copy could be done after all is settled. */
+static GroupKit *of_three(void)
+{
+	GroupKit *k = kit_new(kit_ring(3, 2), FALSE);
+
+	kit_leads(k);                                  /* it asks nobody for the map */
+	return k;
+}
+
+static void a_late_answer_probes_the_session_and_sends_nothing_twice(void)
+{
+	g_autoptr(GroupKit) k = of_three();
+	int error = -1;
+	Session *s = ask_status(k, 2, &error);
+
+	g_assert_cmpuint(s->probes, ==, 0);
+	kit_run(k, 3 * SECOND);
+	g_assert_cmpuint(s->probes, >=, 1);
+	g_assert_cmpuint(requests(s, MAGMA_OP_status), ==, 1);
+	g_assert_cmpint(error, ==, -1);
+	kit_run(k, 3 * SECOND);
+	g_assert_cmpint(error, ==, ETIMEDOUT);
+}
+
+static void an_answer_in_time_probes_nothing(void)
+{
+	g_autoptr(GroupKit) k = of_three();
+	int error = -1;
+	Session *s = ask_status(k, 2, &error);
+	MagmaHdr h;
+	MagmaAny req;
+
+	kit_run(k, 10 * MS);
+	g_assert_true(kit_asked(k, MAGMA_OP_status, &h, &req, &s));
+	kit_reply(k, s, &h, EBUSY, NULL);
+	g_assert_cmpint(error, ==, EBUSY);
+	kit_run(k, 5 * SECOND);
+	g_assert_cmpuint(s->probes, ==, 0);
+}
+
+static void a_refused_port_is_a_hint_about_the_volcano_it_belongs_to(void)
+{
+	g_autoptr(GroupKit) k = of_three();
+	int error = -1;
+	Session *to = ask_status(k, 3, &error), *from = kit_session(k, TRUE), *client = kit_session(k, FALSE);
+
+	volcano_session_refused(k->v, from);           /* whose it is nobody knows */
+	volcano_session_refused(k->v, client);
+	g_assert_cmpuint(k->hinted, ==, 0);
+	volcano_session_refused(k->v, to);
+	g_assert_cmpuint(k->hinted, ==, 3);
+	g_assert_null(kit_look(k));                    /* it proves nothing */
+}
+
+/* --- SETTLE --- */
+
+/* Volcano 1 serves slice 1, alone in it. */
+static GroupKit *serving(void)
+{
+	GroupKit *k = kit_new(kit_ring(2, 1), FALSE);
+
+	kit_leads(k);
+	k->v->begins_network = TRUE;
+	kit_lease(k, k->now + 1000 * SECOND);
+	for (guint i = 0; i < 50 && !(core_slice(k->v, 1) && core_slice(k->v, 1)->serving); i++) {
+		kit_hear(k);
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, 100 * MS);
+	}
+	g_assert_true(core_slice(k->v, 1) && core_slice(k->v, 1)->serving);
+	return k;
+}
+
+static MagmaFid fid(guint64 ino) { return (MagmaFid){ .key = { { 0, 7 } }, .ino = ino }; }
+
+static int settle(GroupKit *k, Session *s, guint8 outcome, guint64 op, const MagmaFid *target, MarkKind kind, MagmaAny *rep)
+{
+	g_autoptr(GByteArray) marks = g_byte_array_new();
+	int error = -1;
+
+	magma_put_u64(marks, 77);
+	magma_put_u64(marks, op);
+	magma_put_fid(marks, target);
+	magma_put_u8(marks, kind);
+	struct magma_req_settle q = { .outcome = outcome, .marks = MAGMA_BYTES(marks->data, marks->len) };
+	kit_ask(k, s, MAGMA_OP_settle, &q, &error, rep);
+	for (guint i = 0; error == -1 && i < 100; i++) {
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, MS);
+		kit_answer(k, s, &error, rep);
+	}
+	return error;
+}
+
+static gboolean is_suspect(GroupKit *k, guint64 ino) { return scrub_is_suspect(core_slice(k->v, 1), ino); }
+
+/* A power cut took the mark, and not its coordinator's entry: the flare's names are counted. On disk before FINAL is acknowledged. */
+static void final_without_a_mark_makes_a_suspect_on_disk(void)
+{
+	g_autoptr(GroupKit) k = serving();
+	Session *s = kit_session(k, TRUE);
+	MagmaFid f = fid(100);
+	MagmaAny rep;
+
+	g_assert_cmpint(settle(k, s, MAGMA_SETTLE_FINAL, 1, &f, MARK_REF_ADD, &rep), ==, 0);
+	g_assert_true(is_suspect(k, 100));
+	g_assert_cmpuint(rep.rep_settle.marks.len, ==, 0);
+	g_assert_cmpuint(memstore_durable(k->v->store), ==, memstore_index(k->v->store));
+}
+
+/* Whose name it was only the coordinator knows. */
+static void final_without_a_mark_on_a_name_says_so_each_time(void)
+{
+	g_autoptr(GroupKit) k = serving();
+	Session *s = kit_session(k, TRUE);
+	MagmaFid f = fid(100);
+	MagmaAny rep;
+
+	for (guint i = 0; i < 2; i++) {
+		g_assert_cmpint(settle(k, s, MAGMA_SETTLE_FINAL, 1, &f, MARK_LEAVE, &rep), ==, 0);
+		g_assert_cmpuint(rep.rep_settle.marks.len, >, 0);
+		MagmaReader r = magma_reader(rep.rep_settle.marks.data, rep.rep_settle.marks.len);
+		g_assert_cmpuint(magma_get_u64(&r), ==, 77);
+		g_assert_cmpuint(magma_get_u64(&r), ==, 1);
+		g_assert_cmpuint(magma_get_fid(&r).ino, ==, 100);
+		g_assert_cmpuint(magma_get_u8(&r), ==, MARK_LEAVE);
+	}
+	g_assert_false(is_suspect(k, 100));
+}
+
+static void commit_and_abort_without_a_mark_are_nothing(void)
+{
+	g_autoptr(GroupKit) k = serving();
+	Session *s = kit_session(k, TRUE);
+	MagmaFid f = fid(100);
+	MagmaAny rep;
+
+	g_assert_cmpint(settle(k, s, MAGMA_SETTLE_COMMIT, 1, &f, MARK_REF_ADD, &rep), ==, 0);
+	g_assert_cmpint(settle(k, s, MAGMA_SETTLE_ABORT, 2, &f, MARK_REF_ADD, &rep), ==, 0);
+	g_assert_false(is_suspect(k, 100));
+	/* what this life has settled, its late FINAL may ask for again */
+	g_assert_cmpint(settle(k, s, MAGMA_SETTLE_FINAL, 2, &f, MARK_REF_ADD, &rep), ==, 0);
+	g_assert_false(is_suspect(k, 100));
+}
+
+static void a_rename_lock_that_is_gone_makes_no_suspect(void)
+{
+	g_autoptr(GroupKit) k = serving();
+	Session *s = kit_session(k, TRUE);
+	MagmaFid f = fid(1);
+	MagmaAny rep;
+
+	g_assert_cmpint(settle(k, s, MAGMA_SETTLE_FINAL, 1, &f, MARK_RENAME_LOCK, &rep), ==, 0);
+	g_assert_false(is_suspect(k, 1));
+	g_assert_cmpuint(rep.rep_settle.marks.len, ==, 0);
+}
+
+/* The mark may have moved with its key. */
+static void what_lives_elsewhere_is_not_answered_here(void)
+{
+	g_autoptr(GroupKit) k = serving();
+	Session *s = kit_session(k, TRUE);
+	MagmaFid f = { .key = MAGMA_KEY_MAX, .ino = 100 };
+	MagmaAny rep;
+	int error = settle(k, s, MAGMA_SETTLE_FINAL, 1, &f, MARK_REF_ADD, &rep);
+
+	g_assert_cmpint(error, ==, MAGMA_ENOTOWNER);
+	g_assert_false(is_suspect(k, 100));
+}
+
+static void bytes_that_are_no_marks_are_refused(void)
+{
+	g_autoptr(GroupKit) k = serving();
+	Session *s = kit_session(k, TRUE);
+	static const guint8 few[60];
+	MagmaAny rep;
+
+	for (gsize n = 0; n < sizeof few; n++) {
+		struct magma_req_settle q = { .outcome = MAGMA_SETTLE_FINAL, .marks = MAGMA_BYTES(few, n) };
+		int error = -1;
+		kit_ask(k, s, MAGMA_OP_settle, &q, &error, &rep);
+		if (n % 45)                   /* a mark is 45 bytes */
+			g_assert_cmpint(error, !=, 0);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+#define T(name) g_test_add_func("/calls/" #name, name)
+	T(a_late_answer_probes_the_session_and_sends_nothing_twice);
+	T(an_answer_in_time_probes_nothing);
+	T(a_refused_port_is_a_hint_about_the_volcano_it_belongs_to);
+	T(final_without_a_mark_makes_a_suspect_on_disk);
+	T(final_without_a_mark_on_a_name_says_so_each_time);
+	T(commit_and_abort_without_a_mark_are_nothing);
+	T(a_rename_lock_that_is_gone_makes_no_suspect);
+	T(what_lives_elsewhere_is_not_answered_here);
+	T(bytes_that_are_no_marks_are_refused);
+	return g_test_run();
+}
