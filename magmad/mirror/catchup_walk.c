@@ -83,8 +83,6 @@ static void owner_listed(void *user, int error, const MagmaFid *fids, guint n, g
 		c->walk_upto = MIN(next > c->walk_folder ? next : STORE_FOLDERS, STORE_FOLDERS);
 		if (error)
 			copy_lost(c, error, "the contents cannot be listed");
-		else
-			ask_copy(c);
 	}
 	owner_unref(t->o);
 }
@@ -93,8 +91,14 @@ void catchup_walk(Copy *c)
 {
 	if (!c->walking || c->walk_reading || c->walk_call)
 		return;
+	if (c->walk_upto) {           /* what was begun before is at the copy when it lists what it has: a content may be made there by what failed here */
+		if (c->acked_seq >= c->walk_seq)
+			ask_copy(c);
+		return;
+	}
 	Ticket *t = g_new(Ticket, 1);
 	*t = (Ticket){ owner_ref(c->o), c->attempt, c->walk_listing };
 	c->walk_reading = TRUE;
+	c->walk_seq = feed_end(&c->o->feed);
 	store_content_list(c->o->local, c->walk_folder, owner_listed, t);
 }

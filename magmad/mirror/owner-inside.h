@@ -151,6 +151,7 @@ struct Copy {
 	/* too many for todo: all contents are compared, folder by folder; those below walk_folder were, or are in todo */
 	gboolean walking, walk_reading;
 	guint walk_folder, walk_upto, walk_at, walk_listing;
+	guint64 walk_seq;
 	gpointer walk_call;
 	GQueue jobs;                  /* Job */
 	guint64 digests;              /* numbered */
