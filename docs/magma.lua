@@ -69,6 +69,7 @@ local OPERATIONS = {
 	[113] = { name = "mirror_sync", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "u8", "journal" }, { "data", "fids" } }, reply = { { "u32", "error" }, { "u64", "epoch" } } },
 	[114] = { name = "mirror_rows", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u8", "table" }, { "blob", "from" }, { "blob", "to" }, { "u32", "rows" }, { "blob", "digest" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u8", "same" }, { "blob", "upto" }, { "data", "list" } } },
 	[115] = { name = "mirror_contents", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u32", "folder" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "u32", "next" }, { "data", "fids" } } },
+	[116] = { name = "mirror_read", request = { { "u32", "slice" }, { "u64", "epoch" }, { "u64", "stream" }, { "u64", "sequence" }, { "fid", "fid" }, { "u64", "offset" }, { "u32", "size" } }, reply = { { "u32", "error" }, { "u64", "epoch" }, { "data", "data" } } },
 }
 -- operations: end
 

@@ -36,22 +36,6 @@ static void remove_rest(Conflicts *c)
 			g_thread_pool_push(c->remover, g_build_filename(c->dir, name, NULL), NULL);
 }
 
-Conflicts *conflicts_new(const DiskStoreConfig *cfg)
-{
-	Conflicts *c = g_new0(Conflicts, 1);
-
-	c->cfg = *cfg;
-	c->cfg.lock_fd = 0;
-	c->cfg.one_of_several = FALSE;
-	c->cfg.cache_bytes = CACHE_BYTES;
-	c->cfg.segment_bytes = SEGMENT_BYTES;
-	c->dir = g_build_filename(cfg->dir, "conflicts", NULL);
-	c->open = g_ptr_array_new();
-	c->remover = g_thread_pool_new(remove_one, c, 1, FALSE, NULL);
-	remove_rest(c);
-	return c;
-}
-
 static char *path_of(Conflicts *c, guint64 time)
 {
 	char name[MAGMA_CONFLICT_TIME_TEXT];
@@ -133,6 +117,35 @@ void conflicts_close(Conflicts *c, GPtrArray *stores)
 		diskstore_close(stores->pdata[i]);
 	}
 	g_ptr_array_unref(stores);
+}
+
+/* What their journals have goes into the state behind them now, when nobody waits: the loop opens them later, and has a lease to renew then. What cannot be opened says so then too. */
+static void settle(Conflicts *c)
+{
+	g_autoptr(GArray) times = conflicts_list(c);
+
+	for (guint i = 0; i < times->len; i++) {
+		GPtrArray *stores = conflicts_open(c, g_array_index(times, guint64, i), NULL);
+		if (stores)
+			conflicts_close(c, stores);
+	}
+}
+
+Conflicts *conflicts_new(const DiskStoreConfig *cfg)
+{
+	Conflicts *c = g_new0(Conflicts, 1);
+
+	c->cfg = *cfg;
+	c->cfg.lock_fd = 0;
+	c->cfg.one_of_several = FALSE;
+	c->cfg.cache_bytes = CACHE_BYTES;
+	c->cfg.segment_bytes = SEGMENT_BYTES;
+	c->dir = g_build_filename(cfg->dir, "conflicts", NULL);
+	c->open = g_ptr_array_new();
+	c->remover = g_thread_pool_new(remove_one, c, 1, FALSE, NULL);
+	remove_rest(c);
+	settle(c);
+	return c;
 }
 
 gboolean conflicts_note(Conflicts *c, guint64 time, const guint8 *p, gsize n, GError **error)

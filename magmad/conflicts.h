@@ -5,7 +5,7 @@
 
 typedef struct Conflicts Conflicts;
 
-/* cfg: as for the volcano's own store; dir is the volcano's. */
+/* cfg: as for the volcano's own store; dir is the volcano's. Before the volcano starts: blocks while the journals of what is there are read, so that conflicts_open() finds next to nothing in them. */
 Conflicts *conflicts_new(const DiskStoreConfig *cfg);
 /* As VolcanoIo.aside_*. */
 GArray *conflicts_list(Conflicts *c);

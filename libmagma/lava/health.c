@@ -9,7 +9,7 @@ typedef struct {
 	guint n;
 } Line;
 
-static const char *const NAMES[] = { "without quorum", "waiting", "down", "degraded", "healing", "lagging", "conflicts" };
+static const char *const NAMES[] = { "without quorum", "waiting", "down", "degraded", "healing", "lagging", "conflicts", "damaged" };
 
 static const char *name_of(const MagmaMap *map, guint16 id)
 {
@@ -163,6 +163,18 @@ static guint32 look_at_conflicts(const MagmaMap *map, const MagmaLive *live, GSt
 	return line_end(&l, MAGMA_UNSAFE_CONFLICTS, "", lines);
 }
 
+static guint32 look_at_damage(const MagmaMap *map, const MagmaLive *live, GString *lines)
+{
+	Line l = line_begin();
+
+	for (guint i = 0; i < live->ndamaged; i++) {
+		const MagmaSlice *s = magma_map_slice_by_id(map, live->damaged[i]);
+		if (s)
+			line_add(&l, "slice %u of %s on %s", s->id, name_of(map, s->home), name_of(map, live->self));
+	}
+	return line_end(&l, MAGMA_UNSAFE_DAMAGED, "", lines);
+}
+
 guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines)
 {
 	guint32 states = look_at_quorum(map, live, lines);
@@ -171,7 +183,8 @@ guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines)
 	states |= look_at_down(map, lines);
 	states |= look_at_copies(map, lines);
 	states |= look_at_lag(map, live, lines);
-	return states | look_at_conflicts(map, live, lines);
+	states |= look_at_conflicts(map, live, lines);
+	return states | look_at_damage(map, live, lines);
 }
 
 char *magma_unsafe_names(guint32 states)

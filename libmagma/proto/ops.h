@@ -91,7 +91,8 @@ enum {
 	OP(mirror_append, 112, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_sync,   113, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
 	OP(mirror_rows,   114, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
-	OP(mirror_contents, 115, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
+	OP(mirror_contents, 115, MAGMA_OP_ANYONE | MAGMA_OP_NODE) \
+	OP(mirror_read,   116, MAGMA_OP_ANYONE | MAGMA_OP_NODE)
 
 #define MAGMA_REQ_hello(F)
 #define MAGMA_REP_hello(F) F(u16, volcano) F(u64, boot) F(u32, version) F(text, name) F(data, map)
@@ -271,6 +272,9 @@ enum {
 /* which contents has the copy, by the first two bytes of their keys from folder on? fids: list of fid, unordered; next: where to go on, 65536: that was all */
 #define MAGMA_REQ_mirror_contents(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u32, folder)
 #define MAGMA_REP_mirror_contents(F) F(u32, error) F(u64, epoch) F(u32, next) F(data, fids)
+/* the owner's disk does not read there: that part of the content with everything in it of the messages below sequence; short at its end */
+#define MAGMA_REQ_mirror_read(F) F(u32, slice) F(u64, epoch) F(u64, stream) F(u64, sequence) F(fid, fid) F(u64, offset) F(u32, size)
+#define MAGMA_REP_mirror_read(F) F(u32, error) F(u64, epoch) F(data, data)
 
 /* setattr mask */
 enum {

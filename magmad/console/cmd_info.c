@@ -28,7 +28,7 @@ static void status_json(ConsoleSession *s, const VolcanoStats *v, const StoreUsa
 		{ "operations_running", v->ops_running }, { "operations_done", v->ops_done }, { "forwarded", v->forwarded }, { "replies_held", v->replies_held },
 		{ "marks", v->marks }, { "commits", v->commits }, { "orphans", v->orphans }, { "dirty", v->dirty }, { "suspects", v->suspects },
 		{ "scrubbed_entries", v->scrubbed_entries }, { "scrubbed_flares", v->scrubbed_flares }, { "scrubbed_links", v->scrubbed_links },
-		{ "scrubbed_contents", v->scrubbed_contents }, { "flares", u->flares },
+		{ "scrubbed_contents", v->scrubbed_contents }, { "rewritten_places", v->rewritten }, { "flares", u->flares },
 		{ "disk_total", u->total }, { "disk_free", u->free }, { "disk_available", u->avail }, { "used", u->used }, { "journal_bytes", u->journal_bytes },
 		{ "journal_index", u->journal_index }, { "durable_index", u->durable_index }, { "cache_rows", u->cache_rows }, { "cache_bytes", u->cache_bytes },
 		{ "map_changes", v->map_changes }, { "map_change_last_us", (guint64)v->map_change_last },
@@ -91,8 +91,8 @@ static void status_text(ConsoleSession *s, const VolcanoStats *v, const StoreUsa
 	g_string_append_printf(out, "     opens: " N "\n", v->opens);
 	g_string_append_printf(out, "operations: " N " done, " N " running, " N " forwarded, " N " replies held\n", v->ops_done, v->ops_running, v->forwarded, v->replies_held);
 	g_string_append_printf(out, "     marks: " N ", commits " N ", orphans " N ", dirty " N "\n", v->marks, v->commits, v->orphans, v->dirty);
-	g_string_append_printf(out, "     scrub: " N " flares to be counted%s; put right: " N " entries, " N " flares, " N " link counts, " N " contents\n", v->suspects,
-		v->scrubbing_contents ? ", looking through the contents" : "", v->scrubbed_entries, v->scrubbed_flares, v->scrubbed_links, v->scrubbed_contents);
+	g_string_append_printf(out, "     scrub: " N " flares to be counted%s; put right: " N " entries, " N " flares, " N " link counts, " N " contents, " N " places rewritten from copies\n", v->suspects,
+		v->scrubbing_contents ? ", looking through the contents" : "", v->scrubbed_entries, v->scrubbed_flares, v->scrubbed_links, v->scrubbed_contents, v->rewritten);
 	g_string_append_printf(out, "   journal: " N " MByte, index " N ", durable " N "\n", text_mbyte(u->journal_bytes), u->journal_index, u->durable_index);
 	g_string_append_printf(out, "     cache: " N " rows, " N " MByte, %s\n", u->cache_rows, text_mbyte(u->cache_bytes), hits);
 	g_string_append_printf(out, "      disk: " N " MByte used by " N " flares, " N " of " N " MByte available%s\n", text_mbyte(u->used), u->flares, MIB(u->avail), MIB(u->total),

@@ -14,6 +14,9 @@ guint32 volcano_unsafe(Volcano *v, GString *lines)
 	g_autoptr(GArray) conflicts = asides_list(v);
 	live.conflicts = (const MagmaConflict *)conflicts->data;
 	live.nconflicts = conflicts->len;
+	g_autoptr(GArray) damaged = holdings_damage(v, NULL);
+	live.damaged = (const guint16 *)(void *)damaged->data;
+	live.ndamaged = damaged->len;
 	return magma_unsafe(v->map, &live, lines);
 }
 

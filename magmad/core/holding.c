@@ -16,8 +16,10 @@ struct Holding {
 	Replica *replica;
 	guint64 epoch;                /* of the ownership that owner or replica was made for */
 	gboolean fresh;               /* nothing was ever committed to it */
+	gboolean part;                /* owned as a part that is on its way here, which nobody else knows as a slice yet */
 	gboolean yielding;            /* the leader has been asked to give it to somebody with a longer log */
 	GHashTable *counted;          /* volcano -> Counted *: copies that the leader says count, until a map is here that should say so too */
+	GHashTable *silent;           /* volcano -> Report *: the leader is being told that this copy does not answer */
 	guint64 applied;              /* epoch of the map that owner knows its copies by */
 	char *said;                   /* last */
 	MagmaTime said_at;
@@ -69,6 +71,7 @@ typedef struct {
 	Volcano *v;
 	guint16 slice, volcano;
 	guint64 epoch;
+	Call *call;
 } Report;
 
 typedef struct {
@@ -122,21 +125,70 @@ static void reported(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	core_ctx_free(r->v, r);
 }
 
-static void report(Holding *h, guint16 volcano, gboolean in_sync)
+static Report *report_new(Holding *h, guint16 volcano)
 {
-	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = in_sync };
 	Report *r = CORE_CTX(h->v, Report, NULL);
 
-	*r = (Report){ h->v, h->id, volcano, h->epoch };
+	*r = (Report){ h->v, h->id, volcano, h->epoch, NULL };
+	return r;
+}
+
+static void on_caught_up(void *user, guint16 volcano)
+{
+	Holding *h = user;
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_COUNTS };
+
 	core_enter(h->v);
 	/* Without an end: while nobody has said no for certain, the map may count the copy already, and the owner waits for it. */
-	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, in_sync ? 0 : 10 * SECOND, in_sync ? reported : NULL, in_sync ? r : NULL);
-	if (!in_sync)
-		core_ctx_free(h->v, r);
+	call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, 0, reported, report_new(h, volcano));
 	core_leave(h->v);
 }
 
-static void on_caught_up(void *user, guint16 volcano) { report(user, volcano, TRUE); }
+static void silence_reported(void *user, int error, const MagmaAny *rep, GBytes *msg)
+{
+	Report *r = user;
+	Holding *h = g_hash_table_lookup(r->v->holdings, GUINT_TO_POINTER(r->slice));
+
+	if (h)
+		g_hash_table_remove(h->silent, GUINT_TO_POINTER(r->volcano));
+	core_ctx_free(r->v, r);
+}
+
+static void silence_drop(Report *r)
+{
+	call_cancel(r->call);
+	core_ctx_free(r->v, r);
+}
+
+static void silence_report(Holding *h, guint16 volcano)
+{
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_OUT };
+
+	Report *r = g_hash_table_lookup(h->silent, GUINT_TO_POINTER(volcano));
+
+	if (r)
+		silence_drop(r);      /* said anew, to whoever leads by now */
+	core_enter(h->v);
+	r = report_new(h, volcano);
+	g_hash_table_insert(h->silent, GUINT_TO_POINTER(volcano), r);
+	r->call = call_leader(h->v, NULL, MAGMA_OP_copy_state, &q, 10 * SECOND, silence_reported, r);
+	core_leave(h->v);
+}
+
+/* What was put off would be said again by the newer map, of which it is not true any more where the copy has answered since. */
+static void silence_over(Holding *h, gboolean all)
+{
+	GHashTableIter it;
+	gpointer r;
+
+	g_hash_table_iter_init(&it, h->silent);
+	while (g_hash_table_iter_next(&it, NULL, &r)) {
+		if (!all && owner_waits_for(h->owner, ((Report *)r)->volcano))
+			continue;
+		silence_drop(r);
+		g_hash_table_iter_remove(&it);
+	}
+}
 
 static void yielded(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
@@ -157,7 +209,7 @@ static void on_behind(void *user, guint16 volcano)
 	if (h->yielding)
 		return;
 	Report *r = CORE_CTX(h->v, Report, NULL);
-	*r = (Report){ h->v, h->id, volcano, h->epoch };
+	*r = (Report){ h->v, h->id, volcano, h->epoch, NULL };
 	h->yielding = TRUE;
 	core_say(h->v, "slice %u: the copy at volcano %u has a longer log: it shall own it", h->id, volcano);
 	core_enter(h->v);
@@ -170,7 +222,7 @@ static void on_stuck(void *user, guint16 volcano, const char *why)
 	Holding *h = user;
 
 	MAGMA_TRACE(h->v->trace, 'm', "slice %u: its copy on volcano %u does not go on: %s", h->id, volcano, why);
-	report(h, volcano, FALSE);
+	silence_report(h, volcano);
 }
 
 /* Somebody has the slice under a newer epoch: the map will say so. Until then nothing is acknowledged any more: owner does that by itself. */
@@ -198,6 +250,7 @@ static void set_copies(Holding *h, const MagmaSlice *s)
 	CopySpec copies[MAGMA_COPIES_MAX];
 	guint n = copies_of(h->v->map, s, copies);
 
+	silence_over(h, FALSE);
 	owner_set_copies(h->owner, copies, n);
 	h->applied = h->v->map->epoch;
 }
@@ -205,6 +258,7 @@ static void set_copies(Holding *h, const MagmaSlice *s)
 static void stop_owning(Holding *h)
 {
 	g_hash_table_remove_all(h->counted);
+	silence_over(h, TRUE);
 	if (h->sl)
 		slice_dismiss(h->sl);
 	h->sl = NULL;
@@ -283,6 +337,7 @@ static Holding *holding_new(Volcano *v, guint16 id, Store *store)
 	h->v = v;
 	h->id = id;
 	h->store = store;
+	h->silent = g_hash_table_new(NULL, NULL);
 	h->counted = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	g_hash_table_insert(v->holdings, GUINT_TO_POINTER(id), h);
 	return h;
@@ -295,6 +350,7 @@ static void holding_free(Holding *h, gboolean remove)
 	if (h->store != h->v->store)
 		h->v->io->store_close(h->v->iou, h->id, h->store, remove);
 	g_hash_table_unref(h->counted);
+	g_hash_table_unref(h->silent);
 	g_free(h->said);
 	g_free(h);
 }
@@ -326,6 +382,55 @@ static gboolean was_overtaken(const Holding *h, const MagmaSlice *s)
 	return known >> STARTS_BITS > s->epoch;
 }
 
+/* --- stores that cannot be opened --- */
+
+#define OPEN_AGAIN SECOND
+#define OPEN_AGAIN_MAX (60 * SECOND)
+enum { OPEN_TRIES = 3 };              /* of a slice that another volcano could answer for */
+
+static void open_again(void *arg)
+{
+	Volcano *v = arg;
+
+	core_enter(v);
+	v->open_timer = 0;
+	v->apply_map = TRUE;          /* core_leave does it */
+	core_leave(v);
+}
+
+static gboolean others_have(const MagmaMap *map, const MagmaSlice *s) { return magma_slice_copies(map, s) > 1; }
+
+/* Too many open files may pass, and so may a disk that was not there yet: it is tried again, ever more rarely. Where clients wait for it, and a copy that counts could answer them, this volcano ends, as with any disk
+ * that fails (the copy acts then). A slice of which it keeps a copy only is degraded meanwhile, which everybody says. */
+static void not_opened(Volcano *v, const MagmaSlice *s)
+{
+	guint tries = GPOINTER_TO_UINT(g_hash_table_lookup(v->unopened, GUINT_TO_POINTER(s->id))) + 1;
+
+	g_hash_table_insert(v->unopened, GUINT_TO_POINTER(s->id), GUINT_TO_POINTER(tries));
+	if (s->owner == v->id && tries >= OPEN_TRIES && others_have(v->map, s)) {
+		g_autofree char *text = g_strdup_printf("the store of slice %u cannot be opened; a copy of it is elsewhere", s->id);
+		core_fail(v, text);
+		return;
+	}
+	if (!v->open_timer)
+		v->open_timer = v->io->timer(v->iou, MIN(OPEN_AGAIN_MAX, OPEN_AGAIN << MIN(tries - 1, 6)), open_again, v);
+}
+
+/* NULL: not now. */
+static Store *open_store(Volcano *v, const MagmaSlice *s)
+{
+	if (s->id == v->id)
+		return v->store;
+	if (v->failed || (v->open_timer && g_hash_table_contains(v->unopened, GUINT_TO_POINTER(s->id))))
+		return NULL;
+	Store *store = v->io->store_open(v->iou, s->id);
+	if (store)
+		g_hash_table_remove(v->unopened, GUINT_TO_POINTER(s->id));
+	else
+		not_opened(v, s);
+	return store;
+}
+
 static void apply_slice(Volcano *v, const MagmaSlice *s)
 {
 	Holding *h = g_hash_table_lookup(v->holdings, GUINT_TO_POINTER(s->id));
@@ -334,12 +439,16 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 	if (!mine && !copied)
 		return;
 	if (!h) {
-		Store *store = s->id == v->id ? v->store : v->io->store_open(v->iou, s->id);
+		Store *store = open_store(v, s);
 		if (!store)
 			return;
 		h = holding_new(v, s->id, store);
 	}
+	gboolean part = s == &v->map->move.part;
 	if (mine && (h->sl || h->owner) && h->epoch == s->epoch) {
+		if (h->part && !part && h->sl)
+			h->sl->since = v->map->epoch;      /* up to this map others answered for it */
+		h->part &= part;
 		if (h->owner) {
 			set_copies(h, s);
 			counted_look(h);
@@ -360,7 +469,8 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 		gboolean followed = h->sl || (h->replica && replica_followed(h->replica));
 		stop_owning(h);
 		h->fresh = is_empty(h->store);
-		own(h, s, !followed && s != &v->map->move.part);      /* a move that was broken off begins again from nothing */
+		h->part = part;
+		own(h, s, !followed && !part);        /* a move that was broken off begins again from nothing */
 	} else if (!h->replica) {
 		copy(h, s);
 	} else if (h->epoch != s->epoch) {
@@ -423,6 +533,9 @@ void holdings_clear(Volcano *v)
 	g_hash_table_iter_init(&it, v->holdings);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		holding_free(value, FALSE);
+	if (v->open_timer)
+		v->io->timer_cancel(v->iou, v->open_timer);
+	g_hash_table_unref(v->unopened);
 	g_hash_table_unref(v->holdings);
 	g_free(v->pace);
 }
@@ -453,6 +566,29 @@ GArray *holdings_copies(Volcano *v)
 	return out;
 }
 
+GArray *holdings_damage(Volcano *v, guint64 *rewritten)
+{
+	GArray *out = g_array_new(FALSE, FALSE, sizeof(guint16));
+	GHashTableIter it;
+	gpointer value;
+	guint64 sum = 0;
+
+	g_hash_table_iter_init(&it, v->holdings);
+	while (g_hash_table_iter_next(&it, NULL, &value)) {
+		const Holding *h = value;
+		guint unread = 0;
+		guint64 n = 0;
+		if (h->owner)
+			owner_damage(h->owner, &unread, &n);
+		if (unread)
+			g_array_append_val(out, h->id);
+		sum += n;
+	}
+	if (rewritten)
+		*rewritten = sum;
+	return out;
+}
+
 /* --- requests for copies --- */
 
 static void copy_answered(void *user, int error, const void *rep, GBytes *body) { op_answer(user, error, rep, body); }
@@ -474,3 +610,4 @@ COPY_HANDLER(mirror_append)
 COPY_HANDLER(mirror_sync)
 COPY_HANDLER(mirror_rows)
 COPY_HANDLER(mirror_contents)
+COPY_HANDLER(mirror_read)

@@ -65,8 +65,16 @@ void move_follow(Slice *sl, Txn *t)
 
 gboolean move_is(Slice *sl, const MagmaMove *w) { return sl->move && sl->move->what.id == w->id; }
 
-gboolean move_frozen(Slice *sl, const MagmaKey *k) { return sl->move && sl->move->frozen; }
-gboolean move_sealed(Slice *sl) { return sl->move && sl->move->frozen && sl->move->phase > DRAIN; }
+/* A life before, or an owner before, may have sent all of it and asked for its commit, and that may still come: until the move has another id nothing may be done that the target would not have. */
+static gboolean may_be_committed(const Slice *sl)
+{
+	const MagmaMap *map = sl->v->map;
+
+	return map && map->move.id && map->move.id == sl->move_before && map->move.from == sl->id;
+}
+
+gboolean move_frozen(Slice *sl, const MagmaKey *k) { return (sl->move && sl->move->frozen) || may_be_committed(sl); }
+gboolean move_sealed(Slice *sl) { return (sl->move && sl->move->frozen && sl->move->phase > DRAIN) || may_be_committed(sl); }
 
 void move_content_changed(Slice *sl, const MagmaFid *fid)
 {

@@ -141,6 +141,7 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->all_ops = g_hash_table_new(NULL, NULL);
 	call_init(v);
 	v->holdings = g_hash_table_new(NULL, NULL);
+	v->unopened = g_hash_table_new(NULL, NULL);
 	if (cfg->kept && !consensus_load(v, cfg->kept))
 		v->state = "damaged";
 	return v;
@@ -316,6 +317,7 @@ void volcano_stats(Volcano *v, VolcanoStats *out)
 		out->dirty += g_hash_table_size(sl->dirty);
 	}
 	out->leader = consensus_leader(v);
+	g_array_unref(holdings_damage(v, &out->rewritten));
 	ConsensusChanges changes = consensus_changes(v);
 	out->map_changes = changes.count;
 	out->map_change_last = changes.last;

@@ -107,6 +107,7 @@ typedef struct {
 	guint64 clients, opens, ops_running, ops_done, forwarded, replies_held, marks, commits, orphans, dirty;
 	/* after power cuts: flares whose names are to be counted, and what was put right since the start */
 	guint64 suspects, scrubbed_entries, scrubbed_flares, scrubbed_links, scrubbed_contents;
+	guint64 rewritten;            /* places of contents that did not read here and were written over with a copy's bytes, of the slices it answers for */
 	gboolean scrubbing_contents;  /* content files are being looked through */
 	guint64 op_count[MAGMA_OP_LIMIT];
 	guint64 map_changes;          /* of the lava map, that this one proposed and that were committed, and how long they took from the one to the other */

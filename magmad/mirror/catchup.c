@@ -125,13 +125,6 @@ void catchup_clear(Copy *c)
 	c->hold_frames = FALSE;
 }
 
-static void todo_clear(Copy *c)
-{
-	g_hash_table_remove_all(c->todo);
-	g_hash_table_remove_all(c->regions);
-	g_queue_clear_full(&c->todo_next, g_free);
-}
-
 static void next_phase(Copy *c, Phase p)
 {
 	c->phase = p;
@@ -147,7 +140,7 @@ void catchup_begin(Copy *c)
 	if (c->compare && c->how == HOW_LOG)
 		compare_resume(c, c->page_progresslen ? c->page_progress[0] : 0, c->page_progress + 1, c->page_progresslen ? c->page_progresslen - 1 : 0);
 	if (c->how == HOW_EMPTY) {
-		todo_clear(c);
+		catchup_todo_clear(c);
 		c->compared = TRUE;
 		c->contents_first = c->todo_unknown = FALSE;
 		next_phase(c, PHASE_ROWS);
@@ -288,7 +281,8 @@ void catchup_status(const Copy *c, CopyStatus *out)
 		guint64 rows = u.flares * FLARE_BYTES;
 		out->total = c->done + (rows > compare_done(c) ? rows - compare_done(c) : 0);
 	} else if (c->phase != PHASE_LIVE) {
-		out->total = c->done + out->lag * FRAME_BYTES + (guint64)g_hash_table_size(c->todo) * CONTENT_BYTES + (c->compare ? compare_left(c) : 0);
+		guint64 all = c->walking ? u.flares * (STORE_FOLDERS - c->walk_folder) / STORE_FOLDERS : 0;
+		out->total = c->done + out->lag * FRAME_BYTES + (all + g_hash_table_size(c->todo)) * CONTENT_BYTES + (c->compare ? compare_left(c) : 0);
 	} else {
 		out->total = c->done;
 	}

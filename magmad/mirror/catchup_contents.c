@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 enum { JOBS_MAX = 16, BLOCKS_AT_ONCE = 4, BLOCK = 1u << 20 };
+#define TODO_MAX (64u << 10)
 #define ASKED (1ull << 63)            /* numbers of our own, apart from the feed's */
 
 typedef struct {
@@ -56,6 +57,29 @@ static MagmaFid *dequeue(Copy *c)
 	return fid;
 }
 
+void catchup_todo_clear(Copy *c)
+{
+	g_hash_table_remove_all(c->todo);
+	g_hash_table_remove_all(c->regions);
+	g_queue_clear_full(&c->todo_next, g_free);
+	c->walking = FALSE;
+}
+
+/* TRUE: nothing is to be noted, all contents are going to be compared, and this one's turn has not come. Lists that are being made may have been made without it. */
+static gboolean walk_brings(Copy *c, const MagmaFid *fid)
+{
+	if (c->walking && !c->walk_reading && catchup_folder(fid) >= MAX(c->walk_folder, c->walk_upto))
+		return TRUE;
+	if (g_hash_table_size(c->todo) < (c->o->cfg.todo_max ? c->o->cfg.todo_max : TODO_MAX))
+		return FALSE;
+	catchup_todo_clear(c);
+	for (GList *l = c->jobs.head; l; l = l->next)      /* these are under way */
+		g_hash_table_insert(c->todo, g_memdup2(&((Job *)l->data)->fid, sizeof(MagmaFid)), GUINT_TO_POINTER(0));
+	catchup_walk_stop(c);
+	catchup_walk_begin(c);
+	return TRUE;
+}
+
 void catchup_todo_region(Copy *c, const MagmaFid *fid, guint64 from, guint64 end)
 {
 	Region *r = g_hash_table_lookup(c->regions, fid);
@@ -65,19 +89,29 @@ void catchup_todo_region(Copy *c, const MagmaFid *fid, guint64 from, guint64 end
 			*r = (Region){ MIN(r->from, from), MAX(r->end, end) };
 		return;
 	}
+	if (walk_brings(c, fid))
+		return;
 	enqueue(c, fid, FALSE);
 	r = g_new(Region, 1);
 	*r = (Region){ from, end };
 	g_hash_table_insert(c->regions, g_memdup2(fid, sizeof *fid), r);
 }
 
-/* One that is being compared is compared once more behind that. */
-void catchup_todo(Copy *c, const MagmaFid *fid)
+void catchup_todo_listed(Copy *c, const MagmaFid *fid)
 {
 	g_hash_table_remove(c->regions, fid);
 	if (!queued(c, fid))
 		enqueue(c, fid, FALSE);
 }
+
+/* One that is being compared is compared once more behind that. */
+void catchup_todo(Copy *c, const MagmaFid *fid)
+{
+	if (queued(c, fid) || !walk_brings(c, fid))
+		catchup_todo_listed(c, fid);
+}
+
+gboolean catchup_todo_has(const Copy *c, const MagmaFid *fid) { return g_hash_table_contains(c->todo, fid) || (c->walking && catchup_folder(fid) >= c->walk_folder); }
 
 static void job_free(gpointer p)
 {
@@ -91,6 +125,7 @@ void catchup_contents_clear(Copy *c)
 	Job *j;
 
 	g_hash_table_remove_all(c->asked_digests);
+	catchup_walk_stop(c);
 	while ((j = g_queue_pop_tail(&c->jobs))) {
 		g_hash_table_remove(c->regions, &j->fid);
 		enqueue(c, &j->fid, TRUE);
@@ -98,7 +133,7 @@ void catchup_contents_clear(Copy *c)
 	}
 }
 
-gboolean catchup_contents_done(const Copy *c) { return !c->jobs.length && !c->todo_next.length; }
+gboolean catchup_contents_done(const Copy *c) { return !c->jobs.length && !c->todo_next.length && !c->walking; }
 
 static guint64 ask(Copy *c, Job *j, guint64 off, guint64 len, gboolean last)
 {
@@ -209,12 +244,26 @@ static void put_block(Slot *s, const Job *j, guint64 off, guint64 len, GBytes *d
 		put_content(s, j, DO_WRITE, off, n, 0, 0, data);
 }
 
+/* TRUE: the bytes come from a copy, if one has them. */
+static gboolean job_rescue(Slot *s, int error, void (*again)(void *, int, GBytes *))
+{
+	Copy *c = owner_attempt(s->o, s->attempt);
+
+	if (!c || !rescue_may(error) || s->rescued)
+		return FALSE;
+	s->rescued = TRUE;
+	rescue_begin(s->o, &((Job *)s->job)->fid, s->off, s->len, error, c->volcano, again, s);
+	return TRUE;
+}
+
 static void digest_read(void *user, int error, GBytes *data)
 {
 	Slot *s = user;
-	Copy *c = job_redeem(s, error);
 	gsize n;
 
+	if (job_rescue(s, error, digest_read))
+		return;
+	Copy *c = job_redeem(s, error);
 	if (!c)
 		return;
 	Job *j = s->job;
@@ -233,7 +282,7 @@ static void block_read(void *user, int error, GBytes *data)
 {
 	Slot *s = user;
 
-	if (!job_redeem(s, error))
+	if (job_rescue(s, error, block_read) || !job_redeem(s, error))
 		return;
 	put_block(s, s->job, s->off, s->len, data);
 	slot_ready(s);
@@ -254,10 +303,15 @@ static Slot *job_slot(Copy *c, Job *j, guint64 off, guint64 len)
 
 static void job_read(Copy *c, Job *j)
 {
+	Owner *o = c->o;
+	guint64 attempt = c->attempt;
+
 	for (guint n = 0; n < BLOCKS_AT_ONCE && j->at < j->size; n++) {
 		guint64 len = MIN(BLOCK - j->at % BLOCK, j->size - j->at), off = j->at;
 		j->at += len;
-		store_content_read(c->o->local, &j->fid, off, len, digest_read, job_slot(c, j, off, len));
+		store_content_read(o->local, &j->fid, off, len, digest_read, job_slot(c, j, off, len));
+		if (!owner_attempt(o, attempt))       /* it has failed: job and all */
+			return;
 	}
 	j->stage = j->at < j->size ? JOB_SEEK : JOB_WAIT;
 }
@@ -304,6 +358,10 @@ void catchup_contents(Copy *c)
 	g_autofree MagmaFid *fid = NULL;
 
 	if (!catchup_may(c))
+		return;
+	if (!c->todo_next.length)
+		catchup_walk(c);
+	if (!owner_attempt(o, attempt))
 		return;
 	while (c->jobs.length < JOBS_MAX && (fid = dequeue(c))) {
 		Job *j = g_new0(Job, 1);

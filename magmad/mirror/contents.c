@@ -14,8 +14,10 @@ typedef struct {
 typedef struct {
 	Owner *o;
 	MagmaFid fid;
+	guint64 off, len;
 	guint64 seq;                  /* the feed up to here must be everywhere */
 	int error;
+	gboolean rescued;             /* a copy was asked */
 	GBytes *data;                 /* once it was read */
 	gboolean ready;
 	void (*done)(void *user, int error, GBytes *data);
@@ -55,6 +57,9 @@ static gboolean settled(Owner *o) { return store_acked(o->local) >= o->start_ind
 
 static gboolean too_early(Owner *o, ContentWhat what, const MagmaFid *fid, guint64 off, guint64 len, guint32 mode, GBytes *data, void (*done)(void *, int), void *user)
 {
+	rescue_touched(o, fid);
+	if (what == DO_DROP)
+		rescue_forget(o, fid);
 	if (settled(o) && !o->early.length)
 		return FALSE;
 	EarlyOp *e = g_slice_new(EarlyOp);
@@ -145,7 +150,7 @@ gboolean contents_equal(Owner *o, const MagmaFid *fid)
 		return TRUE;
 	for (guint i = 0; i < o->copies->len; i++) {
 		const Copy *c = o->copies->pdata[i];
-		if (c->counted && (!c->compared || c->todo_unknown || g_hash_table_contains(c->todo, fid)))
+		if (c->counted && (!c->compared || c->todo_unknown || catchup_todo_has(c, fid)))
 			return FALSE;
 	}
 	return TRUE;
@@ -183,36 +188,73 @@ static gboolean everywhere(Owner *o, guint64 seq)
 
 static gboolean read_settled(HeldRead *h) { return everywhere(h->o, h->seq) && contents_equal(h->o, &h->fid); }
 
-static void read_done(void *user, int error, GBytes *data)
+static void rescue_done(void *user, int error, GBytes *data);
+
+/* What failed here is not asked of a copy before it is the same everywhere. */
+static void held_settled(HeldRead *h)
 {
-	HeldRead *h = user;
+	if (rescue_may(h->error) && !h->rescued && h->len <= MAGMA_DATA_MAX) {
+		h->rescued = TRUE;
+		rescue_begin(h->o, &h->fid, h->off, h->len, h->error, 0, rescue_done, h);
+		return;
+	}
+	h->done(h->user, h->error, h->data);
+	held_free(h);
+}
+
+static void read_came(HeldRead *h, int error, GBytes *data)
+{
 	Owner *o = h->o;
 
 	h->error = error;
 	h->data = data ? g_bytes_ref(data) : NULL;
-	if (o->dead || o->deposed) {
+	if (o->dead || o->deposed)
 		held_free(h);
-		return;
-	}
-	if (!read_settled(h)) {
+	else if (read_settled(h))
+		held_settled(h);
+	else
 		g_ptr_array_add(o->held, h);
-		return;
-	}
-	h->done(h->user, error, data);
-	held_free(h);
+}
+
+static void read_done(void *user, int error, GBytes *data) { read_came(user, error, data); }
+
+static gboolean touching(Owner *o, HeldRead *h)
+{
+	guint64 seq = 0;
+	gboolean some = feed_touching(&o->feed, &h->fid, h->off, h->off + MIN(h->len, G_MAXUINT64 - h->off), &seq);
+
+	h->seq = some ? seq + 1 : 0;
+	return some;
+}
+
+/* A copy shows what was begun up to now. */
+static void rescue_done(void *user, int error, GBytes *data)
+{
+	HeldRead *h = user;
+
+	touching(h->o, h);
+	read_came(h, error, data);
+}
+
+void contents_rescue(Owner *o, const MagmaFid *fid, guint64 off, guint64 len, int error, void (*done)(void *, int, GBytes *), void *user)
+{
+	HeldRead *h = g_slice_new0(HeldRead);
+
+	*h = (HeldRead){ .o = owner_ref(o), .fid = *fid, .off = off, .len = len, .done = done, .user = user };
+	read_came(h, error, NULL);
 }
 
 static void content_read(Store *s, const MagmaFid *fid, guint64 off, guint32 len, void (*done)(void *, int, GBytes *), void *user)
 {
 	Owner *o = owner_of(s);
-	guint64 seq = 0;
+	HeldRead try = { .fid = *fid, .off = off, .len = len };
 
-	if (!feed_touching(&o->feed, fid, off, off + MIN(len, G_MAXUINT64 - off), &seq) && o->told && contents_equal(o, fid)) {
-		pass_read(o, fid, off, len, done, user);
+	if (!touching(o, &try) && o->told && contents_equal(o, fid)) {
+		rescue_read(o, fid, off, len, done, user);
 		return;
 	}
 	HeldRead *h = g_slice_new0(HeldRead);
-	*h = (HeldRead){ .o = owner_ref(o), .fid = *fid, .seq = seq ? seq + 1 : 0, .done = done, .user = user };
+	*h = (HeldRead){ .o = owner_ref(o), .fid = *fid, .off = off, .len = len, .seq = try.seq, .done = done, .user = user };
 	store_content_read(o->local, fid, off, len, read_done, h);
 }
 
@@ -249,8 +291,7 @@ void contents_update(Owner *o)
 			continue;
 		}
 		g_ptr_array_remove_index(o->held, i);
-		h->done(h->user, h->error, h->data);
-		held_free(h);
+		held_settled(h);
 	}
 }
 

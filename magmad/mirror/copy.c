@@ -37,6 +37,7 @@ static void stop(Copy *c)
 	c->stream = c->attempt = 0;
 	stream_clear(c);
 	catchup_clear(c);
+	rescue_copy_lost(c);
 }
 
 void copy_free(Copy *c)

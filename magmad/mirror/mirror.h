@@ -72,6 +72,7 @@ typedef struct {
 	guint64 pace;                 /* bytes/s of catching up while no client changes anything, half as much while some do; 0: 64 MiB/s */
 	MirrorPace *shared;           /* NULL: the pace is this owner's alone */
 	guint64 keep_bytes;           /* journal kept for copies that are away; 0: 256 MiB */
+	guint todo_max;               /* contents to be compared that are remembered one by one for each copy; more: all are compared. 0: 65536, some 11 MB */
 	/* The copy has everything and the owner waits for it from now on: ask the map to count it. Answered by owner_set_copies with it, or by owner_not_in_sync. */
 	void (*on_caught_up)(void *user, guint16 volcano);
 	/* A copy that counts is silent or failing: nothing more is acknowledged until it answers or the map takes it out. */
@@ -95,6 +96,10 @@ void owner_set_copies(Owner *o, const CopySpec *copies, guint n);
 /* The map has refused (or not yet granted) what on_caught_up asked for: do not wait for it any more. */
 void owner_not_in_sync(Owner *o, guint16 volcano);
 guint owner_status(Owner *o, CopyStatus *out, guint max);
+/* That copy counts, and has not answered since on_stuck was called for it. */
+gboolean owner_waits_for(Owner *o, guint16 volcano);
+/* Contents that its disk does not read in some place, and nobody has written over since; places that were written over with a copy's bytes. */
+void owner_damage(Owner *o, guint *unread, guint64 *rewritten);
 /* Stops: nothing is acknowledged any more, no callback runs. The local store stays as it is. */
 void owner_free(Owner *o);
 /* At the end of each turn of the loop, before the journal is written: sends what the turn has begun, in one message to each copy where it fits. Nothing is sent otherwise. */

@@ -60,6 +60,9 @@ struct Owner {
 	GQueue early;                 /* EarlyOp */
 	GPtrArray *held_syncs;        /* Sync: of suspects */
 	GPtrArray *syncs;             /* Sync: under way */
+	GPtrArray *rescues;           /* Rescue */
+	GHashTable *unread;           /* MagmaFid -> a place that did not read here */
+	guint64 rewritten;            /* such places */
 	guint tick;
 	MirrorPace own_pace, *pace;
 	gboolean updating, again;
@@ -93,6 +96,7 @@ typedef struct Slot {
 	gboolean ready;
 	GArray *items;                /* SlotItem */
 	gpointer job;                 /* a Job of catchup_contents.c */
+	gboolean rescued;             /* a copy was asked, for it does not read here */
 	guint what;
 	guint64 off, len;
 } Slot;
@@ -144,6 +148,11 @@ struct Copy {
 	GHashTable *todo;             /* MagmaFid -> how often it is in todo_next: contents to be compared */
 	GQueue todo_next;             /* MagmaFid: of todo, not yet begun; once more where it is being compared */
 	GHashTable *regions;          /* MagmaFid -> Region: of todo_next, those of which only a part may differ */
+	/* too many for todo: all contents are compared, folder by folder; those below walk_folder were, or are in todo */
+	gboolean walking, walk_reading;
+	guint walk_folder, walk_upto, walk_at, walk_listing;
+	guint64 walk_seq;
+	gpointer walk_call;
 	GQueue jobs;                  /* Job */
 	guint64 digests;              /* numbered */
 	GHashTable *asked_digests;    /* number -> Digest */
@@ -205,13 +214,29 @@ void pass_write(Owner *o, const MagmaFid *fid, guint64 off, GBytes *data, void (
 void pass_truncate(Owner *o, const MagmaFid *fid, guint64 size, void (*done)(void *, int), void *user);
 void pass_drop(Owner *o, const MagmaFid *fid, void (*done)(void *, int), void *user);
 void pass_fallocate(Owner *o, const MagmaFid *fid, guint32 mode, guint64 off, guint64 len, void (*done)(void *, int), void *user);
-void pass_read(Owner *o, const MagmaFid *fid, guint64 off, guint32 len, void (*done)(void *, int, GBytes *), void *user);
 void pass_vt(StoreVt *vt);            /* pass.c */
 void contents_update(Owner *o);
 void contents_end(Owner *o);
 /* That part of a content may be not the same everywhere. */
 void contents_suspect(Owner *o, const MagmaFid *fid, guint64 from, guint64 end);
 gboolean contents_equal(Owner *o, const MagmaFid *fid);
+/* A read that failed so: from a copy, as soon as it is the same everywhere. */
+void contents_rescue(Owner *o, const MagmaFid *fid, guint64 off, guint64 len, int error, void (*done)(void *, int, GBytes *), void *user);
+
+/* rescue.c */
+typedef struct Rescue Rescue;
+gboolean rescue_may(int error);       /* a copy may have what failed so here */
+/* A read from the store here, and where it does not read from a copy. done is not called any more when the owner has gone. len up to MAGMA_DATA_MAX. */
+void rescue_read(Owner *o, const MagmaFid *fid, guint64 off, guint64 len, void (*done)(void *, int, GBytes *), void *user);
+/* It did not read here: the bytes of a copy that counts, as they are by then, or error. They are written here too where that may be. done is called exactly once, perhaps from inside, also of an owner that goes.
+ * with: the copy with which it is to be compared, 0: none. */
+void rescue_begin(Owner *o, const MagmaFid *fid, guint64 off, guint64 len, int error, guint16 with, void (*done)(void *, int, GBytes *), void *user);
+void rescue_touched(Owner *o, const MagmaFid *fid);   /* something is begun on it */
+void rescue_forget(Owner *o, const MagmaFid *fid);    /* it is dropped */
+void rescue_update(Owner *o);
+void rescue_flush(Owner *o);          /* at the end of a turn, when all that was begun in it has been sent */
+void rescue_copy_lost(Copy *c);
+void rescue_end(Owner *o);
 
 /* sync.c */
 typedef struct Sync Sync;
@@ -271,6 +296,13 @@ guint64 compare_done(const Copy *c);
 void catchup_contents(Copy *c);       /* catchup_contents.c */
 void catchup_todo(Copy *c, const MagmaFid *fid);
 void catchup_todo_region(Copy *c, const MagmaFid *fid, guint64 from, guint64 end);    /* only that part of it */
+gboolean catchup_todo_has(const Copy *c, const MagmaFid *fid);
+void catchup_todo_listed(Copy *c, const MagmaFid *fid);      /* on a list of the walk's */
+void catchup_todo_clear(Copy *c);
+void catchup_walk(Copy *c);           /* catchup_walk.c: the next folders */
+void catchup_walk_begin(Copy *c);
+void catchup_walk_stop(Copy *c);      /* its stream is over */
+guint catchup_folder(const MagmaFid *fid);
 gboolean catchup_contents_done(const Copy *c);
 void catchup_digest_answer(Copy *c, guint64 number, gboolean different);
 void catchup_contents_clear(Copy *c);

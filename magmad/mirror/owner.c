@@ -25,6 +25,8 @@ void owner_unref(Owner *o)
 	g_ptr_array_unref(o->held);
 	g_ptr_array_unref(o->held_syncs);
 	g_ptr_array_unref(o->syncs);
+	g_ptr_array_unref(o->rescues);
+	g_hash_table_unref(o->unread);
 	g_hash_table_unref(o->suspects);
 	g_free(o);
 }
@@ -215,6 +217,8 @@ void owner_update(Owner *o)
 		if (!o->dead)
 			sync_update(o);
 		if (!o->dead)
+			rescue_update(o);
+		if (!o->dead)
 			update_counts(o);
 	}
 	o->updating = FALSE;
@@ -309,6 +313,8 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 	o->held = g_ptr_array_new();
 	o->held_syncs = g_ptr_array_new();
 	o->syncs = g_ptr_array_new();
+	o->rescues = g_ptr_array_new();
+	o->unread = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, g_free);
 	o->suspects = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
 	feed_init(&o->feed);
 	local->log->set_limit(local, 0);
@@ -386,6 +392,13 @@ void owner_not_in_sync(Owner *o, guint16 volcano)
 	owner_update(o);
 }
 
+gboolean owner_waits_for(Owner *o, guint16 volcano)
+{
+	const Copy *c = owner_copy(o, volcano);
+
+	return c && c->in_map && (!c->started || c->heard <= c->stuck_said);
+}
+
 void owner_flush(Owner *o)
 {
 	if (o->deposed)
@@ -395,6 +408,8 @@ void owner_flush(Owner *o)
 		stream_pump(o->copies->pdata[i]);
 		sync_copy_pump(o->copies->pdata[i]);
 	}
+	if (!o->dead)
+		rescue_flush(o);
 	owner_unref(o);
 }
 
@@ -419,6 +434,7 @@ void owner_free(Owner *o)
 	for (guint i = 0; i < o->copies->len; i++)
 		copy_free(o->copies->pdata[i]);
 	g_ptr_array_set_size(o->copies, 0);
+	rescue_end(o);
 	contents_end(o);
 	sync_end(o);
 	owner_unref(o);

@@ -10,7 +10,6 @@ typedef struct {
 		void (*stat)(void *, int, const StoreContentStat *);
 		void (*list)(void *, int, const MagmaFid *, guint, guint);
 		void (*done)(void *, int);
-		void (*data)(void *, int, GBytes *);
 	};
 } Pass;
 
@@ -58,23 +57,6 @@ void pass_drop(Owner *o, const MagmaFid *fid, void (*done)(void *, int), void *u
 void pass_fallocate(Owner *o, const MagmaFid *fid, guint32 mode, guint64 off, guint64 len, void (*done)(void *, int), void *user)
 {
 	store_content_fallocate(o->local, fid, mode, off, len, done_comes, pass_done(o, done, user));
-}
-
-static void data_comes(void *user, int error, GBytes *data)
-{
-	Pass *p = user;
-
-	if (pass_ends(p))
-		p->data(p->user, error, data);
-	g_free(p);
-}
-
-void pass_read(Owner *o, const MagmaFid *fid, guint64 off, guint32 len, void (*done)(void *, int, GBytes *), void *user)
-{
-	Pass *p = pass_new(o, user);
-
-	p->data = done;
-	store_content_read(o->local, fid, off, len, data_comes, p);
 }
 
 static void rows_come(void *user, int error, const StoreRow *rows, guint n, gboolean eof)

@@ -1,4 +1,4 @@
-/* The inside of a copy: replica.c (requests, streams that begin and end, syncs), replica_stream.c (messages in order, their items), replica_rows.c (which rows and contents it has). Loop thread only. */
+/* The inside of a copy: replica.c (requests, streams that begin and end, syncs), replica_stream.c (messages in order, their items), replica_rows.c (which rows and contents it has), replica_read.c (what the owner cannot read). Loop thread only. */
 #pragma once
 #include <errno.h>
 #include <string.h>
@@ -81,6 +81,7 @@ struct Replica {
 	guint64 touches;
 	guint running;                /* contents and syncs under way, of older streams too */
 	GPtrArray *syncs;             /* SyncWait: not yet begun */
+	GPtrArray *reads;             /* ReadWait: likewise */
 	guint64 commit;
 };
 
@@ -90,6 +91,8 @@ void replica_answer(const Answer *a, Replica *r, guint32 error, GByteArray *diff
 /* Something ended: what waited for it goes on. */
 void replica_go_on(Replica *r);
 
+/* Every message of the stream in front of that one is done. */
+gboolean replica_did_below(const Replica *r, guint64 sequence);
 /* What was synced was all that was changed before `touches`. */
 void replica_synced(Replica *r, const MagmaFid *fid, guint64 touches);
 
@@ -103,3 +106,8 @@ void stream_break(Replica *r, int error, const char *why);
 /* replica_rows.c */
 void rows_request(Replica *r, const struct magma_req_mirror_rows *q, const Answer *a);
 void contents_request(Replica *r, const struct magma_req_mirror_contents *q, const Answer *a);
+
+/* replica_read.c */
+void read_request(Replica *r, const struct magma_req_mirror_read *q, const Answer *a);
+void reads_advance(Replica *r);
+void reads_end(Replica *r);

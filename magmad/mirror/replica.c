@@ -19,6 +19,7 @@ void replica_unref(Replica *r)
 	g_hash_table_unref(r->by_number);
 	g_hash_table_unref(r->unsynced);
 	g_ptr_array_unref(r->syncs);
+	g_ptr_array_unref(r->reads);
 	g_byte_array_unref(r->part);
 	g_byte_array_unref(r->progress);
 	g_free(r);
@@ -59,6 +60,9 @@ void replica_answer(const Answer *a, Replica *r, guint32 error, GByteArray *diff
 		break;
 	case MAGMA_OP_mirror_contents:
 		rep.rep_mirror_contents = (struct magma_rep_mirror_contents){ .error = error, .epoch = r->epoch };
+		break;
+	case MAGMA_OP_mirror_read:
+		rep.rep_mirror_read = (struct magma_rep_mirror_read){ .error = error, .epoch = r->epoch };
 		break;
 	default:
 		rep.rep_mirror_sync = (struct magma_rep_mirror_sync){ .error = error, .epoch = r->epoch };
@@ -104,7 +108,7 @@ static void sync_part(void *user, int error)
 		for (guint i = 0; !s->error && i < s->fids->len; i++)
 			replica_synced(r, &g_array_index(s->fids, MagmaFid, i), s->touches);
 		if (!r->dead) {
-			replica_answer(&s->answer, r, s->stream == r->stream ? s->error : ENOTCONN, NULL);
+			replica_answer(&s->answer, r, s->stream == r->stream && !r->broken ? s->error : ENOTCONN, NULL);
 			replica_go_on(r);
 		} else {
 			s->answer.fn(s->answer.user, ECANCELED, NULL, NULL);
@@ -133,18 +137,18 @@ static void sync_begin(SyncWait *s)
 	sync_part(s, 0);
 }
 
-static gboolean sync_due(const Replica *r, const SyncWait *s)
+gboolean replica_did_below(const Replica *r, guint64 sequence)
 {
 	const Message *first = g_queue_peek_head(&((Replica *)r)->messages);
 
-	return (first ? first->sequence : r->next) >= s->sequence;
+	return (first ? first->sequence : r->next) >= sequence;
 }
 
 static void syncs_advance(Replica *r)
 {
 	for (guint i = 0; i < r->syncs->len; ) {
 		SyncWait *s = r->syncs->pdata[i];
-		if (!sync_due(r, s)) {
+		if (!replica_did_below(r, s->sequence)) {
 			i++;
 			continue;
 		}
@@ -179,6 +183,7 @@ static void end_syncs(Replica *r)
 {
 	g_autoptr(GPtrArray) list = r->syncs;
 
+	reads_end(r);
 	r->syncs = g_ptr_array_new();
 	for (guint i = 0; i < list->len; i++) {
 		SyncWait *s = list->pdata[i];
@@ -340,6 +345,8 @@ void replica_go_on(Replica *r)
 		if (!r->dead)
 			syncs_advance(r);
 		if (!r->dead)
+			reads_advance(r);
+		if (!r->dead)
 			ending_advance(r);
 	}
 	r->busy = FALSE;
@@ -378,6 +385,7 @@ Replica *replica_new(Store *local, guint64 epoch, const ReplicaConfig *cfg)
 	r->by_number = g_hash_table_new(g_int64_hash, g_int64_equal);
 	r->unsynced = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, g_free);
 	r->syncs = g_ptr_array_new();
+	r->reads = g_ptr_array_new();
 	r->part = g_byte_array_new();
 	r->progress = g_byte_array_new();
 	r->cfg.io->random(r->cfg.user, &r->life, sizeof r->life);
@@ -414,6 +422,10 @@ void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, A
 		epoch = req->req_mirror_contents.epoch;
 		stream = req->req_mirror_contents.stream;
 	}
+	if (op == MAGMA_OP_mirror_read) {
+		epoch = req->req_mirror_read.epoch;
+		stream = req->req_mirror_read.stream;
+	}
 	if (epoch < r->epoch) {
 		replica_answer(&a, r, ESTALE, NULL);
 		return;
@@ -431,6 +443,7 @@ void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, A
 	case MAGMA_OP_mirror_sync: sync_request(r, &req->req_mirror_sync, &a); break;
 	case MAGMA_OP_mirror_rows: rows_request(r, &req->req_mirror_rows, &a); break;
 	case MAGMA_OP_mirror_contents: contents_request(r, &req->req_mirror_contents, &a); break;
+	case MAGMA_OP_mirror_read: read_request(r, &req->req_mirror_read, &a); break;
 	default: replica_answer(&a, r, EPROTO, NULL);
 	}
 	replica_unref(r);

@@ -65,6 +65,7 @@ struct Node {
 	gboolean started, ready, refused, dying, ending, leaving, aside, host_gone;      /* ending: told to; leaving: it has handed over */
 	gint64 leave_away;
 	gint64 parted;                /* from the other volcanos, until then */
+	guint refuse_opens;           /* so many stores of slices cannot be opened */
 	char *stopped;                /* it said that it cannot go on */
 	gint rate_ppm;                /* of its clock, against the true time */
 	gint64 ahead;

@@ -5,6 +5,7 @@
 typedef struct {
 	guint who;
 	guint called, returned;       /* instants; returned G_MAXUINT: never */
+	guint until;                  /* without an answer: it happened before that instant or never; G_MAXUINT: whenever */
 	guint8 *op;
 } LinOp;
 
@@ -40,7 +41,7 @@ guint lin_call(LinHistory *h, guint who, const void *op)
 {
 	LinOp *o = g_new0(LinOp, 1);
 
-	*o = (LinOp){ who, h->now++, G_MAXUINT, g_memdup2(op, h->model.op_size) };
+	*o = (LinOp){ who, h->now++, G_MAXUINT, G_MAXUINT, g_memdup2(op, h->model.op_size) };
 	g_ptr_array_add(h->ops, o);
 	return h->ops->len - 1;
 }
@@ -58,13 +59,14 @@ void lin_again(LinHistory *h, guint n)
 	const LinOp *of = h->ops->pdata[n];
 	LinOp *o = g_new0(LinOp, 1);
 
-	*o = (LinOp){ of->who, of->called, G_MAXUINT, g_memdup2(of->op, h->model.op_size) };
+	*o = (LinOp){ of->who, of->called, G_MAXUINT, h->now++, g_memdup2(of->op, h->model.op_size) };
 	g_ptr_array_add(h->ops, o);
 }
 
 guint lin_count(const LinHistory *h) { return h->ops->len; }
 void *lin_op(LinHistory *h, guint n) { return ((LinOp *)h->ops->pdata[n])->op; }
 static gboolean answered(const LinOp *o) { return o->returned != G_MAXUINT; }
+static guint ends(const LinOp *o) { return MIN(o->returned, o->until); }
 
 /* --- the search --- */
 
@@ -82,6 +84,7 @@ typedef struct {
 	guint words;
 	guint8 *state;
 	guint *stack;                 /* ops in the order in which they are taken to have happened */
+	gboolean *never;              /* each of them: it is taken to have never happened */
 	guint8 *states;               /* before each of them */
 	guint depth, best;
 	guint *best_stack;
@@ -130,13 +133,13 @@ static void relink_node(Search *s, guint n)
 static void lift(Search *s, guint op)
 {
 	unlink_node(s, call_node(op));
-	if (answered(s->h->ops->pdata[op]))
+	if (ends(s->h->ops->pdata[op]) != G_MAXUINT)
 		unlink_node(s, return_node(op));
 }
 
 static void unlift(Search *s, guint op)
 {
-	if (answered(s->h->ops->pdata[op]))
+	if (ends(s->h->ops->pdata[op]) != G_MAXUINT)
 		relink_node(s, return_node(op));
 	relink_node(s, call_node(op));
 }
@@ -152,9 +155,9 @@ static void make_list(Search *s)
 		const LinOp *o = s->h->ops->pdata[i];
 		events[count][0] = o->called;
 		events[count++][1] = call_node(i);
-		if (!answered(o))
+		if (ends(o) == G_MAXUINT)
 			continue;
-		events[count][0] = o->returned;
+		events[count][0] = ends(o);
 		events[count++][1] = return_node(i);
 	}
 	qsort(events, count, sizeof *events, by_time);
@@ -166,14 +169,14 @@ static void make_list(Search *s)
 	s->next[at] = 0;
 }
 
-/* Takes op as the next one, if that leads to something new. */
-static gboolean take(Search *s, guint op)
+/* Takes op as the next one, or as one that never was, if that leads to something new. */
+static gboolean take(Search *s, guint op, gboolean never)
 {
 	const LinModel *m = &s->h->model;
 	const LinOp *o = s->h->ops->pdata[op];
 
 	memcpy(s->states + s->depth * m->state_size, s->state, m->state_size);
-	if (!m->step(o->op, answered(o), s->state)) {
+	if (!never && !m->step(o->op, answered(o), s->state)) {
 		memcpy(s->state, s->states + s->depth * m->state_size, m->state_size);
 		return FALSE;
 	}
@@ -183,6 +186,7 @@ static gboolean take(Search *s, guint op)
 		memcpy(s->state, s->states + s->depth * m->state_size, m->state_size);
 		return FALSE;
 	}
+	s->never[s->depth] = never;
 	s->stack[s->depth++] = op;
 	lift(s, op);
 	if (s->depth > s->best) {
@@ -211,7 +215,7 @@ static LinResult search(Search *s, guint must, guint64 steps_max)
 		if (!steps_max--)
 			return LIN_UNKNOWN;
 		if (at && is_call(at)) {
-			if (take(s, op_of(at))) {
+			if (take(s, op_of(at), FALSE)) {
 				taken += answered(s->h->ops->pdata[op_of(at)]);
 				at = s->next[HEAD];
 			} else {
@@ -219,11 +223,18 @@ static LinResult search(Search *s, guint must, guint64 steps_max)
 			}
 			continue;
 		}
+		if (at && !answered(s->h->ops->pdata[op_of(at)]) && take(s, op_of(at), TRUE)) {
+			at = s->next[HEAD];
+			continue;
+		}
 		/* something has returned before anything else can happen (or nothing is left): not so */
-		if (!s->depth)
-			return LIN_BAD;
-		guint back = give_back(s);
-		taken -= answered(s->h->ops->pdata[op_of(back)]);
+		guint back;
+		do {
+			if (!s->depth)
+				return LIN_BAD;
+			back = give_back(s);
+			taken -= answered(s->h->ops->pdata[op_of(back)]);
+		} while (s->never[s->depth]);         /* that was the last thing it could be */
 		at = s->next[back];
 	}
 	return LIN_GOOD;
@@ -262,6 +273,7 @@ LinResult lin_check(const LinHistory *h, guint64 steps_max, GString *why)
 	s.done = g_new0(guint64, s.words);
 	s.state = g_memdup2(h->first_state, h->model.state_size);
 	s.stack = g_new0(guint, n + 1);
+	s.never = g_new0(gboolean, n + 1);
 	s.best_stack = g_new0(guint, n + 1);
 	s.states = g_malloc0((n + 1) * h->model.state_size);
 	s.key_size = compare_size = s.words * 8 + h->model.state_size;
@@ -276,6 +288,7 @@ LinResult lin_check(const LinHistory *h, guint64 steps_max, GString *why)
 	g_free(s.done);
 	g_free(s.state);
 	g_free(s.stack);
+	g_free(s.never);
 	g_free(s.best_stack);
 	g_free(s.states);
 	return result;

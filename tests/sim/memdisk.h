@@ -18,6 +18,7 @@ typedef struct {
 
 typedef struct {
 	MemContent *live, *synced;    /* NULL: no file */
+	guint64 bad_from, bad_end;    /* what the disk does not read, whole pages; until it is written over */
 } MemFile;
 
 typedef struct {
@@ -62,6 +63,12 @@ void memdisk_reset(MemDisk *d, StorePos pos);
 /* The rows are those of the base, changed by txn; the log goes on behind pos. */
 void memdisk_rebase(MemDisk *d, StorePos pos, GBytes *txn);
 MemFile *memdisk_file(MemDisk *d, const MagmaFid *fid);
+#define MEMFILE_PAGE 4096
+/* Some pages of a content file do not read any more. */
+void memfile_break(MemFile *f, guint64 page, guint64 n);
+gboolean memfile_bad(const MemFile *f);
+/* All read again. */
+void memdisk_read_again(MemDisk *d);
 
 typedef struct MemChange MemChange;
 

@@ -27,6 +27,44 @@ static void op_free(gpointer p)
 
 void memfiles_queue_free(gpointer q) { g_queue_free_full(q, op_free); }
 
+/* --- places that do not read --- */
+
+void memfile_break(MemFile *f, guint64 page, guint64 n)
+{
+	f->bad_from = page * MEMFILE_PAGE;
+	f->bad_end = f->bad_from + n * MEMFILE_PAGE;
+}
+
+gboolean memfile_bad(const MemFile *f) { return f->bad_from < f->bad_end; }
+
+void memdisk_read_again(MemDisk *d)
+{
+	GHashTableIter it;
+	gpointer f;
+
+	g_hash_table_iter_init(&it, d->files);
+	while (g_hash_table_iter_next(&it, NULL, &f))
+		((MemFile *)f)->bad_from = ((MemFile *)f)->bad_end = 0;
+}
+
+static gboolean reads_bad(const MemFile *f, guint64 off, guint64 len)
+{
+	return memfile_bad(f) && f->live && off < f->bad_end && off + MIN(len, G_MAXINT64) > f->bad_from && f->bad_from < memcontent_size(f->live);
+}
+
+/* The disk finds other sectors for whole pages. What is written in the middle of a bad place leaves the rest of it. */
+static void written(MemFile *f, guint64 off, guint64 end)
+{
+	guint64 from = (off + MEMFILE_PAGE - 1) / MEMFILE_PAGE * MEMFILE_PAGE, to = end / MEMFILE_PAGE * MEMFILE_PAGE;
+
+	if (!memfile_bad(f) || from >= to || from >= f->bad_end || to <= f->bad_from)
+		return;
+	if (from <= f->bad_from)
+		f->bad_from = MIN(to, f->bad_end);
+	else if (to >= f->bad_end)
+		f->bad_end = from;
+}
+
 static int grow(MemStore *m, MemFile *f, guint64 end)
 {
 	if (m->full && end > (f->live ? memcontent_size(f->live) : 0))
@@ -42,8 +80,10 @@ static int op_fallocate(MemStore *m, MemFile *f, const ContentOp *op)
 
 	if (op->mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return EOPNOTSUPP;
-	if (op->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && f->live)
+	if (op->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && f->live) {
 		memcontent_zero(f->live, op->off, op->len);
+		written(f, op->off, end);
+	}
 	if (op->mode & FALLOC_FL_PUNCH_HOLE)
 		return 0;
 	int error = grow(m, f, end);
@@ -63,11 +103,15 @@ static int op_change(MemStore *m, const ContentOp *op, gsize part)
 		error = grow(m, f, op->off + op->len);
 		if (!error)
 			memcontent_write(f->live, op->off, g_bytes_get_data(op->data, NULL), part);
+		if (!error)
+			written(f, op->off, op->off + part);
 		return error;
 	case OP_TRUNCATE:
 		error = op->off ? grow(m, f, op->off) : 0;
 		if (!error && f->live)
 			memcontent_truncate(f->live, op->off);
+		if (!error)
+			written(f, op->off, G_MAXINT64);
 		return error;
 	case OP_FALLOCATE:
 		return op_fallocate(m, f, op);
@@ -77,6 +121,7 @@ static int op_change(MemStore *m, const ContentOp *op, gsize part)
 		return 0;
 	case OP_DROP:
 		g_clear_pointer(&f->live, memcontent_free);
+		f->bad_from = f->bad_end = 0;
 		return 0;
 	default:
 		return 0;
@@ -85,10 +130,15 @@ static int op_change(MemStore *m, const ContentOp *op, gsize part)
 
 static void op_run(MemStore *m, ContentOp *op)
 {
-	MemContent *c = memdisk_file(m->disk, &op->fid)->live;
+	MemFile *f = memdisk_file(m->disk, &op->fid);
+	MemContent *c = f->live;
 
 	switch (op->kind) {
 	case OP_READ: {
+		if (reads_bad(f, op->off, op->len)) {
+			((void (*)(void *, int, GBytes *))op->done)(op->user, EIO, NULL);
+			break;
+		}
 		g_autoptr(GBytes) data = c ? memcontent_read(c, op->off, op->len) : g_bytes_new_static("", 0);
 		m->bytes_read += g_bytes_get_size(data);
 		((void (*)(void *, int, GBytes *))op->done)(op->user, 0, data);

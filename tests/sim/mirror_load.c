@@ -362,6 +362,15 @@ void flare_begin(Flare *f, Kind kind)
 
 /* --- reads --- */
 
+void load_check_unread(const Flare *f, int error)
+{
+	const MNet *n = f->l->n;
+
+	for (guint i = 0; error == EIO && i < n->cfg.nodes; i++)
+		if ((gint)i != n->owner && n->in_sync[i])
+			world_fail(n->w, "flare %" G_GUINT64_FORMAT " does not read, and volcano %u has it", f->fid.ino, i + 1);
+}
+
 static void read_done(void *user, int error, GBytes *data)
 {
 	Ticket *t = user;
@@ -369,6 +378,8 @@ static void read_done(void *user, int error, GBytes *data)
 	Flare *f = flare_redeem(t);
 	gsize n;
 
+	if (f)
+		load_check_unread(f, error);
 	if (!f || error || f->ended != ended)
 		return;
 	const guint8 *p = g_bytes_get_data(data, &n);
@@ -481,6 +492,18 @@ void load_go(Load *l)
 	} else {
 		sync_all(l);
 	}
+}
+
+void load_break(Load *l, MNode *node)
+{
+	Flare *f = &l->flares[world_pick(load_world(l), FLARES)];
+	MemFile *file = g_hash_table_lookup(node->disk->files, &f->fid);
+
+	if (!file || !file->live || !memcontent_size(file->live))
+		return;
+	guint64 pages = (memcontent_size(file->live) + MEMFILE_PAGE - 1) / MEMFILE_PAGE, page = world_pick(load_world(l), pages);
+	memfile_break(file, page, 1 + world_pick(load_world(l), pages - page));
+	world_trace(load_world(l), "-- flare %" G_GUINT64_FORMAT ": pages %" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT " do not read at %u", f->fid.ino, page, (file->bad_end - file->bad_from) / MEMFILE_PAGE, node->i + 1);
 }
 
 void load_stop(Load *l) { l->stopped = TRUE; }

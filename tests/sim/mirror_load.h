@@ -18,5 +18,7 @@ void load_power_failed(Load *l);
 /* An owner that is not any more, and does not know: what it does now must come to nothing. */
 void load_fenced(Load *l, Store *s);
 guint64 load_done(const Load *l);     /* operations that were acknowledged */
+/* A content that reads badly from now on at that node, if there is one. */
+void load_break(Load *l, MNode *node);
 /* All copies are the same, and as the model says. */
 void load_check_all(Load *l);

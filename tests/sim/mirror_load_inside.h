@@ -71,6 +71,8 @@ typedef struct {
 } Ticket;
 Ticket *flare_ticket(Flare *f);
 Flare *flare_redeem(Ticket *t);        /* NULL: another owner has come */
+/* What the owner's disk does not read a copy that counts has. */
+void load_check_unread(const Flare *f, int error);
 void flare_begin(Flare *f, Kind kind);
 void flare_apply(Flare *f);                    /* to what it will be */
 void flare_go_on(Flare *f);

@@ -110,6 +110,7 @@ static void owner_answers(MNode *at, Asking *a, const MagmaAny *req)
 	case MAGMA_OP_mirror_append: rep.rep_mirror_append = (struct magma_rep_mirror_append){ .error = ESTALE, .epoch = at->net->epoch }; break;
 	case MAGMA_OP_mirror_rows: rep.rep_mirror_rows = (struct magma_rep_mirror_rows){ .error = ESTALE, .epoch = at->net->epoch }; break;
 	case MAGMA_OP_mirror_contents: rep.rep_mirror_contents = (struct magma_rep_mirror_contents){ .error = ESTALE, .epoch = at->net->epoch }; break;
+	case MAGMA_OP_mirror_read: rep.rep_mirror_read = (struct magma_rep_mirror_read){ .error = ESTALE, .epoch = at->net->epoch }; break;
 	default: rep.rep_mirror_sync = (struct magma_rep_mirror_sync){ .error = ESTALE, .epoch = at->net->epoch };
 	}
 	answer(a, 0, &rep, NULL);
@@ -363,7 +364,7 @@ void mnet_down(MNet *n, guint i, gboolean power)
 void mnet_promote(MNet *n, guint i)
 {
 	MNode *node = &n->nodes[i];
-	OwnerConfig cfg = { .slice = 7, .io = &io, .user = node, .keep_bytes = n->cfg.keep_bytes, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
+	OwnerConfig cfg = { .slice = 7, .io = &io, .user = node, .keep_bytes = n->cfg.keep_bytes, .todo_max = n->cfg.todo_max, .on_caught_up = on_caught_up, .on_stuck = on_stuck, .on_deposed = on_deposed };
 
 	n->epoch++;
 	n->promotions++;

@@ -29,6 +29,7 @@ typedef struct {
 	guint late_permille, lost_permille, double_permille, at_once_permille;
 	gint64 disk_delay;
 	guint64 keep_bytes;
+	guint todo_max;
 } MNetConfig;
 
 struct MNet {

@@ -215,6 +215,12 @@ static Holding *holding_of(Node *n, guint16 slice)
 
 static Store *io_store_open(void *user, guint16 slice)
 {
+	Node *n = user;
+
+	if (n->refuse_opens) {
+		n->refuse_opens--;
+		return NULL;
+	}
 	Holding *h = holding_of(user, slice);
 	MemStoreConfig cfg = node_store_config(user);
 

@@ -157,6 +157,53 @@ static void what_was_never_answered_happens_once(void)
 	is(h, LIN_GOOD);
 }
 
+static FlareOp wrote(guint32 token) { return (FlareOp){ .kind = FLARE_WRITE, .token = token, .blocks = 1 }; }
+static FlareOp shows(guint8 token) { return (FlareOp){ .kind = FLARE_READ, .blocks = 1, .content = { token } }; }
+
+/* One write is on its way all the time; another comes and goes. late: what is seen after the first has returned. */
+static LinHistory *written_again(gboolean again, guint8 late)
+{
+	LinHistory *h = flare();
+	FlareOp o = wrote(1);
+
+	guint n = lin_call(h, 0, &o);
+	flare_happens(h, shows(1));
+	flare_happens(h, wrote(2));
+	flare_happens(h, shows(2));
+	flare_happens(h, shows(again ? 1 : 2));
+	if (again)
+		lin_again(h, n);
+	lin_return(h, n, &o);
+	flare_happens(h, wrote(3));
+	flare_happens(h, shows(3));
+	flare_happens(h, shows(late));
+	return h;
+}
+
+static void what_happened_once_more_did_so_before_it_returned(void)
+{
+	is(written_again(FALSE, 3), LIN_GOOD);
+	is(written_again(TRUE, 3), LIN_GOOD);
+	is(written_again(TRUE, 1), LIN_BAD);
+	/* and it need not have */
+	LinHistory *h = flare();
+	FlareOp o = wrote(1);
+	guint n = lin_call(h, 0, &o);
+	flare_happens(h, shows(1));
+	lin_again(h, n);
+	lin_return(h, n, &o);
+	flare_happens(h, wrote(2));
+	flare_happens(h, shows(2));
+	is(h, LIN_GOOD);
+	h = flare();
+	n = lin_call(h, 0, &o);
+	lin_again(h, n);
+	lin_return(h, n, &o);
+	flare_happens(h, wrote(2));
+	flare_happens(h, shows(1));
+	is(h, LIN_BAD);
+}
+
 static void a_flare_nobody_made_is_found(void)
 {
 	LinHistory *h = names();
@@ -304,6 +351,7 @@ int main(int argc, char **argv)
 	TEST(of_two_creates_at_once_one_wins);
 	TEST(what_was_never_answered_happened_or_not);
 	TEST(what_was_never_answered_happens_once);
+	TEST(what_happened_once_more_did_so_before_it_returned);
 	TEST(a_flare_nobody_made_is_found);
 	TEST(a_lost_write_is_found);
 	TEST(an_append_done_twice_is_found);

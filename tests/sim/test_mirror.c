@@ -13,7 +13,7 @@ static gboolean verbose;
 typedef struct {
 	MNet *n;
 	Load *l;
-	guint kill_ppm, power_ppm, full_ppm, zombie_ppm, all_ppm, work_permille;
+	guint kill_ppm, power_ppm, full_ppm, zombie_ppm, all_ppm, bad_ppm, work_permille;
 	gboolean whole_power;         /* power was cut everywhere */
 	gboolean wait_for_all;        /* then all that are in sync must be back, and the longest log owns; else whoever is back first: each has all that was synced */
 } Run;
@@ -112,6 +112,22 @@ static void maybe_promote(Run *r)
 	}
 }
 
+/* The owner's disk does not read a few pages of a content any more; one disk of them all at a time, so that a copy has them as long as one counts. */
+static void break_a_place(Run *r)
+{
+	MNet *n = r->n;
+	GHashTableIter it;
+	gpointer p;
+
+	for (guint i = 0; i < n->cfg.nodes; i++) {
+		g_hash_table_iter_init(&it, n->nodes[i].disk->files);
+		while (g_hash_table_iter_next(&it, NULL, &p))
+			if (memfile_bad(p))
+				return;
+	}
+	load_break(r->l, &n->nodes[n->owner]);
+}
+
 static void trouble(Run *r)
 {
 	MNet *n = r->n;
@@ -139,6 +155,8 @@ static void trouble(Run *r)
 		n->on_lost(n->user);
 		load_fenced(r->l, owner_store(node->owner));
 		maybe_promote(r);
+	} else if (r->bad_ppm && n->owner >= 0 && world_chance(n->w, r->bad_ppm, 1000000)) {
+		break_a_place(r);
 	} else if (node->owner && n->owner >= 0 && n->owner != (gint)i && world_chance(n->w, 1, 2000)) {
 		take_down(r, i, FALSE);
 	}
@@ -183,6 +201,7 @@ static void quiet(Run *r)
 		if (node->owner && n->owner != (gint)i)
 			mnet_down(n, i, FALSE);
 		node->full = FALSE;
+		memdisk_read_again(node->disk);
 		if (node->store)
 			memstore_set_full(node->store, FALSE);
 		else
@@ -226,6 +245,8 @@ static guint64 run_seed(guint32 seed)
 		.work_permille = g_rand_int_range(rnd, 10, 300),
 	};
 	guint steps = g_rand_int_range(rnd, 2000, 12000);
+	cfg.todo_max = g_rand_int_range(rnd, 0, 2) ? g_rand_int_range(rnd, 1, 4) : 0;
+	r.bad_ppm = g_rand_int_range(rnd, 0, 2) ? g_rand_int_range(rnd, 500, 5000) : 0;
 	g_rand_free(rnd);
 
 	r.n = mnet_new(&cfg);
@@ -342,6 +363,86 @@ static void a_refused_write_has_its_own_region_compared(void)
 	mnet_free(n);
 }
 
+/* --- a disk that does not read in one place --- */
+
+typedef struct {
+	gboolean done;
+	int error;
+	GBytes *data;
+} Bytes;
+
+static void bytes_came(void *user, int error, GBytes *data) { *(Bytes *)user = (Bytes){ TRUE, error, data ? g_bytes_ref(data) : NULL }; }
+
+/* 'x' is what write_at() writes. */
+static int read_at(MNet *n, const MagmaFid *fid, guint64 off, gsize len, gsize expect)
+{
+	Bytes b = { FALSE, 0, NULL };
+	gsize got;
+
+	store_content_read(mnet_store(n), fid, off, len, bytes_came, &b);
+	until(n, &b.done);
+	if (b.error)
+		return b.error;
+	const guint8 *p = g_bytes_get_data(b.data, &got);
+	g_assert_cmpuint(got, ==, expect);
+	for (gsize i = 0; i < got; i++)
+		g_assert_cmpuint(p[i], ==, 'x');
+	g_bytes_unref(b.data);
+	return 0;
+}
+
+static void what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over(void)
+{
+	enum { SIZE = 10 * MEMFILE_PAGE + 77 };
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+	guint unread;
+	guint64 rewritten;
+
+	n->on_acked = no_ack;
+	n->on_lost = n->on_owner = nobody;
+	mnet_up(n, 0);
+	mnet_up(n, 1);
+	n->in_sync[1] = FALSE;
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	g_assert_cmpint(write_at(n, &fid, 0, SIZE), ==, 0);
+	MemFile *mine = memdisk_file(n->nodes[0].disk, &fid), *its = memdisk_file(n->nodes[1].disk, &fid);
+	/* in the middle, at the end, and a question in the middle of a page */
+	memfile_break(mine, 2, 3);
+	g_assert_cmpint(read_at(n, &fid, 3 * MEMFILE_PAGE + 5, 100, 100), ==, 0);
+	owner_damage(n->nodes[0].owner, &unread, &rewritten);
+	g_assert_cmpuint(unread, ==, 1);
+	run_for(n, SEC);
+	g_assert_cmpint(read_at(n, &fid, 0, SIZE + 1000, SIZE), ==, 0);
+	run_for(n, SEC);
+	g_assert_false(memfile_bad(mine));
+	memfile_break(mine, 10, 1);
+	g_assert_cmpint(read_at(n, &fid, 9 * MEMFILE_PAGE, 3 * MEMFILE_PAGE, MEMFILE_PAGE + 77), ==, 0);
+	run_for(n, SEC);
+	g_assert_false(memfile_bad(mine));
+	g_assert_cmpuint(size_at(n, 0, &fid), ==, SIZE);
+	g_assert_true(memcontent_equal(mine->live, its->live, SIZE));
+	owner_damage(n->nodes[0].owner, &unread, &rewritten);
+	g_assert_cmpuint(unread, ==, 0);
+	g_assert_cmpuint(rewritten, ==, 3);
+	/* a copy that cannot read it either, and one that does not count: an error, and loud */
+	memfile_break(mine, 0, 1);
+	memfile_break(its, 0, 1);
+	g_assert_cmpint(read_at(n, &fid, 0, 10, 10), ==, EIO);
+	memdisk_read_again(n->nodes[1].disk);
+	mnet_down(n, 1, FALSE);
+	n->in_sync[1] = FALSE;
+	mnet_tell_owner(n);
+	g_assert_cmpint(read_at(n, &fid, 0, 10, 10), ==, EIO);
+	owner_damage(n->nodes[0].owner, &unread, &rewritten);
+	g_assert_cmpuint(unread, ==, 1);
+	mnet_down(n, 0, FALSE);
+	mnet_free(n);
+}
+
 static void run_one(guint32 seed) { run_seed(seed); }
 
 int main(int argc, char **argv)
@@ -352,5 +453,6 @@ int main(int argc, char **argv)
 	g_test_message("seeds 1..%u; more: --seeds A..B", DEFAULT_SEEDS);
 	g_test_add_func("/sim/mirror/nothing_acknowledged_is_lost_whichever_copies_are", nothing_acknowledged_is_lost_whichever_copies_are);
 	g_test_add_func("/sim/mirror/a_refused_write_has_its_own_region_compared", a_refused_write_has_its_own_region_compared);
+	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);
 	return g_test_run();
 }

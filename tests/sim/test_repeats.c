@@ -1,5 +1,7 @@
 /* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
 #include "tests/sim/fsck.h"
+#include "tests/sim/cluster-internal.h"
+#include "magmad/core/core.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
 #include <errno.h>
@@ -496,6 +498,95 @@ static void a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try
 	cluster_free(c);
 }
 
+/* --- a part that came --- */
+
+static gboolean move_is_known(void *user)
+{
+	const MagmaMap *map = cluster_volcano(user, 1) ? volcano_map(cluster_volcano(user, 1)) : NULL;
+
+	return map && map->move.id;
+}
+
+/* What was sent while the part was still the source's is refused, though the target had it already. */
+static void a_part_counts_from_the_map_that_gave_it(void)
+{
+	Cluster *c = network(12);
+
+	cluster_start(c, 1);
+	g_assert_true(cluster_run_until(c, 60 * SEC, move_is_known, c));
+	guint64 begun = volcano_map(cluster_volcano(c, 1))->epoch;
+	g_assert_true(cluster_run_until(c, 60 * SEC, second_serves, c));
+	const Volcano *v = cluster_volcano(c, 1);
+	const Slice *sl = core_slice(cluster_volcano(c, 1), volcano_id(v));
+	g_assert_nonnull(sl);
+	g_assert_cmpuint(sl->since, >, begun);
+	g_assert_cmpuint(sl->since, <=, volcano_map(v)->epoch);
+	cluster_free(c);
+}
+
+typedef struct {
+	Cluster *c;
+	guint64 move;
+	guint served, frozen;         /* moments at which it serves by that move */
+} Restarted;
+
+static gboolean has_another_id(void *user)
+{
+	Restarted *r = user;
+	Volcano *v = cluster_volcano(r->c, 0);
+	Slice *sl = v ? core_slice(v, 1) : NULL;
+
+	if (!sl || !sl->serving || !volcano_map(v))
+		return FALSE;
+	if (volcano_map(v)->move.id != r->move)
+		return TRUE;
+	r->served++;
+	r->frozen += move_frozen(sl, NULL) && move_sealed(sl);
+	return FALSE;
+}
+
+/* The MOVE_COMMIT of its life before may still come. */
+static void a_source_that_was_restarted_does_nothing_before_its_move_has_another_id(void)
+{
+	Cluster *c = network(13);
+	Restarted r = { .c = c };
+
+	cluster_start(c, 1);
+	g_assert_true(cluster_run_until(c, 60 * SEC, move_is_known, c));
+	r.move = volcano_map(cluster_volcano(c, 1))->move.id;
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	g_assert_true(cluster_run_until(c, 60 * SEC, has_another_id, &r));
+	g_assert_cmpuint(r.served, >, 0);
+	g_assert_cmpuint(r.frozen, ==, r.served);
+	g_assert_true(cluster_run_until(c, 60 * SEC, second_serves, c));
+	cluster_free(c);
+}
+
+/* --- a store that cannot be opened for a while --- */
+
+enum { REFUSED = 4 };
+
+static void a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map(void)
+{
+	Cluster *c = network_of(11, 2);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	c->node[1].refuse_opens = REFUSED;
+	cluster_kill(c, 1, 10 * MS, FALSE);
+	cluster_run(c, 5 * SEC);
+	guint64 epoch = volcano_map(cluster_volcano(c, 0))->epoch;
+	g_assert_cmpuint(c->node[1].refuse_opens, ==, REFUSED - 3);      /* at once, after one second, after two more */
+	g_assert_false(volcano_map(cluster_volcano(c, 0))->copies_kept == 2);
+	cluster_run(c, 5 * SEC);
+	g_assert_cmpuint(c->node[1].refuse_opens, ==, 0);
+	g_assert_cmpuint(volcano_map(cluster_volcano(c, 0))->epoch, ==, epoch);
+	cluster_run(c, 20 * SEC);
+	g_assert_cmpuint(volcano_map(cluster_volcano(c, 0))->copies_kept, ==, 2);
+	g_assert_cmpstr(fsck_copies(c), ==, NULL);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -513,5 +604,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/what_was_acknowledged_is_there_when_its_owner_comes_back_without_it", what_was_acknowledged_is_there_when_its_owner_comes_back_without_it);
 	g_test_add_func("/sim/repeats/contents_are_the_same_everywhere_after_a_power_cut_of_all", contents_are_the_same_everywhere_after_a_power_cut_of_all);
 	g_test_add_func("/sim/repeats/a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever", a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever);
+	g_test_add_func("/sim/repeats/a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map", a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map);
+	g_test_add_func("/sim/repeats/a_part_counts_from_the_map_that_gave_it", a_part_counts_from_the_map_that_gave_it);
+	g_test_add_func("/sim/repeats/a_source_that_was_restarted_does_nothing_before_its_move_has_another_id", a_source_that_was_restarted_does_nothing_before_its_move_has_another_id);
 	return g_test_run();
 }

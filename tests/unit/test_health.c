@@ -145,6 +145,15 @@ static void what_was_set_aside_is_named_by_its_directory(void)
 	expect(m, &live, MAGMA_UNSAFE_CONFLICTS, "conflicts: /.dht/conflicts/gromit/20260131T091244Z, /.dht/conflicts/gromit/20260131T091245Z\n");
 }
 
+static void contents_that_do_not_read_are_said_by_whose_disk_it_is(void)
+{
+	g_autoptr(MagmaMap) m = ring(3);
+	const guint16 slices[] = { 1, 3, 77 };
+	MagmaLive live = { .lease = TRUE, .self = 2, .damaged = slices, .ndamaged = 3 };
+
+	expect(m, &live, MAGMA_UNSAFE_DAMAGED, "damaged: slice 1 of wallace on gromit, slice 3 of shaun on gromit\n");
+}
+
 static void times_of_conflicts_are_read_as_they_are_written(void)
 {
 	static const char *const wrong[] = { "", "20260131T091244", "20260131T091244Zx", "2026x131T091244Z", "20261331T091244Z", "20260230T091244Z", "20260131T096144Z", "20260131 091244Z", "19700101T000000Z", "+0260131T091244Z" };
@@ -179,7 +188,7 @@ static void states_have_names(void)
 
 	g_assert_cmpstr(none, ==, "");
 	g_assert_cmpstr(two, ==, "degraded, healing");
-	g_assert_cmpstr(all, ==, "without quorum, waiting, down, degraded, healing, lagging, conflicts");
+	g_assert_cmpstr(all, ==, "without quorum, waiting, down, degraded, healing, lagging, conflicts, damaged");
 }
 
 int main(int argc, char **argv)
@@ -193,6 +202,7 @@ int main(int argc, char **argv)
 	ADD(without_a_lease_the_voters_are_named);
 	ADD(a_copy_that_counts_and_is_far_behind_or_silent_lags);
 	ADD(a_line_stays_a_line_with_many_volcanos);
+	ADD(contents_that_do_not_read_are_said_by_whose_disk_it_is);
 	ADD(what_was_set_aside_is_named_by_its_directory);
 	ADD(times_of_conflicts_are_read_as_they_are_written);
 	ADD(roles_are_said_in_words);

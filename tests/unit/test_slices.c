@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "libmagma/lava/conflict.h"
+#include "magmad/conflicts.h"
 #include "magmad/slices.h"
 #include "tests/unit/store_kit.h"
 
@@ -129,6 +131,38 @@ static void half_a_spare(void)
 	kit_remove(dir);
 }
 
+/* A killed volcano's journal. */
+static void what_was_set_aside_is_opened_without_its_journal(void)
+{
+	char *dir = kit_dir();
+	g_autofree char *path = g_build_filename(dir, "conflicts", "20260131T091244Z", NULL);
+	guint64 time = 0;
+	StoreUsage u;
+
+	g_assert_true(magma_conflict_time_parse("20260131T091244Z", &time));
+	g_autofree char *parent = g_path_get_dirname(path);
+	g_assert_cmpint(g_mkdir_with_parents(parent, 0700), ==, 0);
+	g_assert_true(diskstore_create(path, NULL));
+	DiskStoreConfig cfg = { .dir = path, .segment_bytes = 1 << 18 };
+	Store *s = diskstore_open(&cfg, NULL);
+	g_assert_nonnull(s);
+	kit_acked(s, kit_put(s, TAB_ENTRY, "k", "v"));
+	diskstore_abandon(s);
+	cfg.dir = dir;
+	Conflicts *c = conflicts_new(&cfg);
+	GPtrArray *stores = conflicts_open(c, time, NULL);
+	g_assert_nonnull(stores);
+	g_assert_cmpuint(stores->len, ==, 1);
+	s = stores->pdata[0];
+	s->vt->usage(s, &u);
+	g_assert_cmpuint(u.open_batch_rows, ==, 0);
+	g_autofree char *is = kit_get(s, TAB_ENTRY, "k", 1);
+	g_assert_cmpstr(is, ==, "v");
+	conflicts_close(c, stores);
+	conflicts_free(c);
+	kit_remove(dir);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -136,6 +170,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/slices/a_new_one_is_the_spare", spare_is_used);
 	g_test_add_func("/slices/many_are_opened_at_once", many_are_opened_at_once);
 	g_test_add_func("/slices/what_a_crash_left_is_removed", leftovers_go);
+	g_test_add_func("/slices/what_was_set_aside_is_opened_without_its_journal", what_was_set_aside_is_opened_without_its_journal);
 	g_test_add_func("/slices/half_a_spare_is_made_anew", half_a_spare);
 	return g_test_run();
 }
