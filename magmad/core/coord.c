@@ -176,6 +176,7 @@ static void retry(void *arg)
 
 void coord_abort(Op *op, int error)
 {
+	static const MagmaAny nothing;
 	Coord *c = op->coord;
 	Slice *sl = op->sl;
 	guint16 r;
@@ -197,7 +198,11 @@ void coord_abort(Op *op, int error)
 		c->timer = sl->v->io->timer(sl->v->iou, 500 + r % 4000, retry, op);
 		return;
 	}
-	op_finish(op, error == MAGMA_EBACKOFF ? EBUSY : error);
+	/* a repeat may find that there is something to do: it is told what the first try was told */
+	if (!error)
+		draft_reply(draft_new(op), &nothing);
+	else
+		op_finish(op, error == MAGMA_EBACKOFF ? EBUSY : error);
 }
 
 void coord_free(Op *op)

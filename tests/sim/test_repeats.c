@@ -198,6 +198,37 @@ static void repeat_of_what_failed_is_told_the_same(void)
 	cluster_free(c);
 }
 
+/* Two names of one file: rename(2) leaves both. What its repeat finds is another file under the new one. */
+static void repeat_of_what_had_nothing_to_do_does_nothing(void)
+{
+	Cluster *c = network(5);
+	SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
+	MagmaFid root = magma_fid_root();
+	MagmaBytes f = MAGMA_BYTES_STR("f"), g = MAGMA_BYTES_STR("g");
+	MagmaKey key = { { 0 } };
+	MagmaFid file = make_file(b, "f", key);
+	struct magma_req_link link = { .dir = root, .flare = file, .name = g };
+	struct magma_req_rename q = { .from_dir = root, .to_dir = root, .from_name = f, .to_name = g };
+	struct magma_req_lookup look = { .dir = root, .name = f };
+	struct magma_req_unlink unlink = { .dir = root, .name = g };
+	Answer again = { 0 };
+
+	must(b, MAGMA_OP_link, &link);
+	must(a, MAGMA_OP_lookup, &look);      /* it has a session */
+	sim_call(a, MAGMA_OP_rename, &q, done_with, &again);
+	sim_client_cut_off(a, TRUE);
+	cluster_run(c, SEC);
+	must(b, MAGMA_OP_unlink, &unlink);
+	make_file(b, "g", key);
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	sim_client_cut_off(a, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &again));
+	g_assert_cmpuint(must(b, MAGMA_OP_lookup, &look).rep_lookup.child.ino, ==, file.ino);
+	sim_client_free(a);
+	sim_client_free(b);
+	cluster_free(c);
+}
+
 static const MagmaKey upper = { .b = { 0xff } };
 
 /* Whoever would do it now knows nothing of that error; who passed it on does. */
@@ -472,6 +503,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
 	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
+	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);
 	g_test_add_func("/sim/repeats/last_word_about_an_open_counts_however_they_arrive", last_word_about_an_open_counts_however_they_arrive);
 	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
