@@ -176,7 +176,6 @@ static void retry(void *arg)
 
 void coord_abort(Op *op, int error)
 {
-	static const MagmaAny nothing;
 	Coord *c = op->coord;
 	Slice *sl = op->sl;
 	guint16 r;
@@ -198,11 +197,7 @@ void coord_abort(Op *op, int error)
 		c->timer = sl->v->io->timer(sl->v->iou, 500 + r % 4000, retry, op);
 		return;
 	}
-	/* a repeat may find that there is something to do: it is told what the first try was told */
-	if (!error)
-		draft_reply(draft_new(op), &nothing);
-	else
-		op_finish(op, error == MAGMA_EBACKOFF ? EBUSY : error);
+	op_finish(op, error == MAGMA_EBACKOFF ? EBUSY : error);
 }
 
 void coord_free(Op *op)

@@ -498,7 +498,7 @@ Part *coord_part(Op *op, MarkKind kind, const MagmaFid *target);
 /* Asks the participants from index `from` on that live elsewhere; then(op) runs when all have answered (coord_error() says how). */
 void coord_prepare(Op *op, guint from, void (*then)(Op *op));
 int coord_error(Op *op);
-void coord_abort(Op *op, int error);                      /* undoes and answers error (0: an empty reply, which is stored); MAGMA_EBACKOFF tries again after a moment */
+void coord_abort(Op *op, int error);                      /* undoes and answers error (0: an empty reply); MAGMA_EBACKOFF tries again after a moment */
 /* Adds the commit row to d if anybody else takes part, commits with the reply, tells the participants. Takes d; ends the operation. */
 void coord_commit(Op *op, Draft *d, const void *fields);
 void coord_free(Op *op);

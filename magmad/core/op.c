@@ -301,8 +301,18 @@ static void answer(Op *op, GBytes *head, GBytes *body)
 	op_drop(op);
 }
 
+/* A change that had nothing to change (both names are the same flare already) is done as well: a repeat that comes late would find what others did meanwhile, and change that. */
+static void remember(Op *op, const void *fields)
+{
+	Client *c = op->client;
+
+	if (op->registered && c && !c->gone && !g_hash_table_contains(c->replies, &op->hdr.xid))
+		draft_store_reply(draft_new(op), fields);
+}
+
 void op_reply(Op *op, const void *fields, GBytes *body)
 {
+	remember(op, fields);
 	g_autoptr(GBytes) head = op_encode_reply(op, fields, 0, body != NULL);
 
 	answer(op, head, body);

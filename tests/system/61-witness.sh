@@ -5,7 +5,7 @@
 
 SEED=${MAGMA_SEED:-$(date +%N | sed 's/^0*//')}
 diag "seed $SEED"
-copies() { MAGMA_KEY=$SECRET tool ping "$(addr "$1"):$PORT" 2>&1 | grep -q "$2"; }
+copies() { MAGMA_KEY=$SECRET tool ping -c 1 "$(addr "$1"):$PORT" 2>&1 | grep -q "$2"; }
 both_hold_all() { copies 1 '2 copies' && copies 2 '2 copies'; }
 says "a witness cannot begin a network" 2 'witness' "$MAGMAD" -d "$T/x" $(volcano_args 9) -b -S 0
 net_start 2 && volcano_join 3 1 -S 0 || bail "two volcanos and a witness"

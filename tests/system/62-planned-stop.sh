@@ -6,7 +6,7 @@
 SEED=${MAGMA_SEED:-$(date +%N | sed 's/^0*//')}
 diag "seed $SEED"
 LIMIT=${MAGMA_PAUSE:-1}                # seconds; MAGMA_PAUSE is a factor
-copies() { MAGMA_KEY=$SECRET tool ping "$(addr "$1"):$PORT" 2>&1 | grep -q "$2"; }
+copies() { MAGMA_KEY=$SECRET tool ping -c 1 "$(addr "$1"):$PORT" 2>&1 | grep -q "$2"; }
 all_hold() { net_each copies_2; }
 copies_2() { copies "$1" '2 copies'; }
 n=0
