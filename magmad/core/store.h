@@ -120,6 +120,8 @@ typedef struct StoreLogVt {
 	 * read answers ENODATA for what is in front of the newest fill, and a cut takes the fills behind what it undoes with it. Returns how many fills there were since the store was opened; 0, and
 	 * nothing done: not a transaction. */
 	guint64 (*fill)(Store *, const guint8 *txn, gsize len);
+	/* A copy's contents are read by nobody: what large writes one behind the other leave in the page cache need not stay there once it is on disk, so that its memory serves the next ones. Off at the start. */
+	void (*set_unread)(Store *, gboolean unread);
 	/* How many of those fills are written. on_written is called for them too (index may be what it was); the next frame's being written says it as well, and sync covers them. */
 	guint64 (*filled)(Store *);
 } StoreLogVt;

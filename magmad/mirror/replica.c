@@ -384,6 +384,7 @@ Replica *replica_new(Store *local, guint64 epoch, const ReplicaConfig *cfg)
 	local->on_written = on_written;
 	local->log_user = r;
 	local->log->set_limit(local, 0);
+	local->log->set_unread(local, TRUE);
 	store_scan(local, TAB_META, NULL, 0, META_OWN, strlen(META_OWN), 8, meta_loaded, replica_ref(r));
 	return r;
 }
@@ -440,6 +441,7 @@ void replica_free(Replica *r)
 	if (!r)
 		return;
 	r->local->on_written = NULL;
+	r->local->log->set_unread(r->local, FALSE);
 	answer_waiting(r, ENOTCONN);
 	stream_end(r);
 	end_syncs(r);

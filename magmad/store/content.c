@@ -13,6 +13,10 @@
 #define LOOP_READ_MAX (128u << 10)            /* a copy of 15-30 us */
 #define LOOP_WRITE_MAX (16u << 10)            /* a copy cheaper than two thread switches */
 #define PAGE 4096
+/* So much written one behind the other goes to the disk without waiting for a sync: a sync then finds little left, and the disk works beside the processors. A seek of the slowest disks is small beside it. */
+#define BEGIN_EVERY (8u << 20)
+/* Behind that it has had three times as long to get there. */
+#define UNREAD_BEHIND (3 * BEGIN_EVERY)
 
 typedef struct {
 	MagmaFid fid;
@@ -22,6 +26,7 @@ typedef struct {
 	guint64 planned;              /* size when all of ops are done */
 	gboolean planned_known;
 	guint64 blocks;               /* as last counted in used */
+	guint64 run_from, run_end;    /* writes one behind the other, of which the disk was not told yet */
 	gboolean name_durable;
 	int sync_error;               /* of the first sync that failed: what it lost no later one can bring, and the kernel tells it only once; until a drop */
 	gboolean opening;             /* one operation is opening it: nothing else may start */
@@ -51,7 +56,7 @@ struct Contents {
 	guint open, busy;
 	gint64 used_delta;
 	guint64 asked, pending;       /* bytes of writes */
-	gboolean enospc;
+	gboolean enospc, unread;
 	void (*failed)(void *user, int error);
 	void *failed_user;
 	guint8 parents_durable[65536 / 8];
@@ -196,12 +201,18 @@ gboolean contents_close_idle(Contents *c, gboolean everything)
 /* --- order --- */
 
 static gboolean is_barrier(ContentKind k) { return k == CONTENT_TRUNCATE || k == CONTENT_FALLOCATE || k == CONTENT_DROP; }
+static gboolean is_sync(ContentKind k) { return k == CONTENT_SYNC || k == CONTENT_BEGIN; }
 static gboolean only_looks(ContentKind k) { return k == CONTENT_READ || k == CONTENT_STAT || k == CONTENT_SEEK; }
 
 static gboolean must_follow(const Op *op, const Op *earlier)
 {
 	ContentKind k = op->io.kind, e = earlier->io.kind;
 
+	/* A drop closes the descriptor; a sync has to tell what a beginning of the same lost. */
+	if (k == CONTENT_BEGIN)
+		return e == CONTENT_DROP || e == CONTENT_SYNC;
+	if (e == CONTENT_BEGIN)
+		return k == CONTENT_DROP || k == CONTENT_SYNC;
 	if (e == CONTENT_SYNC)
 		return k == CONTENT_DROP || k == CONTENT_SYNC;      /* of two at once the kernel tells only one that it failed */
 	if (k == CONTENT_SYNC)
@@ -291,6 +302,8 @@ static void op_report(Op *op)
 		((void (*)(void *, int, const StoreContentStat *))op->done)(user, e, e ? NULL : &st);
 		break;
 	}
+	case CONTENT_BEGIN:
+		break;
 	default:
 		((void (*)(void *, int))op->done)(user, e);
 	}
@@ -312,9 +325,9 @@ static void file_learn(Contents *c, File *f, const Op *op)
 		if (io->kind == CONTENT_DROP)
 			f->sync_error = 0;
 		f->state = FILE_MISSING;
-		f->size = f->blocks = 0;
+		f->size = f->blocks = f->run_from = f->run_end = 0;
 		f->name_durable = FALSE;
-	} else if (f->fd >= 0) {
+	} else if (f->fd >= 0 && io->kind != CONTENT_BEGIN) {
 		if (!was_open)
 			f->blocks = io->blocks_before;
 		/* Operations in parallel come back in any order; only barriers make a file smaller, and of the others only a sync may be out together with one. */
@@ -326,7 +339,7 @@ static void file_learn(Contents *c, File *f, const Op *op)
 		if (!only_looks(io->kind))
 			count_blocks(c, f, io->blocks);
 	}
-	if (io->kind == CONTENT_SYNC && io->sync_lost && !f->sync_error)
+	if (is_sync(io->kind) && io->sync_lost && !f->sync_error)
 		f->sync_error = io->error;
 	gboolean synced = io->kind == CONTENT_SYNC && !io->error && !io->missing;
 	if (synced && io->sync_dir)
@@ -336,6 +349,8 @@ static void file_learn(Contents *c, File *f, const Op *op)
 	if (io->error == ENOSPC || io->error == EDQUOT)
 		c->enospc = TRUE;
 }
+
+void contents_set_unread(Contents *c, gboolean unread) { c->unread = unread; }
 
 void contents_on_failed(Contents *c, void (*failed)(void *user, int error), void *user)
 {
@@ -351,6 +366,8 @@ static gboolean disk_is_broken(const ContentIo *io)
 
 static void file_start(Contents *c, File *f);
 
+static void begin_maybe(Contents *c, File *f, const ContentIo *io);
+
 static void op_finish(Op *op)
 {
 	Contents *c = op->c;
@@ -365,6 +382,8 @@ static void op_finish(Op *op)
 	c->busy--;
 	if (op->io.kind == CONTENT_WRITE)
 		c->pending -= op->io.len;
+	if (op->io.kind == CONTENT_WRITE && !op->io.error)
+		begin_maybe(c, f, &op->io);
 	if (f->ops.length)
 		file_start(c, f);
 	else
@@ -413,6 +432,46 @@ static void file_start(Contents *c, File *f)
 	}
 }
 
+static Op *op_new(Contents *c, const MagmaFid *fid, ContentKind kind, guint64 off, guint64 len, guint32 mode)
+{
+	Op *op = g_new0(Op, 1);
+
+	op->io = (ContentIo){
+		.job = { .run = job_run, .done = job_done, .free = job_free },
+		.kind = kind, .off = off, .len = len, .mode = mode, .root = c->root, .fid = *fid, .fd = -1,
+	};
+	op->c = c;
+	op->link.data = op;
+	return op;
+}
+
+static void op_push(Op *op)
+{
+	op_plan(op);
+	op->queued = TRUE;
+	g_queue_push_tail_link(&op->file->ops, &op->link);
+}
+
+/* Writes end in any order, but near each other. */
+static void begin_maybe(Contents *c, File *f, const ContentIo *io)
+{
+	guint64 end = io->off + io->len, from = f->run_from, far = MAX(io->off, f->run_end) - MIN(io->off, f->run_end);
+
+	if (far > BEGIN_EVERY / 2) {
+		f->run_from = io->off;
+		f->run_end = end;
+		return;
+	}
+	f->run_end = MAX(f->run_end, end);
+	if (f->run_end - from < BEGIN_EVERY || f->state != FILE_OPEN)
+		return;
+	f->run_from = f->run_end;
+	Op *op = op_new(c, &f->fid, CONTENT_BEGIN, from, f->run_end - from, c->unread ? UNREAD_BEHIND : 0);
+	op->file = f;
+	c->busy++;
+	op_push(op);
+}
+
 /* Is the write sure not to read a page from the disk first? Whole pages, or appended to a page that was just written. */
 static gboolean write_is_cheap(const File *f, const ContentIo *io)
 {
@@ -450,15 +509,9 @@ static gboolean op_try_now(Op *op)
 
 static void submit(Contents *c, const MagmaFid *fid, ContentKind kind, guint64 off, guint64 len, guint32 mode, GBytes *data, void (*done)(void), void *user)
 {
-	Op *op = g_new0(Op, 1);
+	Op *op = op_new(c, fid, kind, off, len, mode);
 
-	op->io = (ContentIo){
-		.job = { .run = job_run, .done = job_done, .free = job_free },
-		.kind = kind, .off = off, .len = len, .mode = mode, .root = c->root, .fid = *fid, .fd = -1,
-		.data = data ? g_bytes_ref(data) : NULL,
-	};
-	op->c = c;
-	op->link.data = op;
+	op->io.data = data ? g_bytes_ref(data) : NULL;
 	op->done = done;
 	op->user = user;
 	if (kind == CONTENT_SEEK && mode != SEEK_DATA && mode != SEEK_HOLE)
@@ -483,9 +536,7 @@ static void submit(Contents *c, const MagmaFid *fid, ContentKind kind, guint64 o
 		op_free(op);
 		return;
 	}
-	op_plan(op);
-	op->queued = TRUE;
-	g_queue_push_tail_link(&op->file->ops, &op->link);
+	op_push(op);
 	file_start(c, op->file);
 }
 

@@ -9,6 +9,8 @@ typedef struct Contents Contents;
 Contents *contents_new(const char *dir, Pool *pool, GError **error);
 /* The disk takes no changes of contents any more (EIO, read-only): called before the operation that met it hears of its error. */
 void contents_on_failed(Contents *c, void (*failed)(void *user, int error), void *user);
+/* Nobody reads here (StoreLogVt). */
+void contents_set_unread(Contents *c, gboolean unread);
 /* The pool is gone already; operations not done are forgotten. */
 void contents_free(Contents *c);
 gboolean contents_busy(const Contents *c);

@@ -145,6 +145,18 @@ static int sync_all(ContentIo *io, const char *name)
 	return error;
 }
 
+/* Not with SYNC_FILE_RANGE_WAIT_*: they would take the errors that the next fdatasync() has to tell. What this one is told itself, that one may not be. */
+static int begin_sync(ContentIo *io)
+{
+	int error = sync_file_range(io->fd, io->off, io->len, SYNC_FILE_RANGE_WRITE) == 0 ? 0 : errno;
+
+	io->sync_lost = error == EIO || error == ENOSPC || error == EDQUOT || error == EROFS;
+	guint64 before = MIN(io->mode, io->off);
+	if (before)
+		(void)!posix_fadvise(io->fd, io->off - before, before, POSIX_FADV_DONTNEED);
+	return io->sync_lost ? error : 0;      /* else a hint that this file system does not take */
+}
+
 static int seek_file(ContentIo *io)
 {
 	/* Nobody uses the descriptor's offset, so seeks in parallel do not disturb each other. */
@@ -167,6 +179,7 @@ static int run_open(ContentIo *io, const char *name)
 	case CONTENT_SEEK: return seek_file(io);
 	case CONTENT_STAT: return 0;
 	case CONTENT_SYNC: return sync_all(io, name);
+	case CONTENT_BEGIN: return begin_sync(io);
 	case CONTENT_DROP: break;
 	}
 	g_assert_not_reached();
@@ -210,7 +223,7 @@ void content_io_run(ContentIo *io)
 		run_drop(io, name);
 		return;
 	}
-	if (io->fd < 0)
+	if (io->fd < 0 && io->kind != CONTENT_BEGIN)
 		io->error = open_file(io, name);
 	if (io->fd < 0)
 		return;

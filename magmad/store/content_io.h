@@ -3,7 +3,9 @@
 #include "magmad/core/store.h"
 #include "magmad/store/pool.h"
 
-typedef enum { CONTENT_READ, CONTENT_WRITE, CONTENT_TRUNCATE, CONTENT_FALLOCATE, CONTENT_SEEK, CONTENT_STAT, CONTENT_SYNC, CONTENT_DROP } ContentKind;
+typedef enum { CONTENT_READ, CONTENT_WRITE, CONTENT_TRUNCATE, CONTENT_FALLOCATE, CONTENT_SEEK, CONTENT_STAT, CONTENT_SYNC, CONTENT_DROP, CONTENT_BEGIN } ContentKind;
+
+/* CONTENT_BEGIN: off, len go to the disk already, without waiting; mode: so many bytes in front of them, where they are there, leave the page cache. Only an open file. */
 
 typedef struct {
 	PoolJob job;

@@ -257,7 +257,9 @@ static void log_keep(Store *s, guint64 after, guint64 max_bytes)
 		disk_wake(d);
 }
 
+static void log_set_unread(Store *s, gboolean unread) { contents_set_unread(DISK(s)->contents, unread); }
+
 const StoreLogVt disk_log_vt = {
 	.position = log_position, .written = log_written, .durable = log_durable, .set_epoch = log_set_epoch, .set_limit = log_set_limit, .append = log_append, .epochs = log_epochs,
-	.read = log_read, .keep = log_keep, .cut = disk_cut, .reset = disk_reset, .rebase = disk_rebase, .fill = log_fill, .filled = log_filled,
+	.read = log_read, .keep = log_keep, .cut = disk_cut, .reset = disk_reset, .rebase = disk_rebase, .fill = log_fill, .filled = log_filled, .set_unread = log_set_unread,
 };

@@ -295,9 +295,11 @@ static void log_rebase(Store *s, StorePos pos, const guint8 *txn, gsize len, voi
 	change(MEM(s), (MemChange){ .what = REBASE, .pos = pos, .txn = g_bytes_new(txn, len), .done = done, .user = user });
 }
 
+static void log_set_unread(Store *s, gboolean unread) {}      /* no page cache */
+
 const StoreLogVt memlog_log_vt = {
 	.position = log_position, .written = log_written, .durable = log_durable, .set_epoch = log_set_epoch, .set_limit = log_set_limit, .append = log_append, .epochs = log_epochs,
-	.read = log_read, .keep = log_keep, .cut = log_cut, .reset = log_reset, .rebase = log_rebase, .fill = log_fill, .filled = log_filled,
+	.read = log_read, .keep = log_keep, .cut = log_cut, .reset = log_reset, .rebase = log_rebase, .fill = log_fill, .filled = log_filled, .set_unread = log_set_unread,
 };
 
 void memlog_vt(StoreVt *vt)

@@ -3,6 +3,7 @@
 #include "magmad/store/content.h"
 #include "magmad/store/disk.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/falloc.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -53,6 +54,35 @@ int fsync(int fd)
 {
 	g_atomic_int_inc(&folder_syncs);
 	return syscall(SYS_fsync, fd);
+}
+
+/* What was told to go to the disk early, and what to leave the page cache. */
+static GMutex early_lock;
+static guint64 early_end, early_calls, left_end;      /* under early_lock */
+static int early_error;                               /* under early_lock: of the next one */
+
+int sync_file_range(int fd, off_t off, off_t len, unsigned flags)
+{
+	g_mutex_lock(&early_lock);
+	g_assert_cmpuint(flags, ==, SYNC_FILE_RANGE_WRITE);
+	g_assert_cmpuint((guint64)off, ==, early_end);
+	early_end = off + len;
+	early_calls++;
+	int e = early_error;
+	early_error = 0;
+	g_mutex_unlock(&early_lock);
+	errno = e;
+	return e ? -1 : 0;
+}
+
+int posix_fadvise(int fd, off_t off, off_t len, int advice)
+{
+	g_mutex_lock(&early_lock);
+	g_assert_cmpint(advice, ==, POSIX_FADV_DONTNEED);
+	g_assert_cmpuint((guint64)off + len, <=, early_end);
+	left_end = MAX(left_end, (guint64)off + len);
+	g_mutex_unlock(&early_lock);
+	return syscall(SYS_fadvise64, fd, off, len, advice);
 }
 
 typedef struct {
@@ -400,6 +430,102 @@ static void failed_sync_is_told_until_the_drop(void)
 	kit_remove(path);
 }
 
+#define EARLY_MIB 40u
+
+/* Blocks of a MiB, each told from the others. */
+static void write_blocks(Store *s, const MagmaFid *fid, guint from, guint n)
+{
+	for (guint i = from; i < from + n; i++) {
+		guint8 *p = g_malloc(1 << 20);
+		memset(p, 1 + i, 1 << 20);
+		g_autoptr(GBytes) data = g_bytes_new_take(p, 1 << 20);
+		Answer a = { 0 };
+		store_content_write(s, fid, (guint64)i << 20, data, on_done, &a);
+		kit_until(&a.done);
+		g_assert_cmpint(a.error, ==, 0);
+	}
+}
+
+static void assert_blocks(Store *s, const MagmaFid *fid, guint n)
+{
+	for (guint i = 0; i < n; i++) {
+		Answer a = { 0 };
+		gsize len;
+		store_content_read(s, fid, (guint64)i << 20, 1 << 20, on_read, &a);
+		kit_until(&a.done);
+		const guint8 *p = g_bytes_get_data(a.data, &len);
+		g_assert_cmpuint(len, ==, 1 << 20);
+		g_assert_true(p[0] == 1 + i && p[len - 1] == 1 + i && !memcmp(p, p + 1, len - 1));
+		g_bytes_unref(a.data);
+	}
+}
+
+static void early_reset(int error)
+{
+	g_mutex_lock(&early_lock);
+	early_end = early_calls = left_end = 0;
+	early_error = error;
+	g_mutex_unlock(&early_lock);
+}
+
+static void large_writes_go_to_the_disk_early_and_leave_an_unread_cache(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	MagmaFid fid = kit_fid(30);
+
+	for (guint unread = 0; unread < 2; unread++) {
+		early_reset(0);
+		s->log->set_unread(s, unread);
+		write_blocks(s, &fid, 0, EARLY_MIB);
+		assert_blocks(s, &fid, EARLY_MIB);
+		g_assert_cmpint(simple(s, s->vt->content_sync, &fid), ==, 0);
+		assert_blocks(s, &fid, EARLY_MIB);
+		g_assert_cmpint(simple(s, s->vt->content_drop, &fid), ==, 0);      /* waits for what is under way */
+		g_assert_cmpuint(early_end, ==, EARLY_MIB << 20);
+		g_assert_cmpuint(early_calls, ==, EARLY_MIB / 8);
+		g_assert_cmpuint(left_end, ==, unread ? (EARLY_MIB - 8) << 20 : 0);
+	}
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+/* Nor does anything small or scattered. */
+static void what_is_not_written_in_a_row_waits_for_the_sync(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	MagmaFid fid = kit_fid(31);
+
+	early_reset(0);
+	write_blocks(s, &fid, 0, 7);
+	for (guint i = 0; i < 12; i++)
+		write_blocks(s, &fid, i % 2 ? 20 : 100, 1);
+	g_assert_cmpint(simple(s, s->vt->content_drop, &fid), ==, 0);
+	g_assert_cmpuint(early_calls, ==, 0);
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+/* The kernel may not tell it again. */
+static void what_writing_early_lost_each_sync_tells(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	MagmaFid fid = kit_fid(32);
+
+	early_reset(ENOSPC);
+	write_blocks(s, &fid, 0, 8);
+	for (guint i = 0; i < 2; i++)
+		g_assert_cmpint(simple(s, s->vt->content_sync, &fid), ==, ENOSPC);
+	g_assert_cmpint(simple(s, s->vt->content_drop, &fid), ==, 0);
+	early_reset(0);
+	write_blocks(s, &fid, 0, 8);
+	g_assert_cmpint(simple(s, s->vt->content_sync, &fid), ==, 0);
+	diskstore_close(s);
+	kit_remove(path);
+}
+
 static void note_failed(void *user, const char *text) { ++*(guint *)user; }
 
 static void failed_already(void *user, int error)
@@ -575,6 +701,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/content/overlapping_operations_take_effect_in_order", overlapping_operations_take_effect_in_order);
 	g_test_add_func("/store/content/more_files_than_descriptors", more_files_than_descriptors);
 	g_test_add_func("/store/content/failed_sync_is_told_until_the_drop", failed_sync_is_told_until_the_drop);
+	g_test_add_func("/store/content/large_writes_go_to_the_disk_early_and_leave_an_unread_cache", large_writes_go_to_the_disk_early_and_leave_an_unread_cache);
+	g_test_add_func("/store/content/what_is_not_written_in_a_row_waits_for_the_sync", what_is_not_written_in_a_row_waits_for_the_sync);
+	g_test_add_func("/store/content/what_writing_early_lost_each_sync_tells", what_writing_early_lost_each_sync_tells);
 	g_test_add_func("/store/content/broken_disk_fails_the_store_first", broken_disk_fails_the_store_first);
 	g_test_add_func("/store/content/sync_of_a_missing_file_makes_no_name_durable", sync_of_a_missing_file_makes_no_name_durable);
 	g_test_add_func("/store/content/list_names_every_content_once", list_names_every_content_once);
