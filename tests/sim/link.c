@@ -292,6 +292,18 @@ static void arrives(void *arg)
 	link_unref(l);
 }
 
+/* When the first of the HELLOs is there: it is repeated after 100, 200, 400 and 800 ms (docs/protocol-sessions.md, H3), and each one's way may take long. */
+static gint64 first_hello(World *w)
+{
+	gint64 first = world_delay(w), at = 0;
+
+	for (gint64 pause = 100000; pause <= 800000 && at + pause < first; pause *= 2) {
+		at += pause;
+		first = MIN(first, at + world_delay(w));
+	}
+	return first;
+}
+
 static Link *link_new(Cluster *c, gboolean is_node, Node *to)
 {
 	Link *l = g_new0(Link, 1);
@@ -303,7 +315,7 @@ static Link *link_new(Cluster *c, gboolean is_node, Node *to)
 	l->end[1].point = to->index;
 	l->end[1].life = to->life;
 	g_ptr_array_add(c->links, link_ref(l));
-	world_after(c->world, world_delay(c->world), TRUE, arrives, link_ref(l));
+	world_after(c->world, first_hello(c->world), TRUE, arrives, link_ref(l));
 	return l;
 }
 
