@@ -1,6 +1,7 @@
 /* Opens: the volcano knows one per client and flare, here they are counted. A flare's OPEN and RELEASE never overtake each other: a RELEASE waits for
  * the answers of all OPENs, an OPEN for the answer of a RELEASE. */
 #include "libmagma/client/client-internal.h"
+#include "libmagma/base/err.h"
 #include <errno.h>
 
 /* One message of 28 KiB; a mount with more opens sends several. */
@@ -84,6 +85,12 @@ void open_table_clear(MagmaClient *c, int error)
 
 static void open_settle(Open *o);
 static void reopen_one(Open *o);
+static void reopen_alone(Open *o, gboolean renewing);
+
+static gboolean is_asserted(const Open *o)
+{
+	return o->there && !o->releasing && o->count > 0;
+}
 
 /* Unlike EIO that a volcano said, which comes with its message. */
 static gboolean timed_out(int error, const GBytes *msg) { return error == EIO && !msg; }
@@ -217,13 +224,17 @@ static void on_reopen(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	Reopen *r = user;
 	MagmaClient *c = r->c;
 
-	/* an error for one flare (gone meanwhile) shows when it is used; nothing to do here */
+	/* an error for one flare (gone meanwhile) shows when it is used; but one that is in another slice by now was not told to who has it */
 	if (!c->closing) {
+		MagmaReader errors = error || !rep ? magma_reader(NULL, 0) : magma_reader(rep->rep_reopen.errors.data, rep->rep_reopen.errors.len);
 		for (guint i = 0; i < r->fids->len; i++) {
 			Open *o = g_hash_table_lookup(c->opens, &g_array_index(r->fids, MagmaFid, i));
+			guint32 one = errors.left ? magma_get_u32(&errors) : 0;
 			if (o && o->asking) {
 				o->asking--;
 				o->there |= !error;
+				if (one == MAGMA_EMAP && is_asserted(o))
+					reopen_alone(o, r->renewing);
 				open_settle(o);
 			}
 		}
@@ -266,18 +277,15 @@ static GArray *fid_array(void)
 	return g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 }
 
-static void reopen_one(Open *o)
+static void reopen_alone(Open *o, gboolean renewing)
 {
 	GArray *fids = fid_array();
 
 	g_array_append_val(fids, o->fid);
-	reopen_send(o->c, NULL, FALSE, &o->fid.key, fids);
+	reopen_send(o->c, NULL, renewing, &o->fid.key, fids);
 }
 
-static gboolean is_asserted(const Open *o)
-{
-	return o->there && !o->releasing && o->count > 0;
-}
+static void reopen_one(Open *o) { reopen_alone(o, FALSE); }
 
 /* Is it still the same life of the same slice at the same volcano? */
 static gboolean owner_is_the_same(const MagmaMap *old, const MagmaSlice *now, const MagmaKey *key)

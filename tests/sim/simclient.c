@@ -369,8 +369,10 @@ static void reopened(void *user, int error, const MagmaAny *rep)
 	for (guint i = 0; r.left; i++) {
 		guint32 e = magma_get_u32(&r);
 		gboolean wanted = g->fids && i < g->fids->len && g_hash_table_contains(g->s->opens, &g_array_index(g->fids, MagmaFid, i));
-		if (e && wanted && e != MAGMA_EMAP)      /* it has moved, with its open */
+		if (e && wanted && e != MAGMA_EMAP)
 			world_fail(g->s->c->world, "an open flare is gone after a restart: %s", magma_strerror(e));
+		if (e == MAGMA_EMAP && wanted)           /* what was in one slice is in two: this one's owner has heard nothing */
+			assert_open(g->s, &g_array_index(g->fids, MagmaFid, i));
 	}
 	greeted(g->s, g->volcano);
 }
@@ -571,8 +573,11 @@ static void asserted(void *user, int error, const MagmaAny *rep)
 	for (guint i = 0; i < a->n; i++) {
 		guint32 e = r.left ? magma_get_u32(&r) : 0;
 		give_back(a->s, &a->fids[i]);
-		if (e && e != MAGMA_EMAP && g_hash_table_contains(a->s->opens, &a->fids[i]))
+		gboolean wanted = g_hash_table_contains(a->s->opens, &a->fids[i]);
+		if (e && e != MAGMA_EMAP && wanted)
 			world_fail(a->s->c->world, "an open flare is gone behind a proxy: %s", magma_strerror(e));
+		if (e == MAGMA_EMAP && wanted)
+			assert_open(a->s, &a->fids[i]);
 	}
 }
 
