@@ -4,7 +4,6 @@
 #define STUCK_AFTER (2 * SECOND)
 #define RETRY (SECOND / 5)
 #define PROBE_AFTER (10 * SECOND)
-enum { NEAR = 256 };                  /* items of the feed: so close behind it may begin to count */
 
 static MagmaTime now(const Copy *c) { return c->o->cfg.io->now(c->o->cfg.user); }
 

@@ -177,6 +177,7 @@ struct Copy {
 #define WINDOW_BYTES (4u << 20)       /* of messages under way to a copy; several, so that the wire and its disk work at the same time */
 #define WINDOW_MESSAGES 256
 #define FEED_MAX (16u << 20)          /* a copy that is not waited for and is behind by so much goes back to the journal */
+#define NEAR 256                       /* frames, or items of the feed: so close behind a copy is waited for: by the feed while it reads the journal, then by clients */
 
 /* owner.c */
 static inline Owner *owner_of(Store *s) { return (Owner *)s; }

@@ -199,6 +199,13 @@ static gboolean put_journal_frame(Build *b)
 	return TRUE;
 }
 
+/* What passes in the feed while older frames come from the journal has to be read there, too. Under a steady load the journal's reader would be a few frames behind for ever: so close behind it the feed waits for it, which
+ * takes a read of the journal. */
+static gboolean journal_is_near(const Copy *c)
+{
+	return c->phase == PHASE_LOG && !c->hold_frames && c->next_index <= c->join_index && c->join_index - c->next_index < NEAR;
+}
+
 static void fill(Build *b)
 {
 	Copy *c = b->c;
@@ -214,10 +221,10 @@ static void fill(Build *b)
 		} else if (c->slots->len) {
 			if (!put_slots(b))
 				return;
-		} else if (!c->hold_frames && c->next_index <= c->join_index && c->frames.length && catchup_may(c)) {
+		} else if (!c->hold_frames && c->next_index <= c->join_index && c->frames.length && (journal_is_near(c) || catchup_may(c))) {
 			if (!put_journal_frame(b))
 				return;
-		} else if (c->cursor < feed_end(f)) {
+		} else if (c->cursor < feed_end(f) && !journal_is_near(c)) {
 			if (!put_feed_item(b, feed_at(f, c->cursor)))
 				return;
 			c->cursor++;
@@ -265,6 +272,8 @@ void stream_pump(Copy *c)
 			} while (c->started && c->phase != before);
 			if (c->started)
 				fill(&b);
+		} else if (journal_is_near(c)) {
+			catchup_log_read(c);
 		}
 		if (c->started && (b.w.heads->len || c->commit_due)) {
 			send_message(&b);
