@@ -363,6 +363,59 @@ static void a_refused_write_has_its_own_region_compared(void)
 	mnet_free(n);
 }
 
+/* --- a load that never rests --- */
+
+enum { FRAME_EVERY = 250 };           /* us: less than a read of the journal takes */
+
+typedef struct {
+	MNet *n;
+	guint64 frames;
+} Steady;
+
+static void next_frame(void *arg)
+{
+	Steady *s = arg;
+	guint8 key[8];
+	MagmaKey rk = { { 0 } };
+	Txn *t = txn_new();
+
+	magma_be64_store(key, s->frames++ % 1000);
+	txn_put(t, TAB_FLARE, key, sizeof key, &rk, key, sizeof key);
+	store_commit(mnet_store(s->n), t);
+	world_after(s->n->w, FRAME_EVERY, FALSE, next_frame, s);
+}
+
+/* The journal's reader is always behind then, by what was committed while it read. */
+static void a_copy_gets_in_sync_under_a_load_that_never_rests(void)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 2000 };
+	MNet *n = mnet_new(&cfg);
+	Steady s = { n, 0 };
+
+	n->on_acked = no_ack;
+	n->on_lost = n->on_owner = nobody;
+	mnet_up(n, 0);
+	mnet_up(n, 1);
+	n->in_sync[1] = FALSE;
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	mnet_down(n, 1, FALSE);
+	n->in_sync[1] = FALSE;
+	mnet_tell_owner(n);
+	next_frame(&s);
+	run_for(n, 3 * SEC);
+	mnet_up(n, 1);
+	for (guint tenths = 0; !n->in_sync[1]; tenths++) {
+		g_assert_cmpuint(tenths, <, 50);
+		run_for(n, SEC / 10);
+	}
+	g_assert_cmpuint(s.frames, >, 10000);
+	mnet_down(n, 0, FALSE);
+	mnet_down(n, 1, FALSE);
+	mnet_free(n);
+}
+
 /* --- a disk that does not read in one place --- */
 
 typedef struct {
@@ -453,6 +506,7 @@ int main(int argc, char **argv)
 	g_test_message("seeds 1..%u; more: --seeds A..B", DEFAULT_SEEDS);
 	g_test_add_func("/sim/mirror/nothing_acknowledged_is_lost_whichever_copies_are", nothing_acknowledged_is_lost_whichever_copies_are);
 	g_test_add_func("/sim/mirror/a_refused_write_has_its_own_region_compared", a_refused_write_has_its_own_region_compared);
+	g_test_add_func("/sim/mirror/a_copy_gets_in_sync_under_a_load_that_never_rests", a_copy_gets_in_sync_under_a_load_that_never_rests);
 	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);
 	return g_test_run();
 }
