@@ -103,8 +103,21 @@ topology() {
 	return 1
 }
 copies() { topology | sed -n 's/.* \([0-9][0-9]*\) cop\(y\|ies\).*/\1/p'; }
-# All volcanos are there and everything has the copies that were asked for.
-net_in_sync() { _t=$(topology) && case $_t in *wanted*) false ;; *) ! console "$_c" lava 2>/dev/null | grep -q 'alive: no' ;; esac; }
+# All volcanos are there and everything has the copies that were asked for. Each is asked, and all must speak of the same map: one that was stopped, or cut off, tells its old state until it has heard of a newer one.
+net_in_sync() {
+	_c=1 _all=
+	while [ $_c -le "$NET_N" ]; do
+		if volcano_alive $_c; then
+			console $_c lava >"$T/in_sync" 2>/dev/null || return 1
+			! grep -q 'alive: no' "$T/in_sync" || return 1
+			_t=$(grep '^Lava topology:' "$T/in_sync") || return 1
+			case $_t in *wanted*) return 1 ;; esac
+			[ "${_all:=$_t}" = "$_t" ] || return 1
+		fi
+		_c=$((_c + 1))
+	done
+	[ -n "$_all" ]
+}
 # More faults before that would take the last copy.
 net_healed() { failover || return 0; wait_for "${1:-60}" net_in_sync || { not_ok "all copies are there again within ${1:-60} s"; net_said; }; }
 # Who says what: for whoever has to find out why a network does not heal.
