@@ -301,12 +301,13 @@ static void answer(Op *op, GBytes *head, GBytes *body)
 	op_drop(op);
 }
 
-/* A change that had nothing to change (both names are the same flare already) is done as well: a repeat that comes late would find what others did meanwhile, and change that. */
+/* A change that had nothing to change (both names are the same flare already) is done as well: a repeat that comes late would find what others did meanwhile, and change that. What
+ * its client has every answer of needs nothing. */
 static void remember(Op *op, const void *fields)
 {
 	Client *c = op->client;
 
-	if (op->registered && c && !c->gone && !g_hash_table_contains(c->replies, &op->hdr.xid))
+	if (op->registered && c && !c->gone && op->hdr.xid >= c->watermark && !g_hash_table_contains(c->replies, &op->hdr.xid))
 		draft_store_reply(draft_new(op), fields);
 }
 

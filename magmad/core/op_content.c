@@ -340,14 +340,8 @@ typedef struct {
 static void reply_synced(void *user, int error)
 {
 	Op *op = user;
-	Slice *sl = op->sl;
 
-	core_enter(sl->v);
-	if (error)
-		op_error(op, error);
-	else
-		op_reply(op, op->data, NULL);
-	core_leave(sl->v);
+	op_answer(op, error, op->data, NULL);
 }
 
 static void content_synced(void *user, int error)
