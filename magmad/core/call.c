@@ -175,6 +175,32 @@ static void call_refresh(Call *c)
 	c->head = g_bytes_new_take(copy, n);
 }
 
+static void calls_due(void *arg)
+{
+	Volcano *v = arg;
+
+	core_enter(v);
+	v->calls_due = 0;
+	call_tick(v);
+	for (guint i = 0; v->map && i < v->slices->len; i++)
+		mark_tick(v->slices->pdata[i]);
+	core_leave(v);
+}
+
+/* The tick comes every 100 ms: a pause that clients see. */
+static void calls_soon(Volcano *v, MagmaTime delay)
+{
+	if (!v->calls_due && !v->stopping)
+		v->calls_due = v->io->timer(v->iou, delay, calls_due, v);
+}
+
+static void call_soon(Call *c)
+{
+	c->pause = 0;
+	c->repeat_at = core_now(c->v) + AGAIN_AFTER;
+	calls_soon(c->v, AGAIN_AFTER);
+}
+
 static void call_transmit(Call *c)
 {
 	Volcano *v = c->v;
@@ -205,6 +231,8 @@ static void call_transmit(Call *c)
 					c->head = g_byte_array_free_to_bytes(whole);
 				}
 				c->local = op_local(v, c, c->head);
+				if (!c->local)        /* a slice that is being opened, after a takeover mostly: clients wait for this */
+					call_soon(c);
 			}
 			return;
 		}
@@ -333,34 +361,13 @@ static void call_finish(Call *c, int error, const MagmaAny *rep, GBytes *msg)
 		done(user, error, rep, msg);
 }
 
-static void calls_due(void *arg)
-{
-	Volcano *v = arg;
-
-	core_enter(v);
-	v->calls_due = 0;
-	call_tick(v);
-	for (guint i = 0; v->map && i < v->slices->len; i++)
-		mark_tick(v->slices->pdata[i]);
-	core_leave(v);
-}
-
-/* The tick comes every 100 ms: a pause that clients see. */
-static void calls_soon(Volcano *v, MagmaTime delay)
-{
-	if (!v->calls_due && !v->stopping)
-		v->calls_due = v->io->timer(v->iou, delay, calls_due, v);
-}
-
 /* Not the owner (any more), or not now: ask again soon, by a newer map if there is one. */
 static gboolean call_again(Call *c, guint32 error)
 {
 	if (error != MAGMA_ETRYAGAIN && error != MAGMA_ENOTOWNER && error != MAGMA_EMAP)
 		return FALSE;
-	c->pause = 0;
 	c->again = TRUE;
-	c->repeat_at = core_now(c->v) + AGAIN_AFTER;
-	calls_soon(c->v, AGAIN_AFTER);
+	call_soon(c);
 	return TRUE;
 }
 
@@ -431,7 +438,7 @@ void call_map_changed(Volcano *v)
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Call *c = value;
 		if (c->to != BY_ADDR && !c->local)
-			c->repeat_at = 0;
+			c->pause = c->repeat_at = 0;
 	}
 	calls_soon(v, 1000);
 }

@@ -221,6 +221,53 @@ static void bytes_that_are_no_marks_are_refused(void)
 	}
 }
 
+/* --- a slice that comes here --- */
+
+/* Its own store is being opened then: what waits for the slice is tried again at once, however long it has waited for the dead owner. */
+static void what_was_asked_of_a_dead_owner_is_asked_of_the_slice_as_soon_as_it_is_open_here(void)
+{
+	static const MagmaKey upper = { { 0xff } };
+	g_autoptr(GroupKit) k = kit_new(kit_ring(2, 1), FALSE);
+	struct magma_req_sync q = { .fid = { upper, 99 } };
+	int error = -1;
+
+	kit_leads(k);
+	k->v->begins_network = TRUE;
+	for (guint i = 0; i < 20; i++) {
+		kit_hear(k);
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, 50 * MS);
+	}
+	core_enter(k->v);
+	call_owner(k->v, &upper, MAGMA_OP_sync, &q, 60 * SECOND, ignore, &error);
+	core_leave(k->v);
+	for (guint i = 0; i < 28; i++) {
+		kit_hear(k);
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, 50 * MS);
+	}
+	g_assert_true(core_slice(k->v, 1)->serving);
+	MagmaMap *m = kit_ring(2, 1);
+	m->epoch = 6;
+	kit_slice(m, 2)->owner = 1;
+	kit_slice(m, 2)->epoch++;
+	kit_use(k, m);
+	kit_run(k, 10 * MS);                           /* the store takes its time */
+	g_assert_cmpint(error, ==, -1);
+	k->v->apply_map = TRUE;
+	guint ms = 0, opened = 0;
+	while (error == -1 && ms++ < 5000) {
+		kit_hear(k);
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, MS);
+		Slice *sl = core_slice(k->v, 2);
+		opened += !opened && sl && sl->serving ? ms : 0;
+	}
+	g_test_message("open after %u ms, answered (%d) after %u", opened, error, ms);
+	g_assert_cmpuint(opened, >, 0);
+	g_assert_cmpuint(ms - opened, <=, 25);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -234,5 +281,6 @@ int main(int argc, char **argv)
 	T(a_rename_lock_that_is_gone_makes_no_suspect);
 	T(what_lives_elsewhere_is_not_answered_here);
 	T(bytes_that_are_no_marks_are_refused);
+	T(what_was_asked_of_a_dead_owner_is_asked_of_the_slice_as_soon_as_it_is_open_here);
 	return g_test_run();
 }
