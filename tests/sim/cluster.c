@@ -590,8 +590,9 @@ void cluster_step(Cluster *c)
 	see_gone(c);
 	if (!world_step(c->world))
 		world_fail(c->world, "nothing will ever happen any more");
+	guint ran = world_owner(c->world);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
-		if (c->node[i].volcano)
+		if (c->node[i].volcano && (!ran || node_owner(&c->node[i]) == ran))
 			volcano_flush(c->node[i].volcano);
 	end_who_left(c);
 	end_aside(c);

@@ -350,7 +350,8 @@ static void any_row(void *user, const StoreRow *row)
 {
 	char key[MAGMA_KEY_HEX];
 
-	g_snprintf(user, 100, "of %.8s, %" G_GUINT64_FORMAT ".%" G_GUINT64_FORMAT, magma_key_to_hex(&row->rk, key), magma_be64_load(row->key), row->klen >= 16 ? magma_be64_load(row->key + 8) : 0);
+	if (!*(char *)user)
+		g_snprintf(user, 100, "of %.8s, %" G_GUINT64_FORMAT ".%" G_GUINT64_FORMAT, magma_key_to_hex(&row->rk, key), magma_be64_load(row->key), row->klen >= 16 ? magma_be64_load(row->key + 8) : 0);
 }
 
 /* Of one store; FALSE: nothing. */
@@ -380,9 +381,6 @@ const char *fsck_unsettled(Cluster *c)
 		guint16 id;
 		if (!cluster_volcano(c, i))
 			continue;
-		for (guint n = 0; n < cluster_stores(c, i); n++)
-			if (cluster_store_at(c, i, n, &id) && store_unsettled(c, i, cluster_store_at(c, i, n, &id), text, sizeof text))
-				return text;
 		volcano_stats(cluster_volcano(c, i), &st);
 		if (st.suspects || st.scrubbing_contents) {
 			g_snprintf(text, sizeof text, "%s has %d flares under suspicion%s", cluster_name(c, i), (int)st.suspects, st.scrubbing_contents ? " and looks through its contents" : "");
@@ -393,6 +391,9 @@ const char *fsck_unsettled(Cluster *c)
 				(int)st.orphans, (int)st.dirty, (int)st.opens);
 			return text;
 		}
+		for (guint n = 0; n < cluster_stores(c, i); n++)
+			if (cluster_store_at(c, i, n, &id) && store_unsettled(c, i, cluster_store_at(c, i, n, &id), text, sizeof text))
+				return text;
 	}
 	return NULL;
 }
