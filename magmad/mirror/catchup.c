@@ -6,6 +6,7 @@
 enum { FLARE_BYTES = 2500, FRAME_BYTES = 400, CONTENT_BYTES = 64 << 10 };
 
 enum { BUSY = 100 };                  /* transactions a second: background work commits some */
+enum { REST = 3 };
 
 /* --- slots --- */
 
@@ -70,7 +71,7 @@ gboolean catchup_may(Copy *c)
 {
 	MirrorPace *p = c->o->pace;
 	MagmaTime t = c->o->cfg.io->now(c->o->cfg.user);
-	guint64 pace = p->busy ? c->o->cfg.pace / 2 : c->o->cfg.pace;
+	guint64 pace = p->busy ? c->o->cfg.pace / 16 * 11 : c->o->cfg.pace;      /* docs/performance.md, "Catching up": what leaves clients their share */
 	gint64 most = pace / 8 + ITEM_MESSAGE_MAX;
 
 	if (c->counted)
@@ -80,13 +81,14 @@ gboolean catchup_may(Copy *c)
 	return p->budget > 0 && (!p->busy || t >= p->rest);
 }
 
-/* Where processors and disks are short, pieces take long, and clients wait for the same: as long as a piece took, the next is not begun. Half of the time is the clients' then, whatever the machine can do. */
+/* Where processors and disks are short, pieces take long, and clients wait for the same: three times as long as a piece took, the next is not begun. Pieces overlap; so most of the time is the clients', whatever the machine
+ * can do. */
 void catchup_took(Copy *c, MagmaTime begun)
 {
 	MagmaTime t = c->o->cfg.io->now(c->o->cfg.user);
 
 	if (!c->counted)
-		c->o->pace->rest = t + MIN(t - begun, SECOND / 5);
+		c->o->pace->rest = t + MIN(REST * (t - begun), SECOND / 5);
 }
 
 void catchup_look(Owner *o)

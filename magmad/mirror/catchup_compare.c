@@ -13,7 +13,7 @@
 #include "magmad/mirror/rowlist.h"
 #include <stdlib.h>
 
-enum { PIECE_ROWS = 512, AHEAD = 4 };      /* pieces on their way to be compared: both disks work at the same time */
+enum { PIECE_ROWS = 4096, AHEAD = 4 };      /* pieces on their way to be compared: both disks work at the same time */
 
 /* A piece of the survey. */
 typedef struct {
@@ -24,7 +24,8 @@ typedef struct {
 	GArray *sizes;                /* guint32: of its rows */
 	guint64 bytes;
 	MagmaTime begun;
-	gboolean answered, differs;
+	GArray *ranges;               /* RowRange: what differs in it */
+	gboolean answered;
 	gpointer call;
 } Piece;
 
@@ -44,9 +45,12 @@ struct Compare {
 	GArray *ranges;               /* RowRange: in the order of tables and keys once the survey is over */
 	guint next;                   /* of ranges, to be copied */
 	RowPlace done;                /* of that one, up to here */
-	gpointer call;
+	gpointer call;                /* asks what the copy has of range `asked`: of the next one, or, while that is read here, of the one behind it */
+	guint asked;
 	GByteArray *list;             /* what the copy has of the next one, up to upto */
 	RowPlace upto;
+	GByteArray *list_ahead;       /* of the one behind it */
+	RowPlace upto_ahead;
 	guint64 left;                 /* bytes that differ, roughly */
 };
 
@@ -65,6 +69,7 @@ static void piece_free(Piece *p)
 {
 	g_byte_array_unref(p->list);
 	g_array_unref(p->sizes);
+	g_array_unref(p->ranges);
 	g_free(p);
 }
 
@@ -112,6 +117,7 @@ void compare_stop(Copy *c)
 	m->call = m->listing = NULL;
 	m->reading = FALSE;
 	g_clear_pointer(&m->list, g_byte_array_unref);
+	g_clear_pointer(&m->list_ahead, g_byte_array_unref);
 }
 
 static gpointer ask(Copy *c, const RowRange *r, guint32 rows, const guint8 *digest, void (*done)(void *, int, const MagmaAny *, GBytes *), void *user)
@@ -132,12 +138,34 @@ static void todo_of(Copy *c, const RowEntry *e)
 	catchup_todo(c, &fid);
 }
 
+/* Keys begin with a number that grows, below the volcano that gave it (inode numbers), or below a client's own number. What is born while the rows are copied gets numbers behind the last one of these two bytes. */
+enum { BIRTHPLACE = 2 };
+
+static gboolean same_birthplace(const RowPlace *at, const RowEntry *e) { return at->len > BIRTHPLACE && e->klen > BIRTHPLACE && !memcmp(at->key, e->key, BIRTHPLACE); }
+
+/* A range ends with the last row that differs: what is born behind it comes with the log, and looking for differences there would be running after the clients. */
+static RowRange *range_for(Piece *p, const RowEntry *e)
+{
+	RowRange *last = p->ranges->len ? &g_array_index(p->ranges, RowRange, p->ranges->len - 1) : NULL, next = { .table = p->range.table };
+	const RowPlace *before = last ? &last->to : &p->range.from;
+
+	if (last && same_birthplace(before, e))
+		return last;
+	next.from = *before;
+	if (!same_birthplace(before, e) && e->klen > BIRTHPLACE)
+		row_place_set(&next.from, e->key, BIRTHPLACE);
+	g_array_append_val(p->ranges, next);
+	return &g_array_index(p->ranges, RowRange, p->ranges->len - 1);
+}
+
 static void note_difference(void *user, guint index, const RowEntry *mine, const RowEntry *its)
 {
 	Piece *p = user;
+	const RowEntry *e = mine ? mine : its;
+	RowRange *r = range_for(p, e);
 
-	p->differs = TRUE;
-	p->range.bytes += mine ? g_array_index(p->sizes, guint32, index) : its->klen;
+	row_place_set(&r->to, e->key, e->klen);
+	r->bytes += mine ? g_array_index(p->sizes, guint32, index) : its->klen;
 	todo_of(p->c, mine);
 	todo_of(p->c, its);
 }
@@ -150,9 +178,9 @@ static void piece_settled(Copy *c)
 	while ((p = g_queue_peek_head(&m->pieces)) && p->answered) {
 		g_queue_pop_head(&m->pieces);
 		m->compared += p->bytes;
-		if (p->differs) {
-			g_array_append_val(m->ranges, p->range);
-			m->left += p->range.bytes;
+		for (guint i = 0; i < p->ranges->len; i++) {
+			g_array_append_val(m->ranges, g_array_index(p->ranges, RowRange, i));
+			m->left += g_array_index(p->ranges, RowRange, i).bytes;
 		}
 		piece_free(p);
 	}
@@ -197,7 +225,6 @@ static void piece_answered(void *user, int error, const MagmaAny *rep, GBytes *m
 	if (!ok) {
 		copy_lost(c, EPROTO, "its list of rows is none");
 	} else if (upto.len && !a->same) {
-		p->differs = TRUE;
 		piece_ask(p, FALSE);
 	} else {
 		catchup_took(c, p->begun);
@@ -232,6 +259,7 @@ static Piece *piece_new(Copy *c, const StoreRow *rows, guint n)
 	p->begun = c->o->cfg.io->now(c->o->cfg.user);
 	p->list = g_byte_array_new();
 	p->sizes = g_array_new(FALSE, FALSE, sizeof(guint32));
+	p->ranges = g_array_new(FALSE, FALSE, sizeof(RowRange));
 	for (guint i = 0; i < n; i++) {
 		guint32 size = rows[i].klen + rows[i].vlen;
 		p->bytes += size;
@@ -398,9 +426,10 @@ static void list_answered(void *user, int error, const MagmaAny *rep, GBytes *ms
 	if (!copy_answer_bad(c, error, rep ? rep->rep_mirror_rows.error : 0, rep ? rep->rep_mirror_rows.epoch : 0, "comparison")) {
 		const struct magma_rep_mirror_rows *a = &rep->rep_mirror_rows;
 		c->heard = o->cfg.io->now(o->cfg.user);
-		m->list = g_byte_array_new();
-		g_byte_array_append(m->list, a->list.data, a->list.len);
-		row_place_set(&m->upto, a->upto.data, a->upto.len);
+		GByteArray *list = g_byte_array_new();
+		g_byte_array_append(list, a->list.data, a->list.len);
+		*(m->asked == m->next ? &m->list : &m->list_ahead) = list;
+		row_place_set(m->asked == m->next ? &m->upto : &m->upto_ahead, a->upto.data, a->upto.len);
 	}
 	owner_unref(o);
 }
@@ -467,6 +496,10 @@ static void range_goes_on(Copy *c, const RowPlace *end)
 		m->done = *end;
 	}
 	g_clear_pointer(&m->list, g_byte_array_unref);
+	if (over) {
+		m->list = g_steal_pointer(&m->list_ahead);
+		m->upto = m->upto_ahead;
+	}
 }
 
 static void range_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
@@ -490,6 +523,16 @@ static void range_read(void *user, int error, const StoreRow *rows, guint n, gbo
 		copy_lost(c, error ? error : EPROTO, error ? "rows cannot be read" : "its list of rows is none");
 }
 
+static void ask_list(Copy *c, guint range, const RowPlace *from)
+{
+	Compare *m = c->compare;
+	RowRange r = g_array_index(m->ranges, RowRange, range);
+
+	r.from = *from;
+	m->asked = range;
+	m->call = ask(c, &r, 0, NULL, list_answered, c);
+}
+
 gboolean compare_rows(Copy *c)
 {
 	Compare *m = c->compare;
@@ -497,11 +540,13 @@ gboolean compare_rows(Copy *c)
 	if (m->next == m->ranges->len)
 		return TRUE;
 	RowRange r = g_array_index(m->ranges, RowRange, m->next);
-	r.from = m->done;
-	if (m->list)
-		store_scan(c->o->local, r.table, r.from.key, r.from.len, NULL, 0, PIECE_ROWS, range_read, slot_new(c, 0));
-	else if (!m->call)
-		m->call = ask(c, &r, 0, NULL, list_answered, c);
+	if (m->list) {
+		store_scan(c->o->local, r.table, m->done.key, m->done.len, NULL, 0, PIECE_ROWS, range_read, slot_new(c, 0));
+		if (!m->call && !m->list_ahead && m->next + 1 < m->ranges->len)
+			ask_list(c, m->next + 1, &g_array_index(m->ranges, RowRange, m->next + 1).from);
+	} else if (!m->call) {
+		ask_list(c, m->next, &m->done);
+	}
 	return FALSE;
 }
 

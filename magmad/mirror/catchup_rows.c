@@ -4,7 +4,7 @@
 #include "magmad/core/rows.h"
 #include "magmad/mirror/rowlist.h"
 
-enum { PIECE_ROWS = 512 };
+enum { PIECE_ROWS = 4096 };
 
 void catchup_put_progress(Copy *c, Txn *t)
 {

@@ -192,6 +192,7 @@ static void start(Copy *c, How how, guint64 index)
 	struct magma_req_mirror_start q = { .slice = c->o->cfg.slice, .epoch = c->o->epoch, .stream = c->stream, .how = how, .at_index = how ? at.index : index, .at_epoch = at.epoch };
 
 	c->how = how;
+	c->flushed = FALSE;
 	c->blank = how == HOW_EMPTY;
 	if (how == HOW_COMPARE)
 		compare_begin(c, !c->whole);
@@ -304,6 +305,14 @@ void copy_count(Copy *c)
 		return;
 	}
 	if (!c->started || c->phase != PHASE_LIVE || c->next_index <= c->join_index || c->acked_seq < o->feed.base || end - c->acked_seq > NEAR || now(c) < c->ask_again)
+		return;
+	/* Hundreds of MiB may not be on its disk yet: that is waited for while nobody waits for it. What is left for the moment when it counts is small. */
+	if (!c->flushed) {
+		c->flushed = TRUE;
+		c->flushed_seq = end;
+		sync_copy_baseline(c);
+	}
+	if (!sync_copy_idle(c, c->flushed_seq))
 		return;
 	c->counted = TRUE;
 	c->asked = FALSE;

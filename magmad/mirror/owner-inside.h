@@ -113,6 +113,8 @@ struct Copy {
 	gboolean counted;             /* what is acknowledged waits for it */
 	gboolean asked;               /* on_caught_up was called */
 	gboolean not_ahead;           /* it has said where its log ends, in this owner's life */
+	gboolean flushed;              /* before it counts: it was asked to make durable what it has, up to flushed_seq of the feed */
+	guint64 flushed_seq;
 	guint64 counted_seq, counted_index;  /* the feed's end, and the log's, when it began to count: the older things are there before the map may know */
 	MagmaTime heard, idle_since, stuck_said, ask_again;
 	char *stuck_why;
@@ -249,7 +251,7 @@ void sync_copy_pump(Copy *c);
 void sync_copy_joins(Copy *c);
 void sync_copy_lost(Copy *c);         /* its stream is over: what it did not answer is asked again, or not if it does not count */
 void sync_copy_clear(Copy *c);
-void sync_copy_baseline(Copy *c);     /* it begins to count: all that it has is made durable */
+void sync_copy_baseline(Copy *c);     /* all that it has is made durable: before it begins to count, and as it does */
 gboolean sync_copy_idle(const Copy *c, guint64 seq);   /* nothing up to that place of the feed waits for it */
 
 /* copy.c */

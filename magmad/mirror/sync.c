@@ -277,7 +277,7 @@ void sync_copy_clear(Copy *c)
 	c->counted = counted;
 }
 
-/* What was synced before it counted is promised of it too. */
+/* What was synced before it counts is promised of it too. */
 void sync_copy_baseline(Copy *c)
 {
 	Sync *s = sync_new(c->o, NULL, NULL);

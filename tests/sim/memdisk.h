@@ -86,6 +86,7 @@ typedef struct {
 	gboolean write_coming, failed, full;
 	int sync_error;               /* of every sync of the journal */
 	guint syncs;
+	gint64 syncs_take;            /* longer than what is late anyway */
 	guint64 bytes_read;           /* of contents */
 	MemChange *change;            /* a cut or a reset that is under way */
 	GHashTable *hot;              /* RowKey -> a row that was brought, or is being brought */
@@ -104,6 +105,7 @@ guint memstore_pins(MemStore *m);
 gboolean mem_chance(MemStore *m, guint permille);
 /* Calls fn(m, arg) later, or drop(arg) where the store has ended meanwhile. */
 void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg);
+void mem_later_after(MemStore *m, gint64 time, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg);
 
 /* memlog.c: commits, acknowledgements, syncs, and the log side */
 void memlog_vt(StoreVt *vt);

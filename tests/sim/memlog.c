@@ -107,7 +107,7 @@ static void mem_sync(Store *s, void (*done)(void *, int), void *user)
 	g_assert(!MEM(s)->change);
 	MEM(s)->syncs++;
 	*c = (SyncCall){ done, user, memdisk_end(MEM(s)->disk), MEM(s)->disk->cuts->len };
-	mem_later(MEM(s), on_synced, g_free, c);
+	mem_later_after(MEM(s), MEM(s)->syncs_take, on_synced, g_free, c);
 }
 
 /* --- the log side --- */

@@ -62,14 +62,16 @@ static void event_run(void *arg)
 	g_free(e);
 }
 
-void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg)
+void mem_later_after(MemStore *m, gint64 time, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg)
 {
 	Event *e = g_new(Event, 1);
 
 	*e = (Event){ m, fn, drop, arg };
 	m->refs++;
-	m->cfg.later(m->cfg.user, g_rand_int_range(m->rnd, 0, m->cfg.delay_max + 1), event_run, e);
+	m->cfg.later(m->cfg.user, time + g_rand_int_range(m->rnd, 0, m->cfg.delay_max + 1), event_run, e);
 }
+
+void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg) { mem_later_after(m, 0, fn, drop, arg); }
 
 /* --- rows --- */
 
@@ -419,6 +421,7 @@ void memstore_fail_syncs(Store *s, int error)
 }
 
 guint memstore_syncs(Store *s) { return MEM(s)->syncs; }
+void memstore_syncs_take(Store *s, gint64 time) { MEM(s)->syncs_take = time; }
 
 void memstore_fail(Store *s, const char *text)
 {

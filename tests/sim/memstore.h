@@ -38,5 +38,6 @@ void memstore_fail(Store *s, const char *text);       /* the journal cannot be w
 /* Every sync of the journal fails so (0: none does); how many were asked for since. */
 void memstore_fail_syncs(Store *s, int error);
 guint memstore_syncs(Store *s);
+void memstore_syncs_take(Store *s, gint64 time);      /* so much longer, of those that are begun now */
 /* All rows of a table in order, as the last commit left them. */
 void memstore_each(Store *s, StoreTable t, void (*fn)(void *user, const StoreRow *row), void *user);

@@ -417,6 +417,46 @@ static void a_copy_gets_in_sync_under_a_load_that_never_rests(void)
 	mnet_free(n);
 }
 
+/* --- a copy whose disk is behind --- */
+
+static void sync_came(void *user, int error) { *(int *)user = error; }
+
+/* What it caught up may be hundreds of MiB that are not on its disk yet: it begins to count when they are, so that no fsync of a client waits for them. */
+static void nobody_waits_for_the_first_sync_of_a_copy(void)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	Steady s = { n, 0 };
+	int error = -1;
+
+	n->on_acked = no_ack;
+	n->on_lost = n->on_owner = nobody;
+	mnet_up(n, 0);
+	mnet_up(n, 1);
+	n->in_sync[1] = FALSE;
+	memstore_syncs_take(n->nodes[1].store, 5 * SEC);
+	mnet_promote(n, 0);
+	next_frame(&s);
+	gint64 began = world_now(n->w);
+	while (!memstore_syncs(n->nodes[1].store)) {
+		g_assert_cmpint(world_now(n->w) - began, <, IN_TIME * SEC);
+		run_for(n, SEC / 1000);
+	}
+	began = world_now(n->w);
+	g_assert_false(n->in_sync[1]);
+	store_sync(mnet_store(n), sync_came, &error);
+	run_for(n, SEC / 10);
+	g_assert_cmpint(error, ==, 0);
+	while (!n->in_sync[1]) {
+		g_assert_cmpint(world_now(n->w) - began, <, 30 * SEC);
+		run_for(n, SEC / 100);
+	}
+	g_assert_cmpint(world_now(n->w) - began, >, 9 * SEC);        /* both syncs were waited for */
+	mnet_down(n, 0, FALSE);
+	mnet_down(n, 1, FALSE);
+	mnet_free(n);
+}
+
 /* --- a disk that does not read in one place --- */
 
 typedef struct {
@@ -508,6 +548,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/mirror/nothing_acknowledged_is_lost_whichever_copies_are", nothing_acknowledged_is_lost_whichever_copies_are);
 	g_test_add_func("/sim/mirror/a_refused_write_has_its_own_region_compared", a_refused_write_has_its_own_region_compared);
 	g_test_add_func("/sim/mirror/a_copy_gets_in_sync_under_a_load_that_never_rests", a_copy_gets_in_sync_under_a_load_that_never_rests);
+	g_test_add_func("/sim/mirror/nobody_waits_for_the_first_sync_of_a_copy", nobody_waits_for_the_first_sync_of_a_copy);
 	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);
 	return g_test_run();
 }
