@@ -270,12 +270,31 @@ static void files_without_flares_are_found(void)
 	kit_remove(path);
 }
 
+/* A removed flare loses its content first and its rows then: a stop in between is no damage. With a name left it is. */
+static void a_removed_flare_may_have_lost_its_content_already(void)
+{
+	for (guint named = 0; named < 2; named++) {
+		char *path = kit_dir();
+		Store *s = make_tree(path);
+		MagmaFid d = kit_fid(13);
+		Txn *t = txn_new();
+		put_flare(t, &d, S_IFREG | 0644, named, 7, CONTENT_FILE);
+		put_plain(t, TAB_ORPHAN, 13, "");
+		kit_acked(s, store_commit(s, t));
+		diskstore_close(s);
+		g_autofree char *found = problems(path);
+		g_assert_cmpstr(found, ==, named ? "flare 13 has written contents, but no content file\n" : "");
+		kit_remove(path);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/store/check/healthy_folder_is_clean_and_stays_as_it_is", healthy_folder_is_clean_and_stays_as_it_is);
 	g_test_add_func("/store/check/folder_in_use_is_not_checked", folder_in_use_is_not_checked);
 	g_test_add_func("/store/check/a_file_may_have_its_name_elsewhere_and_a_suspect_none", a_file_may_have_its_name_elsewhere_and_a_suspect_none);
+	g_test_add_func("/store/check/a_removed_flare_may_have_lost_its_content_already", a_removed_flare_may_have_lost_its_content_already);
 	g_test_add_func("/store/check/each_wrong_row_is_named_alone", each_wrong_row_is_named_alone);
 	g_test_add_func("/store/check/files_without_flares_are_found", files_without_flares_are_found);
 	return g_test_run();
