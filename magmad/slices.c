@@ -8,6 +8,8 @@
 #define REMOVED "removed-"
 #define SPARE "spare"
 
+enum { SPARE_NONE, SPARE_READY, SPARE_TAKEN };
+
 /* Removing a store and making one take as long as the disk does, and the loop has leases to renew: a thread does both. A removed store has another name at once; what a crash leaves of it goes at the next start. */
 struct Slices {
 	DiskStoreConfig cfg;
@@ -15,7 +17,7 @@ struct Slices {
 	GHashTable *open;             /* id -> Store * */
 	GThreadPool *helper;          /* one thread; takes paths */
 	char *spare;                  /* an empty store, to be had by a rename */
-	int spare_ready, stop;        /* atomic */
+	int spare_is, stop;           /* atomic; NONE, READY (set by the helper), TAKEN: being renamed */
 	guint removed;
 };
 
@@ -36,13 +38,13 @@ static void help(gpointer data, gpointer user)
 
 	gboolean spare = strcmp(path, s->spare) == 0;
 
-	/* one that is ready may be taken at any moment */
-	if (g_atomic_int_get(&s->stop) || (spare && g_atomic_int_get(&s->spare_ready)))
+	/* One that is ready may be taken at any moment, and one that is being taken is somebody's store already. */
+	if (g_atomic_int_get(&s->stop) || (spare && g_atomic_int_get(&s->spare_is) != SPARE_NONE))
 		return;
 	folder_remove(path, &s->stop);
 	/* one that cannot be made now is made where it is wanted, and says why */
 	if (spare && diskstore_create(path, NULL))
-		g_atomic_int_set(&s->spare_ready, TRUE);
+		g_atomic_int_set(&s->spare_is, SPARE_READY);
 }
 
 static void ask_helper(Slices *s, const char *path) { g_thread_pool_push(s->helper, g_strdup(path), NULL); }
@@ -71,11 +73,12 @@ static char *path_of(Slices *s, guint16 id) { return g_strdup_printf("%s/%05u", 
 /* The next will be wanted where one was. */
 static gboolean take_spare(Slices *s, const char *path)
 {
-	gboolean taken = g_atomic_int_compare_and_exchange(&s->spare_ready, TRUE, FALSE) && rename(s->spare, path) == 0;
+	gboolean ready = g_atomic_int_compare_and_exchange(&s->spare_is, SPARE_READY, SPARE_TAKEN), taken = ready && rename(s->spare, path) == 0;
 
 	if (taken)
 		sync_dir(s->dir);      /* where that fails, so will the store's own syncs */
-
+	if (ready)
+		g_atomic_int_set(&s->spare_is, SPARE_NONE);
 	ask_helper(s, s->spare);
 	return taken;
 }

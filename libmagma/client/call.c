@@ -332,6 +332,14 @@ void call_unpark(MagmaClient *c, gboolean map_is_new)
 	}
 }
 
+/* Whoever acts by it may still be opening the slice: it is asked as often as if it were the first time. */
+void call_delayed_route(MagmaClient *c)
+{
+	for (GList *l = c->delayed.head; l; l = l->next)
+		((Call *)l->data)->delay = 0;
+	call_queue_route(c, &c->delayed);
+}
+
 /* Sessions that end, volcanos out of reach. */
 
 void call_session_lost(MagmaClient *c, Peer *p)

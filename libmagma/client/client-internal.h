@@ -153,6 +153,7 @@ void call_queue_route(MagmaClient *c, GQueue *q);
 /* A new map: calls on their way to who does not own their key any more go out again. */
 void call_owners_changed(MagmaClient *c, Peer *p);
 void call_unpark(MagmaClient *c, gboolean map_is_new);
+void call_delayed_route(MagmaClient *c);       /* there is a newer map */
 void call_session_lost(MagmaClient *c, Peer *p);
 /* Was anything sent to p before then that its session has not acknowledged? */
 gboolean call_undelivered(const Peer *p, MagmaTime before);

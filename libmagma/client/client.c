@@ -165,7 +165,7 @@ void client_map_pushed(MagmaClient *c, MagmaBytes bytes)
 	client_map_install(c, bytes);
 	if (c->map->epoch > before) {
 		call_unpark(c, TRUE);
-		call_queue_route(c, &c->delayed);
+		call_delayed_route(c);
 	}
 }
 

@@ -514,6 +514,19 @@ gboolean holdings_whole(Volcano *v, guint16 slice)
 	return h && (h->sl || h->owner || (h->replica && replica_whole(h->replica)));
 }
 
+/* A store that looks at its disk gives what it keeps for others where room is short. An owner's is looked at by operations; nobody else does it for a copy's. */
+void holdings_tick(Volcano *v)
+{
+	GHashTableIter it;
+	gpointer value;
+	StoreUsage u;
+
+	g_hash_table_iter_init(&it, v->holdings);
+	while (g_hash_table_iter_next(&it, NULL, &value))
+		if (((Holding *)value)->replica)
+			((Holding *)value)->store->vt->usage(((Holding *)value)->store, &u);
+}
+
 void holdings_flush(Volcano *v)
 {
 	GHashTableIter it;

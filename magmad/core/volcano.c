@@ -165,6 +165,7 @@ static void tick(void *arg)
 		slice_tick(v->slices->pdata[i]);
 	members_tick(v);
 	asides_tick(v);
+	holdings_tick(v);
 	health_tick(v);
 	if (!v->tick) {
 		/* clients wait for the moment when somebody silent may be declared down */

@@ -430,6 +430,7 @@ void owner_free(Owner *o)
 	o->local->on_acked = NULL;
 	o->local->on_failed = NULL;
 	o->local->on_written = NULL;
+	o->local->log->keep(o->local, 0, 0);      /* the next owner feeds the copies */
 	o->cfg.io->timer_cancel(o->cfg.user, o->tick);
 	for (guint i = 0; i < o->copies->len; i++)
 		copy_free(o->copies->pdata[i]);

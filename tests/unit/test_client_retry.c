@@ -128,6 +128,63 @@ static void test_tryagain_is_repeated_after_a_growing_delay(void)
 	world_free(w);
 }
 
+/* --- a newer map ends the waiting --- */
+
+enum { BEFORE_MAP = 8, AFTER_MAP = 3 };        /* refusals: the pauses have grown to 250 ms; the slice is being opened */
+
+typedef struct {
+	World *w;
+	guint refused;
+} TakeOver;
+
+static void push_map(World *w, MagmaConn *conn)
+{
+	MagmaHdr h = { .kind = MAGMA_PUSH, .op = MAGMA_OP_new_map, .epoch = w->map->epoch };
+	g_autoptr(GByteArray) map = g_byte_array_new();
+	GByteArray *out = g_byte_array_new();
+
+	magma_map_encode(w->map, map);
+	struct magma_req_new_map q = { .map = MAGMA_BYTES(map->data, map->len) };
+	magma_msg_encode(&h, &q, FALSE, out);
+	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(out);
+	magma_conn_send(conn, msg, NULL);
+}
+
+static Verdict refuse_until_map(void *user, const Seen *s, guint32 *error)
+{
+	TakeOver *t = user;
+
+	if (s->h.op != MAGMA_OP_mkdir || t->refused == BEFORE_MAP + AFTER_MAP)
+		return SERVE;
+	*error = MAGMA_ETRYAGAIN;
+	t->refused++;
+	return REFUSE;
+}
+
+static void test_a_newer_map_ends_the_waiting(void)
+{
+	World *w = world_new(1);
+	MagmaClient *c = world_client(w, FALSE);
+	TakeOver t = { w };
+	Result r = { 0 };
+
+	w->hook = refuse_until_map;
+	w->hook_user = &t;
+	mkdir_in_root(c, "busy", &r);
+	while (t.refused < BEFORE_MAP)
+		run_for(w, 1);
+	run_for(w, 5);                /* the refusal has arrived */
+	world_rotate(w);
+	push_map(w, world_nth(w, MAGMA_OP_mkdir, 0)->conn);
+	MagmaTime pushed = magma_net_now();
+	g_assert_true(run_until(w, &r.done, 2000));
+	g_assert_cmpint(r.error, ==, 0);
+	g_assert_cmpuint(t.refused, ==, BEFORE_MAP + AFTER_MAP);
+	g_assert_cmpint(magma_net_now() - pushed, <, 500000);        /* 2 + 4 + 8 ms; else three times 250 */
+	magma_client_free(c);
+	world_free(w);
+}
+
 static void test_expired_takes_a_new_id_and_fails_only_what_may_have_happened(void)
 {
 	World *w = world_new(1);
@@ -336,6 +393,7 @@ int main(int argc, char **argv)
 	T(emap_without_a_newer_map_does_not_spin);
 	T(refresh_flag_brings_the_new_map);
 	T(tryagain_is_repeated_after_a_growing_delay);
+	T(a_newer_map_ends_the_waiting);
 	T(expired_takes_a_new_id_and_fails_only_what_may_have_happened);
 	T(expired_while_greeting_does_not_stand_still);
 	T(watermark_is_the_lowest_unanswered);
