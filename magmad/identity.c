@@ -354,7 +354,7 @@ char *folder_first_missing(const char *dir)
 
 void folder_undo(const char *dir, const char *first_missing)
 {
-	static const char *const ours[] = { "reserve", "journal", "content", "state.db", "state.db-wal", "state.db-shm", "state.db-journal", "lava.db", "lava.db-wal", "lava.db-shm", "lava.db-journal", "slices", CONF ".new", CONF, "lock" };
+	static const char *const ours[] = { "reserve", "journal", "content", "state.db", "state.db-wal", "state.db-shm", "state.db-journal", "lava.db", "lava.db-wal", "lava.db-shm", "lava.db-journal", "lava.db-reserve", "slices", CONF ".new", CONF, "lock" };
 	g_autofree char *path = g_strdup(dir);
 
 	for (guint i = 0; i < G_N_ELEMENTS(ours); i++) {

@@ -2,6 +2,7 @@
 #include "libmagma/base/err.h"
 #include "magmad/core/volcano.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <unistd.h>
 
@@ -10,6 +11,8 @@ struct Keep {
 	GThreadPool *thread;          /* one */
 	sqlite3 *db;                  /* the thread's, while it runs */
 	sqlite3_stmt *put;
+	char *reserve;                /* a file whose room a value may have where the disk has none */
+	gboolean reserved;            /* it is there */
 	gint waiting;                 /* values put that the thread has not looked at */
 	GQueue covered;               /* Job *: a newer value that was put already holds all of theirs; the thread's */
 	GHashTable *running;          /* Job *: loop thread only */
@@ -53,7 +56,23 @@ static void over(Keep *k, Job *j, int error)
 	g_source_attach(j->over, k->ctx);
 }
 
-static int put(Keep *k, GBytes *value)
+/* A full disk costs clients their writes, and must not cost the volcano its vote. The log's room is used again after each checkpoint, every 64 pages, so this is enough for long. */
+#define RESERVE (1 << 20)
+#define PAGES "64"
+
+static void reserve_take(Keep *k)
+{
+	int fd = open(k->reserve, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return;
+	k->reserved = fallocate(fd, 0, 0, RESERVE) == 0;
+	close(fd);
+	if (!k->reserved)
+		unlink(k->reserve);
+}
+
+static int put_once(Keep *k, GBytes *value)
 {
 	int error = 0;
 	gsize n;
@@ -64,6 +83,19 @@ static int put(Keep *k, GBytes *value)
 		error = sqlite3_errcode(k->db) == SQLITE_FULL ? ENOSPC : EIO;
 	sqlite3_reset(k->put);
 	sqlite3_clear_bindings(k->put);
+	return error;
+}
+
+static int put(Keep *k, GBytes *value)
+{
+	int error = put_once(k, value);
+
+	if (error == ENOSPC && k->reserved) {
+		k->reserved = FALSE;
+		return unlink(k->reserve) == 0 ? put_once(k, value) : error;
+	}
+	if (!error && !k->reserved)
+		reserve_take(k);
 	return error;
 }
 
@@ -97,7 +129,7 @@ static GBytes *read_value(sqlite3 *db)
 static gboolean prepare(Keep *k)
 {
 	/* One fsync for each value, and none that a power cut takes back: with a rollback journal there were four, and an unlink of the journal that was not synced could undo a vote. */
-	return sqlite3_exec(k->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE IF NOT EXISTS kept(name TEXT PRIMARY KEY, value BLOB NOT NULL)", NULL, NULL, NULL) == SQLITE_OK
+	return sqlite3_exec(k->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=" PAGES "; CREATE TABLE IF NOT EXISTS kept(name TEXT PRIMARY KEY, value BLOB NOT NULL)", NULL, NULL, NULL) == SQLITE_OK
 		&& sqlite3_prepare_v2(k->db, "INSERT INTO kept VALUES('lava', ?1) ON CONFLICT(name) DO UPDATE SET value = excluded.value", -1, &k->put, NULL) == SQLITE_OK;
 }
 
@@ -132,6 +164,8 @@ Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **valu
 		return NULL;
 	}
 	*value = read_value(k->db);
+	k->reserve = g_strconcat(path, "-reserve", NULL);
+	reserve_take(k);
 	k->thread = g_thread_pool_new(write_one, k, 1, TRUE, error);
 	return k->thread ? g_steal_pointer(&k) : NULL;
 }
@@ -163,5 +197,6 @@ void keep_close(Keep *k)
 	sqlite3_close(k->db);
 	g_hash_table_unref(k->running);
 	g_main_context_unref(k->ctx);
+	g_free(k->reserve);
 	g_free(k);
 }

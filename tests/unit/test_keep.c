@@ -1,6 +1,10 @@
 /* DIR/lava.db: what was put last is there after any end, in the order of putting, and nothing is said to be kept that is not. */
+#include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "magmad/keep.h"
@@ -26,11 +30,12 @@ static void folder_make(Folder *f, gconstpointer data)
 
 static void folder_remove(Folder *f, gconstpointer data)
 {
-	g_autofree char *path = g_build_filename(f->dir, "lava.db", NULL), *journal = g_strconcat(path, "-journal", NULL);
+	g_autofree char *path = g_build_filename(f->dir, "lava.db", NULL), *journal = g_strconcat(path, "-journal", NULL), *reserve = g_strconcat(path, "-reserve", NULL);
 
 	g_unlink(path);
 	g_rmdir(path);
 	g_unlink(journal);
+	g_unlink(reserve);
 	g_assert_cmpint(g_rmdir(f->dir), ==, 0);
 	g_free(f->dir);
 	g_main_context_unref(f->ctx);
@@ -182,6 +187,52 @@ static void empty_and_large_values_come_back_as_they_were(Folder *f, gconstpoint
 	}
 }
 
+static void fill(const char *path)
+{
+	static const char zeros[65536];
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	g_assert_cmpint(fd, >=, 0);
+	for (gsize part = sizeof zeros; part; part /= 2)
+		while (write(fd, zeros, part) == (gssize)part);
+	g_assert_cmpint(errno, ==, ENOSPC);
+	close(fd);
+}
+
+/* A volcano that cannot keep its vote ends: a full disk must not do that. */
+static void a_full_disk_still_takes_many_values(Folder *f, gconstpointer data)
+{
+	g_autoptr(GBytes) before = NULL, after = NULL;
+	g_autofree char *filler = g_build_filename(f->dir, "filler", NULL);
+
+	if (!g_test_subprocess()) {   /* threads that are there already would stay in the old mount namespace */
+		g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+		g_test_trap_assert_passed();
+		return;
+	}
+	if (geteuid() || unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
+		g_test_skip("no file system of its own can be mounted here");
+		return;
+	}
+	g_assert_cmpint(mount("magma-test", f->dir, "tmpfs", 0, "size=4m"), ==, 0);
+	Keep *k = keep_again(f, &before);
+	fill(filler);
+	for (guint i = 0; i < MANY * 10; i++) {
+		g_autofree guint *bytes = g_new0(guint, 1000);
+		bytes[0] = i;
+		g_autoptr(GBytes) value = g_bytes_new(bytes, 4000);
+		Ends ends = { 0 };
+		Put put = { &ends, i };
+		keep_put(k, value, ended, &put);
+		while (!ends.n)
+			g_main_context_iteration(f->ctx, TRUE);
+	}
+	keep_close(k);
+	keep_close(keep_again(f, &after));
+	g_assert_cmpuint(*(const guint *)g_bytes_get_data(after, NULL), ==, MANY * 10 - 1);
+	g_assert_cmpint(umount(f->dir), ==, 0);
+}
+
 static void what_cannot_be_opened_is_named(Folder *f, gconstpointer data)
 {
 	g_autofree char *path = g_build_filename(f->dir, "lava.db", NULL);
@@ -208,6 +259,7 @@ int main(int argc, char **argv)
 	TEST(close_waits_for_what_was_put_and_tells_nobody);
 	TEST(of_those_that_wait_only_the_newest_is_written);
 	TEST(empty_and_large_values_come_back_as_they_were);
+	TEST(a_full_disk_still_takes_many_values);
 	TEST(what_cannot_be_opened_is_named);
 #undef TEST
 	return g_test_run();
