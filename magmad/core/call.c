@@ -438,7 +438,7 @@ void call_map_changed(Volcano *v)
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Call *c = value;
 		if (c->to != BY_ADDR && !c->local)
-			c->pause = c->repeat_at = 0;
+			c->repeat_at = 0;
 	}
 	calls_soon(v, 1000);
 }
