@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct Keep {
@@ -11,6 +12,7 @@ struct Keep {
 	GThreadPool *thread;          /* one */
 	sqlite3 *db;                  /* the thread's, while it runs */
 	sqlite3_stmt *put;
+	char *dir;
 	char *reserve;                /* a file whose room a value may have where the disk has none */
 	gboolean reserved;            /* it is there */
 	gint waiting;                 /* values put that the thread has not looked at */
@@ -62,8 +64,12 @@ static void over(Keep *k, Job *j, int error)
 
 static void reserve_take(Keep *k)
 {
-	int fd = open(k->reserve, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct statvfs vfs;
 
+	/* The last room on a full disk is not taken from the journal, not even for a moment. */
+	if (statvfs(k->dir, &vfs) != 0 || (guint64)vfs.f_bavail * vfs.f_frsize < 2 * RESERVE)
+		return;
+	int fd = open(k->reserve, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return;
 	k->reserved = fallocate(fd, 0, 0, RESERVE) == 0;
@@ -164,6 +170,7 @@ Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **valu
 		return NULL;
 	}
 	*value = read_value(k->db);
+	k->dir = g_strdup(dir);
 	k->reserve = g_strconcat(path, "-reserve", NULL);
 	reserve_take(k);
 	k->thread = g_thread_pool_new(write_one, k, 1, TRUE, error);
@@ -197,6 +204,7 @@ void keep_close(Keep *k)
 	sqlite3_close(k->db);
 	g_hash_table_unref(k->running);
 	g_main_context_unref(k->ctx);
+	g_free(k->dir);
 	g_free(k->reserve);
 	g_free(k);
 }

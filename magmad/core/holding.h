@@ -12,6 +12,7 @@ enum { STATE_OUT, STATE_COUNTS, STATE_HAS_MORE };
 void holdings_apply(Volcano *v);
 /* The slice made for this volcano, over the store it was given; before there is a map with it. */
 void holdings_begin(Volcano *v, Store *home);
+/* Now and then: copies' stores look at the room on their disks. */
 void holdings_tick(Volcano *v);
 void holdings_flush(Volcano *v);
 void holdings_clear(Volcano *v);

@@ -113,7 +113,7 @@ struct Copy {
 	gboolean counted;             /* what is acknowledged waits for it */
 	gboolean asked;               /* on_caught_up was called */
 	gboolean not_ahead;           /* it has said where its log ends, in this owner's life */
-	gboolean flushed;              /* before it counts: it was asked to make durable what it has, up to flushed_seq of the feed */
+	gboolean flushed;             /* before it counts: it was asked to make durable what it has, up to flushed_seq of the feed */
 	guint64 flushed_seq;
 	guint64 counted_seq, counted_index;  /* the feed's end, and the log's, when it began to count: the older things are there before the map may know */
 	MagmaTime heard, idle_since, stuck_said, ask_again;

@@ -329,6 +329,23 @@ static int write_at(MNet *n, const MagmaFid *fid, guint64 off, gsize len)
 	return a.error;
 }
 
+/* Two nodes; the second is no copy that counts yet. */
+static void both_up(MNet *n)
+{
+	n->on_acked = no_ack;
+	n->on_lost = n->on_owner = nobody;
+	mnet_up(n, 0);
+	mnet_up(n, 1);
+	n->in_sync[1] = FALSE;
+}
+
+static void both_free(MNet *n)
+{
+	mnet_down(n, 0, FALSE);
+	mnet_down(n, 1, FALSE);
+	mnet_free(n);
+}
+
 static guint64 size_at(MNet *n, guint i, const MagmaFid *fid) { return memcontent_size(memdisk_file(n->nodes[i].disk, fid)->live); }
 
 static void a_refused_write_has_its_own_region_compared(void)
@@ -338,11 +355,7 @@ static void a_refused_write_has_its_own_region_compared(void)
 	MagmaFid fid = { .ino = 77 };
 	CopyStatus st;
 
-	n->on_acked = no_ack;
-	n->on_lost = n->on_owner = nobody;
-	mnet_up(n, 0);
-	mnet_up(n, 1);
-	n->in_sync[1] = FALSE;
+	both_up(n);
 	mnet_promote(n, 0);
 	run_for(n, 5 * SEC);
 	g_assert_cmpuint(owner_status(n->nodes[0].owner, &st, 1), ==, 1);
@@ -358,9 +371,7 @@ static void a_refused_write_has_its_own_region_compared(void)
 	g_assert_cmpuint(size_at(n, 1, &fid), ==, FILE_MIB * (guint64)MIB);
 	g_assert_true(memcontent_equal(memdisk_file(n->nodes[0].disk, &fid)->live, memdisk_file(n->nodes[1].disk, &fid)->live, FILE_MIB * (guint64)MIB));
 	g_assert_cmpuint(MEM(n->nodes[0].store)->bytes_read - before, <=, 5000);
-	mnet_down(n, 0, FALSE);
-	mnet_down(n, 1, FALSE);
-	mnet_free(n);
+	both_free(n);
 }
 
 /* --- a load that never rests --- */
@@ -392,11 +403,7 @@ static void a_copy_gets_in_sync_under_a_load_that_never_rests(void)
 	MNet *n = mnet_new(&cfg);
 	Steady s = { n, 0 };
 
-	n->on_acked = no_ack;
-	n->on_lost = n->on_owner = nobody;
-	mnet_up(n, 0);
-	mnet_up(n, 1);
-	n->in_sync[1] = FALSE;
+	both_up(n);
 	mnet_promote(n, 0);
 	run_for(n, 5 * SEC);
 	g_assert_true(n->in_sync[1]);
@@ -412,9 +419,7 @@ static void a_copy_gets_in_sync_under_a_load_that_never_rests(void)
 		run_for(n, SEC / 100);
 	}
 	g_assert_cmpuint(s.frames, >, 10000);
-	mnet_down(n, 0, FALSE);
-	mnet_down(n, 1, FALSE);
-	mnet_free(n);
+	both_free(n);
 }
 
 /* --- a copy whose disk is behind --- */
@@ -429,11 +434,7 @@ static void nobody_waits_for_the_first_sync_of_a_copy(void)
 	Steady s = { n, 0 };
 	int error = -1;
 
-	n->on_acked = no_ack;
-	n->on_lost = n->on_owner = nobody;
-	mnet_up(n, 0);
-	mnet_up(n, 1);
-	n->in_sync[1] = FALSE;
+	both_up(n);
 	memstore_syncs_take(n->nodes[1].store, 5 * SEC);
 	mnet_promote(n, 0);
 	next_frame(&s);
@@ -452,9 +453,7 @@ static void nobody_waits_for_the_first_sync_of_a_copy(void)
 		run_for(n, SEC / 100);
 	}
 	g_assert_cmpint(world_now(n->w) - began, >, 9 * SEC);        /* both syncs were waited for */
-	mnet_down(n, 0, FALSE);
-	mnet_down(n, 1, FALSE);
-	mnet_free(n);
+	both_free(n);
 }
 
 /* --- a disk that does not read in one place --- */
@@ -494,11 +493,7 @@ static void what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over(voi
 	guint unread;
 	guint64 rewritten;
 
-	n->on_acked = no_ack;
-	n->on_lost = n->on_owner = nobody;
-	mnet_up(n, 0);
-	mnet_up(n, 1);
-	n->in_sync[1] = FALSE;
+	both_up(n);
 	mnet_promote(n, 0);
 	run_for(n, 5 * SEC);
 	g_assert_true(n->in_sync[1]);
