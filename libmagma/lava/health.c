@@ -62,6 +62,10 @@ static guint32 look_at_quorum(const MagmaMap *map, const MagmaLive *live, GStrin
 {
 	Line l = line_begin();
 
+	if (!live->lease && live->waits && *live->waits) {      /* it knows better */
+		line_add(&l, "%s", live->waits);
+		return line_end(&l, MAGMA_UNSAFE_NO_QUORUM, "", lines);
+	}
 	for (guint i = 0; !live->lease && i < map->volcanos->len; i++) {
 		const MagmaVolcano *o = map->volcanos->pdata[i];
 		if (o->flags & MAGMA_VOLCANO_VOTER && o->id != live->self)
@@ -145,7 +149,7 @@ static guint32 look_at_lag(const MagmaMap *map, const MagmaLive *live, GString *
 	for (guint i = 0; i < live->ncopies; i++) {
 		const MagmaCopyState *c = &live->copies[i];
 		const MagmaSlice *s = magma_map_slice_by_id(map, c->slice);
-		if (!counts(s, c->volcano) || (c->phase == MAGMA_COPY_IN_SYNC && c->lag <= LAG_MANY))
+		if (!counts(s, c->volcano) || (c->phase == MAGMA_COPY_IN_SYNC && c->lag <= LAG_MANY && !c->slow))
 			continue;
 		line_add(&l, "slice %u of %s on %s", c->slice, name_of(map, s->home), name_of(map, c->volcano));
 	}

@@ -10,7 +10,7 @@ enum {
 	MAGMA_UNSAFE_DOWN = 4,        /* a volcano is down */
 	MAGMA_UNSAFE_DEGRADED = 8,    /* a slice has fewer copies than wanted */
 	MAGMA_UNSAFE_HEALING = 16,    /* a copy is being made */
-	MAGMA_UNSAFE_LAGGING = 32,    /* a copy that counts is far behind or silent: changes wait for it */
+	MAGMA_UNSAFE_LAGGING = 32,    /* a copy that counts is far behind, slow or silent: changes wait for it */
 	MAGMA_UNSAFE_CONFLICTS = 64,  /* the volcano that says so has set a history aside, and nobody has cleared it */
 	MAGMA_UNSAFE_DAMAGED = 128,   /* the disk of the volcano that says so does not read some content of a slice that it answers for, and that was not written over */
 };
@@ -26,10 +26,12 @@ typedef struct {
 	MagmaCopyPhase phase;
 	guint64 lag;                  /* records that it has not acknowledged */
 	guint64 done, total, rate;    /* bytes of catching up; total is an estimate; bytes/s of late */
+	gboolean slow;                /* it took more than 0.7 s to acknowledge something, within the last 3 s */
 } MagmaCopyState;
 
 typedef struct {
 	gboolean lease;               /* the volcano may answer */
+	const char *waits;            /* what for, where it may not; NULL or "": for the voters */
 	guint16 self;
 	const MagmaCopyState *copies; /* of the slices that it owns */
 	guint ncopies;

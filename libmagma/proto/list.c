@@ -51,6 +51,7 @@ void magma_put_copy_state(GByteArray *out, const MagmaCopyState *c)
 	magma_put_u64(out, c->done);
 	magma_put_u64(out, c->total);
 	magma_put_u64(out, c->rate);
+	magma_put_u8(out, !!c->slow);
 }
 
 void magma_put_counted(GByteArray *out, const void *p, guint32 n)
@@ -120,7 +121,9 @@ void magma_get_copy_state(MagmaReader *r, MagmaCopyState *out)
 	out->done = magma_get_u64(r);
 	out->total = magma_get_u64(r);
 	out->rate = magma_get_u64(r);
-	if (phase >= MAGMA_COPY_STATES)
+	guint8 slow = magma_get_u8(r);
+	out->slow = slow;
+	if (phase >= MAGMA_COPY_STATES || slow > 1)
 		r->error = TRUE;
 	out->phase = r->error ? MAGMA_COPY_AWAY : phase;
 }

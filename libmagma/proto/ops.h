@@ -202,7 +202,7 @@ enum {
 /* everything acknowledged so far for that flare's volcano is on disk when the reply comes */
 #define MAGMA_REQ_sync(F) F(fid, fid)
 #define MAGMA_REP_sync(F)
-/* started: seconds since 1970. conflicts: stores that are set aside there, list of (u64 time, seconds since 1970, u8 phase: MAGMA_CONFLICT_*, u64 flares that differ so far). copies: of the slices that the volcano owns: list of (u16 slice, u16 volcano, u8 phase, u64 lag, u64 done, u64 total, u64 rate): MagmaCopyState */
+/* started: seconds since 1970. conflicts: stores that are set aside there, list of (u64 time, seconds since 1970, u8 phase: MAGMA_CONFLICT_*, u64 flares that differ so far). copies: of the slices that the volcano owns: list of (u16 slice, u16 volcano, u8 phase, u64 lag, u64 done, u64 total, u64 rate, u8 slow): MagmaCopyState */
 #define MAGMA_REQ_status(F)
 #define MAGMA_REP_status(F) F(u16, volcano) F(u64, keys) F(u64, used) F(u64, free) F(u64, uptime) F(u64, started) F(u64, clients) F(text, software) F(blob, copies) F(blob, conflicts)
 /* records: as in the journal (magmad/core/store.h). sequence counts move_rows, move_data, move_opens and move_ready of one try: in its high half the try, in its low half from 1 without gaps */

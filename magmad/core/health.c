@@ -10,7 +10,7 @@ guint32 volcano_unsafe(Volcano *v, GString *lines)
 	if (!v->map)
 		return 0;
 	g_autoptr(GArray) copies = holdings_copies(v);
-	MagmaLive live = { .lease = v->serving && consensus_may_serve(v), .self = v->id, .copies = (const MagmaCopyState *)copies->data, .ncopies = copies->len };
+	MagmaLive live = { .lease = v->serving && consensus_may_serve(v), .self = v->id, .waits = v->note, .copies = (const MagmaCopyState *)copies->data, .ncopies = copies->len };
 	g_autoptr(GArray) conflicts = asides_list(v);
 	live.conflicts = (const MagmaConflict *)conflicts->data;
 	live.nconflicts = conflicts->len;

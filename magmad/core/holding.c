@@ -562,7 +562,7 @@ static void holding_copies(const Holding *h, GArray *out)
 
 	for (guint i = 0; i < n; i++) {
 		MagmaCopyState c = { .slice = h->id, .volcano = st[i].volcano, .phase = (MagmaCopyPhase)st[i].state, .lag = st[i].lag, .done = st[i].done, .total = st[i].total,
-			.rate = st[i].rate };
+			.rate = st[i].rate, .slow = st[i].slow };
 		g_array_append_val(out, c);
 	}
 }

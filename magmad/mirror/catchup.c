@@ -265,7 +265,7 @@ void catchup_status(const Copy *c, CopyStatus *out)
 	guint64 last = c->o->local->log->position(c->o->local).index;
 	StoreUsage u;
 
-	*out = (CopyStatus){ .volcano = c->volcano, .lag = last > c->acked_index ? last - c->acked_index : 0, .done = c->done, .rate = c->rate };
+	*out = (CopyStatus){ .volcano = c->volcano, .lag = last > c->acked_index ? last - c->acked_index : 0, .done = c->done, .rate = c->rate, .slow = c->slow_until > c->o->cfg.io->now(c->o->cfg.user) };
 	if (!c->started)
 		out->state = c->stream ? COPY_ATTACHING : COPY_AWAY;
 	else if (c->phase == PHASE_SURVEY)

@@ -2,6 +2,8 @@
 #include "magmad/mirror/owner-inside.h"
 
 #define STUCK_AFTER (2 * SECOND)
+#define SLOW_AFTER (SECOND * 7 / 10)
+#define SLOW_SHOWN (3 * SECOND)       /* one that is slow with every message is slow all the time */
 #define RETRY (SECOND / 5)
 #define PROBE_AFTER (10 * SECOND)
 
@@ -32,6 +34,7 @@ static void stop(Copy *c)
 		cfg->io->timer_cancel(cfg->user, c->retry);
 	c->call = NULL;
 	c->retry = 0;
+	c->slow_until = 0;
 	c->started = FALSE;
 	c->stream = c->attempt = 0;
 	stream_clear(c);
@@ -323,6 +326,12 @@ void copy_count(Copy *c)
 	o->again = TRUE;
 }
 
+void copy_took(Copy *c, MagmaTime since)
+{
+	if (now(c) - since > SLOW_AFTER)
+		c->slow_until = now(c) + SLOW_SHOWN;
+}
+
 void copy_tick(Copy *c)
 {
 	MagmaTime t = now(c);
@@ -333,6 +342,8 @@ void copy_tick(Copy *c)
 		c->idle_since = t;
 	else
 		c->heard = t;
+	if (c->sent.length)
+		copy_took(c, c->heard);
 	if (c->counted && t - c->heard > STUCK_AFTER && !c->in_map && !c->asked) {
 		copy_lost(c, 0, "it does not answer");        /* the map does not know that it was about to count: nobody else can end the waiting */
 		return;

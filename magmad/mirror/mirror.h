@@ -54,6 +54,7 @@ typedef struct {
 	enum { COPY_AWAY, COPY_ATTACHING, COPY_LOG, COPY_ROWS, COPY_CONTENTS, COPY_CAUGHT_UP, COPY_IN_SYNC, COPY_DIGESTS } state;
 	guint64 lag;                  /* frames it has not acknowledged */
 	guint64 done, total, rate;    /* bytes of catching up; total is an estimate; bytes/s of late */
+	gboolean slow;                /* it took more than 0.7 s to acknowledge something, within the last 3 s */
 } CopyStatus;
 
 /* What all owners of a volcano share of the pace of catching up. Zeros to begin with; inside for magmad/mirror alone. */

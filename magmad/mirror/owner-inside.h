@@ -116,7 +116,7 @@ struct Copy {
 	gboolean flushed;             /* before it counts: it was asked to make durable what it has, up to flushed_seq of the feed */
 	guint64 flushed_seq;
 	guint64 counted_seq, counted_index;  /* the feed's end, and the log's, when it began to count: the older things are there before the map may know */
-	MagmaTime heard, idle_since, stuck_said, ask_again;
+	MagmaTime heard, idle_since, stuck_said, ask_again, slow_until;
 	char *stuck_why;
 	/* the stream */
 	guint64 attempt, stream, life;
@@ -261,6 +261,8 @@ void copy_attach(Copy *c);
 /* Its stream is over; another one begins after a while. */
 void copy_lost(Copy *c, int error, const char *why);
 void copy_count(Copy *c);
+/* It answered what was sent then, or has not answered since. */
+void copy_took(Copy *c, MagmaTime since);
 void copy_tick(Copy *c);
 gboolean copy_answer_bad(Copy *c, int error, guint32 inner, guint64 epoch, const char *what);
 

@@ -77,6 +77,7 @@ static void answered(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		return;
 	}
 	c->heard = o->cfg.io->now(o->cfg.user);
+	copy_took(c, s->at);
 	if (s->digests) {
 		digests_answered(c, s, rep->rep_mirror_append.different);
 		g_clear_pointer(&s->digests, g_array_unref);

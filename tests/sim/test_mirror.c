@@ -374,6 +374,38 @@ static void a_refused_write_has_its_own_region_compared(void)
 	both_free(n);
 }
 
+/* Clients wait for each of its acknowledgements, and it is never a thousand records behind. */
+static void a_copy_that_takes_its_time_is_called_slow(void)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+	CopyStatus st;
+	gboolean slow = FALSE;
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_cmpint(write_at(n, &fid, 0, 1000), ==, 0);
+	g_assert_cmpuint(owner_status(n->nodes[0].owner, &st, 1), ==, 1);
+	g_assert_cmpint(st.state, ==, COPY_IN_SYNC);
+	g_assert_false(st.slow);
+	MEM(n->nodes[1].store)->cfg.delay_max = 1800000;
+	for (guint i = 0; i < 10; i++) {
+		g_assert_cmpint(write_at(n, &fid, 0, 1000), ==, 0);
+		owner_status(n->nodes[0].owner, &st, 1);
+		slow |= st.slow;
+	}
+	g_assert_true(slow);
+	MEM(n->nodes[1].store)->cfg.delay_max = 1000;
+	run_for(n, 5 * SEC);
+	g_assert_cmpint(write_at(n, &fid, 0, 1000), ==, 0);
+	owner_status(n->nodes[0].owner, &st, 1);
+	g_assert_cmpint(st.state, ==, COPY_IN_SYNC);
+	g_assert_false(st.slow);
+	both_free(n);
+}
+
 /* --- a load that never rests --- */
 
 enum { FRAME_EVERY = 200, IN_TIME = 11 };   /* us, less than a read of the journal takes; seconds: 7 with the feed waiting for that reader, 16 with luck */
@@ -542,6 +574,7 @@ int main(int argc, char **argv)
 	g_test_message("seeds 1..%u; more: --seeds A..B", DEFAULT_SEEDS);
 	g_test_add_func("/sim/mirror/nothing_acknowledged_is_lost_whichever_copies_are", nothing_acknowledged_is_lost_whichever_copies_are);
 	g_test_add_func("/sim/mirror/a_refused_write_has_its_own_region_compared", a_refused_write_has_its_own_region_compared);
+	g_test_add_func("/sim/mirror/a_copy_that_takes_its_time_is_called_slow", a_copy_that_takes_its_time_is_called_slow);
 	g_test_add_func("/sim/mirror/a_copy_gets_in_sync_under_a_load_that_never_rests", a_copy_gets_in_sync_under_a_load_that_never_rests);
 	g_test_add_func("/sim/mirror/nobody_waits_for_the_first_sync_of_a_copy", nobody_waits_for_the_first_sync_of_a_copy);
 	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);

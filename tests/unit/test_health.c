@@ -105,6 +105,10 @@ static void without_a_lease_the_voters_are_named(void)
 	for (guint16 i = 2; i <= 3; i++)
 		((MagmaVolcano *)magma_map_by_id(m, i))->flags = 0;
 	expect(m, &cut, MAGMA_UNSAFE_NO_QUORUM, "without quorum: waits for the volcanos that vote: wallace\n");
+	cut.waits = "waits for volcano gromit, which may have gone on without this one";      /* it votes alone, and asks */
+	expect(m, &cut, MAGMA_UNSAFE_NO_QUORUM, "without quorum: waits for volcano gromit, which may have gone on without this one\n");
+	cut.lease = TRUE;
+	expect(m, &cut, 0, "");
 }
 
 static void a_copy_that_counts_and_is_far_behind_or_silent_lags(void)
@@ -118,6 +122,9 @@ static void a_copy_that_counts_and_is_far_behind_or_silent_lags(void)
 	expect(m, &live, MAGMA_UNSAFE_LAGGING, "lagging: slice 1 of wallace on gromit\n");
 	copies[0].lag = 0;
 	copies[0].phase = MAGMA_COPY_AWAY;
+	expect(m, &live, MAGMA_UNSAFE_LAGGING, "lagging: slice 1 of wallace on gromit\n");
+	copies[0].phase = MAGMA_COPY_IN_SYNC;
+	copies[0].slow = TRUE;
 	expect(m, &live, MAGMA_UNSAFE_LAGGING, "lagging: slice 1 of wallace on gromit\n");
 	slice(m, 1)->copies[0].in_sync = FALSE;      /* it does not count: it is healing */
 	expect(m, &live, MAGMA_UNSAFE_DEGRADED | MAGMA_UNSAFE_HEALING, "degraded: slice 1 of wallace has 1 of 2 copies\nhealing: slice 1 of wallace on gromit\n");
