@@ -343,7 +343,7 @@ void handle_copy_state(Op *op)
 	const struct magma_req_copy_state *q = &op->req.req_copy_state;
 	Volcano *v = op->v;
 
-	/* Of the map by which its owner compared, or of none: a repeat could come when the owner has gone on without that copy. */
+	/* Of the map by which its owner compared (or has no store), or of none: a repeat could come when the owner has gone on without that copy. */
 	if (q->in_sync == STATE_HAS_MORE && (!consensus_leads(v) || v->map_changing || !v->map || op->hdr.epoch < v->map->epoch)) {
 		op_error(op, ESTALE);
 		return;

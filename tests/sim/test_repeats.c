@@ -587,6 +587,98 @@ static void a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map
 	cluster_free(c);
 }
 
+enum { THREE = 3, BEFORE = 5000, AFTER = 3000 };
+
+typedef struct {
+	Cluster *c;
+	guint16 slice, owner;         /* or whoever it is (0) */
+	guint copies;
+} Keeper;
+
+static const MagmaMap *newest(Cluster *c)
+{
+	const MagmaMap *best = NULL;
+
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		const MagmaMap *m = cluster_volcano(c, i) ? volcano_map(cluster_volcano(c, i)) : NULL;
+		if (m && (!best || m->epoch > best->epoch))
+			best = m;
+	}
+	return best;
+}
+
+static const MagmaSlice *slice_of(Cluster *c, guint16 id) { return magma_map_slice_by_id(newest(c), id); }
+
+/* It is owned by that one, and so many have all of it. */
+static gboolean is_held(void *user)
+{
+	const Keeper *h = user;
+	const MagmaSlice *s = slice_of(h->c, h->slice);
+
+	return s && s->owner == h->owner && magma_slice_copies(newest(h->c), s) >= h->copies;
+}
+
+static gboolean are_three(void *user)
+{
+	const MagmaMap *m = newest(user);
+
+	return m->slices->len == THREE && !m->move.id && cluster_at_home(user);
+}
+
+static guint index_of(Cluster *c, guint16 id)
+{
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (cluster_volcano(c, i) && volcano_id(cluster_volcano(c, i)) == id)
+			return i;
+	g_assert_not_reached();
+}
+
+/* Three volcanos, two copies of everything. The second one is gone for a minute, a copy acts for it, and the third has a copy by now. */
+static Keeper acting_owner(guint32 seed)
+{
+	Cluster *c = network_of(seed, 2);
+	Keeper h = { .c = c, .slice = 2, .copies = 2 };
+
+	join_second(c);
+	cluster_start(c, 2);
+	g_assert_true(cluster_run_until(c, 120 * SEC, are_three, c));
+	cluster_run(c, 5 * SEC);              /* all vote */
+	const MagmaSlice *s = slice_of(c, h.slice);
+	g_assert_cmpuint(s->owner, ==, volcano_id(cluster_volcano(c, 1)));
+	h.owner = s->copies[0].volcano;
+	cluster_kill(c, 1, 60 * SEC, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_held, &h));
+	return h;
+}
+
+/* Neither is that of the copy that it keeps: the one must not delay the other. */
+static void an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_to_a_copy(void)
+{
+	Keeper h = acting_owner(14);
+	Cluster *c = h.c;
+	SimClient *s = sim_client_new(c, -1);
+	MagmaFid fid = make_file(s, "f", slice_of(c, h.slice)->range.lo);
+	Node *at = &c->node[index_of(c, h.owner)];
+
+	write_bytes(s, &fid, 0, 'a', BEFORE);
+	at->refuse_opens = G_MAXUINT;
+	at->awaited = "slice 2: its store cannot be opened: volcano";
+	cluster_kill(c, at->index, 10 * MS, FALSE);
+	h.owner = h.owner == 1 ? 3 : 1;
+	h.copies = 1;
+	g_assert_true(cluster_run_until(c, 5 * SEC, is_held, &h));
+	g_assert_cmpuint(at->awaited_came, ==, 1);
+	write_bytes(s, &fid, BEFORE, 'b', AFTER);
+	at->refuse_opens = 0;
+	g_assert_true(cluster_run_until(c, 120 * SEC, at_home, c));
+	g_assert_cmpuint(attr_of(s, &fid).size, ==, BEFORE + AFTER);
+	cluster_run(c, 40 * SEC);
+	fsck_free(fsck_run(c));
+	g_assert_cmpstr(fsck_copies(c), ==, NULL);
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -607,5 +699,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map", a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map);
 	g_test_add_func("/sim/repeats/a_part_counts_from_the_map_that_gave_it", a_part_counts_from_the_map_that_gave_it);
 	g_test_add_func("/sim/repeats/a_source_that_was_restarted_does_nothing_before_its_move_has_another_id", a_source_that_was_restarted_does_nothing_before_its_move_has_another_id);
+	g_test_add_func("/sim/repeats/an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_to_a_copy", an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_to_a_copy);
 	return g_test_run();
 }
