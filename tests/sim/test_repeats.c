@@ -1,7 +1,7 @@
 /* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
 #include "tests/sim/fsck.h"
 #include "tests/sim/cluster-internal.h"
-#include "magmad/core/core.h"
+#include "magmad/core/consensus.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
 #include <errno.h>
@@ -633,17 +633,25 @@ static guint index_of(Cluster *c, guint16 id)
 	g_assert_not_reached();
 }
 
-/* Three volcanos, two copies of everything. The second one is gone for a minute, a copy acts for it, and the third has a copy by now. */
-static Keeper acting_owner(guint32 seed)
+/* Three volcanos that all vote, two copies of everything. */
+static Cluster *three(guint32 seed)
 {
 	Cluster *c = network_of(seed, 2);
-	Keeper h = { .c = c, .slice = 2, .copies = 2 };
 
 	join_second(c);
 	cluster_start(c, 2);
 	g_assert_true(cluster_run_until(c, 120 * SEC, are_three, c));
-	cluster_run(c, 5 * SEC);              /* all vote */
+	cluster_run(c, 5 * SEC);
+	return c;
+}
+
+/* The second one is gone for a minute, a copy acts for it, and the third has a copy by now. */
+static Keeper acting_owner(guint32 seed)
+{
+	Cluster *c = three(seed);
+	Keeper h = { .c = c, .slice = 2, .copies = 2 };
 	const MagmaSlice *s = slice_of(c, h.slice);
+
 	g_assert_cmpuint(s->owner, ==, volcano_id(cluster_volcano(c, 1)));
 	h.owner = s->copies[0].volcano;
 	cluster_kill(c, 1, 60 * SEC, FALSE);
@@ -679,6 +687,217 @@ static void an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_t
 	cluster_free(c);
 }
 
+/* --- moves whose messages are lost or late --- */
+
+enum { FILES = 8, TOKEN = 100 };
+
+typedef struct {
+	Cluster *c;
+	SimClient *s;
+	MagmaFid fid[FILES];
+	guint next, acked[FILES];
+	Answer last;
+	gboolean stop;
+} Tokens;
+
+/* Files with such keys, in the root. */
+static Tokens *tokens_new(Cluster *c, MagmaKey key)
+{
+	Tokens *t = g_new0(Tokens, 1);
+
+	t->c = c;
+	t->s = sim_client_new(c, -1);
+	for (guint i = 0; i < FILES; i++) {
+		g_autofree char *name = g_strdup_printf("t%u", i);
+		t->fid[i] = make_file(t->s, name, key);
+	}
+	return t;
+}
+
+static void token_ask(Tokens *t)
+{
+	guint8 bytes[TOKEN] = { 0 };
+	struct magma_req_write q = { .fid = t->fid[t->next], .flags = MAGMA_WRITE_APPEND, .data = { bytes, sizeof bytes } };
+
+	t->last = (Answer){ 0 };
+	sim_call(t->s, MAGMA_OP_write, &q, answered, &t->last);
+}
+
+static void token_answered(Tokens *t)
+{
+	g_assert_cmpint(t->last.error, ==, 0);
+	t->acked[t->next]++;
+	t->next = (t->next + 1) % FILES;
+}
+
+/* One is under way at any time. */
+static void tokens_step(Tokens *t)
+{
+	if (t->last.done) {
+		token_answered(t);
+		token_ask(t);
+	}
+	cluster_step(t->c);
+}
+
+static void tokens_run(Tokens *t, gint64 time)
+{
+	gint64 end = world_now(cluster_world(t->c)) + time;
+
+	while (world_now(cluster_world(t->c)) < end)
+		tokens_step(t);
+}
+
+static void tokens_until(Tokens *t, gboolean (*fn)(void *user), void *user)
+{
+	gint64 end = world_now(cluster_world(t->c)) + 60 * SEC;
+
+	while (!fn(user)) {
+		g_assert_cmpint(world_now(cluster_world(t->c)), <, end);
+		tokens_step(t);
+	}
+}
+
+/* Each is there once. The network is whole, and rests. */
+static void tokens_end(Tokens *t)
+{
+	g_assert_true(cluster_run_until(t->c, 60 * SEC, is_answered, &t->last));
+	token_answered(t);
+	for (guint i = 0; i < FILES; i++)
+		g_assert_cmpuint(attr_of(t->s, &t->fid[i]).size, ==, t->acked[i] * TOKEN);
+	cluster_run(t->c, 40 * SEC);
+	fsck_free(fsck_run(t->c));
+	g_assert_cmpstr(fsck_copies(t->c), ==, NULL);
+	sim_client_free(t->s);
+	g_free(t);
+}
+
+static void lose_sessions_between(Cluster *c, guint a, guint b)
+{
+	for (guint i = 0; i < c->links->len; i++) {
+		Link *l = c->links->pdata[i];
+		if (l->is_node && l->end[0].node && ((l->end[0].node->index == a && l->end[1].node->index == b) || (l->end[0].node->index == b && l->end[1].node->index == a)))
+			link_cut(l);
+	}
+}
+
+enum { MOMENTS = 20 };
+
+/* What one side says from then on is lost with their sessions: a piece, or its answer, whichever it was. */
+static void lose_what_comes(Tokens *t, gboolean answers)
+{
+	guint lost = cluster_block(t->c, answers ? 2 : 1, answers ? 1 : 2);
+
+	tokens_run(t, 50 * MS);
+	lose_sessions_between(t->c, 0, 1);
+	tokens_run(t, 350 * MS);              /* both have heard of it */
+	cluster_unblock(t->c, lost);
+}
+
+static void a_move_ends_well_whichever_of_its_messages_is_lost(void)
+{
+	for (guint i = 0; i < 2 * MOMENTS; i++) {
+		Cluster *c = network(15);
+		Tokens *t = tokens_new(c, upper);
+
+		cluster_start(c, 1);
+		token_ask(t);
+		tokens_until(t, move_is_known, c);
+		tokens_run(t, i / 2 * 20 * MS);
+		lose_what_comes(t, i % 2);
+		gint64 since = world_now(cluster_world(c));
+		tokens_until(t, second_serves, c);
+		g_assert_cmpint(world_now(cluster_world(c)) - since, <, 2 * SEC);      /* nor does it begin anew */
+		tokens_end(t);
+		cluster_free(c);
+	}
+}
+
+/* A slice whose owner, its copy and the leader are three. */
+typedef struct {
+	Cluster *c;
+	guint16 slice;
+	guint owner, copy, leader;    /* indexes */
+	guint64 epoch;
+} Triple;
+
+static guint leads(Cluster *c)
+{
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		if (cluster_volcano(c, i) && consensus_leads(cluster_volcano(c, i)))
+			return i;
+	g_assert_not_reached();
+}
+
+/* Who joins asks the first volcano: not the owner, of which the leader hears nothing then. */
+static gboolean is_triple(Triple *t, const MagmaSlice *s)
+{
+	t->owner = index_of(t->c, s->owner);
+	t->copy = index_of(t->c, s->copies[0].volcano);
+	t->leader = leads(t->c);
+	t->slice = s->id;
+	return t->owner && t->owner != t->leader && t->copy != t->leader;
+}
+
+static Triple triple(guint32 seed)
+{
+	Triple t = { .c = three(seed) };
+
+	for (guint kills = 0; kills < 10; kills++) {
+		const GArray *all = newest(t.c)->slices;
+		for (guint i = 0; i < all->len; i++)
+			if (is_triple(&t, &g_array_index(all, MagmaSlice, i)))
+				return t;
+		cluster_kill(t.c, t.leader, 5 * SEC, FALSE);
+		cluster_run(t.c, 10 * SEC);
+		g_assert_true(cluster_run_until(t.c, 60 * SEC, at_home, t.c));
+	}
+	g_assert_not_reached();
+}
+
+static gboolean was_awaited(void *user) { return ((Triple *)user)->c->node[((Triple *)user)->owner].awaited_came > 0; }
+static gboolean has_newer_map(void *user) { return volcano_map(cluster_volcano(((Triple *)user)->c, ((Triple *)user)->owner))->epoch > ((Triple *)user)->epoch; }
+
+static gboolean are_four(void *user)
+{
+	const Triple *t = user;
+	const MagmaSlice *s = slice_of(t->c, t->slice);
+
+	for (guint i = 0; i < s->ncopies; i++)
+		g_assert_true(s->copies[i].volcano != volcano_id(cluster_volcano(t->c, t->copy)) || s->copies[i].in_sync);
+	return newest(t->c)->slices->len == 4 && cluster_at_home(t->c);
+}
+
+/* An owner's word that its copy is silent takes long to the leader. The copy answers again, and a map comes by which the owner is to give a part of the slice away. That word is true no more: it is not said again by
+ * the newer map, the copy counts all the time, and the move does not wait for it. */
+static void a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before(void)
+{
+	Triple t = triple(16);
+	Cluster *c = t.c;
+	MagmaKey key = magma_range_middle(&slice_of(c, t.slice)->range);
+	g_assert_true(magma_key_next(&key, &key));
+	Tokens *k = tokens_new(c, key);
+	guint64 o = (guint64)1 << t.owner, y = (guint64)1 << t.copy;
+
+	token_ask(k);
+	tokens_run(k, SEC);
+	guint there = cluster_block(c, o, y), back = cluster_block(c, y, o);
+	c->node[t.owner].awaited = "it does not answer";
+	tokens_until(k, was_awaited, &t);
+	t.epoch = volcano_map(cluster_volcano(c, t.owner))->epoch;
+	guint late = cluster_block(c, o, (guint64)1 << t.leader);
+	cluster_unblock(c, there);
+	cluster_unblock(c, back);
+	tokens_run(k, SEC / 2);               /* what was stuck has come and was answered */
+	cluster_start(c, 3);
+	tokens_until(k, has_newer_map, &t);
+	cluster_unblock(c, late);
+	tokens_until(k, are_four, &t);
+	g_assert_cmpuint(magma_map_slice(newest(c), &key)->home, ==, volcano_id(cluster_volcano(c, 3)));
+	tokens_end(k);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -700,5 +919,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/a_part_counts_from_the_map_that_gave_it", a_part_counts_from_the_map_that_gave_it);
 	g_test_add_func("/sim/repeats/a_source_that_was_restarted_does_nothing_before_its_move_has_another_id", a_source_that_was_restarted_does_nothing_before_its_move_has_another_id);
 	g_test_add_func("/sim/repeats/an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_to_a_copy", an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_to_a_copy);
+	g_test_add_func("/sim/repeats/a_move_ends_well_whichever_of_its_messages_is_lost", a_move_ends_well_whichever_of_its_messages_is_lost);
+	g_test_add_func("/sim/repeats/a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before", a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before);
 	return g_test_run();
 }
