@@ -2,6 +2,7 @@
 #include "tests/sim/fsck.h"
 #include "tests/sim/cluster-internal.h"
 #include "magmad/core/consensus.h"
+#include "magmad/core/move_out.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
 #include <errno.h>
@@ -813,6 +814,116 @@ static void a_move_ends_well_whichever_of_its_messages_is_lost(void)
 	}
 }
 
+/* Of slice 2, with the second volcano; the first one leads. */
+static Phase_ phase_of(void *user)
+{
+	Slice *sl = cluster_volcano(user, 1) ? core_slice(cluster_volcano(user, 1), 2) : NULL;
+
+	return sl && sl->move ? sl->move->phase : WAITING;
+}
+
+static gboolean is_ready(void *user) { return phase_of(user) == READY; }
+static gboolean is_committing(void *user) { return phase_of(user) == COMMITTING; }
+static gboolean third_serves(void *user) { return cluster_serves(user, 2) && !newest(user)->move.id; }
+
+/* Over whatever session there is. */
+static gboolean send_commit(Cluster *c, guint64 move)
+{
+	struct magma_req_move_commit q = { .move = move };
+	MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_move_commit, .hops = MAGMA_HOPS, .xid = G_MAXUINT64, .epoch = 1 };
+	GByteArray *out = g_byte_array_new();
+
+	magma_msg_encode(&h, &q, FALSE, out);
+	g_autoptr(GBytes) msg = g_byte_array_free_to_bytes(out);
+	for (guint i = 0; i < c->links->len; i++) {
+		Link *l = c->links->pdata[i];
+		for (guint side = 0; side < 2; side++)
+			if (l->is_node && l->accepted && l->end[side].node == &c->node[2] && l->end[!side].node == &c->node[0] && link_end_alive(l, !side) && link_send(l, side, msg))
+				return TRUE;
+	}
+	return FALSE;
+}
+
+typedef struct {
+	Cluster *c;
+	Tokens *t;
+	guint64 move;
+	Phase_ phase;
+} Late;
+
+/* The source has asked for the commit, and is killed. That word did not come yet. */
+static Late source_killed(guint32 seed)
+{
+	Late l = { .c = network(seed) };
+
+	join_second(l.c);
+	l.t = tokens_new(l.c, upper);
+	cluster_start(l.c, 2);
+	token_ask(l.t);
+	tokens_until(l.t, is_ready, l.c);
+	l.move = newest(l.c)->move.id;
+	guint lost = cluster_block(l.c, 2, 1);
+	tokens_until(l.t, is_committing, l.c);
+	lose_sessions_between(l.c, 0, 1);
+	tokens_run(l.t, 350 * MS);
+	cluster_kill(l.c, 1, 10 * MS, FALSE);
+	cluster_unblock(l.c, lost);
+	return l;
+}
+
+static void late_end(Late *l)
+{
+	tokens_until(l->t, third_serves, l->c);
+	tokens_end(l->t);
+	cluster_free(l->c);
+}
+
+static gboolean second_owns(void *user) { return cluster_volcano(user, 1) && core_slice(cluster_volcano(user, 1), 2); }
+
+/* The leader cannot know better: the move has no other id yet. Then its target has all there is, because the source does nothing before that. */
+static void a_commit_that_comes_after_its_source_was_restarted_loses_nothing(void)
+{
+	Late l = source_killed(17);
+
+	tokens_until(l.t, second_owns, l.c);
+	guint no_news = cluster_block(l.c, 2, 1);      /* MOVE_ANEW takes longer */
+	g_assert_true(consensus_may_serve(cluster_volcano(l.c, 1)));
+	tokens_run(l.t, 400 * MS);
+	g_assert_cmpuint(newest(l.c)->move.id, ==, l.move);
+	g_assert_true(core_slice(cluster_volcano(l.c, 1), 2)->serving);
+	g_assert_true(send_commit(l.c, l.move));
+	tokens_run(l.t, 20 * MS);
+	cluster_unblock(l.c, no_news);
+	g_assert_cmpuint(newest(l.c)->move.id, ==, 0);
+	late_end(&l);
+}
+
+static gboolean is_there_again(void *user)
+{
+	const Late *l = user;
+
+	return newest(l->c)->move.id != l->move && phase_of(l->c) == l->phase;
+}
+
+/* Whatever it is then that the target has. */
+static void a_commit_that_comes_after_the_move_has_another_id_does_nothing(void)
+{
+	static const Phase_ phases[] = { COPY_ROWS, LAST_MEMORY, LAST_SYNC, READY };
+
+	for (guint i = 0; i < G_N_ELEMENTS(phases); i++) {
+		Late l = source_killed(18 + i);
+		l.phase = phases[i];
+		tokens_until(l.t, is_there_again, &l);
+		guint64 epoch = newest(l.c)->epoch;
+		guint no_news = cluster_block(l.c, 2, 1);      /* the new one's own commit */
+		g_assert_true(send_commit(l.c, l.move));
+		tokens_run(l.t, 20 * MS);
+		g_assert_cmpuint(newest(l.c)->epoch, ==, epoch);
+		cluster_unblock(l.c, no_news);
+		late_end(&l);
+	}
+}
+
 /* A slice whose owner, its copy and the leader are three. */
 typedef struct {
 	Cluster *c;
@@ -920,6 +1031,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/a_source_that_was_restarted_does_nothing_before_its_move_has_another_id", a_source_that_was_restarted_does_nothing_before_its_move_has_another_id);
 	g_test_add_func("/sim/repeats/an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_to_a_copy", an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_to_a_copy);
 	g_test_add_func("/sim/repeats/a_move_ends_well_whichever_of_its_messages_is_lost", a_move_ends_well_whichever_of_its_messages_is_lost);
+	g_test_add_func("/sim/repeats/a_commit_that_comes_after_its_source_was_restarted_loses_nothing", a_commit_that_comes_after_its_source_was_restarted_loses_nothing);
+	g_test_add_func("/sim/repeats/a_commit_that_comes_after_the_move_has_another_id_does_nothing", a_commit_that_comes_after_the_move_has_another_id_does_nothing);
 	g_test_add_func("/sim/repeats/a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before", a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before);
 	return g_test_run();
 }
