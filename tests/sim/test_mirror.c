@@ -383,9 +383,8 @@ typedef struct {
 	guint64 frames;
 } Steady;
 
-static void next_frame(void *arg)
+static void put_frame(Steady *s)
 {
-	Steady *s = arg;
 	guint8 key[8];
 	MagmaKey rk = { { 0 } };
 	Txn *t = txn_new();
@@ -393,6 +392,13 @@ static void next_frame(void *arg)
 	magma_be64_store(key, s->frames++ % 1000);
 	txn_put(t, TAB_FLARE, key, sizeof key, &rk, key, sizeof key);
 	store_commit(mnet_store(s->n), t);
+}
+
+static void next_frame(void *arg)
+{
+	Steady *s = arg;
+
+	put_frame(s);
 	world_after(s->n->w, FRAME_EVERY, FALSE, next_frame, s);
 }
 
@@ -422,9 +428,73 @@ static void a_copy_gets_in_sync_under_a_load_that_never_rests(void)
 	both_free(n);
 }
 
-/* --- a copy whose disk is behind --- */
-
 static void sync_came(void *user, int error) { *(int *)user = error; }
+
+/* --- what was kept for a copy, and given up on a full disk --- */
+
+enum { AWAY_FRAMES = 300 };
+
+static void count_row(void *user, const StoreRow *row) { *(guint64 *)user = *(guint64 *)user * 31 + magma_be64_load(row->key) * 7 + magma_be64_load(row->val) + 1; }
+
+static guint64 rows_at(MNet *n, guint i)
+{
+	guint64 sum = 0;
+
+	memstore_each(n->nodes[i].store, TAB_FLARE, count_row, &sum);
+	return sum;
+}
+
+/* Back from being away it needs what is gone, and is compared by digests, not filled. given: or it is there, and comes from the journal. */
+static void comes_back(gboolean given)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	Steady s = { n, 0 };
+	CopyStatus st;
+	gboolean seen[COPY_DIGESTS + 1] = { FALSE };
+	StoreUsage u;
+	int error = -1;
+
+	both_up(n);
+	mnet_promote(n, 0);
+	for (guint i = 0; i < AWAY_FRAMES; i++)
+		put_frame(&s);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	mnet_down(n, 1, FALSE);
+	n->in_sync[1] = FALSE;
+	mnet_tell_owner(n);
+	for (guint i = 0; i < AWAY_FRAMES; i++)
+		put_frame(&s);
+	run_for(n, 2 * SEC);
+	store_sync(mnet_store(n), sync_came, &error);        /* what is to be given is behind the journal */
+	run_for(n, SEC);
+	g_assert_cmpint(error, ==, 0);
+	memstore_set_full(n->nodes[0].store, given);
+	n->nodes[0].store->vt->usage(n->nodes[0].store, &u);
+	memstore_set_full(n->nodes[0].store, FALSE);
+	put_frame(&s);                        /* is in the journal alone */
+	mnet_up(n, 1);
+	gint64 up = world_now(n->w);
+	while (!n->in_sync[1]) {
+		g_assert_cmpint(world_now(n->w), <, up + 10 * SEC);
+		run_for(n, SEC / 1000);
+		owner_status(n->nodes[0].owner, &st, 1);
+		seen[st.state] = TRUE;
+	}
+	run_for(n, SEC);
+	g_assert_cmpuint(rows_at(n, 1), ==, rows_at(n, 0));
+	g_assert_cmpint(seen[COPY_DIGESTS], ==, given);
+	both_free(n);
+}
+
+static void a_copy_that_needs_journal_which_a_full_disk_gave_up_is_compared(void)
+{
+	comes_back(FALSE);
+	comes_back(TRUE);
+}
+
+/* --- a copy whose disk is behind --- */
 
 /* What it caught up may be hundreds of MiB that are not on its disk yet: it begins to count when they are, so that no fsync of a client waits for them. */
 static void nobody_waits_for_the_first_sync_of_a_copy(void)
@@ -543,6 +613,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/mirror/nothing_acknowledged_is_lost_whichever_copies_are", nothing_acknowledged_is_lost_whichever_copies_are);
 	g_test_add_func("/sim/mirror/a_refused_write_has_its_own_region_compared", a_refused_write_has_its_own_region_compared);
 	g_test_add_func("/sim/mirror/a_copy_gets_in_sync_under_a_load_that_never_rests", a_copy_gets_in_sync_under_a_load_that_never_rests);
+	g_test_add_func("/sim/mirror/a_copy_that_needs_journal_which_a_full_disk_gave_up_is_compared", a_copy_that_needs_journal_which_a_full_disk_gave_up_is_compared);
 	g_test_add_func("/sim/mirror/nobody_waits_for_the_first_sync_of_a_copy", nobody_waits_for_the_first_sync_of_a_copy);
 	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);
 	return g_test_run();

@@ -1,6 +1,7 @@
 /* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
 #include "tests/sim/fsck.h"
 #include "tests/sim/cluster-internal.h"
+#include "tests/sim/memdisk.h"
 #include "magmad/core/consensus.h"
 #include "magmad/core/move_out.h"
 #include "libmagma/base/err.h"
@@ -588,6 +589,32 @@ static void a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map
 	cluster_free(c);
 }
 
+/* --- a copy's disk that fills up --- */
+
+static guint looks;
+
+static void usage_counted(Store *s, StoreUsage *out)
+{
+	looks++;
+	*out = (StoreUsage){ .low = TRUE };
+}
+
+/* No operation asks it: it gives what it keeps for others (memstore, store/space.c) when it is asked. */
+static void a_copys_store_looks_at_its_disk_every_second(void)
+{
+	Cluster *c = network_of(18, 2);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	Store *copy = cluster_store(c, 1, 1);
+	g_assert_true(magma_map_slice_by_id(volcano_map(cluster_volcano(c, 1)), 1)->owner == 1);
+	looks = 0;
+	MEM(copy)->vt.usage = usage_counted;
+	cluster_run(c, 10 * SEC);
+	g_assert_cmpuint(looks, >=, 10);
+	cluster_free(c);
+}
+
 enum { THREE = 3, BEFORE = 5000, AFTER = 3000 };
 
 typedef struct {
@@ -1029,6 +1056,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map", a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map);
 	g_test_add_func("/sim/repeats/a_part_counts_from_the_map_that_gave_it", a_part_counts_from_the_map_that_gave_it);
 	g_test_add_func("/sim/repeats/a_source_that_was_restarted_does_nothing_before_its_move_has_another_id", a_source_that_was_restarted_does_nothing_before_its_move_has_another_id);
+	g_test_add_func("/sim/repeats/a_copys_store_looks_at_its_disk_every_second", a_copys_store_looks_at_its_disk_every_second);
 	g_test_add_func("/sim/repeats/an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_to_a_copy", an_owner_whose_store_cannot_be_opened_says_so_and_leaves_its_slice_to_a_copy);
 	g_test_add_func("/sim/repeats/a_move_ends_well_whichever_of_its_messages_is_lost", a_move_ends_well_whichever_of_its_messages_is_lost);
 	g_test_add_func("/sim/repeats/a_commit_that_comes_after_its_source_was_restarted_loses_nothing", a_commit_that_comes_after_its_source_was_restarted_loses_nothing);
