@@ -374,6 +374,30 @@ static void a_refused_write_has_its_own_region_compared(void)
 	both_free(n);
 }
 
+/* A copy that has it may be the next owner, and shows it then: what a write that failed has left is nobody's while it is not compared, and what an fsync has promised is not. */
+static void an_fsync_waits_until_what_was_refused_is_the_same_everywhere(void)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+	Answer a = { FALSE, 0 };
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	g_assert_cmpint(write_at(n, &fid, 0, MIB), ==, 0);
+	run_for(n, SEC);
+	memstore_set_full(n->nodes[0].store, TRUE);
+	g_assert_cmpint(write_at(n, &fid, MIB - 1000, 5000), ==, ENOSPC);
+	store_content_sync(mnet_store(n), &fid, answered, &a);
+	until(n, &a.done);
+	g_assert_cmpint(a.error, ==, 0);
+	g_assert_cmpuint(memcontent_size(memdisk_file(n->nodes[1].disk, &fid)->synced), ==, memcontent_size(memdisk_file(n->nodes[0].disk, &fid)->synced));
+	g_assert_true(memcontent_equal(memdisk_file(n->nodes[0].disk, &fid)->synced, memdisk_file(n->nodes[1].disk, &fid)->synced, MIB));
+	both_free(n);
+}
+
 /* --- a load that never rests --- */
 
 enum { FRAME_EVERY = 200, IN_TIME = 11 };   /* us, less than a read of the journal takes; seconds: 7 with the feed waiting for that reader, 16 with luck */
@@ -602,6 +626,67 @@ static void what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over(voi
 	mnet_free(n);
 }
 
+typedef struct {
+	gboolean done;
+	int error;
+} Written;
+
+static void pages_written(void *user, int error) { *(Written *)user = (Written){ TRUE, error }; }
+
+enum { BAD_PAGES = 3, STEPS = 24 };
+
+/* So many events after a reader has met the bad place. TRUE: it was still waiting then. */
+static gboolean write_meets_rescue(guint steps)
+{
+	enum { SIZE = 8 * MEMFILE_PAGE };
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+	Bytes b = { FALSE, 0, NULL }, after = { FALSE, 0, NULL };
+	Written w = { FALSE, 0 };
+	g_autofree guint8 *pages = g_malloc(BAD_PAGES * MEMFILE_PAGE);
+	g_autoptr(GBytes) data = NULL;
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	g_assert_cmpint(write_at(n, &fid, 0, SIZE), ==, 0);
+	run_for(n, SEC);
+	memfile_break(memdisk_file(n->nodes[0].disk, &fid), 2, BAD_PAGES);
+	store_content_read(mnet_store(n), &fid, 2 * MEMFILE_PAGE, 10, bytes_came, &b);
+	for (guint i = 0; i < steps; i++)
+		mnet_step(n);
+	gboolean early = !b.done;
+	memset(pages, 'y', BAD_PAGES * MEMFILE_PAGE);
+	data = g_bytes_new(pages, BAD_PAGES * MEMFILE_PAGE);
+	store_content_write(mnet_store(n), &fid, 2 * MEMFILE_PAGE, data, pages_written, &w);
+	until(n, &w.done);
+	until(n, &b.done);
+	run_for(n, SEC);
+	g_assert_cmpint(w.error, ==, 0);
+	store_content_read(mnet_store(n), &fid, 2 * MEMFILE_PAGE, BAD_PAGES * MEMFILE_PAGE, bytes_came, &after);
+	until(n, &after.done);
+	g_assert_cmpint(after.error, ==, 0);
+	g_assert_true(g_bytes_equal(after.data, data));
+	g_assert_true(memcontent_equal(memdisk_file(n->nodes[0].disk, &fid)->live, memdisk_file(n->nodes[1].disk, &fid)->live, SIZE));
+	g_bytes_unref(b.data);
+	g_bytes_unref(after.data);
+	both_free(n);
+	return early;
+}
+
+/* What a copy answers is from before the write. */
+static void what_comes_from_a_copy_is_not_written_over_what_was_begun_since(void)
+{
+	guint early = 0;
+
+	for (guint steps = 0; steps < STEPS; steps++)
+		early += write_meets_rescue(steps);
+	g_assert_cmpuint(early, >, 3);
+	g_assert_cmpuint(early, <, STEPS);
+}
+
 static void run_one(guint32 seed) { run_seed(seed); }
 
 int main(int argc, char **argv)
@@ -616,5 +701,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/mirror/a_copy_that_needs_journal_which_a_full_disk_gave_up_is_compared", a_copy_that_needs_journal_which_a_full_disk_gave_up_is_compared);
 	g_test_add_func("/sim/mirror/nobody_waits_for_the_first_sync_of_a_copy", nobody_waits_for_the_first_sync_of_a_copy);
 	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);
+	g_test_add_func("/sim/mirror/what_comes_from_a_copy_is_not_written_over_what_was_begun_since", what_comes_from_a_copy_is_not_written_over_what_was_begun_since);
+	g_test_add_func("/sim/mirror/an_fsync_waits_until_what_was_refused_is_the_same_everywhere", an_fsync_waits_until_what_was_refused_is_the_same_everywhere);
 	return g_test_run();
 }
