@@ -4,6 +4,7 @@
 #include "tests/sim/memdisk.h"
 #include "magmad/core/consensus.h"
 #include "magmad/core/move_out.h"
+#include "magmad/core/takeover.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
 #include <errno.h>
@@ -1036,6 +1037,45 @@ static void a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before(v
 	cluster_free(c);
 }
 
+/* --- of two, the voter does not know whether the other has gone on --- */
+
+static gboolean first_says(void *user) { return ((Cluster *)user)->node[0].awaited_came > 0; }
+static gboolean second_goes_on(void *user) { return consensus_incarnation(cluster_volcano(user, 1)) > consensus_incarnation(cluster_volcano(user, 0)) && cluster_serves(user, 1); }
+
+/* A map by which the other could not have gone on was on its way to the disk when the voter was stopped, and committed when it ran again. The other went on in between. That the voter has to ask is kept with that map: a
+ * start finds it, and does not take the map for an answer. */
+static void a_start_asks_what_was_in_question_before_the_map_that_it_finds(void)
+{
+	Cluster *c = network_of(20, 2);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	cluster_run(c, 5 * SEC);
+	Tokens *t = tokens_new(c, upper);
+	token_ask(t);
+	tokens_run(t, SEC);
+	g_assert_true(consensus_leads(cluster_volcano(c, 0)));
+	guint there = cluster_block(c, 1, 2), back = cluster_block(c, 2, 1);
+	c->node[0].awaited = "is down";
+	tokens_until(t, first_says, c);
+	guint64 before = volcano_map(cluster_volcano(c, 0))->epoch;
+	cluster_pause(c, 0, 4 * SEC);
+	tokens_until(t, second_goes_on, c);
+	tokens_run(t, 5 * SEC);
+	g_assert_cmpuint(volcano_map(cluster_volcano(c, 0))->epoch, >, before);
+	g_assert_true(takeover_in_question(consensus_takeover(cluster_volcano(c, 0))));
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	tokens_run(t, 5 * SEC);
+	g_assert_false(consensus_may_serve(cluster_volcano(c, 0)));
+	g_assert_true(consensus_may_serve(cluster_volcano(c, 1)));
+	cluster_unblock(c, there);
+	cluster_unblock(c, back);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	g_assert_cmpuint(c->node[0].asides_made + c->node[1].asides_made, ==, 0);
+	tokens_end(t);
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -1062,5 +1102,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/a_commit_that_comes_after_its_source_was_restarted_loses_nothing", a_commit_that_comes_after_its_source_was_restarted_loses_nothing);
 	g_test_add_func("/sim/repeats/a_commit_that_comes_after_the_move_has_another_id_does_nothing", a_commit_that_comes_after_the_move_has_another_id_does_nothing);
 	g_test_add_func("/sim/repeats/a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before", a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before);
+	g_test_add_func("/sim/repeats/a_start_asks_what_was_in_question_before_the_map_that_it_finds", a_start_asks_what_was_in_question_before_the_map_that_it_finds);
 	return g_test_run();
 }
