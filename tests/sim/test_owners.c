@@ -125,14 +125,15 @@ static void a_move_ends_well_whichever_of_its_messages_is_lost(void)
 	}
 }
 
-/* Of slice 2, with the second volcano; the first one leads. */
-static Phase_ phase_of(void *user)
+static Phase_ phase_at(Cluster *c, guint i, guint16 slice)
 {
-	Slice *sl = cluster_volcano(user, 1) ? core_slice(cluster_volcano(user, 1), 2) : NULL;
+	Slice *sl = cluster_volcano(c, i) ? core_slice(cluster_volcano(c, i), slice) : NULL;
 
 	return sl && sl->move ? sl->move->phase : WAITING;
 }
 
+/* Of slice 2, with the second volcano; the first one leads. */
+static Phase_ phase_of(void *user) { return phase_at(user, 1, 2); }
 static gboolean is_ready(void *user) { return phase_of(user) == READY; }
 static gboolean is_committing(void *user) { return phase_of(user) == COMMITTING; }
 static gboolean third_serves(void *user) { return cluster_serves(user, 2) && !newest(user)->move.id; }
@@ -320,6 +321,54 @@ static void a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before(v
 	cluster_free(c);
 }
 
+static gboolean is_copying(void *user) { return phase_at(((Triple *)user)->c, ((Triple *)user)->owner, ((Triple *)user)->slice) == COPY_ROWS; }
+
+static gboolean copy_is_out(void *user)
+{
+	const Triple *t = user;
+	const MagmaSlice *s = slice_of(t->c, t->slice);
+
+	for (guint i = 0; i < s->ncopies; i++)
+		if (s->copies[i].volcano == volcano_id(cluster_volcano(t->c, t->copy)) && s->copies[i].in_sync)
+			return FALSE;
+	return TRUE;
+}
+
+static gboolean has_moved(void *user) { return newest(((Triple *)user)->c)->slices->len == 4 && !newest(((Triple *)user)->c)->move.id; }
+
+/* In the middle of a move, which waits for its copy, too. */
+static void that_a_copy_is_silent_comes_to_the_leader_though_it_was_lost_and_the_move_ends(void)
+{
+	Triple t = triple(21);
+	Cluster *c = t.c;
+	MagmaKey key = magma_range_middle(&slice_of(c, t.slice)->range);
+	g_assert_true(magma_key_next(&key, &key));
+	Tokens *k = tokens_new(c, key);
+	guint64 o = (guint64)1 << t.owner, y = (guint64)1 << t.copy;
+
+	token_ask(k);
+	cluster_start(c, 3);
+	tokens_until(k, is_copying, &t);
+	guint there = cluster_block(c, o, y), back = cluster_block(c, y, o);
+	c->node[t.owner].awaited = "it does not answer";
+	tokens_until(k, was_awaited, &t);
+	guint lost = cluster_block(c, o, (guint64)1 << t.leader);
+	lose_sessions_between(c, t.owner, t.leader);
+	tokens_run(k, 350 * MS);
+	g_assert_false(copy_is_out(&t));
+	cluster_unblock(c, lost);
+	gint64 since = world_now(cluster_world(c));
+	tokens_until(k, copy_is_out, &t);
+	g_assert_cmpint(world_now(cluster_world(c)) - since, <, 3 * SEC);      /* clients wait */
+	tokens_until(k, has_moved, &t);
+	cluster_unblock(c, there);
+	cluster_unblock(c, back);
+	g_assert_true(cluster_run_until(c, 120 * SEC, at_home, c));
+	g_assert_cmpuint(magma_map_slice(newest(c), &key)->home, ==, volcano_id(cluster_volcano(c, 3)));
+	tokens_end(k);
+	cluster_free(c);
+}
+
 /* --- of two, the voter does not know whether the other has gone on --- */
 
 static gboolean first_says(void *user) { return ((Cluster *)user)->node[0].awaited_came > 0; }
@@ -369,6 +418,7 @@ int main(int argc, char **argv)
 	T(a_commit_that_comes_after_its_source_was_restarted_loses_nothing);
 	T(a_commit_that_comes_after_the_move_has_another_id_does_nothing);
 	T(a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before);
+	T(that_a_copy_is_silent_comes_to_the_leader_though_it_was_lost_and_the_move_ends);
 	T(a_start_asks_what_was_in_question_before_the_map_that_it_finds);
 	return g_test_run();
 }
