@@ -230,6 +230,7 @@ static void call_transmit(Call *c)
 					g_clear_pointer(&c->body, g_bytes_unref);
 					c->head = g_byte_array_free_to_bytes(whole);
 				}
+				call_refresh(c);
 				c->local = op_local(v, c, c->head);
 				if (!c->local)        /* a slice that is being opened, after a takeover mostly: clients wait for this */
 					call_soon(c);

@@ -506,6 +506,7 @@ gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time)
 
 ConsensusChanges consensus_changes(const Volcano *v) { return of(v) ? of(v)->changes : (ConsensusChanges){ 0 }; }
 gboolean consensus_may_change(Volcano *v) { return of(v) && of(v)->raft && takeover_may_change(of(v)->takeover); }
+guint32 consensus_life(const Volcano *v, guint16 id) { return raft_member_life(of(v)->raft, id); }
 MagmaTime consensus_answered(const Volcano *v, guint16 id) { return raft_member_acked(of(v)->raft, id); }
 MagmaTime consensus_led_since(const Volcano *v) { return raft_led_since(of(v)->raft); }
 guint32 consensus_incarnation(const Volcano *v) { return of(v) && of(v)->raft ? raft_term(of(v)->raft).inc : v->map ? v->map->incarnation : 0; }

@@ -29,6 +29,8 @@ gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time);
 MagmaTime consensus_down_at(const Volcano *v, guint16 id);
 /* When the newest beat was sent that the member has answered to this leader; 0: none. */
 MagmaTime consensus_answered(const Volcano *v, guint16 id);
+/* Which start of that member this leader hears, or which one this is; 0: not known. */
+guint32 consensus_life(const Volcano *v, guint16 id);
 MagmaTime consensus_led_since(const Volcano *v);                        /* leader only, else 0 */
 /* Changes of the lava map that this volcano proposed and that were committed, since it started: how many, and how long they took from the proposal to the commit. */
 typedef struct {

@@ -266,7 +266,7 @@ struct Volcano {
 	GPtrArray *slices;            /* Slice * */
 	GHashTable *holdings;         /* slice id -> Holding * (holding.h) */
 	struct MirrorPace *pace;      /* of catching up, shared by all owners here */
-	gboolean may_own;             /* the newest map is known: it says whose the slices are */
+	gboolean may_own;             /* it has had a lease since it started: its map says whose the slices are */
 	gboolean apply_map;           /* holdings are not yet what the map says */
 	GHashTable *unopened;         /* slice -> Unopened *: its store could not be opened (holding.c) */
 	guint open_timer;             /* one of them is tried again */

@@ -136,7 +136,7 @@ static Report *report_new(Holding *h, guint16 volcano)
 static void on_caught_up(void *user, guint16 volcano)
 {
 	Holding *h = user;
-	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_COUNTS };
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_COUNTS, .life = consensus_life(h->v, h->v->id) };
 
 	core_enter(h->v);
 	/* Without an end: while nobody has said no for certain, the map may count the copy already, and the owner waits for it. */
@@ -162,7 +162,7 @@ static void silence_drop(Report *r)
 
 static void silence_report(Holding *h, guint16 volcano)
 {
-	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_OUT };
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_OUT, .life = consensus_life(h->v, h->v->id) };
 
 	Report *r = g_hash_table_lookup(h->silent, GUINT_TO_POINTER(volcano));
 
@@ -204,7 +204,7 @@ static void yielded(void *user, int error, const MagmaAny *rep, GBytes *msg)
 static void on_behind(void *user, guint16 volcano)
 {
 	Holding *h = user;
-	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_HAS_MORE };
+	struct magma_req_copy_state q = { .slice = h->id, .epoch = h->epoch, .volcano = volcano, .in_sync = STATE_HAS_MORE, .life = consensus_life(h->v, h->v->id) };
 
 	if (h->yielding)
 		return;

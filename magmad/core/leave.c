@@ -88,7 +88,7 @@ static void step(void *arg)
 		return;
 	}
 	if (!consensus_leads(v) && consensus_leader(v) && !l->told) {
-		struct magma_req_leave q = { .volcano = v->id };
+		struct magma_req_leave q = { .volcano = v->id, .life = consensus_life(v, v->id) };
 		l->told = TRUE;
 		v->resigned = TRUE;
 		v->lease_until = 0;
@@ -145,7 +145,8 @@ void handle_leave(Op *op)
 			left(v->leave);
 		return;
 	}
-	if (!consensus_leads(v) || v->map_changing || v->leaving) {
+	/* a late one may be of a start before this one: it would take away what it has a lease for */
+	if (!consensus_leads(v) || v->map_changing || v->leaving || op->req.req_leave.life != consensus_life(v, id)) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}

@@ -66,10 +66,23 @@ static gboolean all_serve(Volcano *v)
 	return TRUE;
 }
 
+/* The first lease of this start comes with all that was proposed before it (magmad/raft/raft_lease.c): also what an earlier start had asked for, that a copy counts from now on. By an older map it would
+ * answer without that copy. */
+static void own_from_now_on(Volcano *v)
+{
+	if (v->may_own || !v->serving || !consensus_may_serve(v))
+		return;
+	v->may_own = TRUE;
+	v->note[0] = 0;
+	v->apply_map = TRUE;
+}
+
 void members_look(Volcano *v)
 {
 	const MagmaVolcano *self = v->map ? magma_map_by_id(v->map, v->id) : NULL;
 
+	if (!consensus_leads(v))      /* who leads at once, as the only voter, listens for a tick first: another may have gone on without it */
+		own_from_now_on(v);
 	if (v->ready && self && (self->state == MAGMA_ACTIVE || !self->offered) && v->serving && v->may_own && consensus_may_serve(v) && all_serve(v))
 		core_ready(v, NULL);
 }
@@ -85,16 +98,6 @@ void members_slice_serves(Slice *sl)
 	members_look(v);
 }
 
-/* The leader has said whose the slices are. */
-static void asked(Volcano *v)
-{
-	if (v->may_own)
-		return;
-	v->may_own = TRUE;
-	v->note[0] = 0;
-	v->apply_map = TRUE;
-}
-
 static void map_fetched(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Volcano *v = user;
@@ -103,10 +106,8 @@ static void map_fetched(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	core_enter(v);
 	m->fetching = FALSE;
 	m->fetch_at = core_now(v) + SECOND;
-	if (!error) {
+	if (!error)
 		members_learn(v, rep->rep_map.map.data, rep->rep_map.map.len);
-		asked(v);
-	}
 	core_leave(v);
 }
 
@@ -376,8 +377,7 @@ void members_start(Volcano *v)
 
 void members_tick(Volcano *v)
 {
-	if (!v->may_own && v->serving && consensus_leads(v) && consensus_may_serve(v))
-		asked(v);
+	own_from_now_on(v);
 	if (!v->may_own && v->serving)
 		members_fetch_map(v);
 	if (v->map && v->serving && !v->stopping && !consensus_leader(v) && !consensus_may_serve(v))

@@ -338,6 +338,13 @@ void planner_tick(Volcano *v)
 
 static void state_changed(Volcano *v, void *user, int error) { op_finish(user, error ? MAGMA_ETRYAGAIN : 0); }
 
+static gboolean said_by_its_owner(Volcano *v, const struct magma_req_copy_state *q)
+{
+	const MagmaSlice *s = magma_map_part(v->map, q->slice);
+
+	return !s || s->epoch != q->epoch || q->life == consensus_life(v, s->owner);
+}
+
 void handle_copy_state(Op *op)
 {
 	const struct magma_req_copy_state *q = &op->req.req_copy_state;
@@ -352,8 +359,8 @@ void handle_copy_state(Op *op)
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}
-	/* A late one may be from before the copy counted again: its owner says so by the newest map, or not at all. */
-	if (!q->in_sync && op->hdr.epoch < v->map->epoch) {
+	/* A late one may be from before the copy counted again, or was taken out: its owner says so by the newest map, or not at all. And one that was restarted since knows nothing of it. */
+	if (q->in_sync != STATE_HAS_MORE && (op->hdr.epoch < v->map->epoch || !said_by_its_owner(v, q))) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}

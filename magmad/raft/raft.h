@@ -240,6 +240,7 @@ gint64 raft_lease_until(const Raft *r, gint64 now);
 /* Leader only, else 0: since when (our clock) nothing has been granted to this member; and from when on it may be declared down. */
 gint64 raft_member_silent_since(const Raft *r, guint16 id);
 gint64 raft_down_at(const Raft *r, guint16 id);
+guint32 raft_member_life(const Raft *r, guint16 id);      /* which start of the process this leader last heard, or its own; 0: not known */
 gint64 raft_member_granted(const Raft *r, guint16 id);    /* when the newest proof of its life that was granted came, in this leader's term; 0: none */
 gint64 raft_led_since(const Raft *r);                     /* leader only, else 0 */
 gint64 raft_member_acked(const Raft *r, guint16 id);      /* leader only: when the newest beat was sent that this member has answered in this term; 0: none */

@@ -12,6 +12,7 @@ typedef struct {
 	gint64 sent_at;                   /* an APPEND is on its way since; 0: none */
 	gint64 acked;                     /* newest beat it answered, by when it was sent */
 	struct Life { gint64 at, seen; guint32 life; } wait[2], granted;   /* proofs of life: at by its clock, seen by ours. wait: older, newest; seen 0: none */
+	guint32 life;                     /* which start of its process answered last; 0: none */
 	guint64 fence;                    /* gets no lease before it has committed this index */
 	gint64 since;                     /* a peer of this leader, whether heard or not */
 } Peer;

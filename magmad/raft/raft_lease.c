@@ -76,6 +76,19 @@ void beat_tick(Raft *r)
 	replicate_again(r);
 }
 
+/* A process that has just begun knows nothing of what the one before it asked for: it gets no lease before it has all that was proposed until now. FALSE: a late word of one that has ended, which
+ * answers an older beat. */
+static gboolean life_follow(Raft *r, Peer *p, const RaftMsg *m)
+{
+	if (m->life == p->life)
+		return TRUE;
+	if (p->life && m->sent <= p->acked)
+		return FALSE;
+	p->life = m->life;
+	p->fence = log_last(r);
+	return TRUE;
+}
+
 static void life_note(Raft *r, Peer *p, const RaftMsg *m)
 {
 	struct Life life = { m->at, r->now, m->life };
@@ -92,7 +105,7 @@ void on_alive(Raft *r, guint16 from, const RaftMsg *m)
 {
 	Peer *p = r->role == LEADER ? peer_of(r, from) : NULL;
 
-	if (!p || m->sent > r->now)
+	if (!p || m->sent > r->now || !life_follow(r, p, m))
 		return;
 	p->acked = MAX(p->acked, m->sent);
 	p->told = MIN(m->commit, r->commit);      /* also less than before: a crash may have forgotten it */
@@ -133,6 +146,12 @@ gint64 raft_member_granted(const Raft *r, guint16 id)
 {
 	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;
 	return p ? p->granted.seen : 0;
+}
+
+guint32 raft_member_life(const Raft *r, guint16 id)
+{
+	const Peer *p = r->role == LEADER ? peer_of(r, id) : NULL;
+	return id == r->cfg.id ? r->cfg.life : p ? p->life : 0;
 }
 
 gint64 raft_member_acked(const Raft *r, guint16 id)

@@ -294,6 +294,7 @@ gboolean consensus_heard_within(const Volcano *v, guint16 id, MagmaTime time)
 
 gboolean consensus_may_change(Volcano *v) { return takeover_may_change(v->consensus->takeover); }
 MagmaTime consensus_answered(const Volcano *v, guint16 id) { return of(v)->answered[id]; }
+guint32 consensus_life(const Volcano *v, guint16 id) { return of(v)->life[id]; }
 MagmaTime consensus_led_since(const Volcano *v) { return of(v)->leads ? of(v)->led_since : 0; }
 guint32 consensus_incarnation(const Volcano *v) { return of(v)->incarnation; }
 guint32 consensus_next_incarnation(const Volcano *v) { return ((of(v)->incarnation >> 16) + 1) << 16 | v->id; }

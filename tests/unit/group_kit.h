@@ -26,6 +26,7 @@ typedef struct GroupKit {
 	guint16 leader;
 	MagmaTime granted[KIT_VOLCANOS], answered[KIT_VOLCANOS], down_at[KIT_VOLCANOS], led_since;
 	guint32 incarnation;
+	guint32 life[KIT_VOLCANOS];   /* which start of each is heard */
 	RaftEntry *committed;
 	/* what is wanted of it */
 	MagmaMap *proposed;           /* the newest, sealed; NULL: nothing */

@@ -171,12 +171,27 @@ static void who_ends_makes_no_maps(void)
 
 static int leave(GroupKit *k, Session *s, guint16 id)
 {
-	struct magma_req_leave q = { .volcano = id };
+	struct magma_req_leave q = { .volcano = id, .life = k->life[id] };
 	MagmaAny rep;
 	int error = -1;
 
 	kit_ask(k, s, MAGMA_OP_leave, &q, &error, &rep);
 	return error;
+}
+
+/* It has begun anew, and serves by a lease: it would be declared down without waiting for that one's end. */
+static void a_late_farewell_of_an_earlier_start_ends_nothing(void)
+{
+	g_autoptr(GroupKit) k = member(3, 2, 1);
+	Session *s = kit_session(k, TRUE);
+	struct magma_req_leave late = { .volcano = 2, .life = k->life[2] };
+	MagmaAny rep;
+	int error = -1;
+
+	k->life[2]++;
+	kit_ask(k, s, MAGMA_OP_leave, &late, &error, &rep);
+	g_assert_cmpint(error, ==, MAGMA_ETRYAGAIN);
+	g_assert_cmpuint(k->proposals, ==, 0);
 }
 
 static void the_leader_commits_one_map_and_then_answers(void)
@@ -244,6 +259,7 @@ int main(int argc, char **argv)
 	T(nothing_is_handed_to_one_that_is_down);
 	T(who_serves_nothing_yet_ends_at_once);
 	T(who_ends_makes_no_maps);
+	T(a_late_farewell_of_an_earlier_start_ends_nothing);
 	T(the_leader_commits_one_map_and_then_answers);
 	T(who_does_not_lead_or_ends_itself_or_is_asked_for_nobody_refuses);
 	T(two_that_end_at_once_do_not_wait_for_each_other);

@@ -209,7 +209,8 @@ static void a_witness_does_not_hand_over_while_somebody_is_silent(void)
 
 static int say(GroupKit *k, Session *s, guint16 slice, guint64 epoch, guint16 volcano, guint8 state, guint64 map)
 {
-	struct magma_req_copy_state q = { .slice = slice, .epoch = epoch, .volcano = volcano, .in_sync = state };
+	const MagmaSlice *o = magma_map_part(k->v->map, slice);
+	struct magma_req_copy_state q = { .slice = slice, .epoch = epoch, .volcano = volcano, .in_sync = state, .life = o ? k->life[o->owner] : 0 };
 	MagmaAny rep;
 	int error = -1;
 
@@ -231,7 +232,9 @@ static void an_owner_may_take_a_copy_out_and_count_it_again(void)
 	g_assert_true(kit_answer(k, s, &error, &rep));
 	g_assert_cmpint(error, ==, 0);        /* only now may it go on without */
 	g_assert_cmpint(say(k, s, 2, 1, 3, STATE_OUT, 6), ==, 0);        /* it is so already */
-	g_assert_cmpint(say(k, s, 2, 1, 3, STATE_COUNTS, 5), ==, -1);
+	/* asked for before it was taken out: its owner has gone on without it since */
+	g_assert_cmpint(say(k, s, 2, 1, 3, STATE_COUNTS, 5), ==, MAGMA_ETRYAGAIN);
+	g_assert_cmpint(say(k, s, 2, 1, 3, STATE_COUNTS, 6), ==, -1);
 	kit_slice_is(k->proposed, 2, "2: 3+");
 	kit_commit(k);
 	g_assert_cmpuint(k->proposals, ==, 2);
@@ -244,6 +247,27 @@ static void a_late_word_takes_no_copy_out(void)
 
 	g_assert_cmpint(say(k, s, 2, 1, 3, STATE_OUT, 4), ==, MAGMA_ETRYAGAIN);
 	g_assert_cmpuint(k->proposals, ==, 0);
+}
+
+/* A restarted owner waits for no copy that its former start asked for. */
+static void what_an_earlier_start_of_the_owner_asked_for_is_refused(void)
+{
+	MagmaMap *m = kit_ring(3, 2);
+
+	kit_copy(kit_slice(m, 2), 3)->in_sync = FALSE;
+	g_autoptr(GroupKit) k = kit_leader_of(m);
+	Session *s = kit_session(k, TRUE);
+	struct magma_req_copy_state late = { .slice = 2, .epoch = 1, .volcano = 3, .in_sync = STATE_COUNTS, .life = k->life[2] };
+	MagmaAny rep;
+	int error = -1;
+
+	k->life[2]++;
+	kit_ask(k, s, MAGMA_OP_copy_state, &late, &error, &rep);
+	g_assert_cmpint(error, ==, MAGMA_ETRYAGAIN);
+	g_assert_cmpuint(k->proposals, ==, 0);
+	g_assert_cmpint(say(k, s, 2, 1, 3, STATE_COUNTS, 5), ==, -1);
+	kit_slice_is(k->proposed, 2, "2: 3+");
+	kit_commit(k);
 }
 
 static void only_the_owner_of_now_is_heard_and_only_by_the_leader(void)
@@ -528,6 +552,7 @@ int main(int argc, char **argv)
 	T(a_witness_does_not_hand_over_while_somebody_is_silent);
 	T(an_owner_may_take_a_copy_out_and_count_it_again);
 	T(a_late_word_takes_no_copy_out);
+	T(what_an_earlier_start_of_the_owner_asked_for_is_refused);
 	T(only_the_owner_of_now_is_heard_and_only_by_the_leader);
 	T(who_is_down_does_not_count);
 	T(a_copy_with_a_longer_log_acts_for_the_slice);

@@ -324,6 +324,62 @@ static void who_was_declared_dead_gets_no_lease_before_it_knows(void)
 	g_assert_cmpint(lease(k, 4), >, k->now);
 }
 
+/* What it asked for before may be under way still, and it does not know of it any more. */
+static void who_has_just_begun_gets_no_lease_before_what_is_proposed_is_settled(void)
+{
+	g_autoptr(Kit) k = network("123", "1234");
+
+	kit_disk(k, 2, TRUE);
+	kit_disk(k, 3, TRUE);
+	g_assert_cmpint(kit_propose(k, 1, "under way", "123", "1234"), ==, RAFT_OK);
+	kit_run(k, S / 2);
+	g_assert_cmpstr(kit_map(k, 1), !=, "under way");
+	g_assert_cmpint(lease(k, 4), >, k->now);      /* it knows what it asked for */
+	kit_halt(k, 4);
+	kit_boot(k, 4);
+	guint32 life = raft_member_life(core(k, 1), 4);
+	kit_run(k, 2 * S);
+	g_assert_cmpuint(raft_member_life(core(k, 1), 4), !=, life);
+	g_assert_cmpint(lease(k, 4), <=, k->now);
+	kit_disk(k, 2, FALSE);
+	kit_disk(k, 3, FALSE);
+	kit_run(k, S);
+	g_assert_cmpstr(kit_map(k, 4), ==, "under way");
+	g_assert_cmpint(lease(k, 4), >, k->now);
+}
+
+static GByteArray *late_alive;
+
+static gboolean keep_alive(Kit *k, const KitMsg *p, const RaftMsg *m)
+{
+	if (p->from == 4 && m->type == RAFT_ALIVE) {
+		g_byte_array_set_size(late_alive, 0);
+		g_byte_array_append(late_alive, p->bytes->data, p->bytes->len);
+	}
+	return FALSE;
+}
+
+static void a_late_word_of_an_earlier_life_is_not_taken_for_a_new_one(void)
+{
+	g_autoptr(Kit) k = network("123", "1234");
+	RaftMsg m;
+
+	late_alive = g_byte_array_new();
+	k->drop = keep_alive;
+	kit_run(k, S);
+	k->drop = NULL;
+	kit_halt(k, 4);
+	kit_boot(k, 4);
+	kit_run(k, S);
+	guint32 life = raft_member_life(core(k, 1), 4);
+	g_assert_true(raft_msg_decode(late_alive->data, late_alive->len, &m));
+	g_assert_cmpuint(m.life, !=, life);
+	kit_step(k, 1, &(RaftEvent){ .type = RAFT_EV_MESSAGE, .from = 4, .msg = &m });
+	g_assert_cmpuint(raft_member_life(core(k, 1), 4), ==, life);
+	raft_msg_clear(&m);
+	g_byte_array_unref(late_alive);
+}
+
 static void a_hand_over_costs_nobody_its_lease(void)
 {
 	g_autoptr(Kit) k = network("123", "12345");
@@ -561,6 +617,8 @@ int main(int argc, char **argv)
 	ADD(without_a_quorum_leader_and_members_stop);
 	ADD(nobody_is_declared_dead_before_its_lease_is_over);
 	ADD(who_was_declared_dead_gets_no_lease_before_it_knows);
+	ADD(who_has_just_begun_gets_no_lease_before_what_is_proposed_is_settled);
+	ADD(a_late_word_of_an_earlier_life_is_not_taken_for_a_new_one);
 	ADD(a_hand_over_costs_nobody_its_lease);
 	ADD(the_only_voter_hands_over_by_way_of_a_pair);
 	ADD(the_survivor_of_two_takes_over_and_the_other_learns);

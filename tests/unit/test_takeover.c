@@ -293,6 +293,16 @@ static void without_a_lease_of_this_life_it_does_not_go_on(void)
 		takeover_heard(takeover(k), 2);
 		kit_run(k, 100 * MS);
 	}
+	MagmaHdr h;
+	MagmaAny req;
+	Session *on;
+	g_assert_true(kit_asked(k, MAGMA_OP_map, &h, &req, &on));
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+	magma_map_encode(k->v->map, bytes);
+	struct magma_rep_map rep = { .map = MAGMA_BYTES(bytes->data, bytes->len) };
+	kit_reply(k, on, &h, 0, &rep);
+	kit_run(k, SECOND);
+	g_assert_false(k->v->may_own);        /* of maps that are under way it does not know */
 	does_not_go_on(k);
 	g_assert_true(kit_said(k, "waits for volcano v2, which votes on the lava map; takeover v2"));
 }
@@ -374,10 +384,14 @@ static void what_is_not_whole_here_does_not_go_on(void)
 {
 	g_autoptr(GroupKit) k = follower(led_by_2());
 
-	k->v->may_own = TRUE;                 /* nothing is held: no slice was opened */
+	g_assert_true(k->v->may_own);
+	GHashTable *held = k->v->holdings;
+	k->v->holdings = g_hash_table_new(NULL, NULL);        /* no store opens */
 	does_not_go_on(k);
 	g_autofree char *why = volcano_takeover(k->v, "v2");
 	g_assert_cmpstr(why, ==, "a slice is not whole here");
+	g_hash_table_unref(k->v->holdings);
+	k->v->holdings = held;
 }
 
 static void who_was_told_not_to_take_over_waits(void)
