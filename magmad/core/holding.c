@@ -437,7 +437,7 @@ static void unopened_later(Volcano *v, Unopened *u, MagmaTime delay)
 /* From now on it is not opened while a copy may become owner by this: nobody would wait for the lease of this one. An end of the process instead would leave it to whoever starts it again, too soon to be missed, for ever. */
 static void give_to_copy(Volcano *v, const MagmaSlice *s, Unopened *u)
 {
-	struct magma_req_copy_state q = { .slice = s->id, .epoch = s->epoch, .volcano = other_that_has(v->map, s), .in_sync = STATE_HAS_MORE };
+	struct magma_req_copy_state q = { .slice = s->id, .epoch = s->epoch, .volcano = other_that_has(v->map, s), .in_sync = STATE_HAS_MORE, .life = consensus_life(v, v->id) };
 
 	if (!u->given)
 		core_say(v, "slice %u: its store cannot be opened: volcano %u, which has all of it, shall own it", s->id, q.volcano);
