@@ -376,7 +376,13 @@ void call_reply(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny *rep, 
 {
 	Call *c = g_hash_table_lookup(v->calls, &h->xid);
 
-	if (!c || c->op != h->op || h->client || c->local || c->peer != peer || call_again(c, h->error))
+	if (!c || c->op != h->op || h->client || c->peer != peer)
+		return;
+	if (c->local) {               /* asked here since: if that is lost with its slice, nobody has it any more, and it goes out on the same session once more */
+		c->again = TRUE;
+		return;
+	}
+	if (call_again(c, h->error))
 		return;
 	call_finish(c, h->error, h->error ? NULL : rep, msg);
 }

@@ -4,12 +4,14 @@
 
 /* How these belong together. The only voter serves for ALONE_LEASE after the sending of a beat that the other has answered, or takes the other for down (by 1.4 s, raft.c's down_after) and goes on by itself. The
  * other takes over FORCE_AFTER after the last word that it heard: by then that lease has run out on any clock (5% off at most), and short trouble has ended with the voter going on. Whoever stood still for ASK_GAP
- * cannot know which of that happened, and asks. */
+ * cannot know which of that happened, and asks; as does a voter that stood still for shorter, more than STILL in all since the other's newest answer, if by now the other could have gone on for want of its word. */
 #define ALONE_LEASE (SECOND * 12 / 10)
 #define FORCE_AFTER (SECOND * 18 / 10)
 #define LOOK_EVERY (SECOND * 35 / 100)
 #define GAP (SECOND * 7 / 10)             /* between two looks: this process did not run */
 #define ASK_GAP (SECOND)
+#define STILL (SECOND * 35 / 100)         /* on top of LOOK_EVERY */
+#define SURE_FOR (SECOND * 16 / 10)       /* FORCE_AFTER by clocks that are 10% apart */
 #define SILENT (SECOND * 15 / 10)         /* an operator may say that it is lost */
 
 struct Takeover {
@@ -17,6 +19,7 @@ struct Takeover {
 	guint timer;
 	MagmaTime looked, unbroken;   /* when last; since when without a gap */
 	MagmaTime heard;              /* any word of the group from the other */
+	MagmaTime still, still_since; /* voter: how long it did not run, in all, since that answer of the other */
 	gboolean asks;                /* whether the other has gone on without this one */
 	MagmaTime asks_since;
 	guint16 could;                /* which, by the map of then: one that is committed since (it was on its way to the disk) has told the other nothing in time; 0: none could */
@@ -115,10 +118,24 @@ gboolean takeover_may_change(Takeover *t)
 MagmaTime takeover_lease(Takeover *t, MagmaTime lease)
 {
 	const MagmaVolcano *o = consensus_leads(t->v) ? could_go_on(t) : NULL;
+	MagmaTime answered = o ? consensus_answered(t->v, o->id) : 0;
 
+	if (answered != t->still_since) {     /* after each step: before this process can stand still again */
+		t->still_since = answered;
+		t->still = 0;
+	}
 	if (asking(t))
 		return 0;
-	return o ? MIN(lease, consensus_answered(t->v, o->id) + ALONE_LEASE) : lease;
+	return o ? MIN(lease, answered + ALONE_LEASE) : lease;
+}
+
+static void count_still(Takeover *t, MagmaTime gap)
+{
+	const MagmaVolcano *o = consensus_leads(t->v) ? could_go_on(t) : NULL;
+
+	t->still += MAX(gap - LOOK_EVERY, 0);
+	if (o && t->still_since && !t->asks && t->still > STILL && core_now(t->v) - t->still_since > SURE_FOR)
+		ask(t, o->id);
 }
 
 void takeover_clock(Takeover *t)
@@ -126,6 +143,7 @@ void takeover_clock(Takeover *t)
 	MagmaTime now = core_now(t->v), gap = now - t->looked;
 
 	t->looked = now;
+	count_still(t, gap);
 	if (gap < GAP)
 		return;
 	t->unbroken = now;

@@ -268,6 +268,61 @@ static void what_was_asked_of_a_dead_owner_is_asked_of_the_slice_as_soon_as_it_i
 	g_assert_cmpuint(ms - opened, <=, 25);
 }
 
+static void upper_half_goes_to(GroupKit *k, guint16 owner, guint64 epoch)
+{
+	MagmaMap *m = kit_ring(2, 1);
+
+	m->epoch = epoch;
+	kit_slice(m, 2)->owner = owner;
+	kit_slice(m, 2)->epoch = epoch;
+	kit_use(k, m);
+	core_enter(k->v);
+	k->v->apply_map = TRUE;
+	core_leave(k->v);
+}
+
+/* The former owner's answer comes while it is asked of the slice here; then the slice goes, and that answer is lost. */
+static void what_is_lost_with_a_slice_is_asked_again_of_who_had_refused_it_meanwhile(void)
+{
+	static const MagmaKey upper = { { 0xff } };
+	g_autoptr(GroupKit) k = kit_new(kit_ring(2, 1), FALSE);
+	struct magma_req_sync q = { .fid = { upper, 99 } };
+	int error = -1;
+	MagmaHdr h;
+	MagmaAny req;
+	Session *s;
+
+	kit_leads(k);
+	k->v->begins_network = TRUE;
+	for (guint i = 0; i < 20; i++) {
+		kit_hear(k);
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, 50 * MS);
+	}
+	core_enter(k->v);
+	call_owner(k->v, &upper, MAGMA_OP_sync, &q, 60 * SECOND, ignore, &error);
+	core_leave(k->v);
+	g_assert_true(kit_asked(k, MAGMA_OP_sync, &h, &req, &s));
+	upper_half_goes_to(k, 1, 6);
+	for (guint i = 0; i < 100 && !(core_slice(k->v, 2) && core_slice(k->v, 2)->serving); i++) {
+		kit_hear(k);
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, 10 * MS);
+	}
+	kit_lease(k, 0);                               /* what it answers is held */
+	kit_run(k, SECOND);
+	g_assert_cmpint(error, ==, -1);
+	g_assert_false(g_queue_is_empty(&core_slice(k->v, 2)->held));
+	kit_reply(k, s, &h, MAGMA_ENOTOWNER, NULL);
+	g_assert_cmpuint(requests(s, MAGMA_OP_sync), ==, 1);
+	upper_half_goes_to(k, 2, 7);
+	kit_run(k, 300 * MS);
+	g_assert_null(core_slice(k->v, 2));
+	g_assert_cmpuint(requests(s, MAGMA_OP_sync), ==, 2);
+	kit_reply(k, s, &h, 0, &(struct magma_rep_sync){ 0 });
+	g_assert_cmpint(error, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -282,5 +337,6 @@ int main(int argc, char **argv)
 	T(what_lives_elsewhere_is_not_answered_here);
 	T(bytes_that_are_no_marks_are_refused);
 	T(what_was_asked_of_a_dead_owner_is_asked_of_the_slice_as_soon_as_it_is_open_here);
+	T(what_is_lost_with_a_slice_is_asked_again_of_who_had_refused_it_meanwhile);
 	return g_test_run();
 }

@@ -94,6 +94,43 @@ static void the_voter_goes_on_when_the_other_is_down(void)
 	g_assert_true(kit_is(m, 1, MAGMA_VOLCANO_VOTER));
 }
 
+/* The other hears nothing of it meanwhile, and goes on 1.8 s after its last word. */
+static void a_voter_that_stood_still_twice_asks_where_the_other_could_have_gone_on(void)
+{
+	g_autoptr(GroupKit) k = voter(kit_ring(2, 2), FALSE);
+
+	takeover_lease(takeover(k), k->now);           /* as after each step of the group */
+	kit_run(k, 50 * MS);
+	kit_stand_still(k, 750 * MS);
+	takeover_clock(takeover(k));
+	g_assert_true(takeover_may_change(takeover(k)));      /* it has 0.8 s left to take the other for down */
+	kit_run(k, 50 * MS);
+	kit_stand_still(k, 800 * MS);
+	g_assert_false(takeover_may_change(takeover(k)));
+	g_assert_cmpint(takeover_lease(takeover(k), k->now + SECOND), ==, 0);
+	k->answered[2] = k->now + 1;
+	g_assert_true(takeover_may_change(takeover(k)));
+}
+
+static void a_voter_that_stood_still_in_time_goes_on(void)
+{
+	g_autoptr(GroupKit) k = voter(kit_ring(2, 2), FALSE);
+
+	takeover_lease(takeover(k), k->now);
+	kit_stand_still(k, 800 * MS);
+	kit_run(k, 700 * MS);
+	g_assert_true(takeover_may_change(takeover(k)));
+}
+
+static void a_voter_that_was_slow_but_never_stood_still_goes_on(void)
+{
+	g_autoptr(GroupKit) k = voter(kit_ring(2, 2), FALSE);
+
+	takeover_lease(takeover(k), k->now);
+	kit_run(k, 1700 * MS);
+	g_assert_true(takeover_may_change(takeover(k)));
+}
+
 static void with_one_copy_nothing_of_the_other_goes_on(void)
 {
 	g_autoptr(GroupKit) k = voter(kit_ring(2, 1), FALSE);
@@ -641,6 +678,9 @@ int main(int argc, char **argv)
 	T(the_voter_serves_for_as_long_as_the_other_surely_waits);
 	T(the_voter_serves_alone_where_the_other_could_not_go_on);
 	T(the_voter_goes_on_when_the_other_is_down);
+	T(a_voter_that_stood_still_twice_asks_where_the_other_could_have_gone_on);
+	T(a_voter_that_stood_still_in_time_goes_on);
+	T(a_voter_that_was_slow_but_never_stood_still_goes_on);
 	T(with_one_copy_nothing_of_the_other_goes_on);
 	T(after_a_restart_the_voter_serves_and_changes_nothing_before_the_other_answers);
 	T(after_a_restart_the_voter_goes_on_alone_where_the_other_cannot_have);
