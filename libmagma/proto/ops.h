@@ -226,7 +226,7 @@ enum {
 #define MAGMA_REQ_raft(F) F(u16, from) F(data, msg)
 #define MAGMA_REP_raft(F)
 /* of the owner of a slice under that epoch, to the leader: this copy has everything and is waited for: it counts from now on (in_sync 1); or it does not answer, and is to count no longer (0); or this owner was
- * restarted, and that copy has frames that it lacks: the copy shall own the slice, and it be a copy that does not count (2).
+ * restarted, and that copy has frames that it lacks, or its store cannot be opened: the copy shall own the slice, and it be a copy that does not count (2).
  * life: which start of the owner says so, as in its proofs of life: what an earlier one asked for is refused */
 #define MAGMA_REQ_copy_state(F) F(u16, slice) F(u64, epoch) F(u16, volcano) F(u8, in_sync) F(u32, life)
 #define MAGMA_REP_copy_state(F)

@@ -268,8 +268,9 @@ struct Volcano {
 	struct MirrorPace *pace;      /* of catching up, shared by all owners here */
 	gboolean may_own;             /* it has had a lease since it started: its map says whose the slices are */
 	gboolean apply_map;           /* holdings are not yet what the map says */
-	GHashTable *unopened;         /* slice -> how often its store could not be opened (holding.c) */
-	guint open_timer;             /* when that is tried again */
+	GHashTable *unopened;         /* slice -> Unopened *: its store could not be opened (holding.c) */
+	guint open_timer;             /* one of them is tried again */
+	MagmaTime open_at;            /* then */
 	gboolean apply_later;         /* nor can they be yet: the next tick tries again */
 	guint32 starts;               /* of this volcano, counted on disk */
 	guint64 next_xid, next_op, ops_made;

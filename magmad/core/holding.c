@@ -388,6 +388,12 @@ static gboolean was_overtaken(const Holding *h, const MagmaSlice *s)
 #define OPEN_AGAIN_MAX (60 * SECOND)
 enum { OPEN_TRIES = 3 };              /* of a slice that another volcano could answer for */
 
+typedef struct {
+	guint tries;
+	MagmaTime again;
+	gboolean given;               /* the leader was asked to give it to a copy, and may do so at any moment */
+} Unopened;
+
 static void open_again(void *arg)
 {
 	Volcano *v = arg;
@@ -398,36 +404,82 @@ static void open_again(void *arg)
 	core_leave(v);
 }
 
-static gboolean others_have(const MagmaMap *map, const MagmaSlice *s) { return magma_slice_copies(map, s) > 1; }
-
-/* Too many open files may pass, and so may a disk that was not there yet: it is tried again, ever more rarely. Where clients wait for it, and a copy that counts could answer them, this volcano ends, as with any disk
- * that fails (the copy acts then). A slice of which it keeps a copy only is degraded meanwhile, which everybody says. */
-static void not_opened(Volcano *v, const MagmaSlice *s)
+/* One timer for all of them: for whichever is due first. */
+static void open_again_at(Volcano *v, MagmaTime at)
 {
-	guint tries = GPOINTER_TO_UINT(g_hash_table_lookup(v->unopened, GUINT_TO_POINTER(s->id))) + 1;
-
-	g_hash_table_insert(v->unopened, GUINT_TO_POINTER(s->id), GUINT_TO_POINTER(tries));
-	if (s->owner == v->id && tries >= OPEN_TRIES && others_have(v->map, s)) {
-		g_autofree char *text = g_strdup_printf("the store of slice %u cannot be opened; a copy of it is elsewhere", s->id);
-		core_fail(v, text);
+	if (v->open_timer && v->open_at <= at)
 		return;
+	if (v->open_timer)
+		v->io->timer_cancel(v->iou, v->open_timer);
+	v->open_at = at;
+	v->open_timer = v->io->timer(v->iou, at - core_now(v), open_again, v);
+}
+
+/* The first of the others that has all of it; 0: nobody. */
+static guint16 other_that_has(const MagmaMap *map, const MagmaSlice *s)
+{
+	for (guint i = 0; i < s->ncopies; i++) {
+		const MagmaVolcano *o = magma_map_by_id(map, s->copies[i].volcano);
+		if (s->copies[i].in_sync && o && !(o->flags & MAGMA_VOLCANO_DOWN))
+			return o->id;
 	}
-	if (!v->open_timer)
-		v->open_timer = v->io->timer(v->iou, MIN(OPEN_AGAIN_MAX, OPEN_AGAIN << MIN(tries - 1, 6)), open_again, v);
+	return 0;
+}
+
+static gboolean is_to_be_given(const Volcano *v, const MagmaSlice *s, const Unopened *u) { return u->tries >= OPEN_TRIES && s->owner == v->id && other_that_has(v->map, s); }
+
+static void unopened_later(Volcano *v, Unopened *u, MagmaTime delay)
+{
+	u->again = core_now(v) + delay;
+	open_again_at(v, u->again);
+}
+
+/* From now on it is not opened while a copy may become owner by this: nobody would wait for the lease of this one. An end of the process instead would leave it to whoever starts it again, too soon to be missed, for ever. */
+static void give_to_copy(Volcano *v, const MagmaSlice *s, Unopened *u)
+{
+	struct magma_req_copy_state q = { .slice = s->id, .epoch = s->epoch, .volcano = other_that_has(v->map, s), .in_sync = STATE_HAS_MORE, .life = consensus_life(v, v->id) };
+
+	if (!u->given)
+		core_say(v, "slice %u: its store cannot be opened: volcano %u, which has all of it, shall own it", s->id, q.volcano);
+	u->given = TRUE;
+	unopened_later(v, u, OPEN_AGAIN);
+	call_leader(v, NULL, MAGMA_OP_copy_state, &q, OPEN_AGAIN, NULL, NULL);
+}
+
+/* Too many open files may pass, and so may a disk that was not there yet: it is tried again, ever more rarely. Where clients wait for it, and a copy that counts could answer them, that one becomes its owner. A slice
+ * of which this volcano keeps a copy only is degraded meanwhile, which everybody says. */
+static void not_opened(Volcano *v, const MagmaSlice *s, Unopened *u)
+{
+	if (!u)
+		g_hash_table_insert(v->unopened, GUINT_TO_POINTER(s->id), u = g_new0(Unopened, 1));
+	if (++u->tries == OPEN_TRIES && s->owner == v->id && !other_that_has(v->map, s))
+		core_say(v, "slice %u: its store cannot be opened, and no other volcano has all of it: it is tried again", s->id);
+	if (is_to_be_given(v, s, u))
+		give_to_copy(v, s, u);
+	else
+		unopened_later(v, u, MIN(OPEN_AGAIN_MAX, OPEN_AGAIN << MIN(u->tries - 1, 6)));
 }
 
 /* NULL: not now. */
 static Store *open_store(Volcano *v, const MagmaSlice *s)
 {
+	Unopened *u = g_hash_table_lookup(v->unopened, GUINT_TO_POINTER(s->id));
+
 	if (s->id == v->id)
 		return v->store;
-	if (v->failed || (v->open_timer && g_hash_table_contains(v->unopened, GUINT_TO_POINTER(s->id))))
+	if (u && is_to_be_given(v, s, u) && (!u->given || core_now(v) >= u->again)) {
+		give_to_copy(v, s, u);
 		return NULL;
+	}
+	if (u && core_now(v) < u->again) {
+		open_again_at(v, u->again);
+		return NULL;
+	}
 	Store *store = v->io->store_open(v->iou, s->id);
 	if (store)
 		g_hash_table_remove(v->unopened, GUINT_TO_POINTER(s->id));
 	else
-		not_opened(v, s);
+		not_opened(v, s, u);
 	return store;
 }
 

@@ -350,8 +350,8 @@ void handle_copy_state(Op *op)
 	const struct magma_req_copy_state *q = &op->req.req_copy_state;
 	Volcano *v = op->v;
 
-	/* Of the map by which its owner compared, or of none: a repeat could come when the owner has gone on without that copy. */
-	if (q->in_sync == STATE_HAS_MORE && (!consensus_leads(v) || v->map_changing || !v->map || op->hdr.epoch < v->map->epoch)) {
+	/* Of the map by which its owner compared, or has no store, and of the same start of it, or of none: a repeat could come when the owner has gone on without that copy, or has opened its store. */
+	if (q->in_sync == STATE_HAS_MORE && (!consensus_leads(v) || v->map_changing || !v->map || op->hdr.epoch < v->map->epoch || !said_by_its_owner(v, q))) {
 		op_error(op, ESTALE);
 		return;
 	}
@@ -360,7 +360,7 @@ void handle_copy_state(Op *op)
 		return;
 	}
 	/* A late one may be from before the copy counted again, or was taken out: its owner says so by the newest map, or not at all. And one that was restarted since knows nothing of it. */
-	if (q->in_sync != STATE_HAS_MORE && (op->hdr.epoch < v->map->epoch || !said_by_its_owner(v, q))) {
+	if (op->hdr.epoch < v->map->epoch || !said_by_its_owner(v, q)) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}

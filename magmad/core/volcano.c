@@ -141,7 +141,7 @@ Volcano *volcano_new(const VolcanoConfig *cfg, Store *store, const VolcanoIo *io
 	v->all_ops = g_hash_table_new(NULL, NULL);
 	call_init(v);
 	v->holdings = g_hash_table_new(NULL, NULL);
-	v->unopened = g_hash_table_new(NULL, NULL);
+	v->unopened = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	if (cfg->kept && !consensus_load(v, cfg->kept))
 		v->state = "damaged";
 	return v;

@@ -36,6 +36,15 @@ static gboolean is_low(const DiskStore *d)
 	return d->batch_failed || d->retry_at || !d->ballast || d->fs_avail < d->reserve_bytes + contents_pending(d->contents);
 }
 
+/* While segments are kept sqlite is synced every 32 MiB only, and those that it has not synced cannot be given: the next look finds them. */
+static void want_checkpoint(DiskStore *d)
+{
+	if (!journal_keeps(d->journal, d->meta.applied, d->applied_fills))
+		return;
+	d->trim_wanted = TRUE;
+	disk_wake(d);
+}
+
 void disk_usage(Store *s, StoreUsage *out)
 {
 	DiskStore *d = DISK(s);
@@ -48,6 +57,8 @@ void disk_usage(Store *s, StoreUsage *out)
 		look(d, now);
 		if (is_low(d) && disk_give_kept(d))
 			look(d, now);
+		if (is_low(d))
+			want_checkpoint(d);
 	}
 	d->meta.used += contents_used_delta(d->contents);
 	*out = (StoreUsage){

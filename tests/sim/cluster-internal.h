@@ -67,6 +67,8 @@ struct Node {
 	gint64 parted;                /* from the other volcanos, until then */
 	guint refuse_opens;           /* so many stores of slices cannot be opened */
 	char *stopped;                /* it said that it cannot go on */
+	const char *awaited;          /* a test waits for a line with this */
+	guint awaited_came;           /* so often it was said */
 	gint rate_ppm;                /* of its clock, against the true time */
 	gint64 ahead;
 	gint64 slow_until, slow_by, bad_until;

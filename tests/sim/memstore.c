@@ -324,6 +324,8 @@ static void mem_usage(Store *s, StoreUsage *out)
 {
 	MemStore *m = MEM(s);
 
+	if (m->full)                  /* what is kept for copies is the first to go, as from a disk */
+		memdisk_trim(m->disk, G_MAXUINT64, 0);
 	*out = (StoreUsage){
 		.total = 1 << 30, .free = m->full ? 0 : 1 << 29, .avail = m->full ? 0 : 1 << 29, .low = m->full,
 		.cache_hits = m->hits, .cache_misses = m->misses, .cache_rows = g_tree_nnodes(m->disk->rows),

@@ -145,7 +145,13 @@ void node_keeping_dies(Node *n)
 	g_queue_clear_full(&n->keeping, keep_free);
 }
 
-static void io_say(void *user, const char *line) { world_trace(world_of(user), "%s says: %s", ((Node *)user)->name, line); }
+static void io_say(void *user, const char *line)
+{
+	Node *n = user;
+
+	world_trace(n->c->world, "%s says: %s", n->name, line);
+	n->awaited_came += n->awaited && strstr(line, n->awaited);
+}
 
 static void io_stop(void *user, const char *text)
 {

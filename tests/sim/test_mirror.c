@@ -374,35 +374,27 @@ static void a_refused_write_has_its_own_region_compared(void)
 	both_free(n);
 }
 
-/* Clients wait for each of its acknowledgements, and it is never a thousand records behind. */
-static void a_copy_that_takes_its_time_is_called_slow(void)
+/* A copy that has it may be the next owner, and shows it then: what a write that failed has left is nobody's while it is not compared, and what an fsync has promised is not. */
+static void an_fsync_waits_until_what_was_refused_is_the_same_everywhere(void)
 {
 	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
 	MNet *n = mnet_new(&cfg);
 	MagmaFid fid = { .ino = 77 };
-	CopyStatus st;
-	gboolean slow = FALSE;
+	Answer a = { FALSE, 0 };
 
 	both_up(n);
 	mnet_promote(n, 0);
 	run_for(n, 5 * SEC);
-	g_assert_cmpint(write_at(n, &fid, 0, 1000), ==, 0);
-	g_assert_cmpuint(owner_status(n->nodes[0].owner, &st, 1), ==, 1);
-	g_assert_cmpint(st.state, ==, COPY_IN_SYNC);
-	g_assert_false(st.slow);
-	MEM(n->nodes[1].store)->cfg.delay_max = 1800000;
-	for (guint i = 0; i < 10; i++) {
-		g_assert_cmpint(write_at(n, &fid, 0, 1000), ==, 0);
-		owner_status(n->nodes[0].owner, &st, 1);
-		slow |= st.slow;
-	}
-	g_assert_true(slow);
-	MEM(n->nodes[1].store)->cfg.delay_max = 1000;
-	run_for(n, 5 * SEC);
-	g_assert_cmpint(write_at(n, &fid, 0, 1000), ==, 0);
-	owner_status(n->nodes[0].owner, &st, 1);
-	g_assert_cmpint(st.state, ==, COPY_IN_SYNC);
-	g_assert_false(st.slow);
+	g_assert_true(n->in_sync[1]);
+	g_assert_cmpint(write_at(n, &fid, 0, MIB), ==, 0);
+	run_for(n, SEC);
+	memstore_set_full(n->nodes[0].store, TRUE);
+	g_assert_cmpint(write_at(n, &fid, MIB - 1000, 5000), ==, ENOSPC);
+	store_content_sync(mnet_store(n), &fid, answered, &a);
+	until(n, &a.done);
+	g_assert_cmpint(a.error, ==, 0);
+	g_assert_cmpuint(memcontent_size(memdisk_file(n->nodes[1].disk, &fid)->synced), ==, memcontent_size(memdisk_file(n->nodes[0].disk, &fid)->synced));
+	g_assert_true(memcontent_equal(memdisk_file(n->nodes[0].disk, &fid)->synced, memdisk_file(n->nodes[1].disk, &fid)->synced, MIB));
 	both_free(n);
 }
 
@@ -415,9 +407,8 @@ typedef struct {
 	guint64 frames;
 } Steady;
 
-static void next_frame(void *arg)
+static void put_frame(Steady *s)
 {
-	Steady *s = arg;
 	guint8 key[8];
 	MagmaKey rk = { { 0 } };
 	Txn *t = txn_new();
@@ -425,6 +416,13 @@ static void next_frame(void *arg)
 	magma_be64_store(key, s->frames++ % 1000);
 	txn_put(t, TAB_FLARE, key, sizeof key, &rk, key, sizeof key);
 	store_commit(mnet_store(s->n), t);
+}
+
+static void next_frame(void *arg)
+{
+	Steady *s = arg;
+
+	put_frame(s);
 	world_after(s->n->w, FRAME_EVERY, FALSE, next_frame, s);
 }
 
@@ -454,9 +452,108 @@ static void a_copy_gets_in_sync_under_a_load_that_never_rests(void)
 	both_free(n);
 }
 
-/* --- a copy whose disk is behind --- */
+/* Clients wait for each of its acknowledgements, and it is never a thousand records behind. */
+static void a_copy_that_takes_its_time_is_called_slow(void)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	Steady s = { n, 0 };
+	CopyStatus st;
+	gboolean slow = FALSE;
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	put_frame(&s);
+	run_for(n, SEC);
+	g_assert_cmpuint(owner_status(n->nodes[0].owner, &st, 1), ==, 1);
+	g_assert_cmpint(st.state, ==, COPY_IN_SYNC);
+	g_assert_false(st.slow);
+	MEM(n->nodes[1].store)->cfg.delay_max = 1800000;
+	for (guint i = 0; i < 10; i++) {
+		put_frame(&s);
+		run_for(n, 2 * SEC);
+		owner_status(n->nodes[0].owner, &st, 1);
+		slow |= st.slow;
+	}
+	g_assert_true(slow);
+	MEM(n->nodes[1].store)->cfg.delay_max = 1000;
+	run_for(n, 5 * SEC);
+	put_frame(&s);
+	run_for(n, SEC);
+	owner_status(n->nodes[0].owner, &st, 1);
+	g_assert_cmpint(st.state, ==, COPY_IN_SYNC);
+	g_assert_false(st.slow);
+	both_free(n);
+}
 
 static void sync_came(void *user, int error) { *(int *)user = error; }
+
+/* --- what was kept for a copy, and given up on a full disk --- */
+
+enum { AWAY_FRAMES = 300 };
+
+static void count_row(void *user, const StoreRow *row) { *(guint64 *)user = *(guint64 *)user * 31 + magma_be64_load(row->key) * 7 + magma_be64_load(row->val) + 1; }
+
+static guint64 rows_at(MNet *n, guint i)
+{
+	guint64 sum = 0;
+
+	memstore_each(n->nodes[i].store, TAB_FLARE, count_row, &sum);
+	return sum;
+}
+
+/* Back from being away it needs what is gone, and is compared by digests, not filled. given: or it is there, and comes from the journal. */
+static void comes_back(gboolean given)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	Steady s = { n, 0 };
+	CopyStatus st;
+	gboolean seen[COPY_DIGESTS + 1] = { FALSE };
+	StoreUsage u;
+	int error = -1;
+
+	both_up(n);
+	mnet_promote(n, 0);
+	for (guint i = 0; i < AWAY_FRAMES; i++)
+		put_frame(&s);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	mnet_down(n, 1, FALSE);
+	n->in_sync[1] = FALSE;
+	mnet_tell_owner(n);
+	for (guint i = 0; i < AWAY_FRAMES; i++)
+		put_frame(&s);
+	run_for(n, 2 * SEC);
+	store_sync(mnet_store(n), sync_came, &error);        /* what is to be given is behind the journal */
+	run_for(n, SEC);
+	g_assert_cmpint(error, ==, 0);
+	memstore_set_full(n->nodes[0].store, given);
+	n->nodes[0].store->vt->usage(n->nodes[0].store, &u);
+	memstore_set_full(n->nodes[0].store, FALSE);
+	put_frame(&s);                        /* is in the journal alone */
+	mnet_up(n, 1);
+	gint64 up = world_now(n->w);
+	while (!n->in_sync[1]) {
+		g_assert_cmpint(world_now(n->w), <, up + 10 * SEC);
+		run_for(n, SEC / 1000);
+		owner_status(n->nodes[0].owner, &st, 1);
+		seen[st.state] = TRUE;
+	}
+	run_for(n, SEC);
+	g_assert_cmpuint(rows_at(n, 1), ==, rows_at(n, 0));
+	g_assert_cmpint(seen[COPY_DIGESTS], ==, given);
+	both_free(n);
+}
+
+static void a_copy_that_needs_journal_which_a_full_disk_gave_up_is_compared(void)
+{
+	comes_back(FALSE);
+	comes_back(TRUE);
+}
+
+/* --- a copy whose disk is behind --- */
 
 /* What it caught up may be hundreds of MiB that are not on its disk yet: it begins to count when they are, so that no fsync of a client waits for them. */
 static void nobody_waits_for_the_first_sync_of_a_copy(void)
@@ -564,6 +661,67 @@ static void what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over(voi
 	mnet_free(n);
 }
 
+typedef struct {
+	gboolean done;
+	int error;
+} Written;
+
+static void pages_written(void *user, int error) { *(Written *)user = (Written){ TRUE, error }; }
+
+enum { BAD_PAGES = 3, STEPS = 24 };
+
+/* So many events after a reader has met the bad place. TRUE: it was still waiting then. */
+static gboolean write_meets_rescue(guint steps)
+{
+	enum { SIZE = 8 * MEMFILE_PAGE };
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+	Bytes b = { FALSE, 0, NULL }, after = { FALSE, 0, NULL };
+	Written w = { FALSE, 0 };
+	g_autofree guint8 *pages = g_malloc(BAD_PAGES * MEMFILE_PAGE);
+	g_autoptr(GBytes) data = NULL;
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	g_assert_cmpint(write_at(n, &fid, 0, SIZE), ==, 0);
+	run_for(n, SEC);
+	memfile_break(memdisk_file(n->nodes[0].disk, &fid), 2, BAD_PAGES);
+	store_content_read(mnet_store(n), &fid, 2 * MEMFILE_PAGE, 10, bytes_came, &b);
+	for (guint i = 0; i < steps; i++)
+		mnet_step(n);
+	gboolean early = !b.done;
+	memset(pages, 'y', BAD_PAGES * MEMFILE_PAGE);
+	data = g_bytes_new(pages, BAD_PAGES * MEMFILE_PAGE);
+	store_content_write(mnet_store(n), &fid, 2 * MEMFILE_PAGE, data, pages_written, &w);
+	until(n, &w.done);
+	until(n, &b.done);
+	run_for(n, SEC);
+	g_assert_cmpint(w.error, ==, 0);
+	store_content_read(mnet_store(n), &fid, 2 * MEMFILE_PAGE, BAD_PAGES * MEMFILE_PAGE, bytes_came, &after);
+	until(n, &after.done);
+	g_assert_cmpint(after.error, ==, 0);
+	g_assert_true(g_bytes_equal(after.data, data));
+	g_assert_true(memcontent_equal(memdisk_file(n->nodes[0].disk, &fid)->live, memdisk_file(n->nodes[1].disk, &fid)->live, SIZE));
+	g_bytes_unref(b.data);
+	g_bytes_unref(after.data);
+	both_free(n);
+	return early;
+}
+
+/* What a copy answers is from before the write. */
+static void what_comes_from_a_copy_is_not_written_over_what_was_begun_since(void)
+{
+	guint early = 0;
+
+	for (guint steps = 0; steps < STEPS; steps++)
+		early += write_meets_rescue(steps);
+	g_assert_cmpuint(early, >, 3);
+	g_assert_cmpuint(early, <, STEPS);
+}
+
 static void run_one(guint32 seed) { run_seed(seed); }
 
 int main(int argc, char **argv)
@@ -576,7 +734,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/mirror/a_refused_write_has_its_own_region_compared", a_refused_write_has_its_own_region_compared);
 	g_test_add_func("/sim/mirror/a_copy_that_takes_its_time_is_called_slow", a_copy_that_takes_its_time_is_called_slow);
 	g_test_add_func("/sim/mirror/a_copy_gets_in_sync_under_a_load_that_never_rests", a_copy_gets_in_sync_under_a_load_that_never_rests);
+	g_test_add_func("/sim/mirror/a_copy_that_needs_journal_which_a_full_disk_gave_up_is_compared", a_copy_that_needs_journal_which_a_full_disk_gave_up_is_compared);
 	g_test_add_func("/sim/mirror/nobody_waits_for_the_first_sync_of_a_copy", nobody_waits_for_the_first_sync_of_a_copy);
 	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);
+	g_test_add_func("/sim/mirror/what_comes_from_a_copy_is_not_written_over_what_was_begun_since", what_comes_from_a_copy_is_not_written_over_what_was_begun_since);
+	g_test_add_func("/sim/mirror/an_fsync_waits_until_what_was_refused_is_the_same_everywhere", an_fsync_waits_until_what_was_refused_is_the_same_everywhere);
 	return g_test_run();
 }

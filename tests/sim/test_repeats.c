@@ -1,6 +1,6 @@
 /* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
 #include "tests/sim/fsck.h"
-#include "tests/sim/cluster-internal.h"
+#include "tests/sim/scene.h"
 #include "magmad/core/core.h"
 #include "libmagma/base/err.h"
 #include "libmagma/proto/list.h"
@@ -8,84 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define MS ((gint64)1000)
-#define SEC (1000 * MS)
-
-static gboolean first_serves(void *user) { return cluster_serves(user, 0); }
-
-static gboolean second_serves(void *user) { return cluster_serves(user, 1) && !volcano_map(cluster_volcano(user, 0))->move.id; }
-
-static Cluster *network_of(guint32 seed, guint copies)
-{
-	ClusterConfig cfg = { .seed = seed, .pending_permille = 200, .disk_delay = 3 * MS, .copies = copies };
-	Cluster *c = cluster_new(&cfg);
-
-	cluster_start(c, 0);
-	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
-	return c;
-}
-
-static Cluster *network(guint32 seed) { return network_of(seed, 1); }
-
-/* It takes the upper half of the keys. */
-static void join_second(Cluster *c)
-{
-	cluster_start(c, 1);
-	g_assert_true(cluster_run_until(c, 60 * SEC, second_serves, c));
-}
-
-static MagmaAny must(SimClient *s, MagmaOp op, const void *req)
-{
-	MagmaAny rep;
-	int error = sim_call_wait(s, op, req, &rep);
-
-	if (error)
-		g_error("%s: %s", magma_op_info(op)->name, magma_strerror(error));
-	return rep;
-}
-
-static MagmaFid make_file(SimClient *s, const char *name, MagmaKey key)
-{
-	struct magma_req_mknod q = { .dir = magma_fid_root(), .key = key, .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR(name) };
-
-	return must(s, MAGMA_OP_mknod, &q).rep_mknod.attr.fid;
-}
-
-static void write_bytes(SimClient *s, const MagmaFid *fid, guint64 offset, guint8 what, gsize n)
-{
-	g_autofree guint8 *bytes = g_malloc(n);
-	struct magma_req_write q = { .fid = *fid, .offset = offset, .data = { bytes, n } };
-
-	memset(bytes, what, n);
-	must(s, MAGMA_OP_write, &q);
-}
-
-static MagmaAttr attr_of(SimClient *s, const MagmaFid *fid)
-{
-	struct magma_req_getattr q = { .fid = *fid };
-
-	return must(s, MAGMA_OP_getattr, &q).rep_getattr.attr;
-}
-
-typedef struct {
-	gboolean done;
-	int error;
-	MagmaAttr attr;
-} Answer;
-
-static void answered(void *user, int error, const MagmaAny *rep)
-{
-	Answer *a = user;
-
-	a->done = TRUE;
-	a->error = error;
-	if (rep)
-		a->attr = rep->rep_setattr.attr;
-}
-
 static void done_with(void *user, int error, const MagmaAny *rep) { ((Answer *)user)->done = TRUE; }
-
-static gboolean is_answered(void *user) { return ((Answer *)user)->done; }
 
 /* --- a truncation, a crash in its middle, somebody else's write, the repeat --- */
 
@@ -229,8 +152,6 @@ static void repeat_of_what_had_nothing_to_do_does_nothing(void)
 		cluster_free(c);
 	}
 }
-
-static const MagmaKey upper = { .b = { 0xff } };
 
 /* Whoever would do it now knows nothing of that error; who passed it on does. */
 static void repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on(void)
@@ -403,8 +324,6 @@ static void old_copy_is_not_executed_by_the_heir_of_a_slice(void)
 	old_copy_comes(c, &o, 1);
 }
 
-static gboolean at_home(void *user) { return cluster_at_home(user); }
-
 static void old_copy_is_not_executed_by_who_acts_for_the_owner(void)
 {
 	Cluster *c = network_of(7, 2);
@@ -499,13 +418,6 @@ static void a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try
 }
 
 /* --- a part that came --- */
-
-static gboolean move_is_known(void *user)
-{
-	const MagmaMap *map = cluster_volcano(user, 1) ? volcano_map(cluster_volcano(user, 1)) : NULL;
-
-	return map && map->move.id;
-}
 
 /* What was sent while the part was still the source's is refused, though the target had it already. */
 static void a_part_counts_from_the_map_that_gave_it(void)

@@ -210,22 +210,73 @@ static void a_copy_that_dies_counts_no_more(void)
 	kit_slice_is(kit_must_look(k), 3, "3: 4- 1-");
 }
 
-static void a_part_that_is_on_its_way_forgets_a_copy_that_dies(void)
+/* The upper half of slice 3 goes to volcano 5, which joins; a copy of it is at volcano 4. */
+static MagmaMap *moving(guint64 id)
 {
 	MagmaMap *m = kit_ring(4, 2);
 	MagmaVolcano n = { .id = 5, .state = MAGMA_JOINING, .name = "v5", .fqdn = "v5", .offered = 1, .addr = { .family = 4, .ip = { 127, 0, 143, 5 }, .port = 12000 } };
 	MagmaSlice *s = kit_slice(m, 3);
 
 	magma_map_add(m, &n);
-	m->move = (MagmaMove){ .id = 9, .from = 3, .to = 5, .range = s->range, .part = { .id = 5, .range = s->range, .home = 5, .owner = 5, .epoch = 1, .ncopies = 1, .copies = { { 4, TRUE } } } };
+	m->move = (MagmaMove){ .id = id, .from = 3, .to = 5, .range = s->range, .part = { .id = 5, .range = s->range, .home = 5, .owner = 5, .epoch = 1, .ncopies = 1, .copies = { { 4, TRUE } } } };
 	m->move.range.lo.b[5] = m->move.part.range.lo.b[5] = 0x80;
 	g_assert_cmpstr(magma_map_seal(m), ==, NULL);
-	g_autoptr(GroupKit) k = kit_leader_of(m);
+	return m;
+}
+
+static void a_part_that_is_on_its_way_forgets_a_copy_that_dies(void)
+{
+	g_autoptr(GroupKit) k = kit_leader_of(moving(9));
+
 	dies(k, 4);
 	const MagmaMap *next = kit_must_look(k);
 	g_assert_cmpuint(next->move.id, ==, 9);
 	/* and its source keeps one, or it would be in one place from the commit on */
 	kit_slice_is(next, 5, "5: 3-");
+}
+
+/* -1: no answer yet. */
+static int commit(GroupKit *k, Session *s, guint64 move)
+{
+	struct magma_req_move_commit q = { .move = move };
+	MagmaAny rep;
+	int error = -1;
+
+	kit_ask(k, s, MAGMA_OP_move_commit, &q, &error, &rep);
+	return error;
+}
+
+static void a_commit_is_of_the_move_that_it_names_or_of_none(void)
+{
+	g_autoptr(GroupKit) k = kit_leader_of(moving(9));
+	Session *s = kit_session(k, TRUE);
+
+	g_assert_cmpint(commit(k, s, 4), ==, 0);
+	g_assert_cmpuint(k->proposals, ==, 0);
+	g_assert_cmpint(commit(k, s, 9), ==, -1);
+	g_assert_cmpint(commit(k, s, 9), ==, MAGMA_ETRYAGAIN);        /* a repeat, while the map changes */
+	kit_slice_is(k->proposed, 5, "5: 4+");
+	kit_commit(k);
+	g_assert_cmpuint(k->v->map->slices->len, ==, 5);
+	g_assert_cmpint(commit(k, s, 9), ==, 0);
+	g_assert_cmpuint(k->proposals, ==, 1);
+}
+
+/* What the first owner sent is not what the new one has, and its word may still come. */
+static void a_move_whose_source_has_another_owner_has_another_id(void)
+{
+	g_autoptr(GroupKit) k = kit_leader_of(moving(4));
+	Session *s = kit_session(k, TRUE);
+
+	dies(k, 3);
+	kit_slice_is(kit_must_look(k), 3, "4: 3- 1-");
+	g_assert_cmpint(commit(k, s, 4), ==, MAGMA_ETRYAGAIN);
+	kit_commit(k);
+	guint proposals = k->proposals;
+	g_assert_cmpuint(k->v->map->move.id, >, 4);
+	g_assert_cmpint(commit(k, s, 4), ==, 0);
+	g_assert_cmpuint(k->proposals, ==, proposals);
+	g_assert_cmpuint(k->v->map->slices->len, ==, 4);
 }
 
 /* --- who votes --- */
@@ -319,6 +370,8 @@ int main(int argc, char **argv)
 	T(of_two_that_die_at_once_whoever_is_back_first_goes_on);
 	T(a_copy_that_dies_counts_no_more);
 	T(a_part_that_is_on_its_way_forgets_a_copy_that_dies);
+	T(a_commit_is_of_the_move_that_it_names_or_of_none);
+	T(a_move_whose_source_has_another_owner_has_another_id);
 	T(one_votes_of_two_three_of_three_five_of_five);
 	T(who_was_never_heard_gets_no_vote);
 	T(a_dead_voter_keeps_its_vote_until_another_has_its_place);

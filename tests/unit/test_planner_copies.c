@@ -270,6 +270,21 @@ static void what_an_earlier_start_of_the_owner_asked_for_is_refused(void)
 	kit_commit(k);
 }
 
+/* It could not open its store. Restarted it has, and answers. */
+static void what_an_earlier_start_of_the_owner_gave_away_stays(void)
+{
+	g_autoptr(GroupKit) k = kit_leader_of(kit_ring(3, 2));
+	Session *s = kit_session(k, TRUE);
+	struct magma_req_copy_state late = { .slice = 2, .epoch = 1, .volcano = 3, .in_sync = STATE_HAS_MORE, .life = k->life[2] };
+	MagmaAny rep;
+	int error = -1;
+
+	k->life[2]++;
+	kit_ask(k, s, MAGMA_OP_copy_state, &late, &error, &rep);
+	g_assert_cmpint(error, ==, ESTALE);
+	g_assert_cmpuint(k->proposals, ==, 0);
+}
+
 static void only_the_owner_of_now_is_heard_and_only_by_the_leader(void)
 {
 	g_autoptr(GroupKit) k = kit_leader_of(kit_ring(3, 2));
@@ -553,6 +568,7 @@ int main(int argc, char **argv)
 	T(an_owner_may_take_a_copy_out_and_count_it_again);
 	T(a_late_word_takes_no_copy_out);
 	T(what_an_earlier_start_of_the_owner_asked_for_is_refused);
+	T(what_an_earlier_start_of_the_owner_gave_away_stays);
 	T(only_the_owner_of_now_is_heard_and_only_by_the_leader);
 	T(who_is_down_does_not_count);
 	T(a_copy_with_a_longer_log_acts_for_the_slice);

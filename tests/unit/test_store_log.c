@@ -4,6 +4,7 @@
 #include "libmagma/base/wire.h"
 #include "magmad/store/check.h"
 #include "magmad/store/content.h"
+#include "magmad/store/disk.h"
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -397,6 +398,81 @@ static void kept_frames_that_do_not_read_are_not_there(void)
 	g_free(b);
 }
 
+/* Files of the store that have no name any more, and still take room. */
+static guint gone_but_open(const DiskBed *b)
+{
+	g_autoptr(GDir) d = g_dir_open("/proc/self/fd", 0, NULL);
+	const char *name;
+	guint n = 0;
+
+	while ((name = g_dir_read_name(d))) {
+		g_autofree char *path = g_build_filename("/proc/self/fd", name, NULL), *to = g_file_read_link(path, NULL);
+		n += to && g_str_has_prefix(to, b->dir) && g_str_has_suffix(to, "(deleted)");
+	}
+	return n;
+}
+
+static void put_big(LogBed *b, guint from, guint n)
+{
+	for (guint i = from; i < from + n; i++) {
+		g_autofree char *pad = g_strnfill(60000, 'x'), *key = g_strdup_printf("k%u", i), *val = g_strdup_printf("%u-%s", i, pad);
+		log_put(b, key, val);
+		log_until_written(b);         /* a turn's frames are in one segment */
+	}
+}
+
+static gboolean usage_is_low(Store *s, StoreUsage *u)
+{
+	DISK(s)->statvfs_at = 0;
+	s->vt->usage(s, u);
+	return u->low;
+}
+
+enum { IN_SQLITE = 30, IN_JOURNAL = 12 };
+
+/* A copy's store was an owner's before, or was opened with what an owner's kept, and nobody has said since what to keep. */
+static void what_is_kept_is_given_back_where_room_is_short(void)
+{
+	for (guint restarted = 0; restarted < 2; restarted++) {
+		DiskBed *b = (DiskBed *)bed_new(0);
+		StoreUsage before, after;
+
+		b->base.s->log->keep(b->base.s, 0, G_MAXUINT64);
+		put_big(&b->base, 0, IN_SQLITE);
+		bed_push(&b->base);
+		b->base.s->log->set_limit(b->base.s, IN_SQLITE);
+		put_big(&b->base, IN_SQLITE, IN_JOURNAL);      /* acknowledged by no copy: not for sqlite */
+		if (restarted) {
+			bed_kill(&b->base);
+			b->base.s->log->set_limit(b->base.s, IN_SQLITE);
+		}
+		g_assert_false(usage_is_low(b->base.s, &before));
+		guint all = segments(b, ".log");
+		g_assert_cmpuint(all, >=, 8);
+		g_autofree char *whole = log_read_text(&b->base, 0, 1);
+		g_assert_cmpstr(whole, ==, "0.1 ");
+		DISK(b->base.s)->reserve_bytes = G_MAXUINT64 / 2;
+		gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+		while (usage_is_low(b->base.s, &after) && segments(b, ".log") > all - 5) {      /* sqlite is synced first */
+			g_assert_cmpint(g_get_monotonic_time(), <, end);
+			bed_step(&b->base);
+		}
+		g_assert_cmpuint(after.journal_bytes + (5 << 18), <=, before.journal_bytes);
+		g_assert_cmpuint(gone_but_open(b), ==, 0);
+		/* who needs them hears that they are gone, and nothing else went */
+		g_autofree char *old = log_read_text(&b->base, 0, 1), *late = log_read_text(&b->base, IN_SQLITE, 1);
+		g_assert_cmpstr(old, ==, "ENODATA");
+		g_assert_cmpstr(late, ==, "0.31 ");
+		bed_kill(&b->base);
+		log_is(&b->base, 0, IN_SQLITE + IN_JOURNAL);
+		for (guint i = 0; i < IN_SQLITE + IN_JOURNAL; i++) {
+			g_autofree char *key = g_strdup_printf("k%u", i), *begin = g_strdup_printf("%u-", i);
+			begins(&b->base, key, begin);
+		}
+		bed_free(&b->base);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -410,5 +486,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/log/a_copy_opened_so_acknowledges_nothing_by_itself", a_copy_opened_so_acknowledges_nothing_by_itself);
 	g_test_add_func("/store/log/a_sync_is_of_fills_too", a_sync_is_of_fills_too);
 	g_test_add_func("/store/log/kept_frames_that_do_not_read_are_not_there", kept_frames_that_do_not_read_are_not_there);
+	g_test_add_func("/store/log/what_is_kept_is_given_back_where_room_is_short", what_is_kept_is_given_back_where_room_is_short);
 	return g_test_run();
 }
