@@ -1,11 +1,19 @@
 /* magma-store: looks into the folder of a volcano that does not run. */
 #include "magma_tools/tool.h"
 #include "magmad/core/rows.h"
+#include "magmad/identity.h"
+#include "magmad/keep.h"
 #include "magmad/store/check.h"
+#include "magmad/store/diskstore.h"
+#include "magmad/store/layout.h"
 #include "libmagma/base/wire.h"
 #include <json-glib/json-glib.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+/* As magmad/slices.c calls it. */
+#define SLICES "slices"
 
 static gboolean list, json;
 static gint64 older_than = 3600;
@@ -118,23 +126,21 @@ static void list_row(void *user, const StoreRow *r)
 
 #define N G_GUINT64_FORMAT
 
-static void print_result(const char *dir, const StoreCheck *c)
+static void print_counts(const StoreCheck *c)
 {
-	printf("volcano in %s\n", dir);
 	printf("journal: %u segments, %" N " bytes, index %" N " to %" N ", durable up to %" N "; rows up to %" N "\n", c->journal.segments, c->journal.bytes,
 		c->journal.first, c->journal.last, MAX(c->journal.durable, c->durable), c->applied);
 	printf("flares: %" N " (%" N " directories, %" N " files, %" N " symbolic links, %" N " others)\n", c->rows[TAB_FLARE], c->directories, c->files, c->symlinks, c->others);
 	printf("contents: %" N " bytes inline, %" N " bytes in %" N " files\n", c->inline_bytes, c->content_bytes, c->content_files);
 	printf("under way: %" N " marks, %" N " commits, %" N " orphans, %" N " write-intents, %" N " replies kept\n", c->rows[TAB_MARK], c->rows[TAB_COMMIT], c->rows[TAB_ORPHAN],
 		c->rows[TAB_DIRTY], c->rows[TAB_REPLY]);
-	for (guint i = 0; i < c->notes->len; i++)
-		printf("note: %s\n", (const char *)c->notes->pdata[i]);
-	for (guint i = 0; i < c->problems->len; i++)
-		printf("problem: %s\n", (const char *)c->problems->pdata[i]);
-	if (c->problems->len)
-		printf("%u problem%s\n", c->problems->len, c->problems->len == 1 ? "" : "s");
-	else
-		printf("clean\n");
+}
+
+/* "problem: slices/00001: ..."; without a name the volcano's own store is meant. */
+static void print_texts(const char *what, const char *name, const GPtrArray *texts)
+{
+	for (guint i = 0; i < texts->len; i++)
+		printf("%s: %s%s%s%s\n", what, name ? SLICES "/" : "", name ? name : "", name ? ": " : "", (const char *)texts->pdata[i]);
 }
 
 static void add_number(JsonBuilder *b, const char *name, guint64 n)
@@ -183,8 +189,12 @@ static void add_result(JsonBuilder *b, const char *dir, const StoreCheck *c)
 	add_number(b, "content_bytes", c->content_bytes);
 	add_texts(b, "notes", c->notes);
 	add_texts(b, "problems", c->problems);
+}
+
+static void add_clean(JsonBuilder *b, gboolean clean)
+{
 	json_builder_set_member_name(b, "clean");
-	json_builder_add_boolean_value(b, c->problems->len == 0);
+	json_builder_add_boolean_value(b, clean);
 }
 
 static void print_json(JsonBuilder *b)
@@ -198,32 +208,126 @@ static void print_json(JsonBuilder *b)
 	puts(text);
 }
 
-static int run(const char *dir)
-{
-	g_autoptr(JsonBuilder) b = json_builder_new();
-	g_autoptr(GError) error = NULL;
-	g_auto(StoreCheck) check = { 0 };
-	StoreCheckOptions opt = { .older_than = older_than, .row = list ? list_row : NULL, .user = b };
+/* --- the stores of a folder --- */
 
-	json_builder_begin_object(b);
+/* What magmad keeps beside its store. The folder of a slice's store has none, nor has what was set aside, nor one whose first start was not completed. */
+static void check_keep(const char *dir, GPtrArray *problems)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (folder_look(dir, NULL) != FOLDER_VOLCANO)
+		return;
+	g_autoptr(Identity) id = identity_load(dir, &error);
+	if (!id || (!id->pending && !keep_check(dir, &error)))
+		g_ptr_array_add(problems, g_strdup(error->message));
+}
+
+/* name: of a slice's store in DIR/slices; NULL: DIR's own, whose lock is held. Returns the number of its problems. */
+static guint check_store(JsonBuilder *b, const char *dir, const char *name)
+{
+	g_autofree char *path = name ? g_build_filename(dir, SLICES, name, NULL) : g_strdup(dir);
+	g_auto(StoreCheck) check = { 0 };
+	g_autoptr(GError) error = NULL;
+	StoreCheckOptions opt = { .older_than = older_than, .locked = !name, .row = list ? list_row : NULL, .user = b };
+
+	if (!json)
+		printf("%s in %s\n", name ? "store of a slice" : "volcano", path);
 	if (json && list) {
 		json_builder_set_member_name(b, "rows");
 		json_builder_begin_array(b);
 	}
-	if (!store_check(dir, &opt, &check, &error))
-		return tool_fail(&spec, EXIT_FAILED, "%s", error->message);
+	gboolean whole = store_check(path, &opt, &check, &error);
 	if (json && list)
 		json_builder_end_array(b);
+	if (!whole)
+		g_ptr_array_add(check.problems, g_strdup_printf("cannot be checked: %s", error->message));
+	if (!name)
+		check_keep(dir, check.problems);
 	if (json) {
-		add_result(b, dir, &check);
-		json_builder_end_object(b);
-		print_json(b);
-	} else {
-		print_result(dir, &check);
+		add_result(b, path, &check);
+		return check.problems->len;
 	}
+	if (whole)
+		print_counts(&check);
+	print_texts("note", name, check.notes);
+	print_texts("problem", name, check.problems);
+	return check.problems->len;
+}
+
+/* NNNNN (magmad/slices.c). What else is there, the spare one and what is being removed, is of no slice, and the next start makes or removes it; so is one without volcano.conf, which is made last, and without anything
+ * in it: its making was cut off. */
+static gboolean is_slice(const char *all, const char *name)
+{
+	g_autofree char *path = g_build_filename(all, name, NULL), *conf = g_build_filename(path, "volcano.conf", NULL);
+
+	return strlen(name) == 5 && strspn(name, "0123456789") == 5 && (access(conf, F_OK) == 0 || folder_look(path, NULL) != FOLDER_EMPTY);
+}
+
+static int by_name(gconstpointer a, gconstpointer b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static guint check_slices(JsonBuilder *b, const char *dir)
+{
+	g_autofree char *all = g_build_filename(dir, SLICES, NULL);
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GDir) d = g_dir_open(all, 0, &error);
+	guint problems = 0;
+
+	if (!d && !g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+		tool_fail(&spec, EXIT_FAILED, "%s", error->message);
+		return 1;
+	}
+	for (const char *name; d && (name = g_dir_read_name(d));)
+		if (is_slice(all, name))
+			g_ptr_array_add(names, g_strdup(name));
+	g_ptr_array_sort(names, by_name);
+	for (guint i = 0; i < names->len; i++) {
+		if (json)
+			json_builder_begin_object(b);
+		guint n = check_store(b, dir, names->pdata[i]);
+		problems += n;
+		if (json) {
+			add_clean(b, n == 0);
+			json_builder_end_object(b);
+		}
+	}
+	return problems;
+}
+
+static guint check_all(const char *dir)
+{
+	g_autoptr(JsonBuilder) b = json_builder_new();
+
+	json_builder_begin_object(b);
+	guint problems = check_store(b, dir, NULL);
+	json_builder_set_member_name(b, SLICES);
+	json_builder_begin_array(b);
+	problems += check_slices(b, dir);
+	json_builder_end_array(b);
+	add_clean(b, problems == 0);
+	json_builder_end_object(b);
+	if (json)
+		print_json(b);
+	else if (problems)
+		printf("%u problem%s\n", problems, problems == 1 ? "" : "s");
+	else
+		puts("clean");
+	return problems;
+}
+
+/* The folder's lock is held until all its stores have been looked at: no magmad begins in between. */
+static int run(const char *dir)
+{
+	g_autoptr(GError) error = NULL;
+	int lock = layout_check(dir, &error) ? diskstore_lock(dir, &error) : -1;
+
+	if (lock < 0)
+		return tool_fail(&spec, EXIT_FAILED, "%s", error->message);
+	guint problems = check_all(dir);
+	close(lock);
 	if (fflush(stdout) == EOF)
 		return tool_fail(&spec, EXIT_FAILED, "standard output: write error");
-	return check.problems->len ? EXIT_FAILED : EXIT_OK;
+	return problems ? EXIT_FAILED : EXIT_OK;
 }
 
 int main(int argc, char **argv)

@@ -148,11 +148,20 @@ static gboolean look(const char *dir, const char *path, GError **error)
 	g_autoptr(GBytes) value = opened ? read_value(db) : NULL;
 	gboolean ok = value && volcano_kept_valid(value);
 
+	if (opened)     /* what stands in its log stays there */
+		sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	if (!ok)
 		g_set_error(error, MAGMA_ERROR, EIO, "%s %s: it says which volcano of its network this is, and what it voted; nothing was changed here. Put it back as it was; if it is lost, let an empty folder take the place of %s "
 			"(-j HOST, the same nickname): docs/operations.md, \"A lost lava.db\"", path, !there ? "is missing" : "is damaged", dir);
 	sqlite3_close(db);
 	return ok;
+}
+
+gboolean keep_check(const char *dir, GError **error)
+{
+	g_autofree char *path = g_build_filename(dir, "lava.db", NULL);
+
+	return look(dir, path, error);
 }
 
 Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **value, GError **error)

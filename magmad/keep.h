@@ -8,6 +8,8 @@ typedef struct Keep Keep;
 /* Opens or makes it; blocks. *value: what was kept last, NULL if nothing (owned by the caller). must: a volcano has been here, so something was kept: where that is missing or cannot be read the folder stays
  * as it is. Errors name the file and what to do. */
 Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **value, GError **error);
+/* Only looks, and changes nothing: FALSE and the same error where keep_open() with must would not open it. Of a folder whose lock the caller has. */
+gboolean keep_check(const char *dir, GError **error);
 /* done comes from the loop when the value is on the disk (0), or cannot be brought there (an errno). Takes a reference. */
 void keep_put(Keep *k, GBytes *value, void (*done)(void *user, int error), void *user);
 /* Waits for what was put; its done runs no more. */

@@ -1,8 +1,6 @@
 #include "magmad/core/consensus.h"
+#include "magmad/core/kept.h"
 #include "magmad/core/takeover.h"
-
-/* ASIDE: the same, and the stores are to be set aside before the next start. QUESTION: takeover_in_question() */
-enum { KEPT_FORMAT = 1, KEPT_ASIDE, KEPT_QUESTION };
 
 /* A message that must not leave before what it tells is durable. */
 typedef struct {
@@ -79,57 +77,6 @@ static GBytes *kept_bytes(Volcano *v)
 	magma_put_u32(out, state->len);
 	magma_put_bytes(out, state->data, state->len);
 	return g_byte_array_free_to_bytes(out);
-}
-
-gboolean volcano_kept_aside(GBytes *kept)
-{
-	gsize n;
-	const guint8 *p = g_bytes_get_data(kept, &n);
-
-	return n && p[0] == KEPT_ASIDE;
-}
-
-typedef struct {
-	guint16 id;
-	guint32 starts;
-	gboolean question;
-	MagmaMap *map;
-	RaftState *state;
-} Kept;
-
-static void kept_clear(Kept *k)
-{
-	g_clear_pointer(&k->map, magma_map_unref);
-	g_clear_pointer(&k->state, raft_state_free);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Kept, kept_clear)
-
-static gboolean kept_decode(GBytes *kept, Kept *out)
-{
-	gsize n;
-	const guint8 *p = g_bytes_get_data(kept, &n);
-	MagmaReader r = magma_reader(p, n);
-	guint8 format = magma_get_u8(&r);
-	out->id = magma_get_u16(&r);
-	out->starts = magma_get_u32(&r);
-	guint32 len = magma_get_u32(&r);
-	const guint8 *map = magma_get_bytes(&r, len);
-	guint32 slen = magma_get_u32(&r);
-	const guint8 *state = magma_get_bytes(&r, slen);
-
-	if (r.error || r.left || format < KEPT_FORMAT || format > KEPT_QUESTION || !out->id)
-		return FALSE;
-	out->question = format == KEPT_QUESTION;
-	out->map = magma_map_decode(map, len);
-	out->state = raft_state_decode(state, slen);
-	return out->map && out->state;
-}
-
-gboolean volcano_kept_valid(GBytes *kept)
-{
-	g_auto(Kept) k = { 0 };
-
-	return kept_decode(kept, &k);
 }
 
 gboolean consensus_load(Volcano *v, GBytes *kept)

@@ -5,6 +5,7 @@ magmad_libcore_a_SOURCES += magmad/core/client.c
 magmad_libcore_a_SOURCES += magmad/core/consensus.c magmad/core/consensus.h magmad/core/coord.c magmad/core/holding.c magmad/core/holding.h magmad/core/planner.c
 magmad_libcore_a_SOURCES += magmad/core/dht.c magmad/core/dht.h magmad/core/dht_profile.c magmad/core/dht_aside.c magmad/core/aside.c magmad/core/aside.h magmad/core/aside_compare.c
 magmad_libcore_a_SOURCES += magmad/core/gc.c magmad/core/health.c
+magmad_libcore_a_SOURCES += magmad/core/kept.c magmad/core/kept.h
 magmad_libcore_a_SOURCES += magmad/core/leave.c
 magmad_libcore_a_SOURCES += magmad/core/lock.c
 magmad_libcore_a_SOURCES += magmad/core/mark.c magmad/core/mark.h magmad/core/part.c magmad/core/settle.c

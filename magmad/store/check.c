@@ -214,13 +214,14 @@ gboolean store_check(const char *dir, const StoreCheckOptions *opt, StoreCheck *
 	Check c = { .dir = dir, .opt = opt, .out = out };
 	if (!layout_check(dir, error))
 		return FALSE;
-	int lock = diskstore_lock(dir, error);
-	if (lock < 0)
+	int lock = opt->locked ? -1 : diskstore_lock(dir, error);
+	if (lock < 0 && !opt->locked)
 		return FALSE;
 	gboolean ok = check_locked(&c, error);
 	if (c.db)
 		db_leave_log(c.db);
 	db_close(c.db);
-	close(lock);
+	if (lock >= 0)
+		close(lock);
 	return ok;
 }

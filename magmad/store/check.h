@@ -5,6 +5,7 @@
 
 typedef struct {
 	guint64 older_than;           /* seconds after which prepared work hangs */
+	gboolean locked;              /* the caller has diskstore_lock(dir) */
 	void (*row)(void *user, const StoreRow *row);     /* each row in order, or NULL */
 	void *user;
 } StoreCheckOptions;

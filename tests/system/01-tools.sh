@@ -40,4 +40,38 @@ for i in 1 2; do
 	check_eq "magma-store finds volcano $i's folder in order" $rc 0 || diag "$out"
 done
 check_match "magma-store --list lists the flares" "$(tool store --list "$T/v1"; tool store --list "$T/v2")" "$ino"
+
+# the stores of other slices are part of the folder; what is no slice's (magmad/slices.c) is not looked at
+s=$T/v1/slices/$(ls "$T/v1/slices" | grep '^[0-9]' | head -n 1)
+[ -f "$s/volcano.conf" ] && ok "volcano 1 keeps a copy of a slice" || not_ok "volcano 1 keeps a copy of a slice"
+mkdir -p "$T/v1/slices/removed-7" "$T/v1/slices/00999/journal"
+check "magma-store passes over what is removed, spare, or only begun" tool store "$T/v1"
+check_match "it says which stores it has looked at" "$(cat "$T/out")" "in $s\$"
+check_eq "the last word is for all of them" "$(tail -n 1 "$T/out")" clean
+cp -a "$T/v1" "$T/broken"; b=$T/broken/slices/${s##*/}
+stray=$b/content/ab/cd/abcd000000000000000000000000000000000000.000100000000fff0
+mkdir -p "${stray%/*}"; echo x >"$stray"
+check_fails "magma-store finds damage in the store of another slice" tool store "$T/broken"
+check_match "and says whose it is" "$(cat "$T/out")" "^problem: slices/${s##*/}: .*${stray##*/}.*no such flare"
+check_eq "and that it is the only one" "$(tail -n 1 "$T/out")" "1 problem"
+check_match "in JSON too" "$(tool store -j "$T/broken" | tr -d ' \n')" '"clean":false\}\],"clean":false\}$'
+echo "no database" >"$b/state.db"; rm -f "$b"/state.db-*; rm -r "$b/content/ab"
+check_fails "a store that cannot be read is one" tool store "$T/broken"
+check_match "and is named" "$(cat "$T/out")" "^problem: slices/${s##*/}: cannot be checked: .*state.db"
+rm -r "$T/broken"
+
+# lava.db, without which magmad does not start
+cp "$T/v1/lava.db" "$T/lava.db"; sum=$(cat "$T"/v1/lava.db* | sha1sum)
+check "lava.db is there" tool store "$T/v1"
+check_eq "and it is as it was" "$(cat "$T"/v1/lava.db* | sha1sum)" "$sum"
+rm "$T/v1/lava.db"
+says "a folder without lava.db does not start" 1 "lava.db is missing" "$MAGMAD" -d "$T/v1"
+check_fails "magma-store says that it is missing" tool store "$T/v1"
+check_match "as magmad says it" "$(cat "$T/out")" '^problem: .*lava.db is missing'
+check "a store of another slice has none" tool store "$s"
+echo "no database, but many bytes that say nothing at all" >"$T/v1/lava.db"
+check_fails "magma-store says that it cannot be read" tool store "$T/v1"
+check_match "as magmad says it" "$(cat "$T/out")" '^problem: .*lava.db is damaged'
+cp "$T/lava.db" "$T/v1/lava.db"
+check "with lava.db back all is well" tool store "$T/v1"
 finish
