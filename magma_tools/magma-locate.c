@@ -74,8 +74,9 @@ int main(int argc, char **argv)
 			continue;
 		}
 		int err = mounted ? locate_in_mount(args[0], path) : locate_in_network(c, path);
+		g_autofree char *why = err == EIO && c ? magma_client_why_sync(c) : NULL;
 		if (err)
-			status = tool_fail(&spec, EXIT_FAILED, "%s: %s", path, say_why(err, mounted));
+			status = tool_fail(&spec, EXIT_FAILED, "%s: %s", path, why ? why : say_why(err, mounted));
 	}
 	magma_client_free(c);
 	if (fflush(stdout) == EOF)

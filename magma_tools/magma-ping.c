@@ -39,17 +39,6 @@ static void say_who(const Ping *p, const struct magma_rep_ping *rep)
 		(int)rep->software.len, rep->software.data, map->epoch, rep->copies_kept, rep->copies_wanted);
 }
 
-/* As a terminal may see it. */
-static char *text_of(MagmaBytes b)
-{
-	char *s = g_strndup((const char *)b.data, b.len);
-
-	for (char *c = s; *c; c++)
-		if (*c != '\n' && !g_ascii_isprint(*c))
-			*c = '?';
-	return s;
-}
-
 static void on_pong(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Ping *p = user;
@@ -63,7 +52,7 @@ static void on_pong(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		say_who(p, &rep->rep_ping);
 	p->unsafe = rep->rep_ping.unsafe;
 	g_free(p->lines);
-	p->lines = text_of(rep->rep_ping.lines);
+	p->lines = magma_ping_lines(&rep->rep_ping);
 	printf("answer %u: %.3f ms\n", p->sent, (double)took / 1000);
 	fflush(stdout);
 	p->min = p->min ? MIN(p->min, took) : took;

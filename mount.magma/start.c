@@ -90,7 +90,8 @@ static gboolean find_root(Run *r, GError **error)
 	if (!e && !S_ISDIR(attr.mode))
 		e = ENOTDIR;
 	if (e) {
-		g_set_error(error, MAGMA_ERROR, e, "%s: %s", o->source, magma_strerror(e));
+		g_autofree char *why = e == EIO ? magma_client_why_sync(r->m.client) : NULL;
+		g_set_error(error, MAGMA_ERROR, e, "%s: %s", o->source, why ? why : magma_strerror(e));
 		return FALSE;
 	}
 	inodes_init(&r->m.inodes, &attr.fid, o->path);

@@ -463,6 +463,7 @@ void call_tick(MagmaClient *c, MagmaTime now)
 		if (!call)
 			continue;
 		if (now - call->born >= timeout) {
+			c->unanswered = TRUE;
 			call_finish(c, call, EIO, NULL, NULL);
 			continue;
 		}

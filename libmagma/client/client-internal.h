@@ -104,6 +104,7 @@ struct MagmaClient {
 	GQueue parked, delayed;
 	guint64 next_xid, watermark;
 	MagmaTime last_call;          /* by the user */
+	gboolean unanswered;          /* a call has reached its timeout; until why.c has said why */
 	gboolean fetching_map;
 	guint renewing;               /* reopens unanswered after the id was renewed */
 

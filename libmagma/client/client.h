@@ -45,6 +45,12 @@ guint64 magma_client_call_volcano(MagmaClient *c, guint16 volcano, MagmaOp op, c
 /* Runs the context until the answer is there; *msg (may be NULL) gets a reference that keeps rep's bytes alive. Returns the error. For tools. */
 int magma_client_call_sync(MagmaClient *c, MagmaOp op, const MagmaCred *cred, const void *req, MagmaAny *rep, GBytes **msg);
 
+/* The lines of a PING's answer, as a terminal may see them. To free. */
+char *magma_ping_lines(const struct magma_rep_ping *rep);
+/* After an EIO: "no answer within 60 s: without quorum: ...", if since the last time a request was given up that nobody answered, and a host given, which is asked with PING, says what is
+ * not safe. NULL: it was another error, or nobody knows of anything. To free. Runs the context, for at most 3 s. For tools. */
+char *magma_client_why_sync(MagmaClient *c);
+
 /* Opens, counted per flare and re-asserted by itself when a volcano lost them (restart, move). hold sends OPEN (every time: it checks the permission) and counts
  * on success; held counts an open that came with a CREATE reply; unhold gives one back and sends RELEASE for the last, never overtaking an OPEN. */
 void magma_client_hold(MagmaClient *c, const MagmaFid *fid, guint32 flags, const MagmaCred *cred, MagmaReplyFn done, void *user);

@@ -5,6 +5,7 @@ libmagma_libmagma_core_la_SOURCES += libmagma/client/call.c
 libmagma_libmagma_core_la_SOURCES += libmagma/client/open.c
 libmagma_libmagma_core_la_SOURCES += libmagma/client/lookup.c
 libmagma_libmagma_core_la_SOURCES += libmagma/client/resolve.c
+libmagma_libmagma_core_la_SOURCES += libmagma/client/why.c
 libmagma_libmagma_core_la_SOURCES += libmagma/client/locate.c
 libmagma_libmagma_core_la_SOURCES += libmagma/client/path.c
 libmagma_libmagma_core_la_SOURCES += libmagma/client/secret.c

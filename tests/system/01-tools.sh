@@ -74,4 +74,13 @@ check_fails "magma-store says that it cannot be read" tool store "$T/v1"
 check_match "as magmad says it" "$(cat "$T/out")" '^problem: .*lava.db is damaged'
 cp "$T/lava.db" "$T/v1/lava.db"
 check "with lava.db back all is well" tool store "$T/v1"
+
+# a volcano that serves no more says why, to who waited in vain
+net_end
+volcano_boot 1 --no-takeover && volcano_join 2 1 --no-takeover || bail "a network of two that does not go on alone"
+volcano_kill 1
+alone() { tool ping -c 1 "$(addr 2):$PORT" 2>&1 | grep -q 'without quorum'; }
+check "the one that is left has no quorum" wait_for 20 alone
+mkdir -p "$T/q"
+says "mount.magma says why nobody answered" 1 ": no answer within 2 s: without quorum: waits for [^;]*v1" "$MOUNT" --host="$(addr 2)" -p $PORT --keyfile="$KEY" "$T/q" -o timeout=2
 finish

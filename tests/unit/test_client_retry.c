@@ -383,6 +383,43 @@ static void test_write_body_travels_whole(void)
 	world_free(w);
 }
 
+/* A request that nobody answers, and a volcano that says why. */
+static void test_why_nobody_answered_is_said_by_the_volcano(void)
+{
+	World *w = world_new(1);
+	MagmaClientConfig cfg = world_config(w, &w->fakes[0]->addr, 1);
+	Trick t = { MAGMA_OP_getattr, 1000, DROP, 0, NULL };
+	MagmaFid root = magma_fid_root();
+	Result r[3] = { 0 };
+
+	cfg.call_timeout_ms = 700;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	g_assert_null(magma_client_why_sync(c));
+	g_assert_cmpuint(world_count(w, MAGMA_OP_ping), ==, 0);
+	play(w, &t);
+	w->unsafe = "without quorum: waits for the volcanos that vote: gromit\ndown: \033shaun\n";
+	getattr(c, &root, &r[0]);
+	g_assert_true(run_until(w, &r[0].done, 5000));
+	g_assert_cmpint(r[0].error, ==, EIO);
+	g_autofree char *why = magma_client_why_sync(c), *again = magma_client_why_sync(c);
+	g_assert_cmpstr(why, ==, "no answer within 0.7 s: without quorum: waits for the volcanos that vote: gromit; down: ?shaun");
+	g_assert_null(again);         /* what was said belongs to what failed before */
+	/* an EIO that was answered is no silence */
+	t = (Trick){ MAGMA_OP_getattr, 1, REFUSE, EIO, NULL };
+	getattr(c, &root, &r[1]);
+	g_assert_true(run_until(w, &r[1].done, 5000));
+	g_assert_cmpint(r[1].error, ==, EIO);
+	g_assert_null(magma_client_why_sync(c));
+	/* nobody answers the ping either */
+	fake_stop(w->fakes[0]);
+	getattr(c, &root, &r[2]);
+	g_assert_true(run_until(w, &r[2].done, 5000));
+	g_assert_null(magma_client_why_sync(c));
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -401,5 +438,6 @@ int main(int argc, char **argv)
 	T(replies_that_are_none_are_dropped);
 	T(needgroups_goes_to_the_caller);
 	T(write_body_travels_whole);
+	T(why_nobody_answered_is_said_by_the_volcano);
 	return g_test_run();
 }
