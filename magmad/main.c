@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define WAITS_AFTER_MS 2000           /* most starts are over by then */
 #define CACHE_BYTES (64u << 20)       /* rows kept in memory: some 200,000 flares */
 
 typedef struct {
@@ -46,6 +47,8 @@ typedef struct {
 	gboolean wrong;               /* the command line is what is wrong */
 	gboolean ready, leaving, again;
 	char *failure;                /* why it ends, when not by wish */
+	guint waits;                  /* the source that tells the parent what for */
+	char *waits_for;              /* that it was told last */
 } Daemon;
 
 static gboolean say_ready(Daemon *d)
@@ -61,6 +64,21 @@ static gboolean say_ready(Daemon *d)
 	daemonise_ready(line);
 	notify_send(state);
 	return TRUE;
+}
+
+/* --daemon: whoever waits at the terminal is told what for, as the console's status says it. */
+static gboolean say_waits(gpointer user)
+{
+	Daemon *d = user;
+	VolcanoStats v = { 0 };
+
+	volcano_stats(shell_volcano(d->shell), &v);
+	g_autofree char *now = g_strdup_printf("%s: %s%s%s", d->id->name, v.state ? v.state : "starting", v.note[0] ? ", " : "", v.note);
+	if (g_strcmp0(now, d->waits_for) != 0)
+		daemonise_waits(now);
+	g_free(d->waits_for);
+	d->waits_for = g_steal_pointer(&now);
+	return G_SOURCE_CONTINUE;
 }
 
 /* The folder is this volcano's from here on. */
@@ -101,6 +119,7 @@ static void on_ready(void *user, const char *refusal)
 		return;
 	}
 	d->ready = TRUE;
+	g_clear_handle_id(&d->waits, g_source_remove);
 	say_ready(d);
 }
 
@@ -283,11 +302,14 @@ static gboolean serve(Daemon *d, GError **error)
 	stall_watch(g_main_context_default());
 	d->loop = g_main_loop_new(NULL, FALSE);
 	guint signals[] = { g_unix_signal_add(SIGTERM, on_signal, d), g_unix_signal_add(SIGINT, on_signal, d), g_unix_signal_add(SIGHUP, on_hangup, d) };
+	if (daemonise_watched())
+		d->waits = g_timeout_add(WAITS_AFTER_MS, say_waits, d);
 	shell_start(d->shell);
 	if (!d->failure)
 		g_main_loop_run(d->loop);
 	for (guint i = 0; i < G_N_ELEMENTS(signals); i++)
 		g_source_remove(signals[i]);
+	g_clear_handle_id(&d->waits, g_source_remove);
 	if (d->failure)
 		g_set_error_literal(error, MAGMA_ERROR, EIO, d->failure);
 	else if (d->first && !d->ready)
@@ -323,6 +345,7 @@ static void end(Daemon *d)
 		g_main_loop_unref(d->loop);
 	identity_free(d->id);
 	g_free(d->failure);
+	g_free(d->waits_for);
 	g_free(d->first_missing);
 	g_free(d->dir);
 }

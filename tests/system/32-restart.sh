@@ -55,6 +55,24 @@ check_eq "--daemon returns with 0 when it is ready" $rc 0
 p=$(pgrep -f "magmad.* $T/v3( |\$)" | head -n 1); note_pid "${p:-0}"
 check "and serves" wait_for 5 sh -c "MAGMA_KEY='$SECRET' $B/magma_tools/magma-ping -c 1 $(addr 3):$PORT; [ \$? -ne 1 ]"
 kill -TERM "${p:-0}" 2>/dev/null; check "and stops" wait_for 10 gone "${p:-0}"
+# where it has to wait for the others it says so; interrupted, the command ends and the volcano goes on waiting
+volcano_kill 1; volcano_kill 2
+waiting() { "$MAGMAD" -d "$T/v3" --daemon >"$T/wait.out" 2>"$T/wait.err" & W=$!; note_pid $W; wait_for 10 grep -q 'waits for' "$T/wait.err"; }
+check "--daemon says what it waits for" waiting
+p=$(pgrep -P $W | head -n 1); note_pid "${p:-0}"
+state=$(console 3 status | sed -n 's/^ *state: //p')
+check_match "as status does" "$(head -n 1 "$T/wait.err")" "^magmad: v3: ${state:-?} \\(.*in the background"
+kill -INT $W; wait $W; check_eq "an interrupted --daemon ends with 3" $? 3
+check_eq "and says who goes on" "$(tail -n 1 "$T/wait.err")" "magmad: goes on waiting in the background, process $p"
+check "and that is so" alive "${p:-0}"
+kill -TERM "${p:-0}"; check "until it is told to stop" wait_for 10 gone "${p:-0}"
+check "it waits again" waiting
+p=$(pgrep -P $W | head -n 1); note_pid "${p:-0}"
+volcano_spawn 1; volcano_spawn 2
+check "until the others are there" wait_for 20 gone $W
+wait $W; check_eq "then --daemon returns with 0" $? 0
+check_match "and with the ready line" "$(cat "$T/wait.out")" '^magmad: v3 ready, epoch'
+kill -TERM "${p:-0}"; check "and stops" wait_for 10 gone "${p:-0}"
 # the secret on the command line is wiped at once
 volcano_start 9 -n v9 -s v9.test -i "$(addr 9)" -p $PORT -k "$SECRET" -b
 tr '\0' ' ' <"/proc/$(vpid 9)/cmdline" >"$T/cmd"
