@@ -340,23 +340,41 @@ static void note_voters(Volcano *v)
 		g_snprintf(v->note, sizeof v->note, "waits for the volcanos that vote: %s", who->str);
 }
 
-/* Whoever was in that network when the command line was written may have another address by now. */
-static void say_join_is_ignored(Volcano *v)
+/* The address to join is a volcano's of our own map, or we would leave one network for another. */
+static gboolean in_our_network(Volcano *v)
+{
+	MagmaAddr flare = magma_addr_with_port(&v->join_addr, v->join_addr.port - 1);
+
+	for (guint i = 0; i < v->map->volcanos->len; i++)
+		if (magma_addr_equal(&((MagmaVolcano *)v->map->volcanos->pdata[i])->addr, &flare))
+			return TRUE;
+	return FALSE;
+}
+
+/* Whoever was in that network when the command line was written may have another address by now: the folder is not to be thrown away for that. */
+static char *who_else(Volcano *v)
 {
 	g_autoptr(GString) who = g_string_new("");
 
 	for (guint i = 0; i < v->map->volcanos->len; i++) {
 		const MagmaVolcano *o = v->map->volcanos->pdata[i];
-		g_string_append_printf(who, "%s%s", who->len ? ", " : "", o->name);
+		if (o->id != v->id)
+			g_string_append_printf(who, "%s%s", who->len ? ", " : " with ", o->name);
 	}
-	core_say(v, "-j is ignored: the folder holds a volcano of the network of %s, and it stays there; an empty folder would join", who->str);
+	char addr[MAGMA_ADDR_TEXT];
+	MagmaAddr flare = magma_addr_with_port(&v->join_addr, v->join_addr.port - 1);
+	return g_strdup_printf("the folder holds a volcano of a network%s, and none of them is at %s: without -j it starts in that network; an empty folder would join another one", who->str,
+		magma_addr_format(&flare, addr));
 }
 
 static void restart(Volcano *v)
 {
 	/* Also with -b or -j: a first start that was killed after it was kept is gone on with. But the volcano stays in its network. */
-	if (v->cfg.join)
-		say_join_is_ignored(v);
+	if (v->cfg.join && !in_our_network(v)) {
+		g_autofree char *text = who_else(v);
+		core_ready(v, text);
+		return;
+	}
 	note_voters(v);
 	consensus_begin_life(v, group_made);
 }
