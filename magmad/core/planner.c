@@ -204,6 +204,16 @@ static gboolean is_wanted(const guint16 *wanted, guint n, guint16 id)
 	return FALSE;
 }
 
+/* Room in a full list: one that is down would have to begin from the journal, or be compared, and lose that. */
+static void drop_one_that_is_down(Plan *p, MagmaSlice *s, const guint16 *wanted, guint n)
+{
+	for (guint i = 0; i < s->ncopies; i++)
+		if (!s->copies[i].in_sync && is_down(p->map, s->copies[i].volcano) && !is_wanted(wanted, n, s->copies[i].volcano)) {
+			copy_remove(s, s->copies[i].volcano);
+			return;
+		}
+}
+
 static void look_at_slice(Plan *p, MagmaSlice *s)
 {
 	guint16 wanted[MAGMA_COPIES_MAX];
@@ -217,6 +227,8 @@ static void look_at_slice(Plan *p, MagmaSlice *s)
 	for (guint i = 0; i < n; i++) {
 		MagmaCopy *c = copy_of(s, wanted[i]);
 		good += c && c->in_sync;
+		if (!c && s->ncopies == MAGMA_COPIES_MAX)
+			drop_one_that_is_down(p, s, wanted, n);
 		if (c || s->ncopies == MAGMA_COPIES_MAX)
 			continue;
 		s->copies[s->ncopies++] = (MagmaCopy){ wanted[i], FALSE };
