@@ -154,6 +154,20 @@ static void a_full_list_gives_up_one_that_is_down(void)
 	g_assert_nonnull(kit_copy(kit_slice(next, 1), 8));
 }
 
+/* Volcanos that joined one after the other were wanted each for a moment. The owner dies; its place is kept for it. */
+static void a_full_list_gives_up_one_that_counts_before_the_one_whose_slice_it_is(void)
+{
+	const MagmaCopy many[] = { { 1, FALSE }, { 4, TRUE }, { 5, TRUE }, { 6, TRUE }, { 7, TRUE }, { 8, TRUE } };
+
+	MagmaMap *m = kit_ring_with(9, 2, 1, G_N_ELEMENTS(many), many);
+	kit_slice(m, 1)->owner = 2;           /* it acts; the next one, 3, has nothing yet */
+	g_autoptr(GroupKit) k = kit_leader_of(m);
+	MagmaMap *next = (MagmaMap *)kit_must_look(k);
+	g_assert_nonnull(kit_copy(kit_slice(next, 1), 3));
+	g_assert_nonnull(kit_copy(kit_slice(next, 1), 1));
+	g_assert_null(kit_copy(kit_slice(next, 1), 4));
+}
+
 /* --- a planned end --- */
 
 static void left(Volcano *v, void *user, int error) { *(int *)user = error; }
@@ -582,6 +596,7 @@ int main(int argc, char **argv)
 	T(a_slice_does_not_go_home_before);
 	T(who_comes_home_is_filled_first);
 	T(a_full_list_gives_up_one_that_is_down);
+	T(a_full_list_gives_up_one_that_counts_before_the_one_whose_slice_it_is);
 	T(who_ends_hands_its_slices_and_its_vote_on_at_once);
 	T(who_ends_with_the_only_copy_keeps_its_slice);
 	T(a_witness_leads_only_until_another_can);
