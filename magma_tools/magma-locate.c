@@ -14,7 +14,7 @@
 static const ToolSpec spec = {
 	.name = "magma-locate", .args = "MOUNTPOINT|HOST[:PORT] PATH...", .min_args = 2, .network = TRUE,
 	.summary = "Says for each PATH, an absolute path inside Magma, its key at birth, its ino, the volcano that owns it with its\n"
-		"address, and (in brackets) the mirrors. With HOST it asks the network and needs the secret key.",
+		"address. With HOST it asks the network, needs the secret key, and also says (in brackets) the mirrors that are in sync.",
 };
 
 static gboolean print(const char *text, const char *path)

@@ -14,7 +14,8 @@ struct Keep {
 	sqlite3_stmt *put;
 	char *dir;
 	char *reserve;                /* a file whose room a value may have where the disk has none */
-	gboolean reserved;            /* it is there */
+	gboolean reserved;            /* it is there; the thread's */
+	GSource *look;                /* whether there is room for it again */
 	gint waiting;                 /* values put that the thread has not looked at */
 	GQueue covered;               /* Job *: a newer value that was put already holds all of theirs; the thread's */
 	GHashTable *running;          /* Job *: loop thread only */
@@ -61,6 +62,7 @@ static void over(Keep *k, Job *j, int error)
 /* A full disk costs clients their writes, and must not cost the volcano its vote. The log's room is used again after each checkpoint, every 64 pages, so this is enough for long. */
 #define RESERVE (1 << 20)
 #define PAGES "64"
+#define LOOK_EVERY_MS 2000
 
 static void reserve_take(Keep *k)
 {
@@ -111,6 +113,11 @@ static void write_one(gpointer data, gpointer user)
 	Job *j = data, *older;
 	Keep *k = user;
 
+	if (data == user) {
+		if (!k->reserved)
+			reserve_take(k);
+		return;
+	}
 	if (!g_atomic_int_dec_and_test(&k->waiting)) {
 		g_queue_push_tail(&k->covered, j);
 		return;
@@ -119,6 +126,13 @@ static void write_one(gpointer data, gpointer user)
 	while ((older = g_queue_pop_head(&k->covered)))
 		over(k, older, error);
 	over(k, j, error);
+}
+
+/* Values may come rarely: the next full disk must not find it gone. */
+static gboolean look_for_room(gpointer data)
+{
+	g_thread_pool_push(((Keep *)data)->thread, data, NULL);
+	return G_SOURCE_CONTINUE;
 }
 
 static GBytes *read_value(sqlite3 *db)
@@ -183,6 +197,10 @@ Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **valu
 	k->reserve = g_strconcat(path, "-reserve", NULL);
 	reserve_take(k);
 	k->thread = g_thread_pool_new(write_one, k, 1, TRUE, error);
+	k->look = g_timeout_source_new(LOOK_EVERY_MS);
+	g_source_set_callback(k->look, look_for_room, k, NULL);
+	if (k->thread)
+		g_source_attach(k->look, k->ctx);
 	return k->thread ? g_steal_pointer(&k) : NULL;
 }
 
@@ -203,6 +221,10 @@ void keep_close(Keep *k)
 
 	if (!k)
 		return;
+	if (k->look) {
+		g_source_destroy(k->look);
+		g_source_unref(k->look);
+	}
 	if (k->thread)
 		g_thread_pool_free(k->thread, FALSE, TRUE);
 	/* the thread is gone; ends that still wait in the loop are nobody's */

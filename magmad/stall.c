@@ -31,9 +31,9 @@ char *stall_before_poll(Stall *s, gint64 now, gint64 cpu)
 
 gboolean stall_wants_cpu(const Stall *s, gint64 now) { return now - s->cpu_at >= CPU_EVERY_US; }
 
-char *stall_after_poll(Stall *s, gint64 began, gint64 now, int timeout_ms, int ready)
+char *stall_after_poll(Stall *s, gint64 began, gint64 now, int timeout_ms)
 {
-	gint64 late = timeout_ms < 0 || ready ? 0 : now - began - timeout_ms * G_GINT64_CONSTANT(1000);
+	gint64 late = timeout_ms < 0 ? 0 : now - began - timeout_ms * G_GINT64_CONSTANT(1000);
 
 	s->woke = now;
 	return late < STALL_LEAST_US ? NULL : line(s, now, g_strdup_printf("stood still for %.1f s: it waited for a processor, or the machine slept", (double)late / G_USEC_PER_SEC));
@@ -67,7 +67,7 @@ static gint watched_poll(GPollFD *fds, guint n, gint timeout_ms)
 		say(stall_before_poll(&stall, began, clock_us(CLOCK_THREAD_CPUTIME_ID)));
 	gint r = poll_before(fds, n, timeout_ms);
 	gint64 now = clock_us(CLOCK_MONOTONIC);
-	say(stall_after_poll(&stall, began, now, timeout_ms, r));
+	say(stall_after_poll(&stall, began, now, timeout_ms));
 	if (stall_wants_cpu(&stall, now)) {
 		stall.cpu = clock_us(CLOCK_THREAD_CPUTIME_ID);
 		stall.cpu_at = now;

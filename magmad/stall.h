@@ -15,8 +15,8 @@ typedef struct {
 
 /* The loop is about to poll: what came since it woke took too long? Returns the line to be said, or NULL; the caller frees it. */
 char *stall_before_poll(Stall *s, gint64 now, gint64 cpu);
-/* The poll has returned: too long after its timeout (ms, -1: none; ready: how many descriptors were)? As above. */
-char *stall_after_poll(Stall *s, gint64 began, gint64 now, int timeout_ms, int ready);
+/* The poll has returned: too long after its timeout (ms, -1: none)? As above. Also with something to read, which has come since. */
+char *stall_after_poll(Stall *s, gint64 began, gint64 now, int timeout_ms);
 /* Is it time for another look at the processor time? The caller sets cpu and cpu_at. */
 gboolean stall_wants_cpu(const Stall *s, gint64 now);
 

@@ -9,7 +9,7 @@ typedef struct {
 	guint n;
 } Line;
 
-static const char *const NAMES[] = { "without quorum", "waiting", "down", "degraded", "healing", "lagging", "conflicts", "damaged" };
+static const char *const NAMES[] = { "without quorum", "waiting", "down", "degraded", "healing", "lagging", "conflicts", "damaged", "full" };
 
 static const char *name_of(const MagmaMap *map, guint16 id)
 {
@@ -179,6 +179,15 @@ static guint32 look_at_damage(const MagmaMap *map, const MagmaLive *live, GStrin
 	return line_end(&l, MAGMA_UNSAFE_DAMAGED, "", lines);
 }
 
+static guint32 look_at_room(const MagmaMap *map, const MagmaLive *live, GString *lines)
+{
+	Line l = line_begin();
+
+	if (live->full)
+		line_add(&l, "%s", name_of(map, live->self));
+	return line_end(&l, MAGMA_UNSAFE_FULL, "only what frees space is accepted by ", lines);
+}
+
 guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines)
 {
 	guint32 states = look_at_quorum(map, live, lines);
@@ -188,7 +197,8 @@ guint32 magma_unsafe(const MagmaMap *map, const MagmaLive *live, GString *lines)
 	states |= look_at_copies(map, lines);
 	states |= look_at_lag(map, live, lines);
 	states |= look_at_conflicts(map, live, lines);
-	return states | look_at_damage(map, live, lines);
+	states |= look_at_damage(map, live, lines);
+	return states | look_at_room(map, live, lines);
 }
 
 char *magma_unsafe_names(guint32 states)

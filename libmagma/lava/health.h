@@ -13,6 +13,7 @@ enum {
 	MAGMA_UNSAFE_LAGGING = 32,    /* a copy that counts is far behind, slow or silent: changes wait for it */
 	MAGMA_UNSAFE_CONFLICTS = 64,  /* the volcano that says so has set a history aside, and nobody has cleared it */
 	MAGMA_UNSAFE_DAMAGED = 128,   /* the disk of the volcano that says so does not read some content of a slice that it answers for, and that was not written over */
+	MAGMA_UNSAFE_FULL = 256,      /* the disk of the volcano that says so is full: only what frees space is accepted there */
 };
 
 typedef enum {
@@ -39,6 +40,7 @@ typedef struct {
 	guint nconflicts;
 	const guint16 *damaged;       /* slices that it owns, with contents that its disk does not read */
 	guint ndamaged;
+	gboolean full;                /* its disk */
 } MagmaLive;
 
 /* MAGMA_UNSAFE_*; 0: all is well. lines (may be NULL) gets one line for each, ended by LF: "degraded: slice 1 of wallace has 1 of 2 copies". They hold no numbers that change by themselves. */

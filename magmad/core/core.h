@@ -565,6 +565,7 @@ void members_learn(Volcano *v, const guint8 *p, gsize n);                 /* an 
 void members_fetch_map(Volcano *v);
 /* The leader's only way to a new map: committed by the group, then told to all, then done (0, or an errno: it may have come about or not). Takes map. */
 void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void *user, int error), void *user);
+guint members_least_copies(const MagmaMap *map);     /* of every slice there are so many that count */
 void members_look(Volcano *v);                        /* at what a step of the group changed: a lease, a map */
 void members_start(Volcano *v);
 void members_tick(Volcano *v);

@@ -17,6 +17,10 @@ guint32 volcano_unsafe(Volcano *v, GString *lines)
 	g_autoptr(GArray) damaged = holdings_damage(v, NULL);
 	live.damaged = (const guint16 *)(void *)damaged->data;
 	live.ndamaged = damaged->len;
+	StoreUsage u = { 0 };
+	if (v->serving && !v->stopping)
+		v->store->vt->usage(v->store, &u);
+	live.full = u.low;
 	return magma_unsafe(v->map, &live, lines);
 }
 

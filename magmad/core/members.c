@@ -182,7 +182,7 @@ static void changed(Volcano *v, void *user, int error)
 }
 
 /* Of every slice there are so many. */
-static guint least_copies(const MagmaMap *map)
+guint members_least_copies(const MagmaMap *map)
 {
 	guint least = map->slices->len ? G_MAXUINT : 1;
 
@@ -214,7 +214,7 @@ void members_change_map_down(Volcano *v, MagmaMap *map, const guint16 *down, gui
 {
 	Changing *c = CORE_CTX(v, Changing, NULL);
 
-	map->copies_kept = least_copies(map);
+	map->copies_kept = members_least_copies(map);
 	renumber_move(v->map, map);
 	*c = (Changing){ v, done, user };
 	v->map_changing = TRUE;
@@ -326,17 +326,6 @@ static void join(Volcano *v)
 	members_of(v)->joining = call_addr(v, &v->join_addr, MAGMA_OP_join, &q, JOIN_LIMIT, joined, v);
 }
 
-/* The address to join is a volcano's of our own map, or we would leave one network for another. */
-static gboolean in_our_network(Volcano *v)
-{
-	MagmaAddr flare = magma_addr_with_port(&v->join_addr, v->join_addr.port - 1);
-
-	for (guint i = 0; i < v->map->volcanos->len; i++)
-		if (magma_addr_equal(&((MagmaVolcano *)v->map->volcanos->pdata[i])->addr, &flare))
-			return TRUE;
-	return FALSE;
-}
-
 /* Before there is a lease, and so a leader: who makes one. */
 static void note_voters(Volcano *v)
 {
@@ -351,11 +340,39 @@ static void note_voters(Volcano *v)
 		g_snprintf(v->note, sizeof v->note, "waits for the volcanos that vote: %s", who->str);
 }
 
+/* The address to join is a volcano's of our own map, or we would leave one network for another. */
+static gboolean in_our_network(Volcano *v)
+{
+	MagmaAddr flare = magma_addr_with_port(&v->join_addr, v->join_addr.port - 1);
+
+	for (guint i = 0; i < v->map->volcanos->len; i++)
+		if (magma_addr_equal(&((MagmaVolcano *)v->map->volcanos->pdata[i])->addr, &flare))
+			return TRUE;
+	return FALSE;
+}
+
+/* Whoever was in that network when the command line was written may have another address by now: the folder is not to be thrown away for that. */
+static char *who_else(Volcano *v)
+{
+	g_autoptr(GString) who = g_string_new("");
+
+	for (guint i = 0; i < v->map->volcanos->len; i++) {
+		const MagmaVolcano *o = v->map->volcanos->pdata[i];
+		if (o->id != v->id)
+			g_string_append_printf(who, "%s%s", who->len ? ", " : " with ", o->name);
+	}
+	char addr[MAGMA_ADDR_TEXT];
+	MagmaAddr flare = magma_addr_with_port(&v->join_addr, v->join_addr.port - 1);
+	return g_strdup_printf("the folder holds a volcano of a network%s, and none of them is at %s: without -j it starts in that network; an empty folder would join another one", who->str,
+		magma_addr_format(&flare, addr));
+}
+
 static void restart(Volcano *v)
 {
 	/* Also with -b or -j: a first start that was killed after it was kept is gone on with. But the volcano stays in its network. */
 	if (v->cfg.join && !in_our_network(v)) {
-		core_ready(v, "the folder holds a volcano of another network than the one to join: give an empty folder");
+		g_autofree char *text = who_else(v);
+		core_ready(v, text);
 		return;
 	}
 	note_voters(v);

@@ -204,6 +204,27 @@ static gboolean is_wanted(const guint16 *wanted, guint n, guint16 id)
 	return FALSE;
 }
 
+/* Room in a full list. One that counts goes first, where enough others do: it would go later anyway. One that is down goes last: it need not begin from nothing when it is back, least of all to the slice that is its own. */
+static void make_room(Plan *p, MagmaSlice *s, const guint16 *wanted, guint n)
+{
+	enum { NEVER = 9 };
+	guint in_sync = 0, best = NEVER;
+	guint16 drop = 0;
+
+	for (guint i = 0; i < s->ncopies; i++)
+		in_sync += s->copies[i].in_sync;
+	for (guint i = 0; i < s->ncopies; i++) {
+		const MagmaCopy *c = &s->copies[i];
+		guint rank = c->in_sync ? (in_sync >= p->copies ? 0 : NEVER) : !is_down(p->map, c->volcano) ? 1 : c->volcano != s->home ? 2 : 3;
+		if (rank < best && !is_wanted(wanted, n, c->volcano)) {
+			best = rank;
+			drop = c->volcano;
+		}
+	}
+	if (best < NEVER)
+		copy_remove(s, drop);
+}
+
 static void look_at_slice(Plan *p, MagmaSlice *s)
 {
 	guint16 wanted[MAGMA_COPIES_MAX];
@@ -217,6 +238,8 @@ static void look_at_slice(Plan *p, MagmaSlice *s)
 	for (guint i = 0; i < n; i++) {
 		MagmaCopy *c = copy_of(s, wanted[i]);
 		good += c && c->in_sync;
+		if (!c && s->ncopies == MAGMA_COPIES_MAX)
+			make_room(p, s, wanted, n);
 		if (c || s->ncopies == MAGMA_COPIES_MAX)
 			continue;
 		s->copies[s->ncopies++] = (MagmaCopy){ wanted[i], FALSE };

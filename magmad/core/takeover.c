@@ -196,6 +196,7 @@ static MagmaMap *map_alone(Takeover *t, const MagmaMap *from, guint16 lost)
 		}
 		s->epoch = MAX(s->epoch + 1, ownership);
 	}
+	map->copies_kept = members_least_copies(map);
 	return map;
 }
 

@@ -2,6 +2,7 @@
 #include "magmad/mirror/owner-inside.h"
 
 #define STUCK_AFTER (2 * SECOND)
+#define SAY_AGAIN (10 * SECOND)
 #define SLOW_AFTER (SECOND * 7 / 10)
 #define SLOW_SHOWN (3 * SECOND)       /* one that is slow with every message is slow all the time */
 #define RETRY (SECOND / 5)
@@ -49,6 +50,7 @@ void copy_free(Copy *c)
 	sync_copy_clear(c);
 	g_queue_clear_full(&c->todo_next, g_free);
 	g_free(c->stuck_why);
+	g_free(c->lost_said);
 	g_hash_table_unref(c->todo);
 	g_hash_table_unref(c->regions);
 	g_hash_table_unref(c->asked_digests);
@@ -83,6 +85,17 @@ static void say_stuck(Copy *c)
 	c->o->cfg.on_stuck(c->o->cfg.user, c->volcano, why);
 }
 
+/* Where something over there fails at once, it is tried again ten times a second. */
+static void say_lost(Copy *c, const char *why)
+{
+	if (g_strcmp0(c->lost_said, why) == 0 && now(c) - c->lost_said_at < SAY_AGAIN)
+		return;
+	g_free(c->lost_said);
+	c->lost_said = g_strdup(why);
+	c->lost_said_at = now(c);
+	owner_say(c->o, "copy at volcano %u: %s", c->volcano, why);
+}
+
 void copy_lost(Copy *c, int error, const char *why)
 {
 	Owner *o = c->o;
@@ -98,7 +111,7 @@ void copy_lost(Copy *c, int error, const char *why)
 		g_autofree char *text = g_strdup_printf("%s: %s", why, g_strerror(error));
 		stuck(c, text);
 	} else if (why && !error) {
-		owner_say(o, "copy at volcano %u: %s", c->volcano, why);
+		say_lost(c, why);
 	}
 }
 

@@ -70,7 +70,7 @@ typedef struct {
 	guint32 slice;                /* its id: in every message */
 	const MirrorIo *io;
 	void *user;
-	guint64 pace;                 /* bytes/s of catching up while no client changes anything, half as much while some do; 0: 64 MiB/s */
+	guint64 pace;                 /* bytes/s of catching up while no client changes anything, 11/16 of it while some do; 0: 64 MiB/s */
 	MirrorPace *shared;           /* NULL: the pace is this owner's alone */
 	guint64 keep_bytes;           /* journal kept for copies that are away; 0: 256 MiB */
 	guint todo_max;               /* contents to be compared that are remembered one by one for each copy; more: all are compared. 0: 65536, some 11 MB */

@@ -116,7 +116,8 @@ struct Copy {
 	gboolean flushed;             /* before it counts: it was asked to make durable what it has, up to flushed_seq of the feed */
 	guint64 flushed_seq;
 	guint64 counted_seq, counted_index;  /* the feed's end, and the log's, when it began to count: the older things are there before the map may know */
-	MagmaTime heard, idle_since, stuck_said, ask_again, slow_until;
+	MagmaTime heard, idle_since, stuck_said, ask_again, slow_until, lost_said_at;
+	char *lost_said;
 	char *stuck_why;
 	/* the stream */
 	guint64 attempt, stream, life;

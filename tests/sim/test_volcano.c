@@ -205,8 +205,8 @@ static guint64 run_once(guint32 seed, guint which)
 	Workload w;
 
 	draw(seed, which, &cfg, &w);
-	g_autofree char *replay = g_strdup_printf("tests/sim/run --seeds %u..%u --only %s%s%s --volcanos %u --copies %u --verbose", seed, seed, runs[which].name,
-		opt.faults ? " --faults " : "", opt.faults ? opt.fault_list : "", w.volcanos, cfg.copies);
+	g_autofree char *replay = g_strdup_printf("tests/sim/run --seeds %u..%u --only %s%s%s --volcanos %u --copies %u%s --verbose", seed, seed, runs[which].name,
+		opt.faults ? " --faults " : "", opt.faults ? opt.fault_list : "", w.volcanos, cfg.copies, opt.calm ? " --calm" : "");
 	cfg.replay = replay;
 	Cluster *c = cluster_new(&cfg);
 	cluster_start(c, 0);

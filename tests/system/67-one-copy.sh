@@ -1,7 +1,7 @@
 #!/bin/sh
 # timeout: 240
 # What the tests of faults would say if a copy were missing: the same load, the same loss of a volcano with its folder, the same comparison, once with two copies and once with one. With two nothing is lost; with one the
-# comparison must find losses, in what one writer noted for itself and in what several shared, or it proves nothing anywhere.
+# comparison must find losses, in what one writer noted for itself and in what several shared, or it proves nothing anywhere. That the folder is what is missed, and not the volcano: with it back, nothing is.
 . "${0%/*}/lib.sh"
 . "$SYS/lib-faults.sh"
 
@@ -24,6 +24,12 @@ round() { # COPIES
 	wait_for 60 load_acked "$(ms)" 300 || not_ok "$1 copies: the load goes on"
 	load_end "$1 copies, nothing has happened yet"
 	umnt a; umnt b
+	volcano_kill 2; volcano_restart 2 || not_ok "$1 copies: volcano 2 starts again"
+	VIA=1 mnt late || bail "a mount with volcano 2 back"
+	lost_of
+	check_eq "$1 copies, killed and back with its folder: logs that miss something" "$((LOST + LOST_SHARED))" 0
+	umnt late
+	failover && net_healed
 	volcano_kill 2; rm -rf "$T/v2"
 	# clients of one copy would wait a minute for each file that is gone
 	VIA=1 mnt late -o timeout=$((3 * SLOW)) || bail "a mount without volcano 2"

@@ -189,13 +189,21 @@ static void roles_are_said_in_words(void)
 	g_assert_true(g_str_has_prefix(dead, "down"));
 }
 
+static void a_full_disk_is_said_by_its_volcano(void)
+{
+	g_autoptr(MagmaMap) m = ring(3);
+	MagmaLive live = { .lease = TRUE, .self = 2, .full = TRUE };
+
+	expect(m, &live, MAGMA_UNSAFE_FULL, "full: only what frees space is accepted by gromit\n");
+}
+
 static void states_have_names(void)
 {
 	g_autofree char *none = magma_unsafe_names(0), *two = magma_unsafe_names(MAGMA_UNSAFE_DEGRADED | MAGMA_UNSAFE_HEALING), *all = magma_unsafe_names(G_MAXUINT32);
 
 	g_assert_cmpstr(none, ==, "");
 	g_assert_cmpstr(two, ==, "degraded, healing");
-	g_assert_cmpstr(all, ==, "without quorum, waiting, down, degraded, healing, lagging, conflicts, damaged");
+	g_assert_cmpstr(all, ==, "without quorum, waiting, down, degraded, healing, lagging, conflicts, damaged, full");
 }
 
 int main(int argc, char **argv)
@@ -213,6 +221,7 @@ int main(int argc, char **argv)
 	ADD(what_was_set_aside_is_named_by_its_directory);
 	ADD(times_of_conflicts_are_read_as_they_are_written);
 	ADD(roles_are_said_in_words);
+	ADD(a_full_disk_is_said_by_its_volcano);
 	ADD(states_have_names);
 	return g_test_run();
 }

@@ -134,6 +134,40 @@ static void who_comes_home_is_filled_first(void)
 	g_assert_cmpuint(kit_slice((MagmaMap *)next, 3)->owner, ==, 4);
 }
 
+/* Those that are down stay in the list, until it is full. */
+static void a_full_list_gives_up_one_that_is_down(void)
+{
+	MagmaCopy gone[MAGMA_COPIES_MAX];
+
+	for (guint i = 0; i < MAGMA_COPIES_MAX; i++)
+		gone[i] = (MagmaCopy){ (guint16)(3 + i), FALSE };
+	MagmaMap *m = kit_ring_with(9, 2, 1, MAGMA_COPIES_MAX, gone);
+	for (guint16 i = 0; i < MAGMA_COPIES_MAX; i++)
+		kit_volcano(m, 3 + i)->flags = MAGMA_VOLCANO_DOWN;
+	kit_volcano(m, 2)->flags = MAGMA_VOLCANO_VOTER;
+	g_autoptr(GroupKit) k = kit_leader_of(m);
+	for (guint16 i = 0; i < MAGMA_COPIES_MAX; i++)
+		kit_silent(k, 3 + i, k->now);
+	MagmaMap *next = (MagmaMap *)kit_must_look(k);
+	g_assert_nonnull(kit_copy(kit_slice(next, 1), 2));
+	g_assert_null(kit_copy(kit_slice(next, 1), 3));
+	g_assert_nonnull(kit_copy(kit_slice(next, 1), 8));
+}
+
+/* Volcanos that joined one after the other were wanted each for a moment. The owner dies; its place is kept for it. */
+static void a_full_list_gives_up_one_that_counts_before_the_one_whose_slice_it_is(void)
+{
+	const MagmaCopy many[] = { { 1, FALSE }, { 4, TRUE }, { 5, TRUE }, { 6, TRUE }, { 7, TRUE }, { 8, TRUE } };
+
+	MagmaMap *m = kit_ring_with(9, 2, 1, G_N_ELEMENTS(many), many);
+	kit_slice(m, 1)->owner = 2;           /* it acts; the next one, 3, has nothing yet */
+	g_autoptr(GroupKit) k = kit_leader_of(m);
+	MagmaMap *next = (MagmaMap *)kit_must_look(k);
+	g_assert_nonnull(kit_copy(kit_slice(next, 1), 3));
+	g_assert_nonnull(kit_copy(kit_slice(next, 1), 1));
+	g_assert_null(kit_copy(kit_slice(next, 1), 4));
+}
+
 /* --- a planned end --- */
 
 static void left(Volcano *v, void *user, int error) { *(int *)user = error; }
@@ -561,6 +595,8 @@ int main(int argc, char **argv)
 	T(a_slice_goes_home_when_its_home_has_everything);
 	T(a_slice_does_not_go_home_before);
 	T(who_comes_home_is_filled_first);
+	T(a_full_list_gives_up_one_that_is_down);
+	T(a_full_list_gives_up_one_that_counts_before_the_one_whose_slice_it_is);
 	T(who_ends_hands_its_slices_and_its_vote_on_at_once);
 	T(who_ends_with_the_only_copy_keeps_its_slice);
 	T(a_witness_leads_only_until_another_can);

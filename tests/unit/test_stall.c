@@ -27,10 +27,10 @@ static void short_work_and_the_first_turn_are_no_stall(void)
 static void waking_late_is_one_but_waiting_long_is_not(void)
 {
 	Stall s = running(100 * S, 0);
-	g_assert_null(stall_after_poll(&s, 100 * S, 160 * S, -1, 1));          /* as long as nothing comes */
-	g_assert_null(stall_after_poll(&s, 160 * S, 170 * S, 20000, 1));       /* something came before the timeout */
-	g_assert_null(stall_after_poll(&s, 170 * S, 175 * S + STALL_LEAST_US - 1, 5000, 0));
-	g_autofree char *late = stall_after_poll(&s, 200 * S, 203 * S, 260, 0);
+	g_assert_null(stall_after_poll(&s, 100 * S, 160 * S, -1));          /* as long as nothing comes */
+	g_assert_null(stall_after_poll(&s, 160 * S, 170 * S, 20000));       /* something came before the timeout */
+	g_assert_null(stall_after_poll(&s, 170 * S, 175 * S + STALL_LEAST_US - 1, 5000));
+	g_autofree char *late = stall_after_poll(&s, 200 * S, 203 * S, 260);
 	g_assert_cmpstr(late, ==, "stood still for 2.7 s: it waited for a processor, or the machine slept");
 	g_assert_cmpint(s.woke, ==, 203 * S);
 }

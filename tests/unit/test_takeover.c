@@ -294,6 +294,7 @@ static void the_other_goes_on_1800_ms_after_the_last_word(void)
 	g_assert_false(kit_is(m, 2, MAGMA_VOLCANO_VOTER));
 	kit_slice_is(m, 1, "1: 2-");
 	kit_slice_is(m, 2, "1: 2-");
+	g_assert_cmpuint(m->copies_kept, ==, 1);
 	g_assert_cmpuint(m->epoch, >=, (guint64)m->incarnation << 24);   /* numbers that the other line does not come to */
 	for (guint i = 1; i <= 2; i++)
 		g_assert_cmpuint(kit_slice(k->forced, i)->epoch, >, 1 << 24);
