@@ -2,6 +2,9 @@
 #include "magmad/core/consensus.h"
 #include "magmad/core/move.h"
 
+/* Odd, and large: what two tries add differs by more than intents ever do in between. */
+#define ARRIVALS_APART 2654435761u
+
 void move_ignore(void *user, int error) { (void)user; (void)error; }
 
 /* --- target --- */
@@ -18,6 +21,7 @@ typedef struct {
 	Txn *txn;
 	GArray *gone;                 /* MagmaFid: flares that were removed meanwhile */
 	GArray *clients;              /* Known */
+	guint32 arrival;              /* of this try */
 } Applying;
 
 /* Of a client at the source. */
@@ -25,6 +29,21 @@ typedef struct {
 	guint64 client, floor;
 	gint64 expired;
 } Known;
+
+/* A copy that was away may have the same row from an earlier try, whose content was dropped before the row was: the rows of each arrival are their own, so that contents behind them are compared. */
+static void put_arrived(Applying *a, const StoreRow *row)
+{
+	g_autoptr(GByteArray) val = g_byte_array_new();
+	FlareRow flare;
+
+	if (row->table == TAB_FLARE && flare_row_decode(row->val, row->vlen, &flare) && flare.content == CONTENT_FILE) {
+		flare.intents += a->arrival;
+		flare_row_encode(&flare, val);
+		txn_put(a->txn, row->table, row->key, row->klen, &row->rk, val->data, val->len);
+	} else {
+		txn_put(a->txn, row->table, row->key, row->klen, &row->rk, row->val, row->vlen);
+	}
+}
 
 static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
 {
@@ -42,7 +61,7 @@ static gboolean apply_record(void *user, const StoreRow *row, gboolean del)
 	if (del)
 		txn_del(a->txn, row->table, row->key, row->klen, &row->rk);
 	else
-		txn_put(a->txn, row->table, row->key, row->klen, &row->rk, row->val, row->vlen);
+		put_arrived(a, row);
 	if (del && row->table == TAB_FLARE) {
 		MagmaFid fid = { row->rk, magma_be64_load(row->key) };
 		txn_put(a->txn, TAB_DIRTY, row->key, row->klen, &row->rk, "", 0);      /* leads to the content until that is gone too */
@@ -131,7 +150,7 @@ static void apply_rows(Op *op)
 	Slice *sl = op->sl;
 	g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 	g_autoptr(GArray) clients = g_array_new(FALSE, FALSE, sizeof(Known));
-	Applying a = { sl, txn_new(), gone, clients };
+	Applying a = { sl, txn_new(), gone, clients, (guint32)(MOVE_TRY_OF(q->sequence) * ARRIVALS_APART) };
 	struct magma_rep_move_rows rep = { .sequence = q->sequence };
 
 	if (!txn_each(q->records.data, q->records.len, apply_record, &a)) {

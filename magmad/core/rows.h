@@ -11,7 +11,7 @@ typedef struct {
 	MagmaFid parent;              /* where it got its last name; of a directory: its parent (the root's: itself) */
 	guint64 next_cookie;          /* directories: of the next entry; never reused within a directory's life */
 	guint8 content;               /* CONTENT_* */
-	guint32 intents;              /* write intents (TAB_DIRTY) there ever were: where two copies of a slice have the same row, and none has an intent, the content is the same */
+	guint32 intents;              /* changes with each write intent (TAB_DIRTY), and when a move brings the row: where two copies of a slice have the same row, and none has an intent, the content is the same */
 	guint8 sealed;                /* directories: removed; nothing may be made in it any more */
 	MagmaBytes target;            /* symlinks; points into the row */
 } FlareRow;

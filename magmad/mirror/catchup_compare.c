@@ -2,7 +2,7 @@
  *
  * First the survey, over all tables, while the copy's log waits (so its rows hold still): a piece of the owner's rows, its digest to the copy, and where that is not the same, which rows the copy has. It
  * leaves the ranges that differ, and the contents that may: those of flares whose rows differ or that have a write intent on either side. Where the rows are equal, and there is no intent, the content is the
- * same, because each intent is counted in its flare's row. That holds for a copy that was whole. Of one that was left in the middle of being filled or compared, and of which this owner does not remember what
+ * same, because each intent is counted in its flare's row, and each move that brought it. That holds for a copy that was whole. Of one that was left in the middle of being filled or compared, and of which this owner does not remember what
  * it was to compare, the contents of all flares are compared.
  *
  * Contents that the copy has and the owner does not (what was sent to it just before it was lost may be there without the rows) are found by their names.
