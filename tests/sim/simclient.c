@@ -53,6 +53,7 @@ static void ping(void *arg);
 
 guint64 sim_client_id(const SimClient *s) { return s->id; }
 int sim_client_through(const SimClient *s) { return s->through; }
+guint sim_client_knows(const SimClient *s) { return s->map ? s->map->volcanos->len : 1; }
 guint sim_client_point(const SimClient *s) { return s->point; }
 guint sim_client_waiting(SimClient *s) { return s->waiting; }
 void sim_client_cut_off(SimClient *s, gboolean off) { s->cut_off = off; }
