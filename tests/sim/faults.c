@@ -49,7 +49,7 @@ static gint64 duration(Faults *f, gint64 max)
 	return t;
 }
 
-/* A client that hears nothing of a volcano for 15 s is expired there; so nothing lasts long that keeps pings from it. One whose map is from before others joined has to hear of them by those that it knows. */
+/* A client that hears nothing of a volcano for 15 s is expired there; so nothing lasts long that keeps pings from it. One whose map is from before others had slices has to hear of them by those that it knows. */
 static gboolean someone_goes_through(Cluster *c)
 {
 	guint there = 0;
@@ -57,7 +57,7 @@ static gboolean someone_goes_through(Cluster *c)
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
 		there += c->node[i].started;
 	for (guint i = 0; i < c->clients->len; i++)
-		if (sim_client_through(c->clients->pdata[i]) >= 0 || sim_client_knows(c->clients->pdata[i]) < there)
+		if (sim_client_through(c->clients->pdata[i]) >= 0 || sim_client_pings(c->clients->pdata[i]) < there)
 			return TRUE;
 	return FALSE;
 }

@@ -53,7 +53,6 @@ static void ping(void *arg);
 
 guint64 sim_client_id(const SimClient *s) { return s->id; }
 int sim_client_through(const SimClient *s) { return s->through; }
-guint sim_client_knows(const SimClient *s) { return s->map ? s->map->volcanos->len : 1; }
 guint sim_client_point(const SimClient *s) { return s->point; }
 guint sim_client_waiting(SimClient *s) { return s->waiting; }
 void sim_client_cut_off(SimClient *s, gboolean off) { s->cut_off = off; }
@@ -605,6 +604,15 @@ static void assert_by_key(SimClient *s, const MagmaVolcano *v)
 	CallOf *k = call_new(s, MAGMA_OP_reopen, &q, asserted, a);
 	k->owned = a;
 	transmit(s, k);
+}
+
+guint sim_client_pings(SimClient *s)
+{
+	guint n = 0;
+
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++)
+		n += owns_a_slice(s, i);
+	return n;
 }
 
 static void ping(void *arg)
