@@ -21,3 +21,7 @@ check_PROGRAMS += tests/unit/test_calls
 TESTS += tests/unit/test_calls
 tests_unit_test_calls_SOURCES = tests/unit/test_calls.c $(GROUP_KIT)
 tests_unit_test_calls_LDADD = $(GROUP_LIBS)
+check_PROGRAMS += tests/unit/test_arrivals
+TESTS += tests/unit/test_arrivals
+tests_unit_test_arrivals_SOURCES = tests/unit/test_arrivals.c $(GROUP_KIT)
+tests_unit_test_arrivals_LDADD = $(GROUP_LIBS)
