@@ -228,7 +228,7 @@ static guint check_store(JsonBuilder *b, const char *dir, const char *name)
 	g_autofree char *path = name ? g_build_filename(dir, SLICES, name, NULL) : g_strdup(dir);
 	g_auto(StoreCheck) check = { 0 };
 	g_autoptr(GError) error = NULL;
-	StoreCheckOptions opt = { .older_than = older_than, .locked = !name, .row = list ? list_row : NULL, .user = b };
+	StoreCheckOptions opt = { .older_than = older_than, .locked = !name, .copy = name != NULL, .row = list ? list_row : NULL, .user = b };
 
 	if (!json)
 		printf("%s in %s\n", name ? "store of a slice" : "volcano", path);

@@ -158,11 +158,13 @@ static gboolean look(const char *dir, const char *path, GError **error)
 {
 	sqlite3 *db = NULL;
 	gboolean there = access(path, F_OK) == 0;
+	g_autofree char *log = g_strconcat(path, "-wal", NULL);
+	gboolean logged = access(log, F_OK) == 0;
 	gboolean opened = there && sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
 	g_autoptr(GBytes) value = opened ? read_value(db) : NULL;
 	gboolean ok = value && volcano_kept_valid(value);
 
-	if (opened)     /* what stands in its log stays there */
+	if (opened && logged)     /* what stands in its log stays there; a log of our own goes */
 		sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	if (!ok)
 		g_set_error(error, MAGMA_ERROR, EIO, "%s %s: it says which volcano of its network this is, and what it voted; nothing was changed here. Put it back as it was; if it is lost, let an empty folder take the place of %s "

@@ -6,6 +6,7 @@
 typedef struct {
 	guint64 older_than;           /* seconds after which prepared work hangs */
 	gboolean locked;              /* the caller has diskstore_lock(dir) */
+	gboolean copy;                /* of a slice that may be another volcano's: it keeps contents of flares that are gone until it becomes owner */
 	void (*row)(void *user, const StoreRow *row);     /* each row in order, or NULL */
 	void *user;
 } StoreCheckOptions;

@@ -61,9 +61,13 @@ static void check_file(Check *c, const char *xx, const char *yy, const char *nam
 	c->out->content_files++;
 	c->out->content_bytes += st.st_size;
 	gboolean here = check_flare(c, fid.ino, &row, &hold) && magma_key_equal(&row.attr.fid.key, &fid.key);
-	if (!here)
+	if (!here && c->opt->copy) {
+		c->strays++;
+		c->stray_bytes += st.st_size;
+	} else if (!here) {
 		check_problem(c, "%s: there is no such flare", path);
-	else if (row.content != CONTENT_FILE && !g_hash_table_contains(c->dirty, INO_SET(fid.ino)))
+	}
+	if (here && row.content != CONTENT_FILE && !g_hash_table_contains(c->dirty, INO_SET(fid.ino)))
 		check_problem(c, "%s: the flare has its contents inline", path);
 	g_free(hold);
 }
@@ -111,4 +115,6 @@ void check_content_files(Check *c)
 {
 	g_autofree char *root = layout_content(c->dir);
 	each_name(c, root, in_root, NULL);
+	if (c->strays)
+		check_note(c, "%" G_GUINT64_FORMAT " contents of %" G_GUINT64_FORMAT " bytes are of flares that are gone: they go when this volcano becomes owner of the slice", c->strays, c->stray_bytes);
 }

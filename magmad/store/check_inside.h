@@ -14,6 +14,7 @@ typedef struct {
 	GHashTable *named;            /* some entry of this folder leads to it */
 	GHashTable *marked, *orphans, *dirty;
 	GHashTable *sizes;            /* directory -> number of its entries */
+	guint64 strays, stray_bytes;  /* contents in a copy's store that no flare has */
 } Check;
 
 void check_problem(Check *c, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
