@@ -371,13 +371,22 @@ static gboolean nobody_can_be_heard(Slice *sl)
 /* Its expiry takes something away. A mere watermark is kept as long as a tombstone, and a client that is silent here meanwhile may come back. */
 static gboolean has_something(const Client *c) { return g_hash_table_size(c->opens) || g_hash_table_size(c->replies); }
 
+static gboolean stood_still(MagmaTime gap) { return gap > 3 * SECOND; }
+
+gboolean client_opens_are_known(const Slice *sl)
+{
+	MagmaTime now = core_now(sl->v), gap = now - sl->ticked;
+
+	return now - sl->started - (stood_still(gap) ? gap : 0) > OPEN_GRACE;
+}
+
 void client_tick(Slice *sl)
 {
 	MagmaTime now = core_now(sl->v);
 	MagmaTime gap = now - sl->ticked;
 
 	sl->ticked = now;
-	if (gap > 3 * SECOND || nobody_can_be_heard(sl))
+	if (stood_still(gap) || nobody_can_be_heard(sl))
 		forgive_gap(sl, gap);
 	g_autoptr(GPtrArray) over = g_ptr_array_new();
 	GHashTableIter it;

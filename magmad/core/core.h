@@ -392,6 +392,8 @@ void client_load_row(Slice *sl, const StoreRow *row);
 /* What is known of it at the volcano a slice comes from: when it expired there (0: it did not), for what it asked there may be asked here again, and its watermark. Kept where newer than what is here. */
 void client_inherit(Slice *sl, guint64 client, gint64 expired, guint64 floor);
 void client_tick(Slice *sl);
+/* The grace after a start is over: whoever has something open has said so. Time in which this process did not run is none of it, also where no tick has seen it yet. */
+gboolean client_opens_are_known(const Slice *sl);
 void client_free(gpointer c);
 void client_load_reply(Slice *sl, const StoreRow *row);
 void client_forget_range(Slice *sl, const MagmaRange *r);

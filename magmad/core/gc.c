@@ -208,7 +208,7 @@ void gc_tick(Slice *sl)
 {
 	if (sl->gc_running || !sl->serving || move_frozen(sl, NULL))
 		return;
-	if (g_hash_table_size(sl->orphans) && !sl->syncing_orphans && core_now(sl->v) - sl->started > OPEN_GRACE) {
+	if (g_hash_table_size(sl->orphans) && !sl->syncing_orphans && client_opens_are_known(sl)) {
 		sl->syncing_orphans = TRUE;
 		store_sync(sl->store, orphans_durable, sl);
 	}

@@ -241,7 +241,7 @@ void draft_destroy(Draft *d, FlareRow *row)
 	const MagmaFid fid = row->attr.fid;
 	gsize kl = key_ino(k, fid.ino);
 	gboolean simple = row->content == CONTENT_INLINE && !(row->attr.flags & MAGMA_ATTR_HAS_XATTR) && !client_is_open(d->op->sl, fid.ino) && !scrub_is_suspect(d->op->sl, fid.ino)
-		&& core_now(d->op->sl->v) - d->op->sl->started > OPEN_GRACE;      /* who has it open may not have said so yet */
+		&& client_opens_are_known(d->op->sl);      /* who has it open may not have said so yet */
 
 	row->attr.nlink = 0;
 	row->sealed = is_dir(row->attr.mode);      /* nothing is made in it while it waits to be removed */

@@ -110,11 +110,12 @@ typedef struct StoreLogVt {
 	/* Undoes everything behind index (>= acked()): rows, journal. Nothing may be fetched (no Fetch may hold a row: asserted), committed or synced meanwhile; done when memory and disk are as if it had
 	 * never been. Rows are loaded anew: the loop may stand still for as long as opening takes. */
 	void (*cut)(Store *, guint64 index, void (*done)(void *user, int error), void *user);
-	/* Empties it: every row and content goes (META too), and the next frame is pos.index + 1. For a copy that is filled anew. Nothing may be under way. Safe against a crash in the middle:
+	/* Empties it: every row and content goes (META too), and the next frame is pos.index + 1. For a copy that is filled anew. Waits for what contents are asked for already, by an owner that has
+	 * ended maybe; nothing may be asked for meanwhile. Safe against a crash in the middle:
 	 * either nothing happened or a reopened store is empty or goes on emptying. ENOSPC: nothing happened. What keep() said is forgotten. */
 	void (*reset)(Store *, StorePos pos, void (*done)(void *user, int error), void *user);
 	/* The log goes on behind pos (pos.index > 0), the rows stay: as they are behind the journal (what is only in the journal may be lost), with those changed that txn, a transaction of TAB_META alone,
-	 * says. Contents stay. For a copy that is compared with its owner row by row. Nothing may be under way. Safe against a crash as reset is: not begun, or done with txn. ENOSPC: nothing happened. */
+	 * says. Contents stay. For a copy that is compared with its owner row by row. Under way may be what may be at a reset. Safe against a crash as reset is: not begun, or done with txn. ENOSPC: nothing happened. */
 	void (*rebase)(Store *, StorePos pos, const guint8 *txn, gsize len, void (*done)(void *user, int error), void *user);
 	/* Rows that are not the log's: a copy that is being filled takes the owner's rows as they are at position(), which does not change. In the journal behind what was appended and before what follows;
 	 * read answers ENODATA for what is in front of the newest fill, and a cut takes the fills behind what it undoes with it. Returns how many fills there were since the store was opened; 0, and

@@ -378,10 +378,10 @@ void memstore_close(Store *s)
 	store_end(m);
 }
 
-/* A reset that is under way has been done, or nothing of it. */
+/* A reset that is under way has been done, or nothing of it; not before the contents are at rest. */
 static gboolean crash_in_reset(MemStore *m)
 {
-	if (!memlog_resetting(m) || mem_chance(m, 500))
+	if (!memlog_resetting(m) || !memfiles_idle(m) || mem_chance(m, 500))
 		return FALSE;
 	memlog_change(m);
 	return TRUE;

@@ -95,6 +95,42 @@ static void open_that_a_stored_reply_grants_is_counted_after_a_restart(void)
 	cluster_free(c);
 }
 
+/* --- an open flare without a name, whose volcano is restarted, and stands still while its client does not reach it --- */
+
+static void standing_still_is_no_grace_for_opens(void)
+{
+	for (guint32 seed = 60; seed < 68; seed++) {
+		Cluster *c = network(seed);
+		SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
+		struct magma_req_create q = { .dir = magma_fid_root(), .mode = 0644, .flags = O_RDWR, .name = MAGMA_BYTES_STR("f") };
+		struct magma_req_create r = { .dir = q.dir, .mode = 0644, .flags = O_RDWR, .name = MAGMA_BYTES_STR("g") };
+		struct magma_req_unlink unlink = { .dir = q.dir, .name = q.name }, other = { .dir = q.dir, .name = r.name };
+		Answer unlinked = { 0 };
+		MagmaFid gone = must(a, MAGMA_OP_create, &q).rep_create.attr.fid, going = must(a, MAGMA_OP_create, &r).rep_create.attr.fid;
+
+		sim_opened(a, &gone);
+		sim_opened(a, &going);
+		must(b, MAGMA_OP_unlink, &unlink);
+		cluster_run(c, SEC);
+		guint block = cluster_block(c, (guint64)1 << sim_client_point(a), 1);
+		cluster_kill(c, 0, 10 * MS, FALSE);
+		cluster_run_until(c, 10 * SEC, first_serves, c);
+		cluster_run(c, 3 * SEC);
+		cluster_pause(c, 0, 19 * SEC);
+		sim_call(b, MAGMA_OP_unlink, &other, answered, &unlinked);      /* it is there when it wakes, before anything else */
+		cluster_run(c, 18 * SEC);
+		cluster_unblock(c, block);
+		g_assert_true(cluster_run_until(c, 60 * SEC, is_answered, &unlinked));
+		g_assert_cmpint(unlinked.error, ==, 0);
+		cluster_run(c, 5 * SEC);
+		attr_of(a, &gone);
+		attr_of(a, &going);
+		sim_client_free(a);
+		sim_client_free(b);
+		cluster_free(c);
+	}
+}
+
 /* --- what failed, and would not fail any more --- */
 
 static void repeat_of_what_failed_is_told_the_same(void)
@@ -504,6 +540,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
 	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
+	g_test_add_func("/sim/repeats/standing_still_is_no_grace_for_opens", standing_still_is_no_grace_for_opens);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
 	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);

@@ -519,6 +519,30 @@ static void a_rebase_that_is_cut_short_is_done_or_not_begun(LogBed *b)
 	g_assert_true(content_exists(b, &fid));
 }
 
+static void stat_done(void *user, int error, const StoreContentStat *st) { log_on_done(user, error); }
+
+/* An owner that has ended leaves them; whoever is the copy now knows nothing of them. */
+static void a_reset_and_a_rebase_wait_for_contents_that_are_asked_for(LogBed *b)
+{
+	MagmaFid fid = { .ino = 77 };
+	g_autoptr(GBytes) data = g_bytes_new_static("more", 4);
+
+	rebase_scene(b, &fid);
+	for (guint again = 0; again < 2; again++) {
+		LogAnswer write = { 0 }, stat = { 0 }, a = { 0 };
+		store_content_write(b->s, &fid, again << 20, data, log_on_done, &write);
+		store_content_stat(b->s, &fid, stat_done, &stat);
+		if (again)
+			b->s->log->reset(b->s, (StorePos){ 5, 2000 }, log_on_done, &a);
+		else
+			rebase_begin(b, &a);
+		log_until(b, &a.done);
+		g_assert_cmpint(a.error, ==, 0);
+		g_assert_true(write.done && stat.done && !write.error && !stat.error);
+		g_assert_cmpint(content_exists(b, &fid), ==, !again);
+	}
+}
+
 static void fills_are_rows_but_no_frames(LogBed *b)
 {
 	log_reset(b, 4, 1000);
@@ -601,6 +625,7 @@ static const Promise promises[] = {
 	PROMISE(a_reset_that_is_cut_short_is_done_or_not_begun),
 	PROMISE(a_rebase_keeps_rows_and_contents_under_another_log),
 	PROMISE(a_rebase_that_is_cut_short_is_done_or_not_begun),
+	PROMISE(a_reset_and_a_rebase_wait_for_contents_that_are_asked_for),
 	PROMISE(fills_are_rows_but_no_frames),
 	PROMISE(a_power_cut_takes_what_was_not_synced),
 	PROMISE(any_history_is_what_the_model_says),
