@@ -111,6 +111,7 @@ static void standing_still_is_no_grace_for_opens(void)
 		sim_opened(a, &gone);
 		sim_opened(a, &going);
 		must(b, MAGMA_OP_unlink, &unlink);
+		attr_of(a, &going);           /* no answer is kept that would grant an open */
 		cluster_run(c, SEC);
 		guint block = cluster_block(c, (guint64)1 << sim_client_point(a), 1);
 		cluster_kill(c, 0, 10 * MS, FALSE);
