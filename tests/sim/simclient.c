@@ -124,6 +124,14 @@ static void connect_to(SimClient *s, guint i)
 	s->peer[i].state = GOING;
 }
 
+/* As libmagma/client does: a proxy is greeted with what is its own; what is behind it is told by key, and may be away for long (assert_by_key). */
+static gboolean greets_with(SimClient *s, guint i, const MagmaFid *fid)
+{
+	const MagmaVolcano *v = s->map ? magma_map_route(s->map, &fid->key) : NULL;
+
+	return i == (v ? v->addr.ip[3] - 1u : 0);
+}
+
 static int volcano_of(SimClient *s, const MagmaKey *key)
 {
 	const MagmaVolcano *v = s->map ? magma_map_route(s->map, key) : NULL;
@@ -405,7 +413,7 @@ static void hello_back(void *user, int error, const MagmaAny *rep)
 		s->shaken_at = world_now(s->c->world);
 	g_hash_table_iter_init(&it, s->opens);
 	while (p->boot != p->new_boot && g_hash_table_iter_next(&it, &fid, NULL))
-		if (volcano_of(s, &((MagmaFid *)fid)->key) == (int)g->volcano) {
+		if (greets_with(s, g->volcano, fid)) {
 			q.route = ((MagmaFid *)fid)->key;
 			magma_put_fid(fids, fid);
 			if (!g->fids)
