@@ -117,6 +117,7 @@ static void standing_still_is_no_grace_for_opens(void)
 		cluster_kill(c, 0, 10 * MS, FALSE);
 		cluster_run_until(c, 10 * SEC, first_serves, c);
 		cluster_run(c, 3 * SEC);
+		attr_of(b, &going);           /* it has a session */
 		cluster_pause(c, 0, 19 * SEC);
 		sim_call(b, MAGMA_OP_unlink, &other, answered, &unlinked);      /* it is there when it wakes, before anything else */
 		cluster_run(c, 18 * SEC);
