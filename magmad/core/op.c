@@ -605,11 +605,27 @@ static int client_refused_here(Volcano *v, const MagmaHdr *h)
 	return call_passed_on(v, h);
 }
 
+/* By what any of its slices heard of it: with that, what it was refused there is forgotten, and who has the slice now may have heard nothing. */
+static gboolean client_has_its_answer(Volcano *v, const MagmaHdr *h)
+{
+	for (guint i = 0; i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		const Client *c = g_hash_table_lookup(sl->clients, &h->client);
+		if (c && h->xid < c->watermark)
+			return TRUE;
+	}
+	return FALSE;
+}
+
 /* Another volcano's: passed on for a client, refused to a volcano, whose map is old. */
 static void op_elsewhere(Op *op, const MagmaOpInfo *info, GBytes *msg)
 {
 	Volcano *v = op->v;
 
+	if (client_has_its_answer(v, &op->hdr)) {      /* an old copy on the wire */
+		op_drop(op);
+		return;
+	}
 	/* The sender has a newer map than this one: by the old one it would go to a volcano that may be dead, and be lost there. */
 	if (v->map && op->hdr.epoch > v->map->epoch && !(consensus_leads(v) && consensus_may_serve(v))) {
 		op_error(op, MAGMA_ETRYAGAIN);

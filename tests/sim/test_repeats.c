@@ -183,6 +183,40 @@ static void repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on
 	cluster_free(c);
 }
 
+/* Its repeat is on its way when the client takes the error and goes on: the error is forgotten where it was told, and whoever has the slice now never heard of it. */
+static void late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now(void)
+{
+	Cluster *c = network(8);
+	SimClient *a = sim_client_new(c, 0), *b = sim_client_new(c, -1);
+	struct magma_req_mkdir dir = { .dir = magma_fid_root(), .key = upper, .mode = 0755, .name = MAGMA_BYTES_STR("d") };
+	struct magma_req_unlink unlink = { .dir = must(b, MAGMA_OP_mkdir, &dir).rep_mkdir.attr.fid, .name = MAGMA_BYTES_STR("f") };
+	struct magma_req_mknod make = { .dir = unlink.dir, .key = upper, .mode = S_IFREG | 0644, .name = unlink.name };
+	struct magma_req_lookup look = { .dir = unlink.dir, .name = unlink.name }, other = { .dir = dir.dir, .name = dir.name };
+	MagmaAny rep;
+	MagmaHdr h;
+
+	must(a, MAGMA_OP_lookup, &other);     /* it has a session */
+	cluster_run(c, SEC);                  /* and a map: nothing but the question is under way */
+	g_assert_cmpint(sim_call_wait(a, MAGMA_OP_unlink, &unlink, &rep), ==, ENOENT);
+	g_autoptr(GBytes) first = sim_client_wire(a);
+	sim_client_cut_off(a, TRUE);          /* nobody hears yet that it has that */
+	join_second(c);
+	sim_client_cut_off(a, FALSE);
+	must(a, MAGMA_OP_lookup, &other);
+	must(b, MAGMA_OP_mknod, &make);
+	gsize n = g_bytes_get_size(first);
+	guint8 *copy = g_memdup2(g_bytes_get_data(first, NULL), n);
+	g_assert_true(magma_msg_decode(copy, n, &h, &rep) == 0 && h.op == MAGMA_OP_unlink);
+	magma_msg_set_sender(copy, newest(c)->epoch, h.client, h.xid);
+	g_autoptr(GBytes) repeat = g_bytes_new_take(copy, n);
+	g_assert_true(sim_client_send_late(a, 0, repeat));
+	cluster_run(c, SEC);
+	must(b, MAGMA_OP_lookup, &look);
+	sim_client_free(a);
+	sim_client_free(b);
+	cluster_free(c);
+}
+
 /* --- a client expires at one volcano, and asks the heir --- */
 
 static void expired_client_is_told_so_by_the_heir_of_a_slice(void)
@@ -507,6 +541,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
 	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);
+	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now", late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now);
 	g_test_add_func("/sim/repeats/last_word_about_an_open_counts_however_they_arrive", last_word_about_an_open_counts_however_they_arrive);
 	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/every_open_moves_with_its_slice", every_open_moves_with_its_slice);
