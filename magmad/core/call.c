@@ -534,8 +534,14 @@ static void note_passed_on(Volcano *v, const MagmaHdr *h)
 {
 	if (!h->error || h->error >= MAGMA_EAUTH || !(magma_op_info(h->op)->flags & MAGMA_OP_MUTATES || h->op == MAGMA_OP_open))
 		return;
+	call_note_refusal(v, h->client, h->xid, h->error);
+}
+
+void call_note_refusal(Volcano *v, guint64 client, guint64 xid, int error)
+{
 	PassedOn *p = g_new(PassedOn, 1);
-	*p = (PassedOn){ { h->client, h->xid }, h->error };
+
+	*p = (PassedOn){ { client, xid }, error };
 	g_hash_table_replace(v->passed_on[0], p->id, p);
 }
 

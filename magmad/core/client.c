@@ -66,6 +66,19 @@ void client_refused(Client *c, guint64 xid, int error)
 
 int client_refusal(Client *c, guint64 xid) { return GPOINTER_TO_INT(g_hash_table_lookup(c->refusals, &xid)); }
 
+void clients_hand_down(Slice *sl)
+{
+	GHashTableIter it, each;
+	gpointer c, xid, error;
+
+	g_hash_table_iter_init(&it, sl->clients);
+	while (g_hash_table_iter_next(&it, NULL, &c)) {
+		g_hash_table_iter_init(&each, ((Client *)c)->refusals);
+		while (g_hash_table_iter_next(&each, &xid, &error))
+			call_note_refusal(sl->v, ((Client *)c)->id, *(guint64 *)xid, GPOINTER_TO_INT(error));
+	}
+}
+
 static gsize reply_key(guint8 *k, guint64 client, guint64 xid)
 {
 	return key_ino_u64(k, client, xid);

@@ -379,6 +379,8 @@ void client_prune_now(Slice *sl, guint64 client);
 /* It was told that error, or will be: so are repeats, whatever has changed since, because any of the answers may be the one that arrives. */
 void client_refused(Client *c, guint64 xid, int error);
 int client_refusal(Client *c, guint64 xid);           /* 0: none is known */
+/* Before a slice goes: what was told to fail may not be there yet, and the next owner, which may be this volcano again, would do it. */
+void clients_hand_down(Slice *sl);
 /* By the request xid (0: by none of the client's own). An older one than the last word about that flare is an old copy on the wire, and says nothing. */
 void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid);
 void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino);
@@ -422,7 +424,9 @@ void call_forward(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const 
 void call_forward_to(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, const MagmaVolcano *to);
 /* The last try is answered here: what another volcano still says of an earlier one goes no further. */
 void call_forward_forget(Volcano *v, const MagmaHdr *h);
-/* The error that was passed on as the answer to an earlier try of it, which may still arrive: so every later one has to be told that. 0: none. */
+/* For 20 s and more: an error that was the answer to a client's try, by a slice that is gone since. */
+void call_note_refusal(Volcano *v, guint64 client, guint64 xid, int error);
+/* The error that was passed on as the answer to an earlier try of it, or noted, which may still arrive: so every later one has to be told that. 0: none. */
 int call_passed_on(Volcano *v, const MagmaHdr *h);
 gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg);
 void call_init(Volcano *v);

@@ -518,6 +518,11 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 			core_tick_soon(v);
 			return;
 		}
+		if (h->replica && replica_changing(h->replica)) {      /* what is cut off now would be read first, and be there in memory only */
+			v->apply_later = TRUE;
+			core_tick_soon(v);
+			return;
+		}
 		gboolean followed = h->sl || (h->replica && replica_followed(h->replica));
 		stop_owning(h);
 		h->fresh = is_empty(h->store);

@@ -458,6 +458,31 @@ static gboolean client_lives(Volcano *v, const MagmaHdr *h)
 	return TRUE;
 }
 
+/* By any of its slices: the one asked now may have been part of it then; or by another volcano, for which this one passed it on. */
+static int client_refused_here(Volcano *v, const MagmaHdr *h)
+{
+	for (guint i = 0; i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		Client *c = g_hash_table_lookup(sl->clients, &h->client);
+		int refusal = c ? client_refusal(c, h->xid) : 0;
+		if (refusal)
+			return refusal;
+	}
+	return call_passed_on(v, h);
+}
+
+/* By what any of its slices heard of it: with that, what it was refused there is forgotten, and who has the slice now may have heard nothing. */
+static gboolean client_has_its_answer(Volcano *v, const MagmaHdr *h)
+{
+	for (guint i = 0; i < v->slices->len; i++) {
+		Slice *sl = v->slices->pdata[i];
+		const Client *c = g_hash_table_lookup(sl->clients, &h->client);
+		if (c && h->xid < c->watermark)
+			return TRUE;
+	}
+	return FALSE;
+}
+
 static gboolean op_is_new(Op *op)
 {
 	const MagmaOpInfo *info = magma_op_info(op->hdr.op);
@@ -477,7 +502,7 @@ static gboolean op_is_new(Op *op)
 	}
 	client_heard(op->sl, op->client, &op->hdr);
 	/* Below the client's own watermark it has every answer: an old copy on the wire (a RELEASE could close a later open). */
-	if (op->hdr.xid < op->client->watermark) {
+	if (client_has_its_answer(op->v, &op->hdr)) {
 		op_drop(op);
 		return FALSE;
 	}
@@ -490,9 +515,7 @@ static gboolean op_is_new(Op *op)
 		op_drop(op);
 		return FALSE;
 	}
-	int refusal = client_refusal(op->client, op->hdr.xid);
-	if (!refusal)                 /* the slice was another's then */
-		refusal = call_passed_on(op->v, &op->hdr);
+	int refusal = client_refused_here(op->v, &op->hdr);
 	if (refusal) {
 		op_error(op, refusal);
 		return FALSE;
@@ -592,24 +615,15 @@ static int op_admit(Volcano *v, const Slice *sl, const MagmaOpInfo *info, gboole
 	return MAGMA_ETRYAGAIN;
 }
 
-/* By any of its slices: the one asked now may have been part of it then; or by another volcano, for which this one passed it on. */
-static int client_refused_here(Volcano *v, const MagmaHdr *h)
-{
-	for (guint i = 0; i < v->slices->len; i++) {
-		Slice *sl = v->slices->pdata[i];
-		Client *c = g_hash_table_lookup(sl->clients, &h->client);
-		int refusal = c ? client_refusal(c, h->xid) : 0;
-		if (refusal)
-			return refusal;
-	}
-	return call_passed_on(v, h);
-}
-
 /* Another volcano's: passed on for a client, refused to a volcano, whose map is old. */
 static void op_elsewhere(Op *op, const MagmaOpInfo *info, GBytes *msg)
 {
 	Volcano *v = op->v;
 
+	if (client_has_its_answer(v, &op->hdr)) {      /* an old copy on the wire */
+		op_drop(op);
+		return;
+	}
 	/* The sender has a newer map than this one: by the old one it would go to a volcano that may be dead, and be lost there. */
 	if (v->map && op->hdr.epoch > v->map->epoch && !(consensus_leads(v) && consensus_may_serve(v))) {
 		op_error(op, MAGMA_ETRYAGAIN);

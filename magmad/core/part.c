@@ -228,6 +228,7 @@ int part_undo_entry(Op *op, Draft *d, Part *p)
 	FlareRow *dir;
 	EntryRow now;
 	char other[64];
+	gboolean given = FALSE;
 	NameLock *l = name_holder(op->sl, p->target.ino, p->name);
 
 	if (l && l->owner != op) {    /* since the commit the name was anybody's: who holds it counts on what it found there */
@@ -238,7 +239,8 @@ int part_undo_entry(Op *op, Draft *d, Part *p)
 
 	if (!error) {
 		error = state_entry(op, p->target.ino, p->name, &now);
-		if (!error && p->kind == MARK_LEAVE) {
+		given = !error && (p->kind == MARK_LEAVE || now.child.ino != p->other.ino);      /* to what came since */
+		if (given) {
 			g_snprintf(other, sizeof other, "restored-%016" G_GINT64_MODIFIER "x", p->entry.child.ino);
 			p->name = MAGMA_BYTES_STR(other);
 		}
@@ -247,7 +249,7 @@ int part_undo_entry(Op *op, Draft *d, Part *p)
 	}
 	if (error)
 		return error;
-	if (p->kind == MARK_LEAVE)
+	if (given || p->kind == MARK_LEAVE)
 		draft_add_entry(d, dir, p->name, &p->entry.child, p->entry.type, p->now);
 	else {
 		EntryRow was = { .cookie = p->entry.cookie, .child = p->other, .type = p->mode };

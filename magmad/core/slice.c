@@ -87,6 +87,7 @@ void slice_free(Slice *sl)
 	call_clear_slice(sl);
 	g_hash_table_unref(sl->all_ops);
 	core_ctx_clear(sl->ctxs);
+	clients_hand_down(sl);
 	g_hash_table_unref(sl->clients);
 	g_hash_table_unref(sl->opens);
 	g_hash_table_unref(sl->names);

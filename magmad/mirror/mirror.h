@@ -128,4 +128,6 @@ gboolean replica_whole(const Replica *r);
 gboolean replica_known(const Replica *r);     /* whether it is whole; a moment after it was made */
 /* An owner has brought its log into line with its own, in this life of the process. */
 gboolean replica_followed(const Replica *r);
+/* Its store is being changed (cut, emptied) as an owner asked: nobody else may use it before that is over. */
+gboolean replica_changing(const Replica *r);
 void replica_free(Replica *r);

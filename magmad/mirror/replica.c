@@ -402,6 +402,7 @@ guint64 replica_epoch(const Replica *r) { return r->epoch; }
 gboolean replica_whole(const Replica *r) { return r->loaded && r->whole; }
 gboolean replica_known(const Replica *r) { return r->loaded; }
 gboolean replica_followed(const Replica *r) { return r->followed; }
+gboolean replica_changing(const Replica *r) { return r->state == STARTING; }
 
 void replica_request(Replica *r, MagmaOp op, const MagmaAny *req, GBytes *msg, AnswerFn fn, void *user)
 {

@@ -19,7 +19,7 @@ void lin_free(LinHistory *h);
 guint lin_call(LinHistory *h, guint who, const void *op);
 /* The op with its answer. */
 void lin_return(LinHistory *h, guint n, const void *op);
-/* n, which is about to return, may have happened once more, at any instant between its call and now: the same operation, without an answer. */
+/* n, which is about to return or never will, may have happened once more, at any instant between its call and now: the same operation, without an answer. */
 void lin_again(LinHistory *h, guint n);
 guint lin_count(const LinHistory *h);
 /* To complete what is known only later. */

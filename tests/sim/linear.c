@@ -367,8 +367,19 @@ static void check(Linear *l, LinHistory *h, const char *what)
 		world_fail(l->w, "the history of %s is not linearizable:%s", what, why->str);
 }
 
+/* Of who left, too: a copy of it may still have been on its way after the crash, at any time. */
+static void allow_again(Linear *l)
+{
+	for (guint i = 0; i < l->askers; i++) {
+		Asker *a = &l->asker[i];
+		if (a->busy && a->op == MAGMA_OP_write && l->big && cluster_kills(l->c) != a->kills)
+			lin_again(a->history, a->number);
+	}
+}
+
 static void check_all(Linear *l)
 {
+	allow_again(l);
 	for (guint i = 0; i < lin_count(l->names); i++) {
 		NameOp *o = lin_op(l->names, i);
 		o->strange = is_strange(l, o->ino) | is_strange(l, o->replaced) << 1;

@@ -204,6 +204,32 @@ static void what_happened_once_more_did_so_before_it_returned(void)
 	is(h, LIN_BAD);
 }
 
+/* allowed: how often it may have been done; seen: how often it is. */
+static LinHistory *left_behind(guint allowed, guint seen)
+{
+	LinHistory *h = flare();
+	FlareOp o = wrote(1);
+	guint n = lin_call(h, 0, &o);
+
+	for (guint i = 0; i < seen; i++) {
+		flare_happens(h, shows(1));
+		flare_happens(h, wrote(2));
+	}
+	flare_happens(h, shows(2));
+	while (--allowed)
+		lin_again(h, n);
+	return h;
+}
+
+static void what_never_returned_happened_once_more_only_where_it_may(void)
+{
+	is(left_behind(1, 1), LIN_GOOD);
+	is(left_behind(1, 2), LIN_BAD);
+	is(left_behind(2, 2), LIN_GOOD);
+	is(left_behind(2, 1), LIN_GOOD);
+	is(left_behind(2, 3), LIN_BAD);
+}
+
 static void a_flare_nobody_made_is_found(void)
 {
 	LinHistory *h = names();
@@ -352,6 +378,7 @@ int main(int argc, char **argv)
 	TEST(what_was_never_answered_happened_or_not);
 	TEST(what_was_never_answered_happens_once);
 	TEST(what_happened_once_more_did_so_before_it_returned);
+	TEST(what_never_returned_happened_once_more_only_where_it_may);
 	TEST(a_flare_nobody_made_is_found);
 	TEST(a_lost_write_is_found);
 	TEST(an_append_done_twice_is_found);

@@ -183,6 +183,55 @@ static void repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on
 	cluster_free(c);
 }
 
+/* A copy of what it sent once, as it would be sent under the newest map. */
+static void send_again(SimClient *s, Cluster *c, GBytes *msg, guint64 watermark)
+{
+	gsize n = g_bytes_get_size(msg);
+	guint8 *copy = g_memdup2(g_bytes_get_data(msg, NULL), n);
+
+	magma_msg_set_sender(copy, newest(c)->epoch, sim_client_id(s), watermark);
+	g_autoptr(GBytes) again = g_bytes_new_take(copy, n);
+	g_assert_true(sim_client_send_late(s, 0, again));
+	cluster_run(c, SEC);
+}
+
+/* Its repeat is on its way when the client takes the error and goes on: the error is forgotten where it was told, and whoever has the slice now never heard of it. */
+static void late_repeat_comes(gboolean owner_dies)
+{
+	Cluster *c = network_of(8, owner_dies ? 2 : 1);
+	SimClient *a = sim_client_new(c, 0), *b = sim_client_new(c, -1);
+	struct magma_req_mkdir dir = { .dir = magma_fid_root(), .key = upper, .mode = 0755, .name = MAGMA_BYTES_STR("d") };
+	struct magma_req_unlink unlink = { .dir = must(b, MAGMA_OP_mkdir, &dir).rep_mkdir.attr.fid, .name = MAGMA_BYTES_STR("f") };
+	struct magma_req_mknod make = { .dir = unlink.dir, .key = upper, .mode = S_IFREG | 0644, .name = unlink.name };
+	struct magma_req_lookup look = { .dir = unlink.dir, .name = unlink.name }, other = { .dir = dir.dir, .name = dir.name };
+	MagmaAny rep;
+	MagmaHdr h;
+
+	must(a, MAGMA_OP_lookup, &other);     /* it has a session */
+	cluster_run(c, SEC);                  /* and a map: nothing is under way */
+	must(a, MAGMA_OP_lookup, &other);
+	g_autoptr(GBytes) lower = sim_client_wire(a);
+	g_assert_cmpint(sim_call_wait(a, MAGMA_OP_unlink, &unlink, &rep), ==, ENOENT);
+	g_autoptr(GBytes) failed = sim_client_wire(a);
+	g_assert_true(magma_msg_decode(g_bytes_get_data(failed, NULL), g_bytes_get_size(failed), &h, &rep) == 0 && h.op == MAGMA_OP_unlink);
+	sim_client_cut_off(a, TRUE);          /* nobody hears yet that it has that */
+	join_second(c);
+	if (owner_dies) {
+		g_assert_true(cluster_run_until(c, 10 * SEC, at_home, c));
+		cluster_kill(c, 1, 60 * SEC, FALSE);
+	}
+	must(b, MAGMA_OP_mknod, &make);
+	send_again(a, c, lower, h.xid + 1);   /* now the owner of the lower half does */
+	send_again(a, c, failed, h.xid);
+	must(b, MAGMA_OP_lookup, &look);
+	sim_client_free(a);
+	sim_client_free(b);
+	cluster_free(c);
+}
+
+static void late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now(void) { late_repeat_comes(FALSE); }
+static void late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner(void) { late_repeat_comes(TRUE); }
+
 /* --- a client expires at one volcano, and asks the heir --- */
 
 static void expired_client_is_told_so_by_the_heir_of_a_slice(void)
@@ -556,6 +605,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
 	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);
+	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now", late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now);
+	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner", late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner);
 	g_test_add_func("/sim/repeats/last_word_about_an_open_counts_however_they_arrive", last_word_about_an_open_counts_however_they_arrive);
 	g_test_add_func("/sim/repeats/expired_client_is_told_so_by_the_heir_of_a_slice", expired_client_is_told_so_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/every_open_moves_with_its_slice", every_open_moves_with_its_slice);

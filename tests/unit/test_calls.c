@@ -323,6 +323,37 @@ static void what_is_lost_with_a_slice_is_asked_again_of_who_had_refused_it_meanw
 	g_assert_cmpint(error, ==, 0);
 }
 
+static void serve(GroupKit *k, guint ms)
+{
+	for (guint i = 0; i < ms / 10; i++) {
+		kit_hear(k);
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, 10 * MS);
+	}
+}
+
+/* That answer may come late, and the slice be this volcano's again by another map: then a repeat must not be done. */
+static void what_a_slice_has_refused_outlives_it(void)
+{
+	const MagmaHdr repeat = { .client = 77, .xid = 5 }, other = { .client = 77, .xid = 6 };
+	g_autoptr(GroupKit) k = kit_new(kit_ring(2, 1), FALSE);
+
+	kit_leads(k);
+	k->v->begins_network = TRUE;
+	serve(k, 1000);
+	upper_half_goes_to(k, 1, 6);
+	serve(k, 1000);
+	Slice *sl = core_slice(k->v, 2);
+	g_assert_true(sl && sl->serving);
+	client_refused(client_get(sl, 77), 5, ENOENT);
+	g_assert_cmpint(call_passed_on(k->v, &repeat), ==, 0);
+	upper_half_goes_to(k, 1, 7);
+	serve(k, 1000);
+	g_assert_true(core_slice(k->v, 2)->serving);
+	g_assert_cmpint(call_passed_on(k->v, &repeat), ==, ENOENT);
+	g_assert_cmpint(call_passed_on(k->v, &other), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -337,6 +368,7 @@ int main(int argc, char **argv)
 	T(what_lives_elsewhere_is_not_answered_here);
 	T(bytes_that_are_no_marks_are_refused);
 	T(what_was_asked_of_a_dead_owner_is_asked_of_the_slice_as_soon_as_it_is_open_here);
+	T(what_a_slice_has_refused_outlives_it);
 	T(what_is_lost_with_a_slice_is_asked_again_of_who_had_refused_it_meanwhile);
 	return g_test_run();
 }
