@@ -201,8 +201,6 @@ int content_convert(Op *op, const FlareRow *row)
 	return WAIT;
 }
 
-enum { CLOCKS_DIFFER = 60 };      /* seconds, at most, between volcanos; a flare's birth is told by its parent's */
-
 typedef struct {
 	Slice *sl;
 	guint64 ino;
@@ -222,8 +220,9 @@ static void cut_durable(void *user, int error)
 	core_leave(sl->v);
 }
 
-/* A power cut may take a write's rows, its intent too, and leave its bytes: behind the row's size they would show in the next hole. A flare born since the start has none. Below a flare that
- * is still inline they go on disk too: the next power cut would bring them back, and a restart take them for what was written after the conversion (gc.c). */
+/* A power cut may take a write's rows, its intent too, and leave its bytes: behind the row's size they would show in the next hole. Whether a flare was born since then nobody can say: its birth is told by
+ * another volcano's clock, or by one that has been set since. Below a flare that is still inline they go on disk too: the next power cut would bring them back, and a restart take them for what was written
+ * after the conversion (gc.c). */
 static void cut_tail(Slice *sl, Dirty *dirty, const FlareRow *row)
 {
 	const MagmaFid fid = row->attr.fid;
@@ -231,8 +230,6 @@ static void cut_tail(Slice *sl, Dirty *dirty, const FlareRow *row)
 	if (dirty->cut)
 		return;
 	dirty->cut = TRUE;
-	if (row->attr.btime.sec >= sl->v->started_real + CLOCKS_DIFFER)
-		return;
 	store_content_truncate(sl->store, &fid, row->content == CONTENT_FILE ? row->attr.size : 0, move_ignore, NULL);
 	if (row->content == CONTENT_INLINE && sl->unclean) {
 		Cutting *c = CORE_CTX(sl, Cutting, NULL);
