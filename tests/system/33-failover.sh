@@ -20,8 +20,8 @@ while [ $k -lt "${MAGMA_KILLS:-$((ROUNDS * 3))}" ]; do
 		fault_pause "killed" 2000
 		at=$(ms); volcano_restart $v || { not_ok "kill $k: volcano $v starts again"; break; }
 		FAULT_AT=$at; load_moves 10 || not_ok "kill $k: the load goes on while volcano $v comes back"
-		fault_pause "killed, coming back" 4000
 		net_healed
+		fault_pause "killed, coming back" 4000
 	else
 		volcano_restart $v || { not_ok "kill $k: volcano $v starts again"; break; }
 		load_moves 30 || not_ok "kill $k: the load goes on after volcano $v is back"

@@ -25,7 +25,7 @@ while [ $k -lt $((ROUNDS > 1 ? ROUNDS : 2)) ]; do
 	wait_for "$STOP" waited
 	at=$(ms); kill -CONT "$p"
 	load_moves 30 "$at" || not_ok "round $k: the load goes on after volcano $v does"
-	if failover; then FAULT_AT=$at; fault_pause "stopped, coming back" 4000; net_healed
+	if failover; then net_healed; FAULT_AT=$at; fault_pause "stopped, coming back" 4000
 	else
 		load_stalled $((STOP * 900)) "$FAULT_AT" || not_ok "round $k: the stop has hit the load"
 		fault_pause "stopped for $STOP s, 1 copy" $((STOP * 1000 + 10000))

@@ -20,8 +20,8 @@ while [ $k -lt "$ROUNDS" ]; do
 			fault_pause "one of two killed" 4000
 			at=$(ms); volcano_restart $v || not_ok "round $k: volcano $v starts again"
 			FAULT_AT=$at; load_moves 15 || not_ok "round $k: the load goes on while volcano $v comes back"
-			fault_pause "one of two, coming back" 4000
 			net_healed
+			fault_pause "one of two, coming back" 4000
 		else
 			volcano_restart $v || not_ok "round $k: volcano $v starts again"
 			load_moves 30 || not_ok "round $k: the load goes on after volcano $v is back"

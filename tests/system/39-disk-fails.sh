@@ -51,7 +51,7 @@ round() { # KIND...
 		at=$(ms); disk_repair $kind || { not_ok "$what: it is repaired"; return; }
 		volcano_gone 2 && { volcano_restart 2 || { not_ok "$what: volcano 2 starts again"; return; }; }
 		load_moves 40 || not_ok "$what: the load goes on after the repair"
-		if failover; then FAULT_AT=$at; fault_pause "disk $kind, repaired" 4000; net_healed; else fault_pause "disk $kind and repaired, 1 copy" 40000; fi
+		if failover; then net_healed; FAULT_AT=$at; fault_pause "disk $kind, repaired" 4000; else fault_pause "disk $kind and repaired, 1 copy" 40000; fi
 	done
 }
 refused() { grep -q '^E [0-9]* [0-9]* ENOSPC' $LOAD_LOGS; }

@@ -35,5 +35,6 @@ umnt a; umnt b
 net_kill; check "all come back" net_restart
 net_stop
 check "another has a store of its copy" test -f "$T/v1/slices/00002/volcano.conf"
+check "the witness has a folder for contents" test -d "$T/v3/content"
 check_eq "the witness kept no flares" "$(ls -d "$T"/v3/slices/0* 2>/dev/null | wc -l) $(find "$T/v3/content" -type f | wc -l)" "0 0"
 finish

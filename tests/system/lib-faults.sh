@@ -118,8 +118,10 @@ net_in_sync() {
 	done
 	[ -n "$_all" ]
 }
-# More faults before that would take the last copy.
-net_healed() { failover || return 0; wait_for "${1:-60}" net_in_sync || { not_ok "all copies are there again within ${1:-60} s"; net_said; }; }
+# ... and every slice is at home again.
+net_at_home() { net_in_sync && ! grep -q 'acts for' "$T/in_sync"; }
+# More faults before that would take the last copy. What clients see of a return is over then, too.
+net_healed() { failover || return 0; wait_for "${1:-60}" net_at_home || { not_ok "all copies are there again within ${1:-60} s"; net_said; }; }
 # Who says what: for whoever has to find out why a network does not heal.
 net_said() {
 	_c=1
