@@ -109,11 +109,12 @@ gboolean daemonise(GError **error)
 		return FALSE;
 	}
 	to_parent = fds[1];
+	fcntl(to_parent, F_SETFL, O_NONBLOCK);         /* a parent that ^Z has stopped reads nothing, and may not hold the volcano up */
 	setsid();
 	return TRUE;
 }
 
-/* With the NUL behind it. FALSE: the parent is gone. */
+/* With the NUL behind it. FALSE: the parent is gone, or does not read. */
 static gboolean tell_parent(char what, const char *line)
 {
 	g_autofree char *text = g_strdup_printf("%c%s", what, line);

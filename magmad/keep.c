@@ -15,6 +15,7 @@ struct Keep {
 	char *dir;
 	char *reserve;                /* a file whose room a value may have where the disk has none */
 	gboolean reserved;            /* it is there; the thread's */
+	gboolean cannot;              /* this file system reserves nothing */
 	GSource *look;                /* whether there is room for it again */
 	gint waiting;                 /* values put that the thread has not looked at */
 	GQueue covered;               /* Job *: a newer value that was put already holds all of theirs; the thread's */
@@ -69,12 +70,13 @@ static void reserve_take(Keep *k)
 	struct statvfs vfs;
 
 	/* The last room on a full disk is not taken from the journal, not even for a moment. */
-	if (statvfs(k->dir, &vfs) != 0 || (guint64)vfs.f_bavail * vfs.f_frsize < 2 * RESERVE)
+	if (k->cannot || statvfs(k->dir, &vfs) != 0 || (guint64)vfs.f_bavail * vfs.f_frsize < 2 * RESERVE)
 		return;
 	int fd = open(k->reserve, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return;
 	k->reserved = fallocate(fd, 0, 0, RESERVE) == 0;
+	k->cannot = !k->reserved && errno == EOPNOTSUPP;
 	close(fd);
 	if (!k->reserved)
 		unlink(k->reserve);
