@@ -171,6 +171,11 @@ static guint32 look_at_damage(const MagmaMap *map, const MagmaLive *live, GStrin
 {
 	Line l = line_begin();
 
+	for (guint i = 0; i < live->nunopened; i++) {
+		const MagmaSlice *s = magma_map_slice_by_id(map, live->unopened[i]);
+		if (s)
+			line_add(&l, "slice %u of %s on %s (its store cannot be opened)", s->id, name_of(map, s->home), name_of(map, live->self));
+	}
 	for (guint i = 0; i < live->ndamaged; i++) {
 		const MagmaSlice *s = magma_map_slice_by_id(map, live->damaged[i]);
 		if (s)

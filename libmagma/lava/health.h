@@ -12,7 +12,7 @@ enum {
 	MAGMA_UNSAFE_HEALING = 16,    /* a copy is being made */
 	MAGMA_UNSAFE_LAGGING = 32,    /* a copy that counts is far behind, slow or silent: changes wait for it */
 	MAGMA_UNSAFE_CONFLICTS = 64,  /* the volcano that says so has set a history aside, and nobody has cleared it */
-	MAGMA_UNSAFE_DAMAGED = 128,   /* the disk of the volcano that says so does not read some content of a slice that it answers for, and that was not written over */
+	MAGMA_UNSAFE_DAMAGED = 128,   /* the volcano that says so cannot open the store of a slice that it shall answer for, or its disk does not read some content there, and that was not written over */
 	MAGMA_UNSAFE_FULL = 256,      /* the disk of the volcano that says so is full: only what frees space is accepted there */
 };
 
@@ -40,6 +40,8 @@ typedef struct {
 	guint nconflicts;
 	const guint16 *damaged;       /* slices that it owns, with contents that its disk does not read */
 	guint ndamaged;
+	const guint16 *unopened;      /* slices that it owns whose store cannot be opened */
+	guint nunopened;
 	gboolean full;                /* its disk */
 } MagmaLive;
 

@@ -17,6 +17,9 @@ guint32 volcano_unsafe(Volcano *v, GString *lines)
 	g_autoptr(GArray) damaged = holdings_damage(v, NULL);
 	live.damaged = (const guint16 *)(void *)damaged->data;
 	live.ndamaged = damaged->len;
+	g_autoptr(GArray) unopened = holdings_unopened(v);
+	live.unopened = (const guint16 *)(void *)unopened->data;
+	live.nunopened = unopened->len;
 	StoreUsage u = { 0 };
 	if (v->serving && !v->stopping)
 		v->store->vt->usage(v->store, &u);

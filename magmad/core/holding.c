@@ -659,6 +659,21 @@ GArray *holdings_damage(Volcano *v, guint64 *rewritten)
 	return out;
 }
 
+GArray *holdings_unopened(Volcano *v)
+{
+	GArray *out = g_array_new(FALSE, FALSE, sizeof(guint16));
+	GHashTableIter it;
+	gpointer id, u;
+
+	g_hash_table_iter_init(&it, v->unopened);
+	while (g_hash_table_iter_next(&it, &id, &u)) {
+		const MagmaSlice *s = magma_map_slice_by_id(v->map, (guint16)GPOINTER_TO_UINT(id));
+		if (s && s->owner == v->id && ((Unopened *)u)->tries >= OPEN_TRIES)
+			g_array_append_val(out, s->id);
+	}
+	return out;
+}
+
 /* --- requests for copies --- */
 
 static void copy_answered(void *user, int error, const void *rep, GBytes *body) { op_answer(user, error, rep, body); }

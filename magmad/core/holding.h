@@ -22,5 +22,7 @@ void holdings_slice_ready(Slice *sl, int error);
 GArray *holdings_copies(Volcano *v);
 /* guint16: the slices that this volcano owns of which its disk does not read some content; to be freed. rewritten (may be NULL): places that were written over with a copy's bytes. */
 GArray *holdings_damage(Volcano *v, guint64 *rewritten);
+/* guint16: the slices that this volcano owns whose store could not be opened, several times; to be freed. */
+GArray *holdings_unopened(Volcano *v);
 /* It is here, and not in the middle of being filled. */
 gboolean holdings_whole(Volcano *v, guint16 slice);

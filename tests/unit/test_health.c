@@ -161,6 +161,15 @@ static void contents_that_do_not_read_are_said_by_whose_disk_it_is(void)
 	expect(m, &live, MAGMA_UNSAFE_DAMAGED, "damaged: slice 1 of wallace on gromit, slice 3 of shaun on gromit\n");
 }
 
+static void a_store_that_does_not_open_is_said_with_its_slice(void)
+{
+	g_autoptr(MagmaMap) m = ring(3);
+	const guint16 unopened[] = { 3, 77 }, damaged[] = { 1 };
+	MagmaLive live = { .lease = TRUE, .self = 2, .unopened = unopened, .nunopened = 2, .damaged = damaged, .ndamaged = 1 };
+
+	expect(m, &live, MAGMA_UNSAFE_DAMAGED, "damaged: slice 3 of shaun on gromit (its store cannot be opened), slice 1 of wallace on gromit\n");
+}
+
 static void times_of_conflicts_are_read_as_they_are_written(void)
 {
 	static const char *const wrong[] = { "", "20260131T091244", "20260131T091244Zx", "2026x131T091244Z", "20261331T091244Z", "20260230T091244Z", "20260131T096144Z", "20260131 091244Z", "19700101T000000Z", "+0260131T091244Z" };
@@ -218,6 +227,7 @@ int main(int argc, char **argv)
 	ADD(a_copy_that_counts_and_is_far_behind_or_silent_lags);
 	ADD(a_line_stays_a_line_with_many_volcanos);
 	ADD(contents_that_do_not_read_are_said_by_whose_disk_it_is);
+	ADD(a_store_that_does_not_open_is_said_with_its_slice);
 	ADD(what_was_set_aside_is_named_by_its_directory);
 	ADD(times_of_conflicts_are_read_as_they_are_written);
 	ADD(roles_are_said_in_words);
