@@ -40,6 +40,8 @@ typedef struct {
 	int error;
 } PassedOn;
 
+typedef struct { guint64 client, watermark; } Answered;
+
 static void forward_free(gpointer p)
 {
 	Forward *f = p;
@@ -53,8 +55,10 @@ void call_init(Volcano *v)
 {
 	v->calls = g_hash_table_new(g_int64_hash, g_int64_equal);
 	v->forwards = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, forward_free);
-	for (guint i = 0; i < 2; i++)
+	for (guint i = 0; i < 2; i++) {
 		v->passed_on[i] = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, g_free);
+		v->answered[i] = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	}
 	v->node_peers = g_hash_table_new(magma_addr_hash, (GEqualFunc)magma_addr_equal);
 }
 
@@ -108,8 +112,10 @@ void call_clear(Volcano *v)
 	}
 	g_hash_table_unref(v->calls);
 	g_hash_table_unref(v->forwards);
-	for (guint i = 0; i < 2; i++)
+	for (guint i = 0; i < 2; i++) {
 		g_hash_table_unref(v->passed_on[i]);
+		g_hash_table_unref(v->answered[i]);
+	}
 	g_hash_table_iter_init(&it, v->node_peers);
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		NodePeer *n = value;
@@ -450,15 +456,21 @@ void call_map_changed(Volcano *v)
 	calls_soon(v, 1000);
 }
 
+static void turn(GHashTable *table[2])
+{
+	GHashTable *old = table[1];
+
+	g_hash_table_remove_all(old);
+	table[1] = table[0];
+	table[0] = old;
+}
+
 static void passed_on_tick(Volcano *v, MagmaTime now)
 {
-	GHashTable *old = v->passed_on[1];
-
 	if (now - v->passed_on_since < PASSED_ON_KEPT)
 		return;
-	g_hash_table_remove_all(old);
-	v->passed_on[1] = v->passed_on[0];
-	v->passed_on[0] = old;
+	turn(v->passed_on);
+	turn(v->answered);
 	v->passed_on_since = now;
 }
 
@@ -553,6 +565,27 @@ int call_passed_on(Volcano *v, const MagmaHdr *h)
 	for (guint i = 0; i < 2 && !p; i++)
 		p = g_hash_table_size(v->passed_on[i]) ? g_hash_table_lookup(v->passed_on[i], id) : NULL;
 	return p ? p->error : 0;
+}
+
+void call_note_watermark(Volcano *v, guint64 client, guint64 watermark)
+{
+	Answered *a = g_hash_table_lookup(v->answered[0], &client);
+
+	if (a && a->watermark >= watermark)
+		return;
+	a = g_new(Answered, 1);
+	*a = (Answered){ client, watermark };
+	g_hash_table_replace(v->answered[0], &a->client, a);
+}
+
+gboolean call_was_answered(Volcano *v, const MagmaHdr *h)
+{
+	for (guint i = 0; i < 2; i++) {
+		const Answered *a = g_hash_table_size(v->answered[i]) ? g_hash_table_lookup(v->answered[i], &h->client) : NULL;
+		if (a && h->xid < a->watermark)
+			return TRUE;
+	}
+	return FALSE;
 }
 
 gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg)

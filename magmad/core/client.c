@@ -76,6 +76,8 @@ void clients_hand_down(Slice *sl)
 		g_hash_table_iter_init(&each, ((Client *)c)->refusals);
 		while (g_hash_table_iter_next(&each, &xid, &error))
 			call_note_refusal(sl->v, ((Client *)c)->id, *(guint64 *)xid, GPOINTER_TO_INT(error));
+		if (((Client *)c)->watermark)
+			call_note_watermark(sl->v, ((Client *)c)->id, ((Client *)c)->watermark);
 	}
 }
 
@@ -386,11 +388,14 @@ static gboolean has_something(const Client *c) { return g_hash_table_size(c->ope
 
 static gboolean stood_still(MagmaTime gap) { return gap > 3 * SECOND; }
 
+/* Between two looks, a second apart at most. Shorter stands add up: none of them is time in which clients could say what they have open. */
+static MagmaTime still_for(MagmaTime gap) { return stood_still(gap) ? gap : MAX(gap - SECOND, 0); }
+
 gboolean client_opens_are_known(const Slice *sl)
 {
 	MagmaTime now = core_now(sl->v), gap = now - sl->ticked;
 
-	return now - sl->started - (stood_still(gap) ? gap : 0) > OPEN_GRACE;
+	return now - sl->started - still_for(gap) > OPEN_GRACE;
 }
 
 void client_tick(Slice *sl)
@@ -401,6 +406,8 @@ void client_tick(Slice *sl)
 	sl->ticked = now;
 	if (stood_still(gap) || nobody_can_be_heard(sl))
 		forgive_gap(sl, gap);
+	else
+		sl->started += still_for(gap);
 	g_autoptr(GPtrArray) over = g_ptr_array_new();
 	GHashTableIter it;
 	gpointer value;

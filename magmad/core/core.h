@@ -280,6 +280,7 @@ struct Volcano {
 	guint64 peers_made;
 	GHashTable *calls, *forwards, *node_peers;
 	GHashTable *passed_on[2];     /* errors of other volcanos: of late, and before */
+	GHashTable *answered[2];      /* client -> the watermark that a slice had heard which is gone since: of late, and before */
 	MagmaTime passed_on_since;
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	GHashTable *all_ops;          /* set of Op * without a slice */
@@ -379,7 +380,7 @@ void client_prune_now(Slice *sl, guint64 client);
 /* It was told that error, or will be: so are repeats, whatever has changed since, because any of the answers may be the one that arrives. */
 void client_refused(Client *c, guint64 xid, int error);
 int client_refusal(Client *c, guint64 xid);           /* 0: none is known */
-/* Before a slice goes: what was told to fail may not be there yet, and the next owner, which may be this volcano again, would do it. */
+/* Before a slice goes: what was told to fail may not be there yet, or come again as an old copy, and the next owner, which may be this volcano again, would do it. */
 void clients_hand_down(Slice *sl);
 /* By the request xid (0: by none of the client's own). An older one than the last word about that flare is an old copy on the wire, and says nothing. */
 void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid);
@@ -428,6 +429,9 @@ void call_forward_to(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg, con
 void call_forward_forget(Volcano *v, const MagmaHdr *h);
 /* For 20 s and more: an error that was the answer to a client's try, by a slice that is gone since. */
 void call_note_refusal(Volcano *v, guint64 client, guint64 xid, int error);
+/* Likewise: the client has the answers to all below that. */
+void call_note_watermark(Volcano *v, guint64 client, guint64 watermark);
+gboolean call_was_answered(Volcano *v, const MagmaHdr *h);
 /* The error that was passed on as the answer to an earlier try of it, or noted, which may still arrive: so every later one has to be told that. 0: none. */
 int call_passed_on(Volcano *v, const MagmaHdr *h);
 gboolean call_relay(Volcano *v, Peer *from, const MagmaHdr *h, GBytes *msg);

@@ -471,7 +471,7 @@ static int client_refused_here(Volcano *v, const MagmaHdr *h)
 	return call_passed_on(v, h);
 }
 
-/* By what any of its slices heard of it: with that, what it was refused there is forgotten, and who has the slice now may have heard nothing. */
+/* By what any of its slices heard of it, or one that is gone: with that, what it was refused there is forgotten, and who has the slice now may have heard nothing. */
 static gboolean client_has_its_answer(Volcano *v, const MagmaHdr *h)
 {
 	for (guint i = 0; i < v->slices->len; i++) {
@@ -480,7 +480,7 @@ static gboolean client_has_its_answer(Volcano *v, const MagmaHdr *h)
 		if (c && h->xid < c->watermark)
 			return TRUE;
 	}
-	return FALSE;
+	return call_was_answered(v, h);
 }
 
 static gboolean op_is_new(Op *op)

@@ -97,7 +97,8 @@ static void open_that_a_stored_reply_grants_is_counted_after_a_restart(void)
 
 /* --- an open flare without a name, whose volcano is restarted, and stands still while its client does not reach it --- */
 
-static void standing_still_is_no_grace_for_opens(void)
+/* So often, for so long each time, in its grace. */
+static void standing_still_is_no_grace(guint times, gint64 each)
 {
 	for (guint32 seed = 60; seed < 68; seed++) {
 		Cluster *c = network(seed);
@@ -112,15 +113,19 @@ static void standing_still_is_no_grace_for_opens(void)
 		sim_opened(a, &going);
 		must(b, MAGMA_OP_unlink, &unlink);
 		attr_of(a, &going);           /* no answer is kept that would grant an open */
-		cluster_run(c, SEC);
+		cluster_run(c, 6 * SEC);      /* a ping: nothing is kept of its answers, and it is not known at the next start */
 		guint block = cluster_block(c, (guint64)1 << sim_client_point(a), 1);
 		cluster_kill(c, 0, 10 * MS, FALSE);
 		cluster_run_until(c, 10 * SEC, first_serves, c);
 		cluster_run(c, 3 * SEC);
 		attr_of(b, &going);           /* it has a session */
-		cluster_pause(c, 0, 19 * SEC);
+		for (guint i = 1; i < times; i++) {
+			cluster_pause(c, 0, each);
+			cluster_run(c, each + 100 * MS);
+		}
+		cluster_pause(c, 0, each);
 		sim_call(b, MAGMA_OP_unlink, &other, answered, &unlinked);      /* it is there when it wakes, before anything else */
-		cluster_run(c, 18 * SEC);
+		cluster_run(c, each - SEC);
 		cluster_unblock(c, block);
 		g_assert_true(cluster_run_until(c, 60 * SEC, is_answered, &unlinked));
 		g_assert_cmpint(unlinked.error, ==, 0);
@@ -132,6 +137,9 @@ static void standing_still_is_no_grace_for_opens(void)
 		cluster_free(c);
 	}
 }
+
+static void standing_still_is_no_grace_for_opens(void) { standing_still_is_no_grace(1, 19 * SEC); }
+static void short_stands_are_no_grace_for_opens_either(void) { standing_still_is_no_grace(11, 19 * SEC / 10); }
 
 /* --- what failed, and would not fail any more --- */
 
@@ -641,6 +649,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
 	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
 	g_test_add_func("/sim/repeats/standing_still_is_no_grace_for_opens", standing_still_is_no_grace_for_opens);
+	g_test_add_func("/sim/repeats/short_stands_are_no_grace_for_opens_either", short_stands_are_no_grace_for_opens_either);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
 	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);

@@ -223,6 +223,15 @@ static void bytes_that_are_no_marks_are_refused(void)
 
 /* --- a slice that comes here --- */
 
+static void serve(GroupKit *k, guint ms)
+{
+	for (guint i = 0; i < ms / 10; i++) {
+		kit_hear(k);
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, 10 * MS);
+	}
+}
+
 /* Its own store is being opened then: what waits for the slice is tried again at once, however long it has waited for the dead owner. */
 static void what_was_asked_of_a_dead_owner_is_asked_of_the_slice_as_soon_as_it_is_open_here(void)
 {
@@ -233,19 +242,11 @@ static void what_was_asked_of_a_dead_owner_is_asked_of_the_slice_as_soon_as_it_i
 
 	kit_leads(k);
 	k->v->begins_network = TRUE;
-	for (guint i = 0; i < 20; i++) {
-		kit_hear(k);
-		kit_lease(k, k->now + SECOND);
-		kit_run(k, 50 * MS);
-	}
+	serve(k, 1000);
 	core_enter(k->v);
 	call_owner(k->v, &upper, MAGMA_OP_sync, &q, 60 * SECOND, ignore, &error);
 	core_leave(k->v);
-	for (guint i = 0; i < 28; i++) {
-		kit_hear(k);
-		kit_lease(k, k->now + SECOND);
-		kit_run(k, 50 * MS);
-	}
+	serve(k, 1400);
 	g_assert_true(core_slice(k->v, 1)->serving);
 	MagmaMap *m = kit_ring(2, 1);
 	m->epoch = 6;
@@ -294,21 +295,14 @@ static void what_is_lost_with_a_slice_is_asked_again_of_who_had_refused_it_meanw
 
 	kit_leads(k);
 	k->v->begins_network = TRUE;
-	for (guint i = 0; i < 20; i++) {
-		kit_hear(k);
-		kit_lease(k, k->now + SECOND);
-		kit_run(k, 50 * MS);
-	}
+	serve(k, 1000);
 	core_enter(k->v);
 	call_owner(k->v, &upper, MAGMA_OP_sync, &q, 60 * SECOND, ignore, &error);
 	core_leave(k->v);
 	g_assert_true(kit_asked(k, MAGMA_OP_sync, &h, &req, &s));
 	upper_half_goes_to(k, 1, 6);
-	for (guint i = 0; i < 100 && !(core_slice(k->v, 2) && core_slice(k->v, 2)->serving); i++) {
-		kit_hear(k);
-		kit_lease(k, k->now + SECOND);
-		kit_run(k, 10 * MS);
-	}
+	for (guint i = 0; i < 100 && !(core_slice(k->v, 2) && core_slice(k->v, 2)->serving); i++)
+		serve(k, 10);
 	kit_lease(k, 0);                               /* what it answers is held */
 	kit_run(k, SECOND);
 	g_assert_cmpint(error, ==, -1);
@@ -323,19 +317,10 @@ static void what_is_lost_with_a_slice_is_asked_again_of_who_had_refused_it_meanw
 	g_assert_cmpint(error, ==, 0);
 }
 
-static void serve(GroupKit *k, guint ms)
-{
-	for (guint i = 0; i < ms / 10; i++) {
-		kit_hear(k);
-		kit_lease(k, k->now + SECOND);
-		kit_run(k, 10 * MS);
-	}
-}
-
 /* That answer may come late, and the slice be this volcano's again by another map: then a repeat must not be done. */
 static void what_a_slice_has_refused_outlives_it(void)
 {
-	const MagmaHdr repeat = { .client = 77, .xid = 5 }, other = { .client = 77, .xid = 6 };
+	const MagmaHdr repeat = { .client = 77, .xid = 5, .watermark = 4 }, other = { .client = 77, .xid = 6 }, seen = { .client = 77, .xid = 3 };
 	g_autoptr(GroupKit) k = kit_new(kit_ring(2, 1), FALSE);
 
 	kit_leads(k);
@@ -345,13 +330,19 @@ static void what_a_slice_has_refused_outlives_it(void)
 	serve(k, 1000);
 	Slice *sl = core_slice(k->v, 2);
 	g_assert_true(sl && sl->serving);
+	client_heard(sl, client_get(sl, 77), &repeat);
 	client_refused(client_get(sl, 77), 5, ENOENT);
 	g_assert_cmpint(call_passed_on(k->v, &repeat), ==, 0);
+	g_assert_false(call_was_answered(k->v, &seen));
 	upper_half_goes_to(k, 1, 7);
 	serve(k, 1000);
 	g_assert_true(core_slice(k->v, 2)->serving);
 	g_assert_cmpint(call_passed_on(k->v, &repeat), ==, ENOENT);
 	g_assert_cmpint(call_passed_on(k->v, &other), ==, 0);
+	g_assert_true(call_was_answered(k->v, &seen));         /* below what it said that it has */
+	g_assert_false(call_was_answered(k->v, &repeat));
+	serve(k, 50000);
+	g_assert_false(call_was_answered(k->v, &seen));
 }
 
 int main(int argc, char **argv)
