@@ -71,7 +71,7 @@ struct Node {
 	guint awaited_came;           /* so often it was said */
 	gint rate_ppm;                /* of its clock, against the true time */
 	gint64 ahead;
-	gint64 slow_until, slow_by, bad_until;
+	gint64 slow_until, slow_by, bad_until, unopened_until;
 	MagmaTrace trace;
 	GHashTable *timers;           /* world handles */
 	GBytes *kept;                 /* what a crash leaves */

@@ -456,6 +456,12 @@ void cluster_bad_disk(Cluster *c, guint i, gint64 time)
 			memstore_fail(((Holding *)n->held->pdata[k])->store, "the journal cannot be written");
 }
 
+void cluster_refuse_opens(Cluster *c, guint i, gint64 time)
+{
+	world_trace(c->world, "== %s opens no stores, for %" G_GINT64_FORMAT " us", c->node[i].name, time);
+	c->node[i].unopened_until = world_now(c->world) + time;
+}
+
 /* What it said it cannot go on for: a process that ends. */
 static void node_stops(Node *n)
 {
@@ -483,7 +489,7 @@ void cluster_trouble(Cluster *c, gboolean on)
 		Node *n = &c->node[i];
 		if (world_paused(c->world, node_owner(n)))
 			world_pause(c->world, node_owner(n), world_now(c->world));
-		n->slow_until = n->bad_until = MIN(n->bad_until, world_now(c->world));
+		n->slow_until = n->unopened_until = n->bad_until = MIN(n->bad_until, world_now(c->world));
 	}
 }
 

@@ -67,6 +67,9 @@ void cluster_slow_disk(Cluster *c, guint i, gint64 delay, gint64 time);
 /* It cannot write for that time. A volcano gives up then, and is started again afterwards. */
 void cluster_bad_disk(Cluster *c, guint i, gint64 time);
 
+/* It opens no store of a slice other than its own for that time: too many open files, say. What is open stays so. */
+void cluster_refuse_opens(Cluster *c, guint i, gint64 time);
+
 /* One event, and what trouble makes of it. */
 void cluster_step(Cluster *c);
 /* Steps until fn(user) or limit microseconds have passed; FALSE: they have. */

@@ -18,7 +18,7 @@ struct Faults {
 };
 
 static const char *const names[FAULT_KINDS] = {
-	"kill", "gone", "cut", "repeat", "late", "split", "oneway", "client", "drift", "pause", "slowdisk", "baddisk",
+	"kill", "gone", "cut", "repeat", "late", "split", "oneway", "client", "drift", "pause", "slowdisk", "baddisk", "unopened",
 };
 
 const char *fault_name(FaultKind k) { return names[k]; }
@@ -166,6 +166,11 @@ static void happens(Faults *f, FaultKind k)
 		break;
 	case FAULT_BADDISK:
 		cluster_bad_disk(f->c, n->index, duration(f, 3 * SEC));
+		break;
+	case FAULT_UNOPENED:
+		cluster_refuse_opens(f->c, n->index, 1 * SEC + duration(f, 8 * SEC));
+		if (world_chance(w, 1, 2))    /* those that it had it shall open again */
+			cluster_kill(f->c, n->index, 1 * MS + world_pick(w, 400 * MS), FALSE);
 		break;
 	case FAULT_DRIFT:             /* from the start of a process on */
 	case FAULT_KINDS:

@@ -15,6 +15,7 @@ typedef enum {
 	FAULT_PAUSE,                  /* SIGSTOP, for 0.5 to 20 s */
 	FAULT_SLOWDISK,               /* everything a volcano writes takes up to 3 s, for a while */
 	FAULT_BADDISK,                /* it cannot be written: EIO */
+	FAULT_UNOPENED,               /* it opens no store of a slice but its own, for a while */
 	FAULT_KINDS
 } FaultKind;
 

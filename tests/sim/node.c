@@ -227,6 +227,10 @@ static Store *io_store_open(void *user, guint16 slice)
 		n->refuse_opens--;
 		return NULL;
 	}
+	if (world_now(n->c->world) < n->unopened_until) {
+		world_trace(n->c->world, "== %s: the store of slice %u does not open", n->name, slice);
+		return NULL;
+	}
 	Holding *h = holding_of(user, slice);
 	MemStoreConfig cfg = node_store_config(user);
 

@@ -278,6 +278,15 @@ static Triple triple(guint32 seed)
 	g_assert_not_reached();
 }
 
+/* In the half that who joins will get. */
+static MagmaKey above_middle(const Triple *t)
+{
+	MagmaKey key = magma_range_middle(&slice_of(t->c, t->slice)->range);
+
+	g_assert_true(magma_key_next(&key, &key));
+	return key;
+}
+
 static gboolean was_awaited(void *user) { return ((Triple *)user)->c->node[((Triple *)user)->owner].awaited_came > 0; }
 static gboolean has_newer_map(void *user) { return volcano_map(cluster_volcano(((Triple *)user)->c, ((Triple *)user)->owner))->epoch > ((Triple *)user)->epoch; }
 
@@ -297,8 +306,7 @@ static void a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before(v
 {
 	Triple t = triple(16);
 	Cluster *c = t.c;
-	MagmaKey key = magma_range_middle(&slice_of(c, t.slice)->range);
-	g_assert_true(magma_key_next(&key, &key));
+	MagmaKey key = above_middle(&t);
 	Tokens *k = tokens_new(c, key);
 	guint64 o = (guint64)1 << t.owner, y = (guint64)1 << t.copy;
 
@@ -341,8 +349,7 @@ static void that_a_copy_is_silent_comes_to_the_leader_though_it_was_lost_and_the
 {
 	Triple t = triple(21);
 	Cluster *c = t.c;
-	MagmaKey key = magma_range_middle(&slice_of(c, t.slice)->range);
-	g_assert_true(magma_key_next(&key, &key));
+	MagmaKey key = above_middle(&t);
 	Tokens *k = tokens_new(c, key);
 	guint64 o = (guint64)1 << t.owner, y = (guint64)1 << t.copy;
 

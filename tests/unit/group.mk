@@ -25,3 +25,7 @@ check_PROGRAMS += tests/unit/test_arrivals
 TESTS += tests/unit/test_arrivals
 tests_unit_test_arrivals_SOURCES = tests/unit/test_arrivals.c $(GROUP_KIT)
 tests_unit_test_arrivals_LDADD = $(GROUP_LIBS)
+check_PROGRAMS += tests/unit/test_undo
+TESTS += tests/unit/test_undo
+tests_unit_test_undo_SOURCES = tests/unit/test_undo.c $(GROUP_KIT)
+tests_unit_test_undo_LDADD = $(GROUP_LIBS)

@@ -70,6 +70,9 @@ gboolean kit_is(const MagmaMap *m, guint16 id, guint8 flag);
 /* "1 v: 2+ 3-" : owner, home where that is another, copies that count or not. */
 void kit_slice_is(const MagmaMap *m, guint16 id, const char *text);
 
+/* Of a ring of two: the lower half is on its way from 2 to 1, which has none yet. Sealed. */
+void kit_moves_lower_half(MagmaMap *m);
+
 void kit_leads(GroupKit *k);
 /* All others are heard at this moment: granted, answered, and down 1.4 s from now. */
 void kit_hear(GroupKit *k);

@@ -6,17 +6,11 @@
 
 static const MagmaFid fid = { { { 0x12 } }, 4711 };
 
-/* The lower half is on its way from 2 to 1, which has none yet. */
 static GroupKit *target(void)
 {
 	MagmaMap *m = kit_ring(2, 1);
 
-	kit_volcano(m, 1)->state = MAGMA_JOINING;
-	kit_slice(m, 2)->range.lo = MAGMA_KEY_MIN;
-	g_array_remove_index(m->slices, 0);
-	m->move = (MagmaMove){ .id = 9, .from = 2, .to = 1, .range = kit_slice(m, 2)->range, .part = { .id = 1, .range = kit_slice(m, 2)->range, .home = 1, .owner = 1, .epoch = 1 } };
-	m->move.range.hi.b[0] = m->move.part.range.hi.b[0] = 0x7f;
-	g_assert_cmpstr(magma_map_seal(m), ==, NULL);
+	kit_moves_lower_half(m);
 	GroupKit *k = kit_new(m, FALSE);
 	k->leader = 2;
 	kit_lease(k, k->now + 100 * SECOND);

@@ -405,12 +405,7 @@ static void while_a_slice_is_on_its_way_nobody_goes_on(void)
 {
 	MagmaMap *m = led_by_2();
 
-	kit_volcano(m, 1)->state = MAGMA_JOINING;
-	kit_slice(m, 2)->range.lo = MAGMA_KEY_MIN;
-	g_array_remove_index(m->slices, 0);
-	m->move = (MagmaMove){ .id = 9, .from = 2, .to = 1, .range = kit_slice(m, 2)->range, .part = { .id = 1, .range = kit_slice(m, 2)->range, .home = 1, .owner = 1, .epoch = 1 } };
-	m->move.range.hi.b[0] = m->move.part.range.hi.b[0] = 0x7f;
-	g_assert_cmpstr(magma_map_seal(m), ==, NULL);
+	kit_moves_lower_half(m);
 	g_autoptr(GroupKit) k = follower(m);
 	does_not_go_on(k);
 	g_autofree char *why = volcano_takeover(k->v, "v2");
