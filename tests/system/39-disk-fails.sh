@@ -10,12 +10,10 @@
 
 # A small ext4 as the folder of volcano 2. Its image lies in a tmpfs: fast, and gone with it.
 disk_mount() { echo "$T/v2" >>"$T/mounts"; mount -o loop,errors=remount-ro,data=ordered "$T/img/disk" "$T/v2" && chmod 700 "$T/v2"; }
-disk_make() {
-	mkdir -p "$T/img" "$T/v2" && echo "$T/img" >>"$T/mounts" && mount -t tmpfs -o size=300m magma-test "$T/img" && truncate -s 256m "$T/img/disk" &&
-		mkfs.ext4 -q -m 0 -O ^metadata_csum "$T/img/disk" && disk_mount
-}
+disk_format() { mkfs.ext4 -q -F -m 0 -O ^metadata_csum "$T/img/disk"; }
+disk_make() { mkdir -p "$T/img" "$T/v2" && echo "$T/img" >>"$T/mounts" && mount -t tmpfs -o size=300m magma-test "$T/img" && truncate -s 256m "$T/img/disk" && disk_format && disk_mount; }
 disk_make >"$T/out" 2>&1 || { skip "failing disks" "no ext4 on a loop device here: $(tail -n 1 "$T/out")"; finish; }
-LOOP=$(findmnt -n -o SOURCE "$T/v2"); LOOP=${LOOP##*/}
+LOOP=$(findmnt -n -o SOURCE "$T/v2"); LOOP=${LOOP##*/} AGAIN='volcano_restart 2'
 
 net_start 3 && mnt a && VIA=3 mnt b || bail "a network of three, one on a disk of its own"
 failover_known
@@ -27,10 +25,15 @@ disk_break() {
 	full) "$HELP/iotool" fill "$T/v2/.filler" >"$T/out"; grep -q ENOSPC "$T/out" ;;
 	esac
 }
+# What e2fsck does not repair by itself is no disk to trust: an empty one takes its place, where there are copies.
 disk_repair() {
 	[ "$1" = full ] && { rm -f "$T/v2/.filler"; return; }
 	volcano_kill 2
-	wait_for 10 umount "$T/v2" && { e2fsck -p "$T/img/disk" >"$T/fsck.out" 2>&1; [ $? -lt 4 ]; } && disk_mount && LOOP=$(findmnt -n -o SOURCE "$T/v2") && LOOP=${LOOP##*/} || { diag_file "$T/fsck.out"; return 1; }
+	AGAIN='volcano_restart 2'
+	wait_for 10 umount "$T/v2" || return
+	e2fsck -p "$T/img/disk" >"$T/fsck.out" 2>&1
+	[ $? -lt 4 ] || { diag_file "$T/fsck.out"; failover && disk_format && AGAIN='volcano_join 2 1' && diag "an empty disk takes its place"; } || return
+	disk_mount && LOOP=$(findmnt -n -o SOURCE "$T/v2") && LOOP=${LOOP##*/}
 }
 out_of_service() { volcano_gone 2 || console 1 lava 2>/dev/null | grep -A1 'node: v2 ' | grep -q 'alive: no'; }
 round() { # KIND...
@@ -49,7 +52,7 @@ round() { # KIND...
 		fi
 		! volcano_gone 2 || diag_file "$(vlog 2)" 2
 		at=$(ms); disk_repair $kind || { not_ok "$what: it is repaired"; return; }
-		volcano_gone 2 && { volcano_restart 2 || { not_ok "$what: volcano 2 starts again"; return; }; }
+		volcano_gone 2 && { $AGAIN || { not_ok "$what: volcano 2 starts again"; return; }; }
 		load_moves 40 || not_ok "$what: the load goes on after the repair"
 		if failover; then net_healed; FAULT_AT=$at; fault_pause "disk $kind, repaired" 4000; else fault_pause "disk $kind and repaired, 1 copy" 40000; fi
 	done

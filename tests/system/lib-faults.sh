@@ -78,6 +78,7 @@ fault_begin() { FAULT_AT=$(ms); diag "fault at $(date +%T.%N)"; }
 fault_pause() {
 	_ms=$("$HELP/acklog" pause "$FAULT_AT" "$(ms)" $LOAD_LOGS)
 	printf '%s\t%s\n' "$_ms" "$1" >>"$PAUSES"
+	diag "$1: a pause of $_ms ms"
 	_limit=$(($2 * SLOW * ${MAGMA_PAUSE:-1}))
 	[ "$2" -eq 0 ] || [ "$_ms" -le $_limit ] || not_ok "$1: a pause of at most $_limit ms (it was $_ms)"
 }

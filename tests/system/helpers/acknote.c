@@ -147,8 +147,11 @@ int note_pause(int64_t from, int64_t to, char **logs, int count)
 		if (!in) { perror(logs[i]); return 1; }
 		while (last <= to && fgets(line, sizeof line, in)) {
 			if (sscanf(line, "A %*d %" SCNd64, &at) != 1) continue;
-			if (at >= from && at - last > worst) worst = at - last;
-			last = at;
+			/* what was waited for before FROM, an fsync that takes long, say, is not what happened then */
+			if (at > last) {
+				if (at - last > worst) worst = at - last;
+				last = at;
+			}
 		}
 		/* none came any more: it lasts until the end of the interval */
 		if (to - last > worst) worst = to - last;

@@ -37,7 +37,7 @@ void note_error(Note *n, const char *what);
 /* Prints the summary. Exit code: were there errors? */
 int note_end(Note *n);
 
-/* acklog pause FROM TO LOG...: the longest time without an acknowledgement in any of the logs that touches [FROM, TO], in ms. */
+/* acklog pause FROM TO LOG...: the longest time without an acknowledgement in any of the logs that begins in [FROM, TO], in ms; one that began before counts from FROM on. */
 int note_pause(int64_t from, int64_t to, char **logs, int count);
 /* acklog acked SINCE N LOG...: has each had N acknowledgements since then (at most some hundred)? Exit code 0 or 1. */
 int note_acked(int64_t since, int wanted, char **logs, int count);
