@@ -188,6 +188,8 @@ typedef struct {
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
 	gboolean cutting;             /* and is to be so on disk before a byte is written */
 	MagmaTime last;
+	GQueue *among;                /* the slice's, by age */
+	GList by_age;
 } Dirty;
 
 /* Content operations under way on one flare. */
@@ -222,10 +224,11 @@ struct Slice {
 	MagmaTime settled_since;
 	GHashTable *orphans;          /* ino -> MagmaFid */
 	GHashTable *dirty;            /* ino -> Dirty *: content files with a write intent */
+	GQueue dirty_by_age;          /* the same, in the order in which they were looked at or made */
 	GHashTable *busy;             /* ino -> Busy *: contents that change their place, or are written right now */
 	Waitq ack_wait;               /* for the journal to reach what was committed */
 	gboolean syncing_orphans;
-	guint gc_running;
+	guint reaping, cleaning;      /* jobs of gc.c that run */
 	gboolean settling;
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	MagmaTime ticked;             /* last; a gap is a time in which this process did not run */
@@ -531,6 +534,9 @@ void setattr_recover(Op *op, Draft *d, FlareRow *row);
 void gc_orphan(Slice *sl, const MagmaFid *fid);
 void gc_tick(Slice *sl);
 /* After the start: sizes and times of flares with a write intent are taken from their content files; then done. */
+/* A write intent that begins now, in place of what was known of one. The table's. */
+Dirty *gc_dirty(Slice *sl, const MagmaFid *fid);
+void gc_dirty_free(gpointer d);
 void gc_recover(Slice *sl, void (*done)(Slice *sl));
 void gc_forget_range(Slice *sl, const MagmaRange *r);
 

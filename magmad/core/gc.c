@@ -3,33 +3,36 @@
 #include "magmad/core/core.h"
 
 enum { REAP_PER_TICK = 256, CLEAN_PER_TICK = 8, LOOK_PER_TICK = 256, RECOVER_AT_ONCE = 32 };
+enum { CLEAN_MANY = 64, CLEAN_AT_ONCE = 1 };    /* of more write intents than that so many are cleared one behind the other: clients wait for the same disk */
 #define CLEAN_AFTER (5 * SECOND)
 
 typedef struct {
 	MagmaFid fid;
 	StoreContentStat stat;
+	guint *running;               /* one of the slice's counts */
 	guint64 writes;
 	int error;
 	gboolean dropped;
 } Job;
 
-static Op *job_new(Slice *sl, const MagmaFid *fid, void (*step)(Op *))
+static Op *job_new(Slice *sl, const MagmaFid *fid, guint *running, void (*step)(Op *))
 {
 	MagmaHdr h = { .kind = MAGMA_REQUEST, .op = MAGMA_OP_sync };
 	Op *op = op_new(sl->v, sl, &h, NULL, NULL, NULL);
 	Job *j = g_new0(Job, 1);
 
 	j->fid = *fid;
+	j->running = running;
 	op->data = j;
 	op->data_free = g_free;
 	op->step = step;
-	sl->gc_running++;
+	(*running)++;
 	return op;
 }
 
 static void job_end(Op *op)
 {
-	op->sl->gc_running--;
+	(*((Job *)op->data)->running)--;
 	op_drop(op);
 }
 
@@ -145,11 +148,30 @@ static void orphans_durable(void *user, int error)
 			g_array_append_val(fids, *fid);
 	}
 	for (guint i = 0; i < fids->len; i++)
-		op_run(job_new(sl, &g_array_index(fids, MagmaFid, i), step_reap));
+		op_run(job_new(sl, &g_array_index(fids, MagmaFid, i), &sl->reaping, step_reap));
 	core_leave(sl->v);
 }
 
 /* --- write intents, at leisure --- */
+
+Dirty *gc_dirty(Slice *sl, const MagmaFid *fid)
+{
+	Dirty *d = g_new0(Dirty, 1);
+
+	*d = (Dirty){ .fid = *fid, .truncate_to = G_MAXUINT64, .last = core_now(sl->v), .among = &sl->dirty_by_age };
+	d->by_age.data = d;
+	g_queue_push_tail_link(d->among, &d->by_age);
+	g_hash_table_replace(sl->dirty, &d->fid.ino, d);
+	return d;
+}
+
+void gc_dirty_free(gpointer p)
+{
+	Dirty *d = p;
+
+	g_queue_unlink(d->among, &d->by_age);
+	g_free(d);
+}
 
 static void clean_commit(Op *op, const MagmaFid *fid)
 {
@@ -160,10 +182,13 @@ static void clean_commit(Op *op, const MagmaFid *fid)
 	draft_commit(d);
 }
 
+static void clean_next(Slice *sl);
+
 static void step_clean(Op *op)
 {
 	Job *j = op->data;
-	Dirty *dirty = g_hash_table_lookup(op->sl->dirty, &j->fid.ino);
+	Slice *sl = op->sl;
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &j->fid.ino);
 	FlareRow row;
 	int error = state_flare(op, &j->fid, &row);
 
@@ -171,10 +196,13 @@ static void step_clean(Op *op)
 		return;
 	if (dirty) {
 		dirty->syncing = FALSE;
-		if (!j->error && !error && row.content == CONTENT_FILE && dirty->writes == j->writes && !g_hash_table_contains(op->sl->busy, &j->fid.ino) && !dirty->truncate_by)
+		if (!j->error && !error && row.content == CONTENT_FILE && dirty->writes == j->writes && !g_hash_table_contains(sl->busy, &j->fid.ino) && !dirty->truncate_by)
 			clean_commit(op, &j->fid);
 	}
+	error = j->error;
 	job_end(op);
+	if (!error)
+		clean_next(sl);
 }
 
 static void cleaned(void *user, int error)
@@ -184,36 +212,52 @@ static void cleaned(void *user, int error)
 	op_completed(op, &((Job *)op->data)->error, error, step_clean);
 }
 
-static void clean_some(Slice *sl)
+static gboolean at_rest(Slice *sl, const Dirty *d)
 {
-	GHashTableIter it;
-	gpointer value;
-	guint looked = 0, n = 0;
-	Op *ops[CLEAN_PER_TICK];
+	return !d->syncing && core_place(sl, &d->fid.key) == HERE && core_now(sl->v) - d->last >= CLEAN_AFTER && !g_hash_table_contains(sl->busy, &d->fid.ino);
+}
 
-	g_hash_table_iter_init(&it, sl->dirty);
-	while (looked++ < LOOK_PER_TICK && n < CLEAN_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
-		Dirty *d = value;
-		if (d->syncing || core_place(sl, &d->fid.key) != HERE || core_now(sl->v) - d->last < CLEAN_AFTER || g_hash_table_contains(sl->busy, &d->fid.ino))
+/* The oldest first; who is looked at goes behind all others. */
+static void clean_some(Slice *sl, guint at_once)
+{
+	Op *ops[CLEAN_PER_TICK];
+	guint n = 0;
+
+	for (guint looks = MIN(LOOK_PER_TICK, sl->dirty_by_age.length); looks && sl->cleaning < at_once; looks--) {
+		Dirty *d = sl->dirty_by_age.head->data;
+		g_queue_unlink(&sl->dirty_by_age, &d->by_age);
+		g_queue_push_tail_link(&sl->dirty_by_age, &d->by_age);
+		if (!at_rest(sl, d))
 			continue;
 		d->syncing = TRUE;
-		ops[n] = job_new(sl, &d->fid, step_clean);
+		ops[n] = job_new(sl, &d->fid, &sl->cleaning, step_clean);
 		((Job *)ops[n++]->data)->writes = d->writes;
 	}
 	for (guint i = 0; i < n; i++)
 		store_content_sync(sl->store, &((Job *)ops[i]->data)->fid, cleaned, ops[i]);
 }
 
+static gboolean has_many(const Slice *sl) { return sl->dirty_by_age.length > CLEAN_MANY; }
+
+/* Each is to be looked at after a crash, at a start and by copies that come back: there shall not be many after those who make files have rested. */
+static void clean_next(Slice *sl)
+{
+	if (has_many(sl) && sl->serving && !sl->v->stopping && !move_frozen(sl, NULL))
+		clean_some(sl, CLEAN_AT_ONCE);
+}
+
 void gc_tick(Slice *sl)
 {
-	if (sl->gc_running || !sl->serving || move_frozen(sl, NULL))
+	if (!sl->serving || move_frozen(sl, NULL))
 		return;
-	if (g_hash_table_size(sl->orphans) && !sl->syncing_orphans && client_opens_are_known(sl)) {
+	if (g_hash_table_size(sl->orphans) && !sl->reaping && !sl->syncing_orphans && client_opens_are_known(sl)) {
 		sl->syncing_orphans = TRUE;
 		store_sync(sl->store, orphans_durable, sl);
 	}
-	if (g_hash_table_size(sl->dirty))
-		clean_some(sl);
+	if (has_many(sl))
+		clean_some(sl, CLEAN_AT_ONCE);
+	else if (!sl->cleaning)
+		clean_some(sl, CLEAN_PER_TICK);
 }
 
 void gc_forget_range(Slice *sl, const MagmaRange *r)
@@ -382,7 +426,7 @@ static void step_recover(Op *op)
 static void recover_more(Recovery *r)
 {
 	while (r->running < RECOVER_AT_ONCE && r->next < r->fids->len) {
-		Op *op = job_new(r->sl, &g_array_index(r->fids, MagmaFid, r->next++), step_recover);
+		Op *op = job_new(r->sl, &g_array_index(r->fids, MagmaFid, r->next++), &r->sl->reaping, step_recover);
 		RecoverJob *j = g_new0(RecoverJob, 1);
 		j->job = *(Job *)op->data;
 		j->r = r;

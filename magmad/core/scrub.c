@@ -342,7 +342,7 @@ static void step_repair(Op *op)
 	if (error == WAIT)
 		return;
 	if (s->disturbed || (error && error != ESTALE) || mark_count_all(sl, s->fid.ino) || !scrub_steady(sl, sl->scrub->epoch) || core_place(sl, &s->fid.key) != HERE
-		|| (!error && !row->attr.nlink && sl->gc_running)) {
+		|| (!error && !row->attr.nlink && sl->reaping)) {
 		again(sl, s, LOOK_AGAIN);
 		repaired(op);
 		return;

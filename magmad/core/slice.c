@@ -68,7 +68,7 @@ Slice *slice_new(Volcano *v, guint16 id, Store *store)
 	sl->attempts = g_hash_table_new(core_pair_hash, core_pair_equal);
 	sl->commits = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, commit_free);
 	sl->orphans = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
-	sl->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	sl->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, gc_dirty_free);
 	sl->busy = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, content_busy_free);
 	scrub_init(sl);
 	store->user = sl;
@@ -125,17 +125,13 @@ static void load_meta(Slice *sl, const StoreRow *row)
 
 static void load_dirty(Slice *sl, const StoreRow *row)
 {
-	Dirty *d = g_new0(Dirty, 1);
+	guint64 ino = magma_be64_load(row->key);
 
-	d->fid.key = row->rk;
-	d->fid.ino = magma_be64_load(row->key);
+	if (g_hash_table_contains(sl->dirty, &ino))
+		return;
+	Dirty *d = gc_dirty(sl, &(MagmaFid){ row->rk, ino });
 	d->truncate_to = row->vlen >= 8 ? magma_be64_load(row->val) : G_MAXUINT64;
 	d->inline_kept = TRUE;
-	d->last = core_now(sl->v);
-	if (g_hash_table_contains(sl->dirty, &d->fid.ino))
-		g_free(d);
-	else
-		g_hash_table_insert(sl->dirty, &d->fid.ino, d);
 }
 
 static void load_row(Slice *sl, const StoreRow *row)

@@ -290,12 +290,7 @@ static void note_dirty(Slice *sl, const DirtyChange *c, guint64 index)
 		g_hash_table_remove(sl->dirty, &c->fid.ino);
 		return;
 	}
-	Dirty *d = g_new0(Dirty, 1);
-	d->fid = c->fid;
-	d->index = index;
-	d->truncate_to = G_MAXUINT64;
-	d->last = core_now(sl->v);
-	g_hash_table_replace(sl->dirty, &d->fid.ino, d);
+	gc_dirty(sl, &c->fid)->index = index;
 }
 
 static void encode_rows(Draft *d)

@@ -618,6 +618,49 @@ static void a_source_that_was_restarted_does_nothing_before_its_move_has_another
 	cluster_free(c);
 }
 
+/* --- contents that were written and are at rest --- */
+
+enum { MANY = 1000, FEW = 64 };
+
+static guint64 intents(Cluster *c, guint i)
+{
+	VolcanoStats s;
+
+	volcano_stats(cluster_volcano(c, i), &s);
+	return s.dirty;
+}
+
+/* Every intent is something to look at for who takes over, and to compare for a copy that was away: after a tree was copied here, for hours. */
+static void write_intents_of_many_contents_go_soon_after_the_last_write(void)
+{
+	static guint8 bytes[MAGMA_INLINE_MAX + 1];
+	g_autofree Answer *written = g_new0(Answer, MANY);
+	g_autofree MagmaFid *fid = g_new(MagmaFid, MANY);
+	Cluster *c = network_of(25, 2);
+	SimClient *s = sim_client_new(c, -1);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	for (guint i = 0; i < MANY; i++) {
+		g_autofree char *name = g_strdup_printf("f%u", i);
+		fid[i] = make_file(s, name, magma_key_of_path(name, strlen(name)));
+	}
+	for (guint i = 0; i < MANY; i++) {
+		struct magma_req_write q = { .fid = fid[i], .data = { bytes, sizeof bytes } };
+		sim_call(s, MAGMA_OP_write, &q, answered, &written[i]);
+	}
+	for (guint i = 0; i < MANY; i++)
+		g_assert_true(cluster_run_until(c, 60 * SEC, is_answered, &written[i]) && !written[i].error);
+	g_assert_cmpuint(intents(c, 0) + intents(c, 1), ==, MANY);
+	cluster_run(c, 8 * SEC);
+	g_assert_cmpuint(intents(c, 0), <=, FEW);
+	g_assert_cmpuint(intents(c, 1), <=, FEW);
+	cluster_run(c, 20 * SEC);
+	g_assert_cmpuint(intents(c, 0) + intents(c, 1), ==, 0);
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 /* --- a store that cannot be opened for a while --- */
 
 enum { REFUSED = 4 };
@@ -649,6 +692,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
 	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
 	g_test_add_func("/sim/repeats/standing_still_is_no_grace_for_opens", standing_still_is_no_grace_for_opens);
+	g_test_add_func("/sim/repeats/write_intents_of_many_contents_go_soon_after_the_last_write", write_intents_of_many_contents_go_soon_after_the_last_write);
 	g_test_add_func("/sim/repeats/short_stands_are_no_grace_for_opens_either", short_stands_are_no_grace_for_opens_either);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
 	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
