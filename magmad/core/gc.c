@@ -198,6 +198,8 @@ static void step_clean(Op *op)
 		dirty->syncing = FALSE;
 		if (!j->error && !error && row.content == CONTENT_FILE && dirty->writes == j->writes && !g_hash_table_contains(sl->busy, &j->fid.ino) && !dirty->truncate_by)
 			clean_commit(op, &j->fid);
+		else
+			dirty->last = core_now(sl->v);        /* not again at once, over and over */
 	}
 	error = j->error;
 	job_end(op);

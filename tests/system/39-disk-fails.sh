@@ -11,7 +11,7 @@
 # A small ext4 as the folder of volcano 2. Its image lies in a tmpfs: fast, and gone with it.
 disk_mount() { echo "$T/v2" >>"$T/mounts"; mount -o loop,errors=remount-ro,data=ordered "$T/img/disk" "$T/v2" && chmod 700 "$T/v2"; }
 disk_format() { mkfs.ext4 -q -F -m 0 -O ^metadata_csum "$T/img/disk"; }
-disk_make() { mkdir -p "$T/img" "$T/v2" && echo "$T/img" >>"$T/mounts" && mount -t tmpfs -o size=300m magma-test "$T/img" && truncate -s 256m "$T/img/disk" && disk_format && disk_mount; }
+disk_make() { mkdir -p "$T/img" "$T/v2" && echo "$T/img" >>"$T/mounts" && mount -t tmpfs -o size=700m magma-test "$T/img" && truncate -s 640m "$T/img/disk" && disk_format && disk_mount; }
 disk_make >"$T/out" 2>&1 || { skip "failing disks" "no ext4 on a loop device here: $(tail -n 1 "$T/out")"; finish; }
 LOOP=$(findmnt -n -o SOURCE "$T/v2"); LOOP=${LOOP##*/} AGAIN='volcano_restart 2'
 

@@ -56,6 +56,8 @@ system_tests = \
 	tests/system/64-both-went-on.sh \
 	tests/system/65-conflicts.sh \
 	tests/system/66-away.sh \
+	tests/system/67-one-copy.sh \
+	tests/system/68-trees.sh \
 	tests/system/50-install.sh \
 	tests/system/63-replace.sh \
 	tests/system/big/million-entries.sh \
