@@ -54,7 +54,14 @@ static void parent_reads(Parent *p)
 		}
 		return;
 	}
-	waitpid(p->child, &status, 0);
+	/* it has closed the pipe: at its end, or because what it had to say did not fit in any more */
+	pid_t ended = 0;
+	for (guint i = 0; i < 100 && (ended = waitpid(p->child, &status, WNOHANG)) == 0; i++)
+		g_usleep(10 * G_TIME_SPAN_MILLISECOND);
+	if (!ended) {
+		fprintf(stderr, "magmad: goes on in the background, process %ld; its log says what became of it\n", (long)p->child);
+		_exit(DAEMONISE_INTERRUPTED);
+	}
 	if (WIFSIGNALED(status))
 		fprintf(stderr, "magmad: was killed by signal %d before it was ready\n", WTERMSIG(status));
 	else
