@@ -196,6 +196,7 @@ static void live(Copy *c)
 {
 	next_phase(c, PHASE_LIVE);
 	c->blank = FALSE;
+	c->unread_since = 0;
 	compare_end(c);
 	c->o->again = TRUE;
 }

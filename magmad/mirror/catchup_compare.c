@@ -295,7 +295,7 @@ static void survey_read(void *user, int error, const StoreRow *rows, guint n, gb
 	Copy *c = owner_attempt(o, t->attempt);
 
 	if (c && error) {
-		copy_lost(c, error, "rows cannot be read");
+		copy_unread(c, error, "rows cannot be read");
 	} else if (c) {
 		Compare *m = c->compare;
 		Piece *p = piece_new(c, rows, n);
@@ -519,8 +519,10 @@ static void range_read(void *user, int error, const StoreRow *rows, guint n, gbo
 	slot_ready(s);
 	if (ok)
 		range_goes_on(c, &end);
+	else if (error)
+		copy_unread(c, error, "rows cannot be read");
 	else
-		copy_lost(c, error ? error : EPROTO, error ? "rows cannot be read" : "its list of rows is none");
+		copy_lost(c, EPROTO, "its list of rows is none");
 }
 
 static void ask_list(Copy *c, guint range, const RowPlace *from)

@@ -192,7 +192,7 @@ static Copy *job_redeem(Slot *s, int error)
 	if (!error)
 		return c;
 	slot_ready(s);
-	copy_lost(c, error, "a content cannot be read");
+	copy_unread(c, error, "a content cannot be read");
 	return NULL;
 }
 

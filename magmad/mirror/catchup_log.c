@@ -4,6 +4,14 @@
 
 #define GONE "the journal does not go back so far: its copy is compared"
 
+static void journal_unread(Copy *c, int error)
+{
+	if (error == ENODATA)
+		copy_lost(c, 0, GONE);
+	else
+		copy_unread(c, error, "the journal cannot be read");
+}
+
 enum { READ_BYTES = 256u << 10, SCAN_ROWS = 512 };
 
 /* What a callback of the store is for; the copy may have begun anew meanwhile. */
@@ -43,7 +51,7 @@ static void dirty_read(void *user, int error, const StoreRow *rows, guint n, gbo
 		catchup_todo(c, &fid);
 	}
 	if (c && error) {
-		copy_lost(c, error, "the write intents cannot be read");
+		copy_unread(c, error, "the write intents cannot be read");
 	} else if (c && !eof && n) {
 		t->fromlen = rows[n - 1].klen;
 		memcpy(t->from, rows[n - 1].key, t->fromlen);
@@ -95,7 +103,7 @@ static void touched_read(void *user, int error, const StoreFrame *frames, guint 
 		}
 		if (error) {
 			c->need_rows = error == ENODATA;
-			copy_lost(c, 0, error == ENODATA ? GONE : "the journal cannot be read");
+			journal_unread(c, error);
 		} else if (c->scan_at >= c->scan_end) {
 			touched_all(c);
 		} else {
@@ -134,7 +142,7 @@ static void frames_read(void *user, int error, const StoreFrame *frames, guint n
 		c->read_dry = !n && c->o->local->log->written(c->o->local) < c->next_index;
 		if (error) {
 			c->need_rows = error == ENODATA;
-			copy_lost(c, 0, error == ENODATA ? GONE : "the journal cannot be read");
+			journal_unread(c, error);
 		}
 	}
 	ticket_free(t);

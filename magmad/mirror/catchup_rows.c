@@ -68,7 +68,7 @@ static void rows_read(void *user, int error, const StoreRow *rows, guint n, gboo
 		return;
 	if (error) {
 		slot_ready(s);
-		copy_lost(c, error, "rows cannot be read");
+		copy_unread(c, error, "rows cannot be read");
 		return;
 	}
 	put_rows(c, s, rows, n);

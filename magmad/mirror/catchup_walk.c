@@ -82,7 +82,7 @@ static void owner_listed(void *user, int error, const MagmaFid *fids, guint n, g
 		c->walk_at = c->walk_folder;
 		c->walk_upto = MIN(next > c->walk_folder ? next : STORE_FOLDERS, STORE_FOLDERS);
 		if (error)
-			copy_lost(c, error, "the contents cannot be listed");
+			copy_unread(c, error, "the contents cannot be listed");
 	}
 	owner_unref(t->o);
 }

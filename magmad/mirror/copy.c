@@ -115,6 +115,24 @@ void copy_lost(Copy *c, int error, const char *why)
 	}
 }
 
+void copy_unread(Copy *c, int error, const char *why)
+{
+	Owner *o = c->o;
+	gboolean could_own = c->counted && c->in_map;
+	g_autofree char *text = g_strdup_printf("slice %u: %s for its copy at volcano %u: %s", o->cfg.slice, why, c->volcano, g_strerror(error));
+
+	if (c->counted)
+		copy_lost(c, EAGAIN, NULL);
+	else
+		copy_lost(c, 0, text);
+	if (!could_own || o->dead)
+		return;
+	if (!c->unread_since)
+		c->unread_since = now(c);
+	if (error == EIO || now(c) - c->unread_since > STUCK_AFTER)       /* too many open files, say, may pass */
+		owner_failed(o, text);
+}
+
 /* TRUE: the answer is none to go on with; it was dealt with, and c's stream is over. */
 gboolean copy_answer_bad(Copy *c, int error, guint32 inner, guint64 epoch, const char *what)
 {

@@ -111,6 +111,7 @@ struct Copy {
 	guint16 volcano;
 	gboolean in_map;              /* in sync by the map */
 	gboolean counted;             /* what is acknowledged waits for it */
+	MagmaTime unread_since;       /* its owner could not read something for it, and it has not caught up since; 0: no */
 	gboolean asked;               /* on_caught_up was called */
 	gboolean not_ahead;           /* it has said where its log ends, in this owner's life */
 	gboolean flushed;             /* before it counts: it was asked to make durable what it has, up to flushed_seq of the feed */
@@ -190,6 +191,7 @@ Copy *owner_copy(Owner *o, guint16 volcano);
 Copy *owner_attempt(Owner *o, guint64 attempt);   /* whose stream that is; NULL: over */
 /* Something was acknowledged, or who counts has changed: who waits for it goes on. */
 void owner_update(Owner *o);
+void owner_failed(Owner *o, const char *text);
 gboolean owner_feeds(Owner *o);                    /* somebody is to get what is done now */
 void owner_say(Owner *o, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
@@ -261,6 +263,8 @@ void copy_free(Copy *c);
 void copy_attach(Copy *c);
 /* Its stream is over; another one begins after a while. */
 void copy_lost(Copy *c, int error, const char *why);
+/* Because the owner's own disk does not read, which is no word against the copy: one that counts has all that was acknowledged, and the slice goes to it when this volcano ends, as where it cannot write. */
+void copy_unread(Copy *c, int error, const char *why);
 void copy_count(Copy *c);
 /* It answered what was sent then, or has not answered since. */
 void copy_took(Copy *c, MagmaTime since);

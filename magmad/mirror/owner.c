@@ -122,13 +122,13 @@ static void on_acked(void *user, guint64 index)
 		owner_update(o);
 }
 
-static void on_failed(void *user, const char *text)
+void owner_failed(Owner *o, const char *text)
 {
-	Owner *o = user;
-
 	if (!o->dead && o->base.on_failed)
 		o->base.on_failed(o->base.user, text);
 }
+
+static void on_failed(void *user, const char *text) { owner_failed(user, text); }
 
 static void on_written(void *user, guint64 index)
 {

@@ -122,6 +122,7 @@ static int op_change(MemStore *m, const ContentOp *op, gsize part)
 	case OP_DROP:
 		g_clear_pointer(&f->live, memcontent_free);
 		f->bad_from = f->bad_end = 0;
+		f->unreadable = FALSE;
 		return 0;
 	default:
 		return 0;
@@ -135,7 +136,7 @@ static void op_run(MemStore *m, ContentOp *op)
 
 	switch (op->kind) {
 	case OP_READ: {
-		if (reads_bad(f, op->off, op->len)) {
+		if (f->unreadable || reads_bad(f, op->off, op->len)) {
 			((void (*)(void *, int, GBytes *))op->done)(op->user, EIO, NULL);
 			break;
 		}
@@ -146,7 +147,7 @@ static void op_run(MemStore *m, ContentOp *op)
 	}
 	case OP_SEEK: {
 		guint64 found = 0;
-		int error = op->mode != SEEK_DATA && op->mode != SEEK_HOLE ? EINVAL : c ? memcontent_seek(c, op->off, op->mode == SEEK_HOLE, &found) : ENXIO;
+		int error = f->unreadable ? EIO : op->mode != SEEK_DATA && op->mode != SEEK_HOLE ? EINVAL : c ? memcontent_seek(c, op->off, op->mode == SEEK_HOLE, &found) : ENXIO;
 		((void (*)(void *, int, guint64))op->done)(op->user, error, found);
 		break;
 	}
@@ -156,7 +157,7 @@ static void op_run(MemStore *m, ContentOp *op)
 			st.size = memcontent_size(c);
 			st.blocks = memcontent_blocks(c);
 		}
-		((void (*)(void *, int, const StoreContentStat *))op->done)(op->user, 0, &st);
+		((void (*)(void *, int, const StoreContentStat *))op->done)(op->user, f->unreadable ? EIO : 0, f->unreadable ? NULL : &st);
 		break;
 	}
 	default: {

@@ -344,6 +344,7 @@ void mnet_down(MNet *n, guint i, gboolean power)
 		n->owner = -1;
 		n->on_lost(n->user);
 	}
+	node->failed = FALSE;
 	owner_free(node->owner);
 	replica_free(node->replica);
 	node->owner = NULL;
@@ -361,6 +362,31 @@ void mnet_down(MNet *n, guint i, gboolean power)
 	n->power_cuts += power;
 }
 
+static void ends(void *arg)
+{
+	MNode *node = arg;
+	MNet *n = node->net;
+
+	if (!node->failed)            /* it was killed meanwhile */
+		return;
+	node->failed = FALSE;
+	if (n->on_failed)
+		n->on_failed(n->failed_user, node->i);
+	else
+		mnet_down(n, node->i, FALSE);
+}
+
+static void on_failed(void *user, const char *text)
+{
+	MNode *node = user;
+
+	if (node->failed)
+		return;
+	world_trace(node->net->w, "== %u ends: %s", node->i + 1, text);
+	node->failed = TRUE;
+	world_after(node->net->w, 0, FALSE, ends, node);
+}
+
 void mnet_promote(MNet *n, guint i)
 {
 	MNode *node = &n->nodes[i];
@@ -375,6 +401,7 @@ void mnet_promote(MNet *n, guint i)
 	node->replica = NULL;
 	node->owner = owner_new(node->store, n->epoch, &cfg);
 	owner_store(node->owner)->on_acked = on_acked;
+	owner_store(node->owner)->on_failed = on_failed;
 	owner_store(node->owner)->user = node;
 	n->on_owner(n->user);
 	mnet_tell_owner(n);

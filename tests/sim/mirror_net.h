@@ -17,6 +17,7 @@ typedef struct {
 	Owner *owner;
 	Replica *replica;
 	guint life;
+	gboolean failed;              /* it ends in this turn */
 	gboolean damaged;             /* a power cut took what it had: not to be promoted before it was caught up again */
 	gboolean full;
 	GPtrArray *calls;             /* MCall: made by it, not over */
@@ -46,6 +47,8 @@ struct MNet {
 	void (*on_acked)(void *user, guint64 index);
 	void (*on_lost)(void *user);  /* the owner is gone */
 	void (*on_owner)(void *user);
+	void (*on_failed)(void *failed_user, guint i);      /* the owner's disk: it ends. NULL: like kill -9, for good */
+	void *failed_user;
 	void *user;
 };
 

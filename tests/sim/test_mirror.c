@@ -46,6 +46,8 @@ static void take_down(Run *r, guint i, gboolean power)
 	world_after(n->w, 1000 + world_pick(n->w, world_chance(n->w, 1, 3) ? 10000000 : 500000), FALSE, back, &n->nodes[i]);
 }
 
+static void disk_failed(void *run, guint i) { take_down(run, i, FALSE); }
+
 static void take_down_all(Run *r, gboolean power)
 {
 	MNet *n = r->n;
@@ -250,6 +252,8 @@ static guint64 run_seed(guint32 seed)
 	g_rand_free(rnd);
 
 	r.n = mnet_new(&cfg);
+	r.n->on_failed = disk_failed;
+	r.n->failed_user = &r;
 	r.l = load_new(r.n);
 	for (guint i = 0; i < cfg.nodes; i++)
 		mnet_up(r.n, i);
@@ -661,6 +665,37 @@ static void what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over(voi
 	mnet_free(n);
 }
 
+/* A slice came to the second of two, and what had a write intent is compared with the first, which counts. The second one's disk does not read it: no word against the first. */
+static void an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on_counting(void)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+	guint8 ino[8] = { 0, 0, 0, 0, 0, 0, 0, 77 };
+	Txn *t = txn_new();
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	txn_put(t, TAB_DIRTY, ino, sizeof ino, &fid.key, "", 0);
+	store_commit(mnet_store(n), t);
+	g_assert_cmpint(write_at(n, &fid, 0, 8 * MEMFILE_PAGE), ==, 0);
+	run_for(n, SEC);
+	mnet_down(n, 0, FALSE);
+	memdisk_file(n->nodes[1].disk, &fid)->unreadable = TRUE;
+	mnet_up(n, 0);
+	mnet_promote(n, 1);
+	for (guint i = 0; i < 100000 && n->nodes[1].store; i++)
+		mnet_step(n);
+	g_assert_null(n->nodes[1].store);
+	g_assert_true(n->in_sync[0]);
+	g_assert_cmpuint(n->stucks, ==, 0);
+	g_assert_true(memcontent_equal(memdisk_file(n->nodes[0].disk, &fid)->live, memdisk_file(n->nodes[1].disk, &fid)->live, 8 * MEMFILE_PAGE));
+	mnet_down(n, 0, FALSE);
+	mnet_free(n);
+}
+
 typedef struct {
 	gboolean done;
 	int error;
@@ -738,6 +773,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/mirror/nobody_waits_for_the_first_sync_of_a_copy", nobody_waits_for_the_first_sync_of_a_copy);
 	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);
 	g_test_add_func("/sim/mirror/what_comes_from_a_copy_is_not_written_over_what_was_begun_since", what_comes_from_a_copy_is_not_written_over_what_was_begun_since);
+	g_test_add_func("/sim/mirror/an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on_counting", an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on_counting);
 	g_test_add_func("/sim/mirror/an_fsync_waits_until_what_was_refused_is_the_same_everywhere", an_fsync_waits_until_what_was_refused_is_the_same_everywhere);
 	return g_test_run();
 }
