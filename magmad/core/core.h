@@ -533,10 +533,10 @@ void setattr_recover(Op *op, Draft *d, FlareRow *row);
 /* gc.c: orphans, write intents */
 void gc_orphan(Slice *sl, const MagmaFid *fid);
 void gc_tick(Slice *sl);
-/* After the start: sizes and times of flares with a write intent are taken from their content files; then done. */
 /* A write intent that begins now, in place of what was known of one. The table's. */
 Dirty *gc_dirty(Slice *sl, const MagmaFid *fid);
 void gc_dirty_free(gpointer d);
+/* After the start: sizes and times of flares with a write intent are taken from their content files; then done. */
 void gc_recover(Slice *sl, void (*done)(Slice *sl));
 void gc_forget_range(Slice *sl, const MagmaRange *r);
 

@@ -33,12 +33,14 @@ killed() { # VOLCANO WHAT
 cp -r "$T/src" "$T/b/old" || bail "a tree is copied in"
 begin cp -r "$T/src" "$T/a/one"
 wait_for 60 has "$T/b/one" $((N / 3)) || not_ok "a third of the tree is there"
+check "it is still being copied" alive $WORK
 killed 2 "killed while a tree is copied in"
 ended "the tree is copied in"
 check "the other client sees it whole" diff -r "$T/src" "$T/b/one"
 
 begin rm -r "$T/b/old"
 wait_for 60 fewer "$T/a/old" $((N - N / 10)) || not_ok "some of the tree is removed"
+check "it is still being removed" alive $WORK
 killed 3 "killed while a tree is removed"
 ended "the tree is removed"
 check "nothing of it is there for the other client" test ! -e "$T/a/old"
@@ -47,6 +49,7 @@ killed 1 "killed after a tree was removed"
 begin cp -r "$T/src" "$T/a/two"
 wait_for 60 has "$T/b/two" $((N / 10)) || not_ok "some of the next tree is there"
 p=$(vpid 2); stopped() { grep -q '^State:[[:space:]]*T' "/proc/$p/status"; }
+check "the next one is still being copied" alive $WORK
 fault_begin; kill -STOP "$p"
 wait_for 5 stopped || not_ok "volcano 2 stands still"
 goes_on "stopped while a tree is copied in" 4000

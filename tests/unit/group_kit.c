@@ -586,3 +586,19 @@ void kit_free(GroupKit *k)
 	g_string_free(k->said, TRUE);
 	g_free(k);
 }
+
+GroupKit *kit_serving(void)
+{
+	GroupKit *k = kit_new(kit_ring(2, 1), FALSE);
+
+	kit_leads(k);
+	k->v->begins_network = TRUE;
+	kit_lease(k, k->now + 1000 * SECOND);
+	for (guint i = 0; i < 50 && !(core_slice(k->v, 1) && core_slice(k->v, 1)->serving); i++) {
+		kit_hear(k);
+		kit_lease(k, k->now + SECOND);
+		kit_run(k, SECOND / 10);
+	}
+	g_assert_true(core_slice(k->v, 1) && core_slice(k->v, 1)->serving);
+	return k;
+}

@@ -55,6 +55,8 @@ GroupKit *kit_new(MagmaMap *map, gboolean again);
 GroupKit *kit_new_with(MagmaMap *map, gboolean again, const VolcanoConfig *cfg);
 /* It leads, for long, and has heard all others just now. */
 GroupKit *kit_leader_of(MagmaMap *map);
+/* Of two; it serves slice 1, alone in it. */
+GroupKit *kit_serving(void);
 void kit_free(GroupKit *k);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GroupKit, kit_free)
 

@@ -91,23 +91,6 @@ static void a_refused_port_is_a_hint_about_the_volcano_it_belongs_to(void)
 
 /* --- SETTLE --- */
 
-/* Volcano 1 serves slice 1, alone in it. */
-static GroupKit *serving(void)
-{
-	GroupKit *k = kit_new(kit_ring(2, 1), FALSE);
-
-	kit_leads(k);
-	k->v->begins_network = TRUE;
-	kit_lease(k, k->now + 1000 * SECOND);
-	for (guint i = 0; i < 50 && !(core_slice(k->v, 1) && core_slice(k->v, 1)->serving); i++) {
-		kit_hear(k);
-		kit_lease(k, k->now + SECOND);
-		kit_run(k, 100 * MS);
-	}
-	g_assert_true(core_slice(k->v, 1) && core_slice(k->v, 1)->serving);
-	return k;
-}
-
 static MagmaFid fid(guint64 ino) { return (MagmaFid){ .key = { { 0, 7 } }, .ino = ino }; }
 
 static int settle(GroupKit *k, Session *s, guint8 outcome, guint64 op, const MagmaFid *target, MarkKind kind, MagmaAny *rep)
@@ -134,7 +117,7 @@ static gboolean is_suspect(GroupKit *k, guint64 ino) { return scrub_is_suspect(c
 /* A power cut took the mark, and not its coordinator's entry: the flare's names are counted. On disk before FINAL is acknowledged. */
 static void final_without_a_mark_makes_a_suspect_on_disk(void)
 {
-	g_autoptr(GroupKit) k = serving();
+	g_autoptr(GroupKit) k = kit_serving();
 	Session *s = kit_session(k, TRUE);
 	MagmaFid f = fid(100);
 	MagmaAny rep;
@@ -148,7 +131,7 @@ static void final_without_a_mark_makes_a_suspect_on_disk(void)
 /* Whose name it was only the coordinator knows. */
 static void final_without_a_mark_on_a_name_says_so_each_time(void)
 {
-	g_autoptr(GroupKit) k = serving();
+	g_autoptr(GroupKit) k = kit_serving();
 	Session *s = kit_session(k, TRUE);
 	MagmaFid f = fid(100);
 	MagmaAny rep;
@@ -167,7 +150,7 @@ static void final_without_a_mark_on_a_name_says_so_each_time(void)
 
 static void commit_and_abort_without_a_mark_are_nothing(void)
 {
-	g_autoptr(GroupKit) k = serving();
+	g_autoptr(GroupKit) k = kit_serving();
 	Session *s = kit_session(k, TRUE);
 	MagmaFid f = fid(100);
 	MagmaAny rep;
@@ -182,7 +165,7 @@ static void commit_and_abort_without_a_mark_are_nothing(void)
 
 static void a_rename_lock_that_is_gone_makes_no_suspect(void)
 {
-	g_autoptr(GroupKit) k = serving();
+	g_autoptr(GroupKit) k = kit_serving();
 	Session *s = kit_session(k, TRUE);
 	MagmaFid f = fid(1);
 	MagmaAny rep;
@@ -195,7 +178,7 @@ static void a_rename_lock_that_is_gone_makes_no_suspect(void)
 /* The mark may have moved with its key. */
 static void what_lives_elsewhere_is_not_answered_here(void)
 {
-	g_autoptr(GroupKit) k = serving();
+	g_autoptr(GroupKit) k = kit_serving();
 	Session *s = kit_session(k, TRUE);
 	MagmaFid f = { .key = MAGMA_KEY_MAX, .ino = 100 };
 	MagmaAny rep;
@@ -207,7 +190,7 @@ static void what_lives_elsewhere_is_not_answered_here(void)
 
 static void bytes_that_are_no_marks_are_refused(void)
 {
-	g_autoptr(GroupKit) k = serving();
+	g_autoptr(GroupKit) k = kit_serving();
 	Session *s = kit_session(k, TRUE);
 	static const guint8 few[60];
 	MagmaAny rep;

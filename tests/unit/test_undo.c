@@ -79,16 +79,9 @@ static void settle(const Scene *t, MarkKind kind, guint8 outcome)
 /* A directory, born here in one that is elsewhere, and in it a, whose name was exchanged for another one of b: the word of it that came was commit. */
 static Scene exchanged(void)
 {
-	Scene t = { .k = kit_new(kit_ring(2, 1), FALSE), .dir = { { { 0, 1 } }, 4711 } };
+	Scene t = { .k = kit_serving(), .dir = { { { 0, 1 } }, 4711 } };
 	const MagmaFid root = magma_fid_root();
 
-	kit_leads(t.k);
-	t.k->v->begins_network = TRUE;
-	for (guint i = 0; i < 50 && !(core_slice(t.k->v, 1) && core_slice(t.k->v, 1)->serving); i++) {
-		kit_hear(t.k);
-		kit_lease(t.k, t.k->now + SECOND);
-		kit_run(t.k, 100 * MS);
-	}
 	t.s = kit_session(t.k, TRUE);
 	prepare(&t, MARK_BORN, S_IFDIR | 0755, &root, "");
 	settle(&t, MARK_BORN, MAGMA_SETTLE_FINAL);
