@@ -66,6 +66,14 @@ void client_refused(Client *c, guint64 xid, int error)
 
 int client_refusal(Client *c, guint64 xid) { return GPOINTER_TO_INT(g_hash_table_lookup(c->refusals, &xid)); }
 
+void client_never_told(Slice *sl, guint64 client, guint64 xid)
+{
+	Client *c = g_hash_table_lookup(sl->clients, &client);
+
+	if (c)
+		g_hash_table_remove(c->refusals, &xid);
+}
+
 void clients_hand_down(Slice *sl)
 {
 	GHashTableIter it, each;

@@ -51,6 +51,19 @@ static void coord_answered(Op *op)
 	op_run(op);
 }
 
+/* ECANCELED: the operation is settled there already. Somebody who had this coordinator's slice meanwhile has said that it does not know it. */
+static int prepare_error(int error)
+{
+	switch (error) {
+	case ETIMEDOUT:
+		return EIO;
+	case ECANCELED:
+		return MAGMA_ETRYAGAIN;
+	default:
+		return error;
+	}
+}
+
 static void prepared(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Asked *a = user;
@@ -62,7 +75,7 @@ static void prepared(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	core_enter(sl->v);
 	g_ptr_array_remove_fast(c->calls, a->call);
 	c->waiting--;
-	p->error = error == ETIMEDOUT ? EIO : error;
+	p->error = prepare_error(error);
 	if (!error) {
 		const struct magma_rep_prepare *r = &rep->rep_prepare;
 		MagmaReader more = magma_reader(r->more.data, r->more.len);
@@ -125,9 +138,9 @@ int coord_error(Op *op)
 	int error = 0;
 
 	for (guint i = 0; i < c->n; i++) {
-		/* Any back-off comes first: then no answer is final. */
-		if (c->parts[i].error == MAGMA_EBACKOFF)
-			return MAGMA_EBACKOFF;
+		/* These come first: then no answer is final. */
+		if (c->parts[i].error == MAGMA_EBACKOFF || c->parts[i].error == MAGMA_ETRYAGAIN)
+			return c->parts[i].error;
 		if (!error)
 			error = c->parts[i].error;
 	}

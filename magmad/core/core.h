@@ -169,6 +169,7 @@ typedef struct {
 	Peer *peer;
 	Call *call;
 	GBytes *head, *body;
+	guint64 client, xid;          /* the client's request that this is the first answer of */
 } Held;
 
 /* A content file that was written and is not known to be on disk. */
@@ -361,7 +362,6 @@ void op_fail(Op *op, int error);                      /* the end of an evaluatio
 /* A completion of the store for an operation: notes the error in *slot and runs the step. */
 void op_completed(Op *op, int *slot, int error, void (*step)(Op *op));
 void op_drop(Op *op);                                  /* ends an operation nobody waits for */
-void op_send_held(Slice *sl, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body);
 void op_acked(Slice *sl, guint64 index);
 GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split);
 void op_message(Volcano *v, Peer *peer, GBytes *msg);
@@ -383,6 +383,8 @@ void client_prune_now(Slice *sl, guint64 client);
 /* It was told that error, or will be: so are repeats, whatever has changed since, because any of the answers may be the one that arrives. */
 void client_refused(Client *c, guint64 xid, int error);
 int client_refusal(Client *c, guint64 xid);           /* 0: none is known */
+/* That answer has not left and never will: by the time it was decided another volcano may have had the slice, and whoever has it next decides anew. */
+void client_never_told(Slice *sl, guint64 client, guint64 xid);
 /* Before a slice goes: what was told to fail may not be there yet, or come again as an old copy, and the next owner, which may be this volcano again, would do it. */
 void clients_hand_down(Slice *sl);
 /* By the request xid (0: by none of the client's own). An older one than the last word about that flare is an old copy on the wire, and says nothing. */

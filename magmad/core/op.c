@@ -169,6 +169,8 @@ void op_clear_slice(Slice *sl)
 	while ((h = g_queue_pop_head(&sl->held))) {
 		if (h->call)
 			call_local_lost(h->call);
+		if (h->client)
+			client_never_told(sl, h->client, h->xid);
 		peer_unref(h->peer);
 		g_bytes_unref(h->head);
 		if (h->body)
@@ -248,12 +250,12 @@ static void deliver(Volcano *v, Peer *peer, Call *call, GBytes *head, GBytes *bo
 		v->io->send(v->iou, peer->session, head, body);
 }
 
-/* Rule 8: the reply leaves when the journal has everything it may have seen; rule 9: and while nobody can have taken this volcano's place. Takes no references. */
-void op_send_held(Slice *sl, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body)
+/* Rule 8: the reply leaves when the journal has everything it may have seen; rule 9: and while nobody can have taken this volcano's place. Takes no references. NULL: it has left. */
+static Held *send_held(Slice *sl, guint64 index, Peer *peer, Call *call, GBytes *head, GBytes *body)
 {
 	if (index <= store_acked(sl->store) && g_queue_is_empty(&sl->held) && consensus_may_serve(sl->v)) {
 		deliver(sl->v, peer, call, head, body);
-		return;
+		return NULL;
 	}
 	Held *h = g_slice_new0(Held);
 	h->index = index;
@@ -262,6 +264,7 @@ void op_send_held(Slice *sl, guint64 index, Peer *peer, Call *call, GBytes *head
 	h->head = g_bytes_ref(head);
 	h->body = body ? g_bytes_ref(body) : NULL;
 	g_queue_push_tail(&sl->held, h);
+	return h;
 }
 
 void op_acked(Slice *sl, guint64 index)
@@ -294,10 +297,15 @@ static void answer(Op *op, GBytes *head, GBytes *body)
 			MAGMA_TRACE(op->v->trace, 'F', "answer %s xid=%" G_GUINT64_FORMAT " %s", magma_op_info(h.op)->name, h.xid,
 				h.error ? magma_strerror(h.error) : "ok");
 	}
+	Held *h = NULL;
 	if (op->sl)
-		op_send_held(op->sl, op->sl->last_index, op->peer, op->call, head, body);
+		h = send_held(op->sl, op->sl->last_index, op->peer, op->call, head, body);
 	else
 		deliver(op->v, op->peer, op->call, head, body);
+	if (h && op->registered) {
+		h->client = op->hdr.client;
+		h->xid = op->hdr.xid;
+	}
 	op_drop(op);
 }
 
@@ -400,7 +408,7 @@ static gboolean op_is_repeat(Slice *sl, Client *c, Peer *peer, const MagmaHdr *h
 	if (s) {
 		grant_again(sl, c, s);
 		/* one from before this start may be in this journal alone: the copies have it when they have what followed */
-		op_send_held(sl, MAX(s->index, sl->first_index), peer, NULL, s->reply, NULL);
+		send_held(sl, MAX(s->index, sl->first_index), peer, NULL, s->reply, NULL);
 		return TRUE;
 	}
 	return FALSE;
@@ -415,7 +423,7 @@ static void repeat_synced(void *user, int error)
 	if (error) {
 		op_error(op, error);
 	} else {
-		op_send_held(sl, sl->last_index, op->peer, NULL, op->data, NULL);
+		send_held(sl, sl->last_index, op->peer, NULL, op->data, NULL);
 		op_drop(op);
 	}
 	core_leave(sl->v);

@@ -229,6 +229,46 @@ static void repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on
 	cluster_free(c);
 }
 
+/* Cut off from the others, it decides by what it has, and cannot answer: they may have another owner by then. What it would have said counts for nothing when the slice comes back to it. */
+static void what_was_never_told_is_decided_anew(void)
+{
+	Cluster *c = three(11);
+	guint owner = index_of(c, magma_map_slice(newest(c), &upper)->owner);
+	SimClient *a = sim_client_new(c, (int)owner), *b = sim_client_new(c, -1);
+	struct magma_req_mkdir dir = { .dir = magma_fid_root(), .key = upper, .mode = 0755, .name = MAGMA_BYTES_STR("d") };
+	struct magma_req_unlink unlink = { .dir = must(b, MAGMA_OP_mkdir, &dir).rep_mkdir.attr.fid, .name = MAGMA_BYTES_STR("f") };
+	struct magma_req_mknod make = { .dir = unlink.dir, .key = upper, .mode = S_IFREG | 0644, .name = unlink.name };
+	struct magma_req_lookup look = { .dir = unlink.dir, .name = unlink.name };
+	guint64 all = 7, one = (guint64)1 << owner;
+	Answer last = { 0 };
+	MagmaAny rep;
+
+	g_assert_cmpint(sim_call_wait(a, MAGMA_OP_lookup, &look, &rep), ==, ENOENT);      /* it has a session */
+	guint in = cluster_block(c, all & ~one, one), out = cluster_block(c, one, all & ~one);
+	cluster_run(c, 5 * SEC);
+	g_assert_cmpuint(index_of(c, magma_map_slice(newest(c), &upper)->owner), !=, owner);
+	VolcanoStats before, after;
+	volcano_stats(cluster_volcano(c, owner), &before);
+	sim_call(a, MAGMA_OP_unlink, &unlink, answered, &last);
+	cluster_run(c, 200 * MS);
+	volcano_stats(cluster_volcano(c, owner), &after);
+	g_assert_cmpuint(after.op_count[MAGMA_OP_unlink], ==, before.op_count[MAGMA_OP_unlink] + 1);      /* it has decided */
+	g_assert_false(last.done);
+	sim_client_cut_off(a, TRUE);
+	must(b, MAGMA_OP_mknod, &make);
+	cluster_unblock(c, in);
+	cluster_unblock(c, out);
+	cluster_run(c, SEC);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	g_assert_cmpuint(index_of(c, magma_map_slice(newest(c), &upper)->owner), ==, owner);
+	sim_client_cut_off(a, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &last));
+	g_assert_cmpint(last.error, ==, 0);
+	sim_client_free(a);
+	sim_client_free(b);
+	cluster_free(c);
+}
+
 /* A copy of what it sent once, as it would be sent under the newest map. */
 static void send_again(SimClient *s, Cluster *c, GBytes *msg, guint64 watermark)
 {
@@ -697,6 +737,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
 	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);
+	g_test_add_func("/sim/repeats/what_was_never_told_is_decided_anew", what_was_never_told_is_decided_anew);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now", late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner", late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner);
 	g_test_add_func("/sim/repeats/last_word_about_an_open_counts_however_they_arrive", last_word_about_an_open_counts_however_they_arrive);
