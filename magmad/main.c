@@ -47,6 +47,7 @@ typedef struct {
 	gboolean wrong;               /* the command line is what is wrong */
 	gboolean ready, leaving, again;
 	char *failure;                /* why it ends, when not by wish */
+	gint64 away_until;            /* and until when the folder is still this process's: monotonic microseconds */
 	guint waits;                  /* the source that tells the parent what for */
 	char *waits_for;              /* that it was told last */
 } Daemon;
@@ -126,7 +127,10 @@ static void on_ready(void *user, const char *refusal)
 static void on_stop(void *user, const char *text)
 {
 	Daemon *d = user;
+	const MagmaMap *map = d->shell ? volcano_map(shell_volcano(d->shell)) : NULL;
 
+	if (text && map && map->volcanos->len > 1)
+		d->away_until = g_get_monotonic_time() + VOLCANO_MISSED_AFTER;
 	if (text)
 		fail(d, text);
 	else
@@ -317,6 +321,15 @@ static gboolean serve(Daemon *d, GError **error)
 	return d->failure == NULL && (d->ready || !d->first);
 }
 
+/* Whoever starts it again at once would bring it back before the others have missed it, and it would own what it had without what its disk has lost. */
+static void stay_away(const Daemon *d)
+{
+	gint64 left = d->away_until - g_get_monotonic_time();
+
+	if (left > 0)
+		g_usleep((gulong)left);
+}
+
 /* Everything down again, in the reverse order; a first start that never served leaves nothing. */
 static void end(Daemon *d)
 {
@@ -339,6 +352,7 @@ static void end(Daemon *d)
 		diskstore_close(d->store);
 	if (undo)
 		folder_undo(d->dir, d->first_missing);
+	stay_away(d);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
 	if (d->loop)

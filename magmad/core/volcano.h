@@ -9,6 +9,9 @@
 
 #define MAGMA_VERSION_NUMBER 0x010000
 typedef gint64 MagmaTime;             /* microseconds */
+/* Microseconds: by then the others have missed a volcano that is silent, and its copies own what it had, if they can. One that had to stop must not be back before: its disk may not have kept what it acknowledged. */
+#define VOLCANO_MISSED_AFTER ((gint64)3000000)
+
 typedef struct Volcano Volcano;
 typedef struct Session Session;       /* the shell's; opaque here but for the user pointer */
 

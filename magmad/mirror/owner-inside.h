@@ -191,6 +191,7 @@ Copy *owner_copy(Owner *o, guint16 volcano);
 Copy *owner_attempt(Owner *o, guint64 attempt);   /* whose stream that is; NULL: over */
 /* Something was acknowledged, or who counts has changed: who waits for it goes on. */
 void owner_update(Owner *o);
+gboolean owner_replaceable(const Owner *o);            /* a copy that counts, and of which the map says so, could own the slice */
 void owner_failed(Owner *o, const char *text);
 gboolean owner_feeds(Owner *o);                    /* somebody is to get what is done now */
 void owner_say(Owner *o, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

@@ -122,6 +122,16 @@ static void on_acked(void *user, guint64 index)
 		owner_update(o);
 }
 
+gboolean owner_replaceable(const Owner *o)
+{
+	for (guint i = 0; i < o->copies->len; i++) {
+		const Copy *c = o->copies->pdata[i];
+		if (c->counted && c->in_map)
+			return TRUE;
+	}
+	return FALSE;
+}
+
 void owner_failed(Owner *o, const char *text)
 {
 	if (!o->dead && o->base.on_failed)

@@ -59,10 +59,26 @@ void pass_fallocate(Owner *o, const MagmaFid *fid, guint32 mode, guint64 off, gu
 	store_content_fallocate(o->local, fid, mode, off, len, done_comes, pass_done(o, done, user));
 }
 
+/* What this volcano's disk does not read, and one that counts can own as well, is no answer: the owner ends, and the copy has the slice. */
+static void unread(Owner *o, int error, const char *what)
+{
+	g_autofree char *text = NULL;
+
+	if (!rescue_may(error) || o->dead)
+		return;
+	if (owner_replaceable(o)) {
+		text = g_strdup_printf("slice %u: %s cannot be read: %s", o->cfg.slice, what, g_strerror(error));
+		owner_failed(o, text);
+	} else {
+		owner_say(o, "%s cannot be read: %s: no copy that counts has it", what, g_strerror(error));
+	}
+}
+
 static void rows_come(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Pass *p = user;
 
+	unread(p->o, error, "rows");
 	if (pass_ends(p))
 		p->rows(p->user, error, rows, n, eof);
 	g_free(p);
@@ -90,6 +106,7 @@ static void seek_comes(void *user, int error, guint64 off)
 {
 	Pass *p = user;
 
+	unread(p->o, error, "a content");
 	if (pass_ends(p))
 		p->seek(p->user, error, off);
 	g_free(p);
@@ -107,6 +124,7 @@ static void stat_comes(void *user, int error, const StoreContentStat *st)
 {
 	Pass *p = user;
 
+	unread(p->o, error, "a content");
 	if (pass_ends(p))
 		p->stat(p->user, error, st);
 	g_free(p);
@@ -124,6 +142,7 @@ static void list_comes(void *user, int error, const MagmaFid *fids, guint n, gui
 {
 	Pass *p = user;
 
+	unread(p->o, error, "the list of contents");
 	if (pass_ends(p))
 		p->list(p->user, error, fids, n, next);
 	g_free(p);

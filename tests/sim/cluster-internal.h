@@ -71,7 +71,9 @@ struct Node {
 	guint awaited_came;           /* so often it was said */
 	gint rate_ppm;                /* of its clock, against the true time */
 	gint64 ahead;
-	gint64 slow_until, slow_by, bad_until, unopened_until;
+	gint64 slow_until, slow_by, bad_since, bad_until, unread_until, unopened_until;
+	MemUnread unread;             /* until unread_until */
+	gboolean forgets;             /* when its disk has failed it has what was synced, where nothing else is wrong */
 	MagmaTrace trace;
 	GHashTable *timers;           /* world handles */
 	GBytes *kept;                 /* what a crash leaves */
@@ -87,6 +89,8 @@ struct Cluster {
 	GPtrArray *links;             /* Link * that are open somewhere */
 	GPtrArray *clients;
 	gboolean trouble, ending;
+	Node *forgot;                 /* what its disk had not synced; NULL: nobody, or the others have told it all again */
+	gint64 told_again;            /* that is so since then */
 	guint64 kills;
 	Faults *faults;               /* while trouble is on */
 	Safety *safety;
@@ -112,10 +116,13 @@ void link_unref(Link *l);
 gboolean link_end_alive(const Link *l, guint side);
 
 /* cluster.c */
+gboolean cluster_must_rest(Cluster *c);
 gboolean cluster_blocked(const Cluster *c, guint from, guint to);
 
 /* node.c */
 extern const VolcanoIo node_io;
+MemUnread node_unread(void *node);                     /* what its disk does not read just now */
+void node_disk_dies(Node *n);                          /* one that does not read: now it takes nothing either */
 gboolean node_alive(const Node *n, guint64 life);
 static inline guint node_owner(const Node *n) { return n->index + 1; }
 MemStoreConfig node_store_config(Node *n);

@@ -296,7 +296,7 @@ void cluster_free(Cluster *c)
 	g_free(c);
 }
 
-gboolean cluster_at_home(Cluster *c)
+static const MagmaMap *newest_map(Cluster *c)
 {
 	const MagmaMap *newest = NULL;
 
@@ -305,6 +305,12 @@ gboolean cluster_at_home(Cluster *c)
 		if (m && (!newest || m->epoch > newest->epoch))
 			newest = m;
 	}
+	return newest;
+}
+
+gboolean cluster_at_home(Cluster *c)
+{
+	const MagmaMap *newest = newest_map(c);
 	guint want = newest ? MIN(MAX(c->cfg.copies, 1), newest->slices->len) - 1 : 0;
 	for (guint i = 0; newest && i < newest->slices->len; i++) {
 		const MagmaSlice *s = &g_array_index(newest->slices, MagmaSlice, i);
@@ -445,21 +451,115 @@ void cluster_slow_disk(Cluster *c, guint i, gint64 delay, gint64 time)
 	c->node[i].slow_until = world_now(c->world) + time;
 }
 
+static void stores_fail(Node *n)
+{
+	for (guint k = 0; n->volcano && !world_paused(n->c->world, node_owner(n)) && k < n->held->len; k++)
+		if (((Holding *)n->held->pdata[k])->store)
+			memstore_fail(((Holding *)n->held->pdata[k])->store, "the journal cannot be written");
+}
+
 void cluster_bad_disk(Cluster *c, guint i, gint64 time)
 {
 	Node *n = &c->node[i];
 
 	world_trace(c->world, "== disk of %s fails, for %" G_GINT64_FORMAT " us", n->name, time);
-	n->bad_until = world_now(c->world) + time;
-	for (guint k = 0; n->volcano && !world_paused(c->world, node_owner(n)) && k < n->held->len; k++)
-		if (((Holding *)n->held->pdata[k])->store)
-			memstore_fail(((Holding *)n->held->pdata[k])->store, "the journal cannot be written");
+	n->bad_since = world_now(c->world);
+	n->bad_until = MAX(n->bad_until, n->bad_since + time);
+	stores_fail(n);
+}
+
+void node_disk_dies(Node *n)
+{
+	if (n->volcano && node_unread(n))
+		stores_fail(n);
+}
+
+/* Whoever forgets what it has not synced is not the only one that had it. */
+static gboolean all_is_twice(Cluster *c)
+{
+	const MagmaMap *map = newest_map(c);
+
+	return c->cfg.copies > 1 && map && map->slices->len > 1 && cluster_at_home(c);
+}
+
+/* One that forgets is the one failure that two copies stand; until it has all again the next would be another. */
+static gboolean others_are_well(const Node *n)
+{
+	const Cluster *c = n->c;
+
+	if (c->forgot || c->nblocked)
+		return FALSE;
+	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		const Node *o = &c->node[i];
+		if (o != n && o->started && (!o->ready || world_paused(c->world, node_owner(o)) || world_now(c->world) < o->unread_until || world_now(c->world) < o->bad_until))
+			return FALSE;
+	}
+	return TRUE;
+}
+
+static void disk_dies(void *arg) { node_disk_dies(arg); }
+
+void cluster_dying_disk(Cluster *c, guint i, gint64 reads_fail, gint64 time)
+{
+	Node *n = &c->node[i];
+
+	if (!all_is_twice(c)) {
+		cluster_bad_disk(c, i, time);
+		return;
+	}
+	world_trace(c->world, "== disk of %s does not read, and in %" G_GINT64_FORMAT " us takes nothing, for %" G_GINT64_FORMAT " us", n->name, reads_fail, time);
+	n->bad_since = world_now(c->world) + reads_fail;
+	n->bad_until = n->unread_until = MAX(n->bad_until, n->bad_since + time);
+	n->unread = world_chance(c->world, 1, 2) ? UNREAD_ALL : UNREAD_CONTENTS;
+	n->forgets = others_are_well(n) && world_chance(c->world, 1, 2);
+	if (n->forgets) {
+		c->forgot = n;
+		c->told_again = 0;
+	}
+	world_after(c->world, reads_fail, FALSE, disk_dies, n);
 }
 
 void cluster_refuse_opens(Cluster *c, guint i, gint64 time)
 {
 	world_trace(c->world, "== %s opens no stores, for %" G_GINT64_FORMAT " us", c->node[i].name, time);
 	c->node[i].unopened_until = world_now(c->world) + time;
+}
+
+/* Its logs are as long as those that it shares slices with. */
+static gboolean has_caught_up(Cluster *c, guint16 id)
+{
+	const MagmaMap *map = newest_map(c);
+
+	if (!map || !cluster_at_home(c))
+		return FALSE;
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(map->slices, MagmaSlice, i);
+		Store *mine = NULL;
+		guint64 most = 0;
+		for (guint k = 0; k < CLUSTER_VOLCANOS; k++) {
+			Store *o = c->node[k].volcano ? cluster_store(c, k, s->id) : NULL;
+			if (o && volcano_id(c->node[k].volcano) == id)
+				mine = o;
+			most = o ? MAX(most, o->log->position(o).index) : most;
+		}
+		if (mine && mine->log->position(mine).index < most)
+			return FALSE;
+	}
+	return TRUE;
+}
+
+#define TOLD_FOR ((gint64)3000000)    /* contents are compared behind the rows */
+
+/* TRUE: one has forgotten something that not all others may lose as well. */
+gboolean cluster_must_rest(Cluster *c)
+{
+	if (!c->forgot)
+		return FALSE;
+	if (!c->told_again && !c->forgot->forgets && c->forgot->ready && c->forgot->volcano && has_caught_up(c, volcano_id(c->forgot->volcano)))
+		c->told_again = world_now(c->world);
+	if (c->told_again && world_now(c->world) - c->told_again > TOLD_FOR)
+		c->forgot = NULL;
+	return c->forgot != NULL;
 }
 
 /* What it said it cannot go on for: a process that ends. */
@@ -469,7 +569,12 @@ static void node_stops(Node *n)
 
 	if (world_now(w) > n->bad_until)
 		world_fail(w, "%s stopped: %s", n->name, n->stopped);
-	cluster_kill(n->c, n->index, n->bad_until - world_now(w) + 1000 + world_pick(w, 1000000), FALSE);
+	gint64 back = MAX(n->bad_until - world_now(w), VOLCANO_MISSED_AFTER) + 1000 + world_pick(w, 1000000);
+	if (n->forgets)
+		cluster_power_cut_one(n->c, n->index, back);
+	else
+		cluster_kill(n->c, n->index, back, FALSE);
+	n->forgets = FALSE;
 }
 
 void cluster_trouble(Cluster *c, gboolean on)
@@ -489,7 +594,8 @@ void cluster_trouble(Cluster *c, gboolean on)
 		Node *n = &c->node[i];
 		if (world_paused(c->world, node_owner(n)))
 			world_pause(c->world, node_owner(n), world_now(c->world));
-		n->slow_until = n->unopened_until = n->bad_until = MIN(n->bad_until, world_now(c->world));
+		n->slow_until = n->unopened_until = n->unread_until = n->bad_until = MIN(n->bad_until, world_now(c->world));
+		n->forgets = FALSE;
 	}
 }
 
@@ -610,7 +716,7 @@ void cluster_step(Cluster *c)
 			cluster_kill(c, i, 1000000, FALSE);
 	}
 	safety_look(c->safety, world_owner(c->world));
-	if (c->trouble)
+	if (c->trouble && !cluster_must_rest(c))
 		make_trouble(c);
 	if (world_steps(c->world) % 1024 == 0)
 		sweep_links(c);

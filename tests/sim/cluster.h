@@ -66,7 +66,8 @@ void cluster_clock(Cluster *c, guint i, gint rate_ppm, gint64 ahead);
 void cluster_slow_disk(Cluster *c, guint i, gint64 delay, gint64 time);
 /* It cannot write for that time. A volcano gives up then, and is started again afterwards. */
 void cluster_bad_disk(Cluster *c, guint i, gint64 time);
-
+/* It reads no contents from now on, and half the time no rows, and takes nothing after reads_fail; both end time after that. Every other time it has then only what it had synced. As a bad disk where not everything is there twice. */
+void cluster_dying_disk(Cluster *c, guint i, gint64 reads_fail, gint64 time);
 /* It opens no store of a slice other than its own for that time: too many open files, say. What is open stays so. */
 void cluster_refuse_opens(Cluster *c, guint i, gint64 time);
 

@@ -18,7 +18,7 @@ struct Faults {
 };
 
 static const char *const names[FAULT_KINDS] = {
-	"kill", "gone", "cut", "repeat", "late", "split", "oneway", "client", "drift", "pause", "slowdisk", "baddisk", "unopened",
+	"kill", "gone", "cut", "repeat", "late", "split", "oneway", "client", "drift", "pause", "slowdisk", "baddisk", "unopened", "dying",
 };
 
 const char *fault_name(FaultKind k) { return names[k]; }
@@ -116,6 +116,37 @@ static void part_client(Faults *f)
 	}
 }
 
+typedef struct {
+	Cluster *c;
+	guint node;
+	gint64 time;
+} Dying;
+
+static void dying(void *arg)
+{
+	g_autofree Dying *d = arg;
+	Cluster *c = d->c;
+
+	if (!c->ending && c->trouble && !cluster_must_rest(c))
+		cluster_dying_disk(c, d->node, world_pick(c->world, 800 * MS), d->time);
+}
+
+/* Two times of three when one has just come back, this one or another, and what they have is compared. */
+static void disk_dies(Faults *f, guint node)
+{
+	Node *first = pick_running(f);
+	Dying *d = g_new(Dying, 1);
+	gint64 away = 1 * MS + world_pick(f->w, 300 * MS);
+
+	*d = (Dying){ f->c, node, duration(f, 3 * SEC) };
+	if (world_chance(f->w, 1, 3)) {
+		dying(d);
+		return;
+	}
+	cluster_kill(f->c, first->index, away, FALSE);
+	world_after(f->w, away + world_pick(f->w, 2 * SEC), TRUE, dying, d);
+}
+
 static void late_ends(void *arg)
 {
 	Cluster *c = arg;
@@ -129,7 +160,7 @@ static void happens(Faults *f, FaultKind k)
 	GPtrArray *links = f->c->links;
 	World *w = f->w;
 
-	if (!n)
+	if (!n || (cluster_must_rest(f->c) && k != FAULT_CUT && k != FAULT_REPEAT && k != FAULT_CLIENT))
 		return;
 	switch (k) {
 	case FAULT_KILL:
@@ -171,6 +202,9 @@ static void happens(Faults *f, FaultKind k)
 		cluster_refuse_opens(f->c, n->index, 1 * SEC + duration(f, 8 * SEC));
 		if (world_chance(w, 1, 2))    /* those that it had it shall open again */
 			cluster_kill(f->c, n->index, 1 * MS + world_pick(w, 400 * MS), FALSE);
+		break;
+	case FAULT_DYING:
+		disk_dies(f, n->index);
 		break;
 	case FAULT_DRIFT:             /* from the start of a process on */
 	case FAULT_KINDS:

@@ -16,6 +16,7 @@ typedef enum {
 	FAULT_SLOWDISK,               /* everything a volcano writes takes up to 3 s, for a while */
 	FAULT_BADDISK,                /* it cannot be written: EIO */
 	FAULT_UNOPENED,               /* it opens no store of a slice but its own, for a while */
+	FAULT_DYING,                  /* a disk that reads nothing, and soon takes nothing; it may have forgotten what was not synced */
 	FAULT_KINDS
 } FaultKind;
 

@@ -104,6 +104,7 @@ typedef struct {
 /* Rows that fetches hold. */
 guint memstore_pins(MemStore *m);
 gboolean mem_chance(MemStore *m, guint permille);
+gboolean mem_unread(const MemStore *m, MemUnread what);
 /* Calls fn(m, arg) later, or drop(arg) where the store has ended meanwhile. */
 void mem_later(MemStore *m, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg);
 void mem_later_after(MemStore *m, gint64 time, void (*fn)(MemStore *, void *), void (*drop)(void *), void *arg);

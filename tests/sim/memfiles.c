@@ -47,6 +47,8 @@ void memdisk_read_again(MemDisk *d)
 		((MemFile *)f)->bad_from = ((MemFile *)f)->bad_end = 0;
 }
 
+static gboolean unreadable(const MemStore *m, const MemFile *f) { return f->unreadable || mem_unread(m, UNREAD_CONTENTS); }
+
 static gboolean reads_bad(const MemFile *f, guint64 off, guint64 len)
 {
 	return memfile_bad(f) && f->live && off < f->bad_end && off + MIN(len, G_MAXINT64) > f->bad_from && f->bad_from < memcontent_size(f->live);
@@ -136,7 +138,7 @@ static void op_run(MemStore *m, ContentOp *op)
 
 	switch (op->kind) {
 	case OP_READ: {
-		if (f->unreadable || reads_bad(f, op->off, op->len)) {
+		if (unreadable(m, f) || reads_bad(f, op->off, op->len)) {
 			((void (*)(void *, int, GBytes *))op->done)(op->user, EIO, NULL);
 			break;
 		}
@@ -147,7 +149,7 @@ static void op_run(MemStore *m, ContentOp *op)
 	}
 	case OP_SEEK: {
 		guint64 found = 0;
-		int error = f->unreadable ? EIO : op->mode != SEEK_DATA && op->mode != SEEK_HOLE ? EINVAL : c ? memcontent_seek(c, op->off, op->mode == SEEK_HOLE, &found) : ENXIO;
+		int error = unreadable(m, f) ? EIO : op->mode != SEEK_DATA && op->mode != SEEK_HOLE ? EINVAL : c ? memcontent_seek(c, op->off, op->mode == SEEK_HOLE, &found) : ENXIO;
 		((void (*)(void *, int, guint64))op->done)(op->user, error, found);
 		break;
 	}
@@ -157,9 +159,16 @@ static void op_run(MemStore *m, ContentOp *op)
 			st.size = memcontent_size(c);
 			st.blocks = memcontent_blocks(c);
 		}
-		((void (*)(void *, int, const StoreContentStat *))op->done)(op->user, f->unreadable ? EIO : 0, f->unreadable ? NULL : &st);
+		((void (*)(void *, int, const StoreContentStat *))op->done)(op->user, unreadable(m, f) ? EIO : 0, unreadable(m, f) ? NULL : &st);
 		break;
 	}
+	case OP_SYNC:
+		if (mem_unread(m, UNREAD_ALL)) {
+			memstore_fail(&m->base, "a content cannot be synced");
+			((void (*)(void *, int))op->done)(op->user, EIO);
+			break;
+		}
+		/* fall through */
 	default: {
 		int error = op->off > G_MAXINT64 || op->len > G_MAXINT64 - op->off ? EFBIG : op_change(m, op, op->len);
 		((void (*)(void *, int))op->done)(op->user, error);
@@ -270,6 +279,10 @@ static void on_list(MemStore *m, void *arg)
 	GHashTableIter it;
 	gpointer fid, file;
 
+	if (mem_unread(m, UNREAD_CONTENTS)) {
+		c->done(c->user, EIO, NULL, 0, c->folder);
+		return;
+	}
 	for (guint pass = 0; pass < 2; pass++) {
 		g_hash_table_iter_init(&it, m->disk->files);
 		while (g_hash_table_iter_next(&it, &fid, &file)) {

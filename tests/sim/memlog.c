@@ -88,6 +88,8 @@ static void on_synced(MemStore *m, void *arg)
 		c->done(c->user, m->sync_error);
 		return;
 	}
+	if (mem_unread(m, UNREAD_ALL))
+		memstore_fail(&m->base, "the journal cannot be synced");
 	if (!m->failed) {
 		on_written(m, NULL);
 		if (m->dead)
@@ -189,6 +191,10 @@ static void on_read(MemStore *m, void *arg)
 	g_autoptr(GPtrArray) held = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
 	gsize bytes = 0;
 
+	if (mem_unread(m, UNREAD_ALL)) {
+		c->done(c->user, EIO, NULL, 0, FALSE);
+		return;
+	}
 	if (c->after < MAX(d->read_floor, d->start.index)) {
 		c->done(c->user, ENODATA, NULL, 0, FALSE);
 		return;

@@ -32,6 +32,8 @@ static void hot_free(gpointer p)
 
 gboolean mem_chance(MemStore *m, guint permille) { return (guint)g_rand_int_range(m->rnd, 0, 1000) < permille; }
 
+gboolean mem_unread(const MemStore *m, MemUnread what) { return m->cfg.unread && m->cfg.unread(m->cfg.user) >= what; }
+
 static void store_unref(MemStore *m)
 {
 	if (--m->refs)
@@ -282,6 +284,11 @@ static void on_scan(MemStore *m, void *arg)
 {
 	ScanCall *c = arg;
 
+	if (mem_unread(m, UNREAD_ALL)) {
+		c->done(c->user, EIO, NULL, 0, FALSE);
+		scan_free(c);
+		return;
+	}
 	if (!c->found)
 		scan_look(m, c);
 	g_autofree StoreRow *rows = g_new0(StoreRow, MAX(c->found->len, 1));

@@ -7,6 +7,9 @@ typedef struct MemDisk MemDisk;       /* survives its store */
 MemDisk *memdisk_new(void);
 void memdisk_free(MemDisk *d);
 
+/* What a disk does not read. ALL: no scan and no frame either, and syncs fail, and with them the store. */
+typedef enum { UNREAD_NOTHING, UNREAD_CONTENTS, UNREAD_ALL } MemUnread;
+
 typedef struct {
 	guint32 seed;
 	guint pending_permille;       /* gets of rows not in memory that answer PENDING */
@@ -17,6 +20,7 @@ typedef struct {
 	const guint64 *turn;          /* counts turns of the loop: a row that was found stays so for the rest of its turn; NULL: not even that */
 	/* Runs fn(arg) after delay. The store never cancels: after a crash fn finds out itself that nobody waits. */
 	void (*later)(void *user, gint64 delay, void (*fn)(void *arg), void *arg);
+	MemUnread (*unread)(void *user);          /* just now; NULL: it reads */
 	void *user;
 } MemStoreConfig;
 

@@ -114,7 +114,7 @@ static void keep_lands(void *arg)
 
 	if (!k)
 		return;               /* it died with its volcano */
-	gboolean bad = world_now(n->c->world) < n->bad_until;
+	gboolean bad = world_now(n->c->world) >= n->bad_since && world_now(n->c->world) < n->bad_until;
 	if (!bad)
 		kept(n, k->bytes);
 	if (k->life == n->life)
@@ -151,6 +151,8 @@ static void io_say(void *user, const char *line)
 
 	world_trace(n->c->world, "%s says: %s", n->name, line);
 	n->awaited_came += n->awaited && strstr(line, n->awaited);
+	if (strstr(line, "no copy that counts has it"))      /* a client that has nobody else to ask would be told EIO, and rightly */
+		node_disk_dies(n);
 }
 
 static void io_stop(void *user, const char *text)
@@ -174,6 +176,13 @@ void node_store_later(void *user, gint64 delay, void (*fn)(void *arg), void *arg
 	world_after_for(w, node_owner(n), delay, TRUE, fn, arg);
 }
 
+MemUnread node_unread(void *user)
+{
+	const Node *n = user;
+
+	return world_now(n->c->world) >= n->unread_until ? UNREAD_NOTHING : n->unread;
+}
+
 /* --- stores of other slices than its own --- */
 
 MemStoreConfig node_store_config(Node *n)
@@ -182,7 +191,7 @@ MemStoreConfig node_store_config(Node *n)
 
 	return (MemStoreConfig){
 		.seed = g_rand_int(world_rand(c->world)), .pending_permille = c->cfg.pending_permille, .at_once_permille = 200, .writeback_permille = c->cfg.writeback_permille, .delay_max = c->cfg.disk_delay,
-		.turn = world_turn(c->world), .later = node_store_later, .user = n, .one_of_several = TRUE,
+		.turn = world_turn(c->world), .later = node_store_later, .unread = node_unread, .user = n, .one_of_several = TRUE,
 	};
 }
 
