@@ -309,12 +309,14 @@ static void on_acked(void *user, guint64 index)
 
 /* --- nodes --- */
 
+static MemUnread unread(void *user) { return ((MNode *)user)->unread; }
+
 static void later(void *user, gint64 d, void (*fn)(void *), void *arg) { world_after(((MNode *)user)->net->w, d, TRUE, fn, arg); }
 
 static void open_store(MNode *node)
 {
 	MNet *n = node->net;
-	MemStoreConfig cfg = { .seed = world_pick(n->w, G_MAXINT32), .at_once_permille = n->cfg.at_once_permille, .delay_max = n->cfg.disk_delay, .turn = world_turn(n->w), .one_of_several = TRUE, .later = later, .user = node };
+	MemStoreConfig cfg = { .seed = world_pick(n->w, G_MAXINT32), .at_once_permille = n->cfg.at_once_permille, .delay_max = n->cfg.disk_delay, .turn = world_turn(n->w), .one_of_several = TRUE, .later = later, .unread = unread, .user = node };
 
 	node->store = memstore_open(node->disk, &cfg);
 	memstore_set_full(node->store, node->full);

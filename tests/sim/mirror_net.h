@@ -20,6 +20,7 @@ typedef struct {
 	gboolean failed;              /* it ends in this turn */
 	gboolean damaged;             /* a power cut took what it had: not to be promoted before it was caught up again */
 	gboolean full;
+	MemUnread unread;             /* what its disk does not read */
 	GPtrArray *calls;             /* MCall: made by it, not over */
 } MNode;
 

@@ -699,6 +699,48 @@ static void an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on
 typedef struct {
 	gboolean done;
 	int error;
+} Scanned;
+
+static void rows_scanned(void *user, int error, const StoreRow *rows, guint n, gboolean eof) { *(Scanned *)user = (Scanned){ TRUE, error }; }
+
+/* What a client would be told is no error as long as somebody else can own the slice: the owner ends. Where nobody can, it is told, and the owner goes on with the rest. */
+static void rows_that_do_not_read(gboolean copy_counts)
+{
+	MNetConfig cfg = { .seed = 1, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	Scanned s = { FALSE, 0 };
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	if (!copy_counts) {
+		mnet_down(n, 1, FALSE);
+		n->in_sync[1] = FALSE;
+		mnet_tell_owner(n);
+	}
+	n->nodes[0].unread = UNREAD_ALL;
+	store_scan(mnet_store(n), TAB_COOKIE, NULL, 0, NULL, 0, 8, rows_scanned, &s);
+	for (guint i = 0; i < 100000 && (copy_counts ? n->nodes[0].store != NULL : !s.done); i++)
+		mnet_step(n);
+	if (copy_counts) {
+		g_assert_null(n->nodes[0].store);
+		g_assert_true(n->in_sync[1]);
+	} else {
+		g_assert_true(s.done);
+		g_assert_cmpint(s.error, ==, EIO);
+		g_assert_nonnull(n->nodes[0].store);
+		mnet_down(n, 0, FALSE);
+	}
+	mnet_free(n);
+}
+
+static void rows_that_do_not_read_end_the_owner_where_a_copy_counts(void) { rows_that_do_not_read(TRUE); }
+static void rows_that_do_not_read_are_an_error_where_no_copy_counts(void) { rows_that_do_not_read(FALSE); }
+
+typedef struct {
+	gboolean done;
+	int error;
 } Written;
 
 static void pages_written(void *user, int error) { *(Written *)user = (Written){ TRUE, error }; }
@@ -774,6 +816,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);
 	g_test_add_func("/sim/mirror/what_comes_from_a_copy_is_not_written_over_what_was_begun_since", what_comes_from_a_copy_is_not_written_over_what_was_begun_since);
 	g_test_add_func("/sim/mirror/an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on_counting", an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on_counting);
+	g_test_add_func("/sim/mirror/rows_that_do_not_read_end_the_owner_where_a_copy_counts", rows_that_do_not_read_end_the_owner_where_a_copy_counts);
+	g_test_add_func("/sim/mirror/rows_that_do_not_read_are_an_error_where_no_copy_counts", rows_that_do_not_read_are_an_error_where_no_copy_counts);
 	g_test_add_func("/sim/mirror/an_fsync_waits_until_what_was_refused_is_the_same_everywhere", an_fsync_waits_until_what_was_refused_is_the_same_everywhere);
 	return g_test_run();
 }

@@ -35,12 +35,16 @@ disk_repair() {
 	[ $? -lt 4 ] || { diag_file "$T/fsck.out"; failover && disk_format && AGAIN='volcano_join 2 1' && diag "an empty disk takes its place"; } || return
 	disk_mount && LOOP=$(findmnt -n -o SOURCE "$T/v2") && LOOP=${LOOP##*/}
 }
-out_of_service() { volcano_gone 2 || console 1 lava 2>/dev/null | grep -A1 'node: v2 ' | grep -q 'alive: no'; }
+missed() { console 1 lava 2>/dev/null | grep -A1 'node: v2 ' | grep -q 'alive: no'; }
+out_of_service() { volcano_gone 2 || missed; }
+# Back at once it would own what it had, without what its disk has lost.
+ends_missed() { check "$1: the volcano ends" wait_for 10 volcano_gone 2; check "$1: the others had missed it by then" missed; }
 round() { # KIND...
 	for kind in "$@"; do
 		what="round $k: disk $kind"
 		fault_begin
 		disk_break $kind && ok "$what: so it is" || { not_ok "$what: so it is"; return; }
+		[ $kind = full ] || ! failover || ends_missed "$what"
 		if failover; then
 			# a full disk lets only some go on; the others are told
 			n=40; [ $kind != full ] || n=5
