@@ -313,6 +313,10 @@ static gboolean serve(Daemon *d, GError **error)
 		g_main_loop_run(d->loop);
 	for (guint i = 0; i < G_N_ELEMENTS(signals); i++)
 		g_source_remove(signals[i]);
+	if (d->away_until) {          /* stay_away: told to end is mostly told to be back at once */
+		signal(SIGTERM, SIG_IGN);
+		signal(SIGINT, SIG_IGN);
+	}
 	g_clear_handle_id(&d->waits, g_source_remove);
 	if (d->failure)
 		g_set_error_literal(error, MAGMA_ERROR, EIO, d->failure);

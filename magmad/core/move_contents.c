@@ -1,4 +1,5 @@
 /* The source of a move: contents, file by file. */
+#include <errno.h>
 #include <unistd.h>
 #include "magmad/core/move_out.h"
 
@@ -50,7 +51,10 @@ static void data_found(void *user, int error, guint64 off)
 	if (!m)
 		return;
 	core_enter(sl->v);
-	if (error || off >= m->file_size) {          /* nothing but a hole up to the end */
+	if (error && error != ENXIO) {
+		m->sending = FALSE;
+		move_start_over(m, g_strerror(error));
+	} else if (error || off >= m->file_size) {   /* nothing but a hole up to the end */
 		m->sending = FALSE;
 		m->file_at = m->file_size;
 		move_advance(m);
@@ -69,9 +73,14 @@ static void file_stat(void *user, int error, const StoreContentStat *st)
 	if (!m)
 		return;
 	core_enter(sl->v);
-	m->file_at = 0;
-	m->file_size = !error && st->exists ? st->size : 0;
-	send_data(m, 0, G_MAXUINT64, NULL);          /* begin: what is there goes */
+	if (error) {
+		m->sending = FALSE;
+		move_start_over(m, g_strerror(error));
+	} else {
+		m->file_at = 0;
+		m->file_size = st->exists ? st->size : 0;
+		send_data(m, 0, G_MAXUINT64, NULL);  /* begin: what is there goes */
+	}
 	core_leave(sl->v);
 }
 

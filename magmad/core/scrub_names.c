@@ -102,6 +102,23 @@ static void paused(void *arg)
 	core_leave(sl->v);
 }
 
+/* Who asked is done with its suspect then: a name that was removed here must not come back with the next power cut. */
+static void counted(void *user, int error)
+{
+	Op *op = user;
+	Slice *sl = op->sl;
+	const Counting *c = op->data;
+
+	core_enter(sl->v);
+	if (error || !scrub_steady(sl, c->epoch)) {
+		op_error(op, error ? error : EBUSY);
+	} else {
+		struct magma_rep_names rep = { .found = MAGMA_BYTES(c->found->data, c->found->len) };
+		op_reply(op, &rep, NULL);
+	}
+	core_leave(sl->v);
+}
+
 static void page_read(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Op *op = user;
@@ -116,8 +133,7 @@ static void page_read(void *user, int error, const StoreRow *rows, guint n, gboo
 	if (error || !scrub_steady(sl, c->epoch)) {
 		op_error(op, error ? error : EBUSY);
 	} else if (eof || !n) {
-		struct magma_rep_names rep = { .found = MAGMA_BYTES(c->found->data, c->found->len) };
-		op_reply(op, &rep, NULL);
+		store_sync(sl->store, counted, op);
 	} else {
 		c->fromlen = rows[n - 1].klen;
 		memcpy(c->from, rows[n - 1].key, c->fromlen);

@@ -61,6 +61,7 @@ struct Owner {
 	GPtrArray *held_syncs;        /* Sync: of suspects */
 	GPtrArray *syncs;             /* Sync: under way */
 	GPtrArray *rescues;           /* Rescue */
+	GQueue unread_rows;           /* RowsPass: they did not read, and wait for a copy that could own the slice */
 	GHashTable *unread;           /* MagmaFid -> a place that did not read here */
 	guint64 rewritten;            /* such places */
 	guint tick;
@@ -191,7 +192,6 @@ Copy *owner_copy(Owner *o, guint16 volcano);
 Copy *owner_attempt(Owner *o, guint64 attempt);   /* whose stream that is; NULL: over */
 /* Something was acknowledged, or who counts has changed: who waits for it goes on. */
 void owner_update(Owner *o);
-gboolean owner_replaceable(const Owner *o);            /* a copy that counts, and of which the map says so, could own the slice */
 void owner_failed(Owner *o, const char *text);
 gboolean owner_feeds(Owner *o);                    /* somebody is to get what is done now */
 void owner_say(Owner *o, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
@@ -222,6 +222,9 @@ void pass_truncate(Owner *o, const MagmaFid *fid, guint64 size, void (*done)(voi
 void pass_drop(Owner *o, const MagmaFid *fid, void (*done)(void *, int), void *user);
 void pass_fallocate(Owner *o, const MagmaFid *fid, guint32 mode, guint64 off, guint64 len, void (*done)(void *, int), void *user);
 void pass_vt(StoreVt *vt);            /* pass.c */
+/* Asks again for rows that did not read here, while a copy counts that could not own the slice then. */
+void pass_tick(Owner *o);
+void pass_end(Owner *o);
 void contents_update(Owner *o);
 void contents_end(Owner *o);
 /* That part of a content may be not the same everywhere. */

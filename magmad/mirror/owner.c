@@ -122,16 +122,6 @@ static void on_acked(void *user, guint64 index)
 		owner_update(o);
 }
 
-gboolean owner_replaceable(const Owner *o)
-{
-	for (guint i = 0; i < o->copies->len; i++) {
-		const Copy *c = o->copies->pdata[i];
-		if (c->counted && c->in_map)
-			return TRUE;
-	}
-	return FALSE;
-}
-
 void owner_failed(Owner *o, const char *text)
 {
 	if (!o->dead && o->base.on_failed)
@@ -246,7 +236,7 @@ static gboolean all_quiet(const Owner *o)
 		if (!c->started || !c->in_map || c->sent.length || c->sync_calls->len || c->syncs.length || store_acked(o->local) > c->commit_said)
 			return FALSE;
 	}
-	return !o->syncs->len && !o->held->len;
+	return !o->syncs->len && !o->held->len && !o->unread_rows.length;
 }
 
 static void on_tick(void *user)
@@ -262,6 +252,7 @@ static void on_tick(void *user)
 		owner_update(o);
 	if (!o->dead)
 		update_keep(o);
+	pass_tick(o);
 	owner_unref(o);
 }
 
@@ -446,6 +437,7 @@ void owner_free(Owner *o)
 		copy_free(o->copies->pdata[i]);
 	g_ptr_array_set_size(o->copies, 0);
 	rescue_end(o);
+	pass_end(o);
 	contents_end(o);
 	sync_end(o);
 	owner_unref(o);

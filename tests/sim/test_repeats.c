@@ -1,5 +1,6 @@
 /* What the repeat of an old request finds: the answer of the first time, or that its client has expired; never a second execution. And that opens go along, and what an owner lost its copy has. Whole volcanos in a simulated network. */
 #include "tests/sim/fsck.h"
+#include "tests/sim/memdisk.h"
 #include "tests/sim/scene.h"
 #include "magmad/core/core.h"
 #include "libmagma/base/err.h"
@@ -471,6 +472,35 @@ static void old_copy_is_not_executed_by_who_acts_for_the_owner(void)
 	old_copy_comes(c, &o, 0);
 }
 
+/* --- a content that its owner's disk does not read, on its way to another volcano --- */
+
+/* Where its data is cannot be found out, or how long it is: that is no hole, and no reason to give it away. */
+static void what_does_not_read_is_not_moved(void)
+{
+	enum { SIZE = 40000 };
+	Cluster *c = network(9);
+	SimClient *s = sim_client_new(c, -1);
+	MagmaFid fid = make_file(s, "f", upper);
+
+	write_bytes(s, &fid, 0, 'a', SIZE);
+	MemFile *f = memdisk_file(MEM(cluster_store(c, 0, volcano_id(cluster_volcano(c, 0))))->disk, &fid);
+	g_assert_nonnull(f->live);
+	f->unreadable = TRUE;
+	cluster_start(c, 1);
+	cluster_run(c, 10 * SEC);
+	g_assert_cmpuint(index_of(c, magma_map_slice(newest(c), &upper)->owner), ==, 0);
+	f->unreadable = FALSE;
+	g_assert_true(cluster_run_until(c, 60 * SEC, second_serves, c));
+	g_assert_cmpuint(index_of(c, magma_map_slice(newest(c), &upper)->owner), ==, 1);
+	struct magma_req_read q = { .fid = fid, .size = SIZE };
+	const MagmaBytes data = must(s, MAGMA_OP_read, &q).rep_read.data;
+	g_assert_cmpuint(data.len, ==, SIZE);
+	for (guint i = 0; i < SIZE; i++)
+		g_assert_cmpint(data.data[i], ==, 'a');
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 /* --- an owner that is back from a power cut before anybody missed it --- */
 
 enum { CUTS = 12 };
@@ -737,6 +767,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_is_told_the_same", repeat_of_what_failed_is_told_the_same);
 	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);
+	g_test_add_func("/sim/repeats/what_does_not_read_is_not_moved", what_does_not_read_is_not_moved);
 	g_test_add_func("/sim/repeats/what_was_never_told_is_decided_anew", what_was_never_told_is_decided_anew);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now", late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner", late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner);
