@@ -501,6 +501,43 @@ static void what_does_not_read_is_not_moved(void)
 	cluster_free(c);
 }
 
+/* --- a name that leads nowhere, is removed, and may come back --- */
+
+static guint64 suspects(Cluster *c)
+{
+	VolcanoStats st;
+
+	volcano_stats(cluster_volcano(c, 1), &st);
+	return st.suspects;
+}
+
+static gboolean suspects_something(void *user) { return cluster_volcano(user, 1) && suspects(user); }
+static gboolean suspects_nothing(void *user) { return !suspects(user); }
+
+/* The flare's owner lost it with its power. It asks for its names when the last one has just been unlinked: as long as that is not on disk, nobody may be sure that there is none. */
+static void a_name_that_was_not_found_does_not_come_back(void)
+{
+	Cluster *c = network(10);
+	SimClient *s = sim_client_new(c, -1);
+
+	join_second(c);
+	struct magma_req_mknod make = { .dir = magma_fid_root(), .key = upper, .mode = S_IFREG | 0644, .name = MAGMA_BYTES_STR("f") };
+	struct magma_req_unlink unlink = { .dir = make.dir, .name = make.name };
+	must(s, MAGMA_OP_mknod, &make);
+	cluster_power_cut_one(c, 1, 10 * MS);
+	g_assert_true(cluster_run_until(c, 20 * SEC, suspects_something, c));
+	cluster_run(c, 19 * SEC / 10);        /* it begins to count after two seconds */
+	must(s, MAGMA_OP_unlink, &unlink);
+	g_assert_cmpuint(suspects(c), >, 0);
+	g_assert_true(cluster_run_until(c, 20 * SEC, suspects_nothing, c));
+	cluster_power_cut_one(c, 0, 10 * MS);
+	sim_client_free(s);
+	g_assert_true(cluster_run_until(c, 20 * SEC, first_serves, c));
+	cluster_run(c, 30 * SEC);
+	fsck_free(fsck_run(c));
+	cluster_free(c);
+}
+
 /* --- an owner that is back from a power cut before anybody missed it --- */
 
 enum { CUTS = 12 };
@@ -768,6 +805,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/repeat_of_what_had_nothing_to_do_does_nothing", repeat_of_what_had_nothing_to_do_does_nothing);
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);
 	g_test_add_func("/sim/repeats/what_does_not_read_is_not_moved", what_does_not_read_is_not_moved);
+	g_test_add_func("/sim/repeats/a_name_that_was_not_found_does_not_come_back", a_name_that_was_not_found_does_not_come_back);
 	g_test_add_func("/sim/repeats/what_was_never_told_is_decided_anew", what_was_never_told_is_decided_anew);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now", late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner", late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner);
