@@ -87,8 +87,13 @@ static gboolean is_slice(const char *slices, const char *name)
 static gboolean open_slices(Conflicts *c, const char *path, GPtrArray *out, GError **error)
 {
 	g_autofree char *slices = g_build_filename(path, "slices", NULL);
-	g_autoptr(GDir) d = g_dir_open(slices, 0, NULL);
+	g_autoptr(GError) why = NULL;
+	g_autoptr(GDir) d = g_dir_open(slices, 0, &why);
 
+	if (!d && !g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+		g_propagate_error(error, g_steal_pointer(&why));
+		return FALSE;
+	}
 	for (const char *name; d && (name = g_dir_read_name(d));) {
 		g_autofree char *slice = g_build_filename(slices, name, NULL);
 		if (is_slice(slices, name) && !open_one(c, slice, out, error))

@@ -1,7 +1,7 @@
 #include "magmad/identity.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
-#include <dirent.h>
+#include "libmagma/base/folder.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -253,9 +253,9 @@ gboolean identity_save(const Identity *id, const char *dir, GError **error)
 
 static gboolean is_empty_dir(const char *path)
 {
-	g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
+	g_auto(GStrv) names = magma_folder_names(path, NULL);
 
-	return d && !g_dir_read_name(d);
+	return names && !names[0];
 }
 
 /* A first start that was cut off before it wrote who it is has left the layout of an empty store at most: no more than nothing. */
@@ -280,16 +280,13 @@ FolderState folder_look(const char *dir, GError **error)
 
 	if (stat(dir, &st) < 0 && errno == ENOENT)
 		return FOLDER_MISSING;
-	DIR *d = opendir(dir);            /* g_dir_open() would leave another errno behind */
-	if (!d) {
-		set_errno(error, "", dir);
+	g_auto(GStrv) names = magma_folder_names(dir, error);
+	if (!names)
 		return FOLDER_ERROR;
-	}
-	for (struct dirent *e; state != FOLDER_VOLCANO && (e = readdir(d));) {
-		FolderState s = g_str_equal(e->d_name, ".") || g_str_equal(e->d_name, "..") ? FOLDER_EMPTY : name_means(dir, e->d_name);
+	for (guint i = 0; names[i] && state != FOLDER_VOLCANO; i++) {
+		FolderState s = name_means(dir, names[i]);
 		state = s == FOLDER_EMPTY ? state : s;
 	}
-	closedir(d);
 	return state;
 }
 

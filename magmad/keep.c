@@ -197,6 +197,10 @@ Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **valu
 		return NULL;
 	}
 	*value = read_value(k->db);
+	if (must && !*value) {                /* it was there a moment ago */
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", path, sqlite3_errmsg(k->db));
+		return NULL;
+	}
 	k->dir = g_strdup(dir);
 	k->reserve = g_strconcat(path, "-reserve", NULL);
 	reserve_take(k);

@@ -107,7 +107,10 @@ static void set_removed(Slices *s, const char *path)
 		g_free(to);
 		to = g_strdup_printf("%s/" REMOVED "%u", s->dir, ++s->removed);
 	} while (access(to, F_OK) == 0);
-	if (rename(path, to) != 0) {
+	if (rename(path, to) != 0) {          /* less than a store from here on, whatever is left of it after a crash */
+		g_autofree char *conf = g_build_filename(path, "volcano.conf", NULL);
+		if (unlink(conf) == 0)
+			sync_dir(path);
 		folder_remove(path, NULL);
 		return;
 	}

@@ -44,6 +44,7 @@ struct Compare {
 	GBytes *ours;
 	GPtrArray *names, *values;    /* GBytes *: extended attributes */
 	guint xattr;
+	int failed;                   /* something of its stores could not be read: nothing is said of the whole */
 };
 
 static gboolean step_next(Compare *c);
@@ -201,7 +202,8 @@ static void listed(void *user, int error, const StoreRow *rows, guint n, gboolea
 	Frame *f = top(c);
 	g_array_set_size(f->batch, 0);
 	f->at = 0;
-	f->eof = eof || error;
+	f->eof = eof;
+	c->failed = error;
 	for (guint i = 0; i < n; i++) {
 		EntryRow row;
 		MagmaBytes name;
@@ -211,8 +213,6 @@ static void listed(void *user, int error, const StoreRow *rows, guint n, gboolea
 		f->cookie = row.cookie;
 		g_array_append_val(f->batch, e);
 	}
-	if (error)
-		core_say(c->v, "CONFLICT: a directory that was set aside cannot be read: %s", g_strerror(error));
 	wake(c);
 }
 
@@ -221,6 +221,8 @@ static gboolean step_next(Compare *c)
 	guint8 prefix[8], from[16];
 	Frame *f = top(c);
 
+	if (c->failed)
+		return finish(c, c->failed);
 	if (f->at < f->batch->len) {
 		c->step = step_row;
 		return TRUE;
@@ -242,6 +244,8 @@ static gboolean step_row(Compare *c)
 
 	if (error == WAIT)
 		return FALSE;
+	if (error && error != ESTALE)
+		return finish(c, error);
 	if (error) {                  /* a name that leads nowhere */
 		top(c)->at++;
 		c->step = step_next;
@@ -375,6 +379,7 @@ static void on_our_xattrs(void *user, int error, const StoreRow *rows, guint n, 
 		compare_drop(c);
 		return;
 	}
+	c->failed = error;
 	c->names = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
 	c->values = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
 	for (guint i = 0; i < n; i++) {
@@ -389,6 +394,8 @@ static gboolean step_xattrs(Compare *c)
 	struct magma_req_listxattr q = { .fid = c->stands.fid };
 	guint8 prefix[8];
 
+	if (c->failed)
+		return finish(c, c->failed);
 	if (c->names)
 		return ask(c, MAGMA_OP_listxattr, &q.fid.key, &q, on_names);
 	key_ino(prefix, c->row.attr.fid.ino);

@@ -188,6 +188,7 @@ typedef struct {
 	MagmaTime failed_at;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
 	gboolean cutting;             /* and is to be so on disk before a byte is written */
+	int unrecovered;              /* what a crash left of it could not be put in order yet: nobody reads or changes it */
 	MagmaTime last;
 	GQueue *among;                /* the slice's, by age */
 	GList by_age;
@@ -229,7 +230,7 @@ struct Slice {
 	GHashTable *busy;             /* ino -> Busy *: contents that change their place, or are written right now */
 	Waitq ack_wait;               /* for the journal to reach what was committed */
 	gboolean syncing_orphans;
-	guint reaping, cleaning;      /* jobs of gc.c that run */
+	guint reaping, cleaning, recovering;      /* jobs of gc.c that run */
 	gboolean settling;
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
 	MagmaTime ticked;             /* last; a gap is a time in which this process did not run */

@@ -107,7 +107,7 @@ static void step_reap(Op *op)
 
 	if (error == WAIT)
 		return;
-	if (j->error || (!error && client_is_open(sl, j->fid.ino))) {
+	if (j->error || (error && error != ESTALE) || (!error && client_is_open(sl, j->fid.ino))) {
 		job_end(op);
 		return;
 	}
@@ -196,7 +196,7 @@ static void step_clean(Op *op)
 		return;
 	if (dirty) {
 		dirty->syncing = FALSE;
-		if (!j->error && !error && row.content == CONTENT_FILE && dirty->writes == j->writes && !g_hash_table_contains(sl->busy, &j->fid.ino) && !dirty->truncate_by)
+		if (!j->error && !error && row.content == CONTENT_FILE && dirty->writes == j->writes && !g_hash_table_contains(sl->busy, &j->fid.ino) && !dirty->truncate_by && !dirty->unrecovered)
 			clean_commit(op, &j->fid);
 		else
 			dirty->last = core_now(sl->v);        /* not again at once, over and over */
@@ -290,20 +290,59 @@ static void recovery_clear(gpointer p) { g_array_unref(((Recovery *)p)->fids); }
 
 static void recover_more(Recovery *r);
 
-static void recover_end(Op *op, Recovery *r)
-{
-	job_end(op);
-	r->running--;
-	recover_more(r);
-}
+/* What does not succeed soon (no more files can be opened, the disk is full or does not read) must not keep the whole slice away; the content alone is nobody's until it does. */
+enum { RECOVER_TRIES = 20 };
+#define RECOVER_AGAIN (SECOND / 5)
+#define RECOVER_LATER (5 * SECOND)
 
 typedef struct {
 	Job job;
-	Recovery *r;
-	guint stage;
+	Slice *sl;
+	Recovery *r;                  /* NULL: the slice serves without it */
+	guint stage, tries, timer;
 } RecoverJob;
 
 static void step_recover(Op *op);
+
+static void recover_job_free(gpointer data)
+{
+	RecoverJob *j = data;
+
+	if (j->timer)
+		j->sl->v->io->timer_cancel(j->sl->v->iou, j->timer);
+	g_free(j);
+}
+
+static void recover_again(void *arg)
+{
+	Op *op = arg;
+	Slice *sl = op->sl;
+
+	core_enter(sl->v);
+	((RecoverJob *)op->data)->timer = 0;
+	op_run(op);
+	core_leave(sl->v);
+}
+
+/* From its beginning, after a while. */
+static void recover_wait(Op *op, Dirty *dirty)
+{
+	RecoverJob *j = op->data;
+	Slice *sl = op->sl;
+	Recovery *r = j->r;
+	int error = j->job.error;
+
+	j->stage = 0;
+	j->job.error = 0;
+	j->timer = sl->v->io->timer(sl->v->iou, ++j->tries < RECOVER_TRIES ? RECOVER_AGAIN : RECOVER_LATER, recover_again, op);
+	if (j->tries < RECOVER_TRIES || !r)
+		return;
+	core_say(sl->v, "slice %u: the content of flare %" G_GUINT64_FORMAT " cannot be put in order after a crash: %s; nobody can read or write it until it can", sl->id, j->job.fid.ino, g_strerror(error));
+	dirty->unrecovered = error;
+	j->r = NULL;
+	r->running--;
+	recover_more(r);
+}
 
 static void recover_io(void *user, int error)
 {
@@ -322,6 +361,24 @@ static void recover_stat(void *user, int error, const StoreContentStat *st)
 	if (st)
 		j->job.stat = *st;
 	recover_io(user, error);
+}
+
+static void recover_end(Op *op)
+{
+	RecoverJob *j = op->data;
+	Recovery *r = j->r;
+	Slice *sl = op->sl;
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &j->job.fid.ino);
+
+	if (dirty && dirty->unrecovered)
+		core_say(sl->v, "slice %u: the content of flare %" G_GUINT64_FORMAT " is in order", sl->id, j->job.fid.ino);
+	if (dirty)
+		dirty->unrecovered = 0;
+	job_end(op);
+	if (!r)
+		return;
+	r->running--;
+	recover_more(r);
 }
 
 /* The file has its new size. The reply is stored with what was set: a repeat must not cut off what others write from now on. 0 or WAIT. */
@@ -378,11 +435,15 @@ static void step_recover(Op *op)
 		}
 		draft_dirty(d, &j->job.fid, FALSE);
 		draft_commit(g_steal_pointer(&d));
-		recover_end(op, j->r);
+		recover_end(op);
 		return;
 	}
-	if (error || j->job.error || !dirty) {
-		recover_end(op, j->r);
+	if (dirty && j->job.error) {
+		recover_wait(op, dirty);
+		return;
+	}
+	if (error || !dirty) {
+		recover_end(op);
 		return;
 	}
 	guint64 size = dirty->truncate_to != G_MAXUINT64 ? dirty->truncate_to : row->attr.size;
@@ -395,7 +456,7 @@ static void step_recover(Op *op)
 		MagmaFid f = *fid;
 		draft_dirty(d, &f, FALSE);
 		draft_commit(g_steal_pointer(&d));
-		recover_end(op, j->r);
+		recover_end(op);
 		return;
 	}
 	switch (j->stage) {
@@ -422,18 +483,20 @@ static void step_recover(Op *op)
 	}
 	if (dirty->truncate_to != G_MAXUINT64 && complete_truncate(op, &d, row, dirty) == WAIT)
 		return;
-	recover_end(op, j->r);
+	recover_end(op);
 }
 
 static void recover_more(Recovery *r)
 {
 	while (r->running < RECOVER_AT_ONCE && r->next < r->fids->len) {
-		Op *op = job_new(r->sl, &g_array_index(r->fids, MagmaFid, r->next++), &r->sl->reaping, step_recover);
+		Op *op = job_new(r->sl, &g_array_index(r->fids, MagmaFid, r->next++), &r->sl->recovering, step_recover);
 		RecoverJob *j = g_new0(RecoverJob, 1);
 		j->job = *(Job *)op->data;
+		j->sl = r->sl;
 		j->r = r;
 		g_free(op->data);
 		op->data = j;
+		op->data_free = recover_job_free;
 		r->running++;
 		op_run(op);
 	}

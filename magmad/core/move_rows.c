@@ -90,8 +90,10 @@ static void chunk_read(void *user, int error, const StoreRow *rows, guint n, gbo
 		move_append_row(m, &rows[i]);
 		m->at_key = rows[i].rk;
 		m->at_ino = magma_be64_load(rows[i].key);
-		if (!flare_row_decode(rows[i].val, rows[i].vlen, &row))
-			continue;
+		if (!flare_row_decode(rows[i].val, rows[i].vlen, &row)) {      /* what belongs to it would be left behind, and then be removed */
+			error = EIO;
+			break;
+		}
 		if (is_dir(row.attr.mode)) {
 			add_page(m, TAB_ENTRY, &row.attr.fid);
 			add_page(m, TAB_COOKIE, &row.attr.fid);

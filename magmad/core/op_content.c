@@ -213,11 +213,35 @@ static void cut_durable(void *user, int error)
 	Dirty *dirty = g_hash_table_lookup(sl->dirty, &c->ino);
 
 	core_enter(sl->v);
+	if (dirty && error)
+		dirty->cut = FALSE;
 	if (dirty)
 		dirty->cutting = FALSE;
 	core_ctx_free(sl, c);
 	waitq_wake(sl, &sl->ack_wait);
 	core_leave(sl->v);
+}
+
+/* The next write to it tries again. */
+static void tail_cut(void *user, int error)
+{
+	Cutting *c = user;
+	Slice *sl = c->sl;
+	Dirty *dirty = g_hash_table_lookup(sl->dirty, &c->ino);
+
+	core_enter(sl->v);
+	if (dirty && error)
+		dirty->cut = FALSE;
+	core_ctx_free(sl, c);
+	core_leave(sl->v);
+}
+
+static Cutting *cutting_new(Slice *sl, guint64 ino)
+{
+	Cutting *c = CORE_CTX(sl, Cutting, NULL);
+
+	*c = (Cutting){ sl, ino };
+	return c;
 }
 
 /* A power cut may take a write's rows, its intent too, and leave its bytes: behind the row's size they would show in the next hole. Whether a flare was born since then nobody can say: its birth is told by
@@ -230,12 +254,10 @@ static void cut_tail(Slice *sl, Dirty *dirty, const FlareRow *row)
 	if (dirty->cut)
 		return;
 	dirty->cut = TRUE;
-	store_content_truncate(sl->store, &fid, row->content == CONTENT_FILE ? row->attr.size : 0, move_ignore, NULL);
+	store_content_truncate(sl->store, &fid, row->content == CONTENT_FILE ? row->attr.size : 0, tail_cut, cutting_new(sl, fid.ino));
 	if (row->content == CONTENT_INLINE && sl->unclean) {
-		Cutting *c = CORE_CTX(sl, Cutting, NULL);
-		*c = (Cutting){ sl, fid.ino };
 		dirty->cutting = TRUE;
-		store_content_sync(sl->store, &fid, cut_durable, c);
+		store_content_sync(sl->store, &fid, cut_durable, cutting_new(sl, fid.ino));
 	}
 }
 
@@ -310,6 +332,8 @@ int content_intent(Op *op, const FlareRow *row)
 		dirty->born = dirty->inline_kept = row->content == CONTENT_INLINE;
 		dirty->durable = dirty->born || !has_copies(sl);
 	}
+	if (dirty->unrecovered)
+		return dirty->unrecovered;
 	if (dirty->index > store_acked(sl->store)) {
 		op_park(op, &sl->ack_wait);
 		return WAIT;
@@ -551,6 +575,9 @@ static int read_(Op *op)
 	}
 	guint32 want = MIN(MIN(q->size, MAGMA_DATA_MAX), row.attr.size - q->offset);
 	if (row.content == CONTENT_FILE) {
+		const Dirty *dirty = g_hash_table_lookup(op->sl->dirty, &q->fid.ino);
+		if (dirty && dirty->unrecovered)
+			return dirty->unrecovered;
 		touch_atime(op, &row);
 		op->data = GSIZE_TO_POINTER(want);
 		store_content_read(op->sl->store, &q->fid, q->offset, want, read_done, op);

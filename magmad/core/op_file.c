@@ -158,6 +158,8 @@ static void sync_part_done(Op *op, int error)
 		return;
 	Dirty *dirty = g_hash_table_lookup(sl->dirty, &fid->ino);
 	Busy *b = g_hash_table_lookup(sl->busy, &fid->ino);
+	if (s->file && !s->error && dirty)
+		s->error = dirty->unrecovered;
 	/* The intent of a content that is written over and over stays until it rests (gc.c): the next one would have to be brought to disk first. */
 	if (s->file && !s->error && dirty && dirty->writes == s->writes && !b && (dirty->born || dirty->inline_kept)) {
 		Draft *d = draft_new(op);
@@ -195,7 +197,7 @@ static void sync_others(Op *op, Syncing *s)
 	for (guint i = 0; i < sl->v->map->slices->len; i++) {
 		const MagmaSlice *o = &g_array_index(sl->v->map->slices, MagmaSlice, i);
 		struct magma_req_sync q = { .fid = { .key = o->range.lo } };
-		if (o->owner == sl->v->id)
+		if (o->id == sl->id)          /* others of this volcano have a journal of their own */
 			continue;
 		s->waiting++;
 		call_key(sl, &o->range.lo, MAGMA_OP_sync, &q, NULL, SYNC_LIMIT * SECOND, other_synced, op);

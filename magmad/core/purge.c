@@ -1,6 +1,7 @@
 #include "magmad/core/move.h"
 
 enum { PURGE_FLARES = 128, PURGE_ROWS = 1024 };      /* a piece is one transaction of at most some 100 KiB */
+#define PURGE_AGAIN (SECOND / 2)      /* after an error: what is left would stand beside what comes, or come back */
 
 typedef struct {
 	MagmaFid fid;
@@ -15,14 +16,18 @@ struct Purge {
 	Slice *sl;
 	MagmaRange range;
 	guint loose;                  /* index in loose of the table being searched */
-	guint8 from[STORE_KEY_MAX];
-	gsize fromlen;
+	guint8 from[STORE_KEY_MAX], next_from[STORE_KEY_MAX];
+	gsize fromlen, next_fromlen;
+	gboolean table_over;          /* nothing in it is behind next_from */
 	GArray *victims;
 	guint next;
 	StoreTable table;             /* of the victim's rows being removed */
 	guint dropping;               /* contents on their way out, before the rows of txn, which lead to them */
+	int error;                    /* of one of them */
 	Txn *txn;
-	void (*then)(Purge *p);
+	void (*then)(Purge *p), (*again)(Purge *p);
+	guint timer;
+	gboolean said;
 	void (*done)(void *user);
 	void *user;
 };
@@ -31,8 +36,31 @@ static void purge_clear(gpointer ctx)
 {
 	Purge *p = ctx;
 
+	if (p->timer)
+		p->sl->v->io->timer_cancel(p->sl->v->iou, p->timer);
 	g_array_unref(p->victims);
 	txn_free(p->txn);
+}
+
+static void purge_again(void *arg)
+{
+	Purge *p = arg;
+	Slice *sl = p->sl;
+
+	core_enter(sl->v);
+	p->timer = 0;
+	p->again(p);
+	core_leave(sl->v);
+}
+
+/* That step is done once more, until it succeeds. */
+static void purge_wait(Purge *p, int error, void (*again)(Purge *p))
+{
+	if (!p->said)
+		core_say(p->sl->v, "slice %u: what does not belong to it cannot be removed: %s; tried again", p->sl->id, g_strerror(error));
+	p->said = TRUE;
+	p->again = again;
+	p->timer = p->sl->v->io->timer(p->sl->v->iou, PURGE_AGAIN, purge_again, p);
 }
 
 static void purge_flares(Purge *p);
@@ -42,13 +70,18 @@ static void purge_rows(void *user, int error, const StoreRow *rows, guint n, gbo
 {
 	Purge *p = user;
 	Slice *sl = p->sl;
-	Txn *t = txn_new();
 
 	core_enter(sl->v);
+	if (error) {
+		purge_wait(p, error, purge_victim);
+		core_leave(sl->v);
+		return;
+	}
+	Txn *t = txn_new();
 	for (guint i = 0; i < n; i++)
 		txn_del(t, rows[i].table, rows[i].key, rows[i].klen, &rows[i].rk);
 	core_commit(sl, t);
-	if (eof || error || !n)
+	if (eof || !n)
 		p->table = p->table == TAB_ENTRY ? TAB_COOKIE : p->table == TAB_COOKIE ? TAB_XATTR : TAB_COUNT;
 	purge_victim(p);
 	core_leave(sl->v);
@@ -56,6 +89,11 @@ static void purge_rows(void *user, int error, const StoreRow *rows, guint n, gbo
 
 static void rows_go(Purge *p)
 {
+	if (p->error) {
+		g_clear_pointer(&p->txn, txn_free);
+		purge_wait(p, p->error, p->again);
+		return;
+	}
 	core_commit(p->sl, g_steal_pointer(&p->txn));
 	p->then(p);
 }
@@ -66,16 +104,19 @@ static void content_gone(void *user, int error)
 	Slice *sl = p->sl;
 
 	core_enter(sl->v);
+	p->error = error ? error : p->error;
 	if (!--p->dropping)
 		rows_go(p);
 	core_leave(sl->v);
 }
 
-/* The rows of t go, and then things go on with `then`; contents first: a crash in between leaves rows that lead to them, and this is done again. Takes t. */
-static void contents_then_rows(Purge *p, const MagmaFid *fids, guint n, Txn *t, void (*then)(Purge *p))
+/* The rows of t go, and then things go on with `then`; contents first: a crash in between leaves rows that lead to them, and this is done again, as it is with `again` after an error. Takes t. */
+static void contents_then_rows(Purge *p, const MagmaFid *fids, guint n, Txn *t, void (*then)(Purge *p), void (*again)(Purge *p))
 {
 	p->txn = t;
 	p->then = then;
+	p->again = again;
+	p->error = 0;
 	p->dropping = n + 1;
 	for (guint i = 0; i < n; i++)
 		store_content_drop(p->sl->store, &fids[i], content_gone, p);
@@ -100,7 +141,7 @@ static void purge_flare_row(Purge *p, const Victim *victim)
 	for (guint i = 0; i < G_N_ELEMENTS(by_ino); i++)
 		txn_del(t, by_ino[i], k, kl, &victim->fid.key);
 	const MagmaFid fid = victim->fid;
-	contents_then_rows(p, &fid, victim->file ? 1 : 0, t, victim_gone);
+	contents_then_rows(p, &fid, victim->file ? 1 : 0, t, victim_gone, purge_victim);
 }
 
 static void purge_victim(Purge *p)
@@ -130,6 +171,11 @@ static void purge_found(void *user, int error, const StoreRow *rows, guint n, gb
 	FlareRow row;
 
 	core_enter(sl->v);
+	if (error) {
+		purge_wait(p, error, purge_flares);
+		core_leave(sl->v);
+		return;
+	}
 	g_array_set_size(p->victims, 0);
 	p->next = 0;
 	p->table = TAB_ENTRY;
@@ -142,7 +188,7 @@ static void purge_found(void *user, int error, const StoreRow *rows, guint n, gb
 		}
 		g_array_append_val(p->victims, victim);
 	}
-	if (n && !error) {
+	if (n) {
 		purge_victim(p);
 	} else {
 		void (*done)(void *) = p->done;
@@ -160,15 +206,29 @@ static void purge_flares(Purge *p)
 
 static void purge_loose(Purge *p);
 
+static void loose_gone(Purge *p)
+{
+	if (p->table_over)
+		p->loose++;
+	p->fromlen = p->next_fromlen;
+	memcpy(p->from, p->next_from, p->fromlen);
+	purge_loose(p);
+}
+
 /* A write intent leads to a content also where its flare is gone. */
 static void loose_found(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Purge *p = user;
 	Slice *sl = p->sl;
-	Txn *t = txn_new();
 	g_autoptr(GArray) fids = g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 
 	core_enter(sl->v);
+	if (error) {
+		purge_wait(p, error, purge_loose);
+		core_leave(sl->v);
+		return;
+	}
+	Txn *t = txn_new();
 	for (guint i = 0; i < n; i++) {
 		if (!magma_range_has(&p->range, &rows[i].rk))
 			continue;
@@ -178,14 +238,11 @@ static void loose_found(void *user, int error, const StoreRow *rows, guint n, gb
 			g_array_append_val(fids, fid);
 		}
 	}
-	if (eof || error || !n) {
-		p->loose++;
-		p->fromlen = 0;
-	} else {
-		p->fromlen = rows[n - 1].klen;
-		memcpy(p->from, rows[n - 1].key, p->fromlen);
-	}
-	contents_then_rows(p, (MagmaFid *)fids->data, fids->len, t, purge_loose);
+	p->table_over = eof || !n;
+	p->next_fromlen = p->table_over ? 0 : rows[n - 1].klen;
+	if (p->next_fromlen)
+		memcpy(p->next_from, rows[n - 1].key, p->next_fromlen);
+	contents_then_rows(p, (MagmaFid *)fids->data, fids->len, t, loose_gone, purge_loose);
 	core_leave(sl->v);
 }
 

@@ -1,10 +1,14 @@
 /* Content files of no flare: a power cut may bring a removed file back whose row is gone, or take the row of one that was just made. After a stop that was none all files are looked through. */
 #include "magmad/core/core.h"
 
+#define LIST_AGAIN (5 * SECOND)
+
 enum { LOOK_PER_TICK = 64 };       /* ten ticks a second while there is work, each second one lists: some 300 a second */
 
 typedef struct {
 	guint next;                   /* folder to be listed */
+	MagmaTime list_at;            /* not before */
+	gboolean said;                /* that it cannot be */
 	gboolean listing;
 	GArray *fids;                 /* MagmaFid, listed and not yet looked at */
 	guint looking;
@@ -124,9 +128,11 @@ static void listed(void *user, int error, const MagmaFid *fids, guint n, guint n
 
 	core_enter(sl->v);
 	c->listing = FALSE;
-	if (error)
-		core_say(sl->v, "content files cannot be listed: %s", g_strerror(error));
-	c->next = error ? STORE_FOLDERS : next;
+	if (error && !c->said)
+		core_say(sl->v, "content files cannot be listed: %s; tried again", g_strerror(error));
+	c->said |= error != 0;
+	c->list_at = error ? core_now(sl->v) + LIST_AGAIN : 0;
+	c->next = error ? c->next : next;
 	if (n)
 		g_array_append_vals(c->fids, fids, n);
 	core_leave(sl->v);
@@ -158,6 +164,8 @@ void scrub_contents_tick(Slice *sl)
 		return;
 	if (c->fids->len) {
 		look(sl, c);
+	} else if (c->list_at > core_now(sl->v)) {
+		return;
 	} else if (c->next < STORE_FOLDERS) {
 		c->listing = TRUE;
 		store_content_list(sl->store, c->next, listed, sl);

@@ -73,20 +73,24 @@ static void find_busy(Slice *sl, Counting *c)
 	}
 }
 
-static void see(Slice *sl, Counting *c, const StoreRow *row)
+/* 0; EIO: nobody can say which flare it names, and it may be one of those that are asked for. */
+static int see(Slice *sl, Counting *c, const StoreRow *row)
 {
 	EntryRow e;
 
-	if (row->klen <= 8 || core_place(sl, &row->rk) != HERE || !entry_row_decode(row->val, row->vlen, &e))
-		return;
+	if (row->klen <= 8 || core_place(sl, &row->rk) != HERE)
+		return 0;
+	if (!entry_row_decode(row->val, row->vlen, &e))
+		return EIO;
 	guint index = GPOINTER_TO_UINT(g_hash_table_lookup(c->wanted, &e.child.ino));
 	if (!index)
-		return;
+		return 0;
 	MagmaFid dir = { row->rk, magma_be64_load(row->key) };
 	magma_put_u8(c->found, MAGMA_NAMES_ENTRY);
 	magma_put_u32(c->found, index - 1);
 	magma_put_fid(c->found, &dir);
 	magma_put_counted(c->found, row->key + 8, row->klen - 8);
+	return 0;
 }
 
 static void next_page(Op *op);
@@ -126,8 +130,8 @@ static void page_read(void *user, int error, const StoreRow *rows, guint n, gboo
 	Counting *c = op->data;
 
 	core_enter(sl->v);
-	for (guint i = 0; i < n && c->found->len < ANSWER_MAX; i++)
-		see(sl, c, &rows[i]);
+	for (guint i = 0; i < n && !error && c->found->len < ANSWER_MAX; i++)
+		error = see(sl, c, &rows[i]);
 	if (c->found->len >= ANSWER_MAX)
 		error = EFBIG;                /* links without number: nothing is put right where not all was seen */
 	if (error || !scrub_steady(sl, c->epoch)) {

@@ -23,9 +23,12 @@ void catchup_note_progress(Copy *c, guint table, const guint8 *key, gsize len)
 static void note_content(Copy *c, const StoreRow *row)
 {
 	FlareRow flare;
+	MagmaFid fid = { .key = row->rk };
 
-	if (row->table == TAB_FLARE && flare_row_decode(row->val, row->vlen, &flare) && flare.content == CONTENT_FILE)
-		catchup_todo(c, &flare.attr.fid);
+	if (row->table != TAB_FLARE || row->klen != 8 || (flare_row_decode(row->val, row->vlen, &flare) && flare.content != CONTENT_FILE))
+		return;
+	fid.ino = magma_be64_load(row->key);
+	catchup_todo(c, &fid);
 }
 
 /* A write intent on a flare that is still inline: a conversion was under way; its file goes along. */

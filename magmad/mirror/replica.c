@@ -264,9 +264,9 @@ static void meta_after_cut(void *user, int error, const StoreRow *rows, guint n,
 	Replica *r = user;
 	gboolean was = r->whole;
 
-	if (!r->dead && !error) {
-		meta_take(r, rows, n);
-		error = was && !r->whole ? EAGAIN : 0;
+	if (!r->dead) {                       /* what cannot be read is not taken for whole: its owner compares it */
+		meta_take(r, rows, error ? 0 : n);
+		error = error ? error : was && !r->whole ? EAGAIN : 0;
 	}
 	started(r, error);
 }
@@ -359,7 +359,9 @@ static void meta_loaded(void *user, int error, const StoreRow *rows, guint n, gb
 {
 	Replica *r = user;
 
-	meta_take(r, rows, n);
+	if (error && !r->dead && r->local->on_failed)
+		r->local->on_failed(r->local->user, "what a copy knows of itself cannot be read");
+	meta_take(r, rows, error ? 0 : n);
 	r->loaded = !error;
 	/* An empty log lacks nothing but what the log will bring. */
 	if (!r->dead && !error && !r->whole && !r->progress->len && !r->local->log->position(r->local).index) {

@@ -191,6 +191,10 @@ static gboolean check_locked(Check *c, GError **error)
 	c->out->applied = meta.applied;
 	c->out->durable = meta.durable;
 	DbEmptying what = db_emptying(c->db);
+	if (what == DB_EMPTYING_UNREAD) {
+		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", path, db_error(c->db));
+		return FALSE;
+	}
 	gboolean emptying = what != DB_EMPTYING_NOT;
 	if (emptying)
 		check_note(c, what == DB_EMPTYING ? "the folder is being emptied, to be filled anew; the next start goes on with it"

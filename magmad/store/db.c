@@ -189,9 +189,12 @@ gboolean db_meta(Db *d, DbMeta *out)
 DbEmptying db_emptying(Db *d)
 {
 	sqlite3_stmt *st = d->sp[SP_EMPTYING_GET];
-	gint64 what = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : DB_EMPTYING_NOT;
+	int rc = sqlite3_step(st);
+	gint64 what = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : DB_EMPTYING_NOT;
 
 	sqlite3_reset(st);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return DB_EMPTYING_UNREAD;
 	return what == DB_EMPTYING_NOT || what == DB_REBASING ? (DbEmptying)what : DB_EMPTYING;
 }
 

@@ -39,7 +39,8 @@ int db_reset(Db *d, const DbMeta *meta);
 /* The same, but rows and contents stay, changed by txn (of TAB_META): only the journal is to go. */
 int db_rebase(Db *d, const DbMeta *meta, const guint8 *txn, gsize len);
 int db_emptied(Db *d);
-typedef enum { DB_EMPTYING_NOT, DB_EMPTYING, DB_REBASING } DbEmptying;
+/* UNREAD: that cannot be found out (db_error). */
+typedef enum { DB_EMPTYING_NOT, DB_EMPTYING, DB_REBASING, DB_EMPTYING_UNREAD } DbEmptying;
 DbEmptying db_emptying(Db *d);
 /* Collects the text of each statement until the next call, which hands it over; NULL when nothing was collected. */
 void db_log(Db *d, gboolean on);

@@ -1,6 +1,7 @@
 #include "magmad/store/journal.h"
 #include "magmad/store/segment.h"
 #include "libmagma/base/err.h"
+#include "libmagma/base/folder.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -49,15 +50,14 @@ static gint name_cmp(gconstpointer a, gconstpointer b)
 
 GArray *segment_list(const char *dir, GError **error)
 {
-	g_autoptr(GDir) d = g_dir_open(dir, 0, error);
-	const char *file;
+	g_auto(GStrv) names = magma_folder_names(dir, error);
 	SegmentName name;
 
-	if (!d)
+	if (!names)
 		return NULL;
 	GArray *list = g_array_new(FALSE, FALSE, sizeof(SegmentName));
-	while ((file = g_dir_read_name(d)))
-		if (segment_parse_name(file, &name))
+	for (guint i = 0; names[i]; i++)
+		if (segment_parse_name(names[i], &name))
 			g_array_append_val(list, name);
 	g_array_sort(list, name_cmp);
 	return list;

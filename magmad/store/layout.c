@@ -2,6 +2,7 @@
 #include "magmad/store/db.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
+#include "libmagma/base/folder.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -70,7 +71,7 @@ static int remove_below(int fd)
 			close(fd);
 		return error;
 	}
-	while (!error && (e = readdir(d))) {
+	while (errno = 0, !error && (e = readdir(d))) {
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
 		if (unlinkat(dirfd(d), e->d_name, 0) == 0 || errno == ENOENT)
@@ -79,6 +80,7 @@ static int remove_below(int fd)
 		if (!error && unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) != 0)
 			error = errno;
 	}
+	error = error ? error : errno;
 	closedir(d);
 	return error;
 }
@@ -143,17 +145,18 @@ int diskstore_lock(const char *dir, GError **error)
 
 static gboolean is_empty_dir(const char *path)
 {
-	g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
-	return d && !g_dir_read_name(d);
+	g_auto(GStrv) names = magma_folder_names(path, NULL);
+
+	return names && !names[0];
 }
 
 /* Nothing there but what a create that was interrupted before its last step leaves, or what any file system's root has. */
 static gboolean dir_is_free(const char *dir, GError **error)
 {
-	g_autoptr(GDir) d = g_dir_open(dir, 0, error);
-	const char *name;
+	g_auto(GStrv) names = magma_folder_names(dir, error);
 
-	while (d && (name = g_dir_read_name(d))) {
+	for (guint i = 0; names && names[i]; i++) {
+		const char *name = names[i];
 		g_autofree char *path = g_build_filename(dir, name, NULL);
 		if (!strcmp(name, CONF))
 			return fail(error, EEXIST, dir, "already holds a volcano");
@@ -164,7 +167,7 @@ static gboolean dir_is_free(const char *dir, GError **error)
 		g_set_error(error, MAGMA_ERROR, ENOTEMPTY, "%s is not empty and holds no volcano (there is a %s)", dir, name);
 		return FALSE;
 	}
-	return d != NULL;
+	return names != NULL;
 }
 
 static gboolean remove_old_db(const char *db, GError **error)

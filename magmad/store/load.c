@@ -89,6 +89,8 @@ static gboolean empty_on(DiskStore *d, GError **error)
 
 	if (what == DB_EMPTYING_NOT)
 		return TRUE;
+	if (what == DB_EMPTYING_UNREAD)
+		return db_trouble(d, error);
 	if (what == DB_EMPTYING)
 		g_message("%s: goes on being emptied", d->dir);
 	return layout_empty(d->dir, what == DB_REBASING, error) && (db_emptied(d->writer) == 0 || db_trouble(d, error));
