@@ -125,8 +125,11 @@ static Peer *path_for_key(MagmaClient *c, const Call *call, Peer **target)
 	if (!v)
 		return NULL;
 	Peer *p = *target = peer_of_volcano(c, v);
-	if (c->cfg.proxy)
+	if (c->cfg.proxy) {
+		Peer *host = peer_relay(c, NULL);
+		c->home = host ? host : c->home;
 		return c->home;
+	}
 	if (p->state == PEER_UP && !p->suspect)
 		return p;
 	peer_want(p);
@@ -304,8 +307,11 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 		}
 		return;
 	case MAGMA_ETRYAGAIN:
-		if (current)
+		/* it may have been done: who gives its slice away says so too, and the answer goes with the slice (slice_dismiss() in magmad) */
+		if (current) {
+			call->unsure = TRUE;
 			reply_later(c, call);
+		}
 		return;
 	case MAGMA_EEXPIRED:
 		/* an answer to an earlier try says nothing about the id the last one went out under */

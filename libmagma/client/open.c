@@ -217,6 +217,13 @@ void magma_client_unhold(MagmaClient *c, const MagmaFid *fid)
 	client_leave(c);
 }
 
+static GArray *fid_array(void)
+{
+	return g_array_new(FALSE, FALSE, sizeof(MagmaFid));
+}
+
+static void reopen_send(MagmaClient *c, Peer *greeting, gboolean renewing, const MagmaKey *route, GArray *fids);
+
 /* Re-assertion. */
 
 static void on_reopen(void *user, int error, const MagmaAny *rep, GBytes *msg)
@@ -226,6 +233,7 @@ static void on_reopen(void *user, int error, const MagmaAny *rep, GBytes *msg)
 
 	/* an error for one flare (gone meanwhile) shows when it is used; but one that is in another slice by now was not told to who has it */
 	if (!c->closing) {
+		g_autoptr(GArray) unheard = fid_array();
 		MagmaReader errors = error || !rep ? magma_reader(NULL, 0) : magma_reader(rep->rep_reopen.errors.data, rep->rep_reopen.errors.len);
 		for (guint i = 0; i < r->fids->len; i++) {
 			Open *o = g_hash_table_lookup(c->opens, &g_array_index(r->fids, MagmaFid, i));
@@ -235,10 +243,17 @@ static void on_reopen(void *user, int error, const MagmaAny *rep, GBytes *msg)
 				o->there |= !error;
 				if (one == MAGMA_EMAP && is_asserted(o))
 					reopen_alone(o, r->renewing);
+				if (timed_out(error, msg) && is_asserted(o))
+					g_array_append_val(unheard, o->fid);
 				open_settle(o);
 			}
 		}
-		if (r->greeting && !error)
+		/* said as often as it takes */
+		if (unheard->len) {
+			MagmaKey route = g_array_index(unheard, MagmaFid, 0).key;
+			reopen_send(c, NULL, FALSE, &route, g_steal_pointer(&unheard));
+		}
+		if (r->greeting && error != ENOTCONN)
 			peer_reopened(r->greeting, r->conn);
 		if (r->renewing && --c->renewing == 0)
 			call_unpark(c, TRUE);
@@ -270,11 +285,6 @@ static void reopen_send(MagmaClient *c, Peer *greeting, gboolean renewing, const
 	}
 	struct magma_req_reopen req = { .route = *route, .fids = MAGMA_BYTES(list->data, list->len) };
 	call_new(c, greeting ? TO_SESSION : TO_KEY, greeting, MAGMA_OP_reopen, NULL, &req, NULL, on_reopen, r);
-}
-
-static GArray *fid_array(void)
-{
-	return g_array_new(FALSE, FALSE, sizeof(MagmaFid));
 }
 
 static void reopen_alone(Open *o, gboolean renewing)

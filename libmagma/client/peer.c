@@ -55,6 +55,20 @@ Peer *peer_relay(MagmaClient *c, const Peer *not_this)
 	return NULL;
 }
 
+/* Calls wait, and nobody there is who could pass them on, or say where their owner is by now: any volcano may, also one that was never spoken to. */
+static gboolean lost(MagmaClient *c) { return c->map && c->all_calls.length && !peer_relay(c, NULL); }
+
+static void ask_around(MagmaClient *c)
+{
+	for (guint i = 0; i < c->cfg.nhosts; i++)
+		peer_want(c->hosts[i]);
+	for (guint i = 0; !c->cfg.proxy && c->map && i < c->map->volcanos->len; i++) {
+		const MagmaVolcano *v = c->map->volcanos->pdata[i];
+		if (v->state == MAGMA_ACTIVE)
+			peer_want(peer_of_volcano(c, v));
+	}
+}
+
 static void peer_failed(Peer *p, MagmaCloseReason why)
 {
 	MagmaTime delay = MIN(RETRY_FIRST << MIN(p->failures, 5), RETRY_MOST);
@@ -67,6 +81,8 @@ static void peer_failed(Peer *p, MagmaCloseReason why)
 	client_alarm_reset(p->c);
 	start_peer_failed(p->c, p);
 	call_volcano_unreachable(p->c, p);
+	if (lost(p->c))
+		ask_around(p->c);
 }
 
 static MagmaNet *net_for(MagmaClient *c, const MagmaAddr *to)
@@ -143,6 +159,12 @@ static void peer_up(Peer *p)
 	}
 	start_peer_up(c, p);
 	call_queue_route(c, &p->waiting);
+	/* those who cannot be reached have somebody who passes it on */
+	for (guint i = 0; i < c->all_peers->len; i++) {
+		Peer *q = c->all_peers->pdata[i];
+		if (q->state != PEER_UP && q->failures)
+			call_queue_route(c, &q->waiting);
+	}
 	call_unpark(c, TRUE);
 }
 
@@ -334,12 +356,14 @@ void peer_map_changed(MagmaClient *c)
 
 /* Time. */
 
-/* A session that acknowledges nothing: what was sent on it goes another way, if there is one; another host is begun, if there is none. */
+/* A session that acknowledges nothing: what was sent on it goes another way, if there is one; anybody else is begun, if there is none. It stays so when its calls have left it, until it is heard again. */
 void peer_check(Peer *p, MagmaTime now)
 {
 	MagmaClient *c = p->c;
 
-	p->suspect = p->state == PEER_UP && now - magma_conn_last_heard(p->conn) >= SUSPECT_AFTER && call_undelivered(p, now - SUSPECT_AFTER);
+	gboolean silent = p->state == PEER_UP && now - magma_conn_last_heard(p->conn) >= SUSPECT_AFTER;
+
+	p->suspect = silent && (p->suspect || call_undelivered(p, now - SUSPECT_AFTER));
 	if (!p->suspect)
 		return;
 	Peer *relay = peer_relay(c, p);
@@ -349,8 +373,7 @@ void peer_check(Peer *p, MagmaTime now)
 		call_session_suspect(c, p);
 		return;
 	}
-	for (guint i = 0; i < c->cfg.nhosts; i++)
-		peer_want(c->hosts[i]);
+	ask_around(c);
 }
 
 static gboolean wanted(const Peer *p)
@@ -362,6 +385,10 @@ static gboolean wanted(const Peer *p)
 	/* somebody must be there to ask for the map */
 	if (p->by_host && (!c->home || !usable(c->home)))
 		return c->map && c->all_calls.length;
+	if (!c->cfg.proxy && p->id && lost(p->c)) {
+		const MagmaVolcano *v = magma_map_by_id(c->map, p->id);
+		return v && v->state == MAGMA_ACTIVE;
+	}
 	return !c->cfg.proxy && p->id && p->spoke_at && magma_net_now() - p->spoke_at < ACTIVE_FOR;
 }
 

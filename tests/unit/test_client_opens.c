@@ -56,6 +56,36 @@ static void test_create_is_reasserted_where_its_owner_restarted_before_the_answe
 	world_free(w);
 }
 
+/* Its slice is not there for longer than anybody waits: what is asked of it later must not wait for that answer any more, and it is told once more what is open. */
+static void test_a_greeting_whose_reopen_is_not_answered_does_not_last(void)
+{
+	World *w = world_new(1);
+	MagmaClientConfig cfg = world_config(w, &w->fakes[0]->addr, 1);
+	Flare *f = make_at(w, w->fakes[0]);
+	Trick silent = { MAGMA_OP_reopen, 1000, REFUSE, MAGMA_ETRYAGAIN, NULL };
+	Result held = { 0 }, fails = { 0 }, use = { 0 };
+
+	cfg.call_timeout_ms = 800;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	magma_client_hold(c, &f->attr.fid, 0, NULL, on_reply, &held);
+	g_assert_true(run_until(w, &held.done, 2000));
+	play(w, &silent);
+	fake_restart(w->fakes[0]);
+	getattr(c, &f->attr.fid, &fails);
+	g_assert_true(run_until(w, &fails.done, 4000));
+	g_assert_cmpint(fails.error, ==, EIO);
+	run_for(w, 1500);
+	silent.times = 0;
+	getattr(c, &f->attr.fid, &use);
+	g_assert_true(run_until(w, &use.done, 4000));
+	g_assert_cmpint(use.error, ==, 0);
+	run_for(w, 1000);
+	g_assert_true(g_hash_table_contains(w->fakes[0]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)));
+	magma_client_free(c);
+	world_free(w);
+}
+
 static void test_opens_follow_their_keys_to_a_new_owner(void)
 {
 	World *w = world_new(2);
@@ -284,6 +314,7 @@ int main(int argc, char **argv)
 #define T(name) g_test_add_func("/client/" #name, test_##name)
 	T(create_is_reasserted_where_its_owner_restarted_before_the_answer);
 	T(opens_are_reasserted_after_a_restart);
+	T(a_greeting_whose_reopen_is_not_answered_does_not_last);
 	T(opens_follow_their_keys_to_a_new_owner);
 	T(release_never_overtakes_open);
 	T(a_restart_behind_a_proxy_is_told_what_is_open);

@@ -201,6 +201,51 @@ static void test_proxy_that_dies_is_replaced_by_the_next_host(void)
 	world_free(w);
 }
 
+/* The map was fetched from one volcano, nobody else was ever spoken to, and that one is gone: the others are in the map, and know who acts for it. */
+static void test_whoever_is_in_the_map_is_asked_when_nobody_else_is_left(void)
+{
+	World *w = world_new(2);
+	Flare *f = make_at(w, w->fakes[0]);
+	MagmaClient *c = world_client(w, FALSE);
+	Result r = { 0 }, gone = { 0 };
+
+	getattr(c, &f->attr.fid, &r);
+	g_assert_true(run_until(w, &r.done, 2000));
+	fake_stop(w->fakes[0]);
+	world_rotate(w);
+	g_assert_true(world_owner(w, &f->attr.fid.key) == w->fakes[1]);
+	getattr(c, &f->attr.fid, &gone);
+	g_assert_true(run_until(w, &gone.done, 15000));
+	g_assert_cmpint(gone.error, ==, 0);
+	magma_client_free(c);
+	world_free(w);
+}
+
+/* Of three hosts two are connected when the first dies. */
+static void test_proxy_that_dies_is_replaced_by_a_host_that_is_there_already(void)
+{
+	World *w = world_new(3);
+	MagmaAddr hosts[3] = { w->fakes[0]->addr, w->fakes[1]->addr, w->fakes[2]->addr };
+	MagmaClientConfig cfg = world_config(w, hosts, 3);
+	MagmaFid root = magma_fid_root();
+
+	cfg.proxy = TRUE;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	for (guint i = 0; i < 2; i++) {
+		Result r = { 0 };
+		fake_stop(w->fakes[i]);
+		MagmaTime began = magma_net_now();
+		getattr(c, &root, &r);
+		g_assert_true(run_until(w, &r.done, 10000));
+		g_assert_cmpint(magma_net_now() - began, <, 4 * G_USEC_PER_SEC);
+		g_assert_cmpint(r.error, ==, 0);
+		run_for(w, 1200);
+	}
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -215,5 +260,7 @@ int main(int argc, char **argv)
 	T(silent_session_does_not_hold_calls_back);
 	T(proxy_speaks_to_one_host_only);
 	T(proxy_that_dies_is_replaced_by_the_next_host);
+	T(proxy_that_dies_is_replaced_by_a_host_that_is_there_already);
+	T(whoever_is_in_the_map_is_asked_when_nobody_else_is_left);
 	return g_test_run();
 }

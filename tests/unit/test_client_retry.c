@@ -233,6 +233,34 @@ static void test_expired_takes_a_new_id_and_fails_only_what_may_have_happened(vo
 	world_free(w);
 }
 
+static Verdict put_off_then_forgotten(void *user, const Seen *s, guint32 *error)
+{
+	guint *mkdirs = user;
+
+	if (s->h.op != MAGMA_OP_mkdir)
+		return SERVE;
+	*error = ++*mkdirs == 1 ? MAGMA_ETRYAGAIN : MAGMA_EEXPIRED;
+	return *mkdirs <= 2 ? REFUSE : SERVE;
+}
+
+/* A volcano that gives its slice away says "again" also for what it has done; the answer went with the slice. */
+static void test_what_was_put_off_may_have_happened(void)
+{
+	World *w = world_new(1);
+	MagmaClient *c = world_client(w, FALSE);
+	Result r = { 0 };
+	guint mkdirs = 0;
+
+	w->hook = put_off_then_forgotten;
+	w->hook_user = &mkdirs;
+	mkdir_in_root(c, "d", &r);
+	g_assert_true(run_until(w, &r.done, 4000));
+	g_assert_cmpint(r.error, ==, EIO);
+	g_assert_cmpuint(mkdirs, ==, 2);
+	magma_client_free(c);
+	world_free(w);
+}
+
 /* Forgotten and restarted: the greeting itself, and the re-assertion, are answered "expired" or "another map" first. */
 static void test_expired_while_greeting_does_not_stand_still(void)
 {
@@ -432,6 +460,7 @@ int main(int argc, char **argv)
 	T(tryagain_is_repeated_after_a_growing_delay);
 	T(a_newer_map_ends_the_waiting);
 	T(expired_takes_a_new_id_and_fails_only_what_may_have_happened);
+	T(what_was_put_off_may_have_happened);
 	T(expired_while_greeting_does_not_stand_still);
 	T(watermark_is_the_lowest_unanswered);
 	T(call_timeout_is_eio);
