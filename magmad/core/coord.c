@@ -51,18 +51,8 @@ static void coord_answered(Op *op)
 	op_run(op);
 }
 
-/* ECANCELED: the operation is settled there already. Somebody who had this coordinator's slice meanwhile has said that it does not know it. */
-static int prepare_error(int error)
-{
-	switch (error) {
-	case ETIMEDOUT:
-		return EIO;
-	case ECANCELED:
-		return MAGMA_ETRYAGAIN;
-	default:
-		return error;
-	}
-}
+/* Nothing was done. ECANCELED: the operation is settled there already; somebody who had this coordinator's slice meanwhile has said that it does not know it. The client decides how long it waits for who does not answer. */
+static int prepare_error(int error) { return error == ETIMEDOUT || error == ECANCELED ? MAGMA_ETRYAGAIN : error; }
 
 static void prepared(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
@@ -76,6 +66,7 @@ static void prepared(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	g_ptr_array_remove_fast(c->calls, a->call);
 	c->waiting--;
 	p->error = prepare_error(error);
+	p->unknown = error == ETIMEDOUT;
 	if (!error) {
 		const struct magma_rep_prepare *r = &rep->rep_prepare;
 		MagmaReader more = magma_reader(r->more.data, r->more.len);
@@ -195,7 +186,7 @@ void coord_abort(Op *op, int error)
 
 	g_assert(!c->waiting);
 	for (guint i = 0; i < c->n; i++)
-		if (c->parts[i].called && (c->parts[i].prepared || c->parts[i].error == EIO))
+		if (c->parts[i].called && (c->parts[i].prepared || c->parts[i].unknown))
 			tell(sl, c->op, &c->parts[i].target, c->parts[i].kind, MAGMA_SETTLE_ABORT);
 	coord_end(op);
 	if (error == MAGMA_EBACKOFF && core_now(sl->v) - op->started < COORD_LIMIT) {

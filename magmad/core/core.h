@@ -93,6 +93,7 @@ typedef struct {
 	MagmaAttr attr;
 	guint32 dir_mode, dir_uid;    /* LEAVE, SWAP: of the directory, for the sticky rule */
 	gboolean local, prepared, called;
+	gboolean unknown;             /* whether it prepared: it did not answer in time */
 	gboolean marked;              /* made of a mark of this volcano */
 	gboolean gone;                /* it is not there any more, and that is as good */
 	int error;

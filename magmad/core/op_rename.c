@@ -170,7 +170,7 @@ static void walked(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	core_enter(sl->v);
 	op->coord->waiting--;
 	if (error) {
-		coord_abort(op, error == ETIMEDOUT ? EIO : error);
+		coord_abort(op, error == ETIMEDOUT ? MAGMA_ETRYAGAIN : error);
 	} else {
 		op->coord->walk = rep->rep_parent.parent;
 		op_run(op);
