@@ -491,7 +491,7 @@ static gboolean others_are_well(const Node *n)
 		return FALSE;
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		const Node *o = &c->node[i];
-		if (o != n && o->started && (!o->ready || o->ending || world_paused(c->world, node_owner(o)) || world_now(c->world) < o->unread_until || world_now(c->world) < o->bad_until))
+		if (o != n && o->started && (!o->ready || o->ending || world_paused(c->world, node_owner(o)) || world_now(c->world) < MAX(MAX(o->unread_until, o->bad_until), o->unopened_until)))
 			return FALSE;
 	}
 	return TRUE;

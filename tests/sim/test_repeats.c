@@ -501,6 +501,84 @@ static void what_does_not_read_is_not_moved(void)
 	cluster_free(c);
 }
 
+/* --- what a crash left of a content, and cannot be put in order --- */
+
+static int read_some(SimClient *s, const MagmaFid *fid)
+{
+	struct magma_req_read q = { .fid = *fid, .size = 10 };
+	MagmaAny rep;
+
+	return sim_call_wait(s, MAGMA_OP_read, &q, &rep);
+}
+
+static int write_some(SimClient *s, const MagmaFid *fid)
+{
+	struct magma_req_write q = { .fid = *fid, .offset = 50000, .data = MAGMA_BYTES_STR("more") };
+	MagmaAny rep;
+
+	return sim_call_wait(s, MAGMA_OP_write, &q, &rep);
+}
+
+static void a_content_that_a_restart_cannot_look_at_is_nobodys_until_it_can(void)
+{
+	enum { SIZE = 40000 };
+	Cluster *c = network(12);
+	SimClient *s = sim_client_new(c, -1);
+	MagmaFid fid = make_file(s, "f", upper), other = make_file(s, "g", upper);
+
+	write_bytes(s, &other, 0, 'b', SIZE);
+	write_bytes(s, &fid, 0, 'a', SIZE);
+	MemFile *f = memdisk_file(MEM(cluster_store(c, 0, volcano_id(cluster_volcano(c, 0))))->disk, &fid);
+	f->unreadable = TRUE;
+	cluster_kill(c, 0, 10 * MS, FALSE);
+	g_assert_cmpint(read_some(s, &other), ==, 0);
+	g_assert_cmpint(read_some(s, &fid), ==, EIO);
+	g_assert_cmpint(write_some(s, &fid), ==, EIO);
+	cluster_run(c, 20 * SEC);
+	g_assert_cmpint(write_some(s, &fid), ==, EIO);
+	f->unreadable = FALSE;
+	cluster_run(c, 6 * SEC);
+	g_assert_cmpint(read_some(s, &fid), ==, 0);
+	g_assert_cmpint(write_some(s, &fid), ==, 0);
+	sim_client_free(s);
+	cluster_free(c);
+}
+
+/* --- fsync of a directory --- */
+
+static gboolean first_has_all(void *user)
+{
+	Volcano *v = cluster_volcano(user, 0);
+	const MagmaMap *map = newest(user);
+
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(map->slices, MagmaSlice, i);
+		if (s->owner != volcano_id(v) || !core_slice(v, s->id))
+			return FALSE;
+	}
+	return TRUE;
+}
+
+/* Each slice has a journal of its own, also where one volcano has several. */
+static void fsync_of_a_directory_is_for_all_slices_of_its_volcano(void)
+{
+	Cluster *c = network_of(13, 2);
+	SimClient *s = sim_client_new(c, -1);
+
+	join_second(c);
+	g_assert_true(cluster_run_until(c, 60 * SEC, at_home, c));
+	cluster_kill(c, 1, 600 * SEC, FALSE);
+	g_assert_true(cluster_run_until(c, 20 * SEC, first_has_all, c));
+	cluster_run(c, 5 * SEC);
+	MagmaFid fid = make_file(s, "f", upper);
+	struct magma_req_fsync q = { .fid = magma_fid_root() };
+	must(s, MAGMA_OP_fsync, &q);
+	cluster_power_cut_one(c, 0, 10 * MS);
+	g_assert_cmpuint(attr_of(s, &fid).nlink, ==, 1);
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 /* --- a name that leads nowhere, is removed, and may come back --- */
 
 static guint64 suspects(Cluster *c)
@@ -806,6 +884,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on", repeat_of_what_failed_elsewhere_is_told_the_same_by_who_passed_it_on);
 	g_test_add_func("/sim/repeats/what_does_not_read_is_not_moved", what_does_not_read_is_not_moved);
 	g_test_add_func("/sim/repeats/a_name_that_was_not_found_does_not_come_back", a_name_that_was_not_found_does_not_come_back);
+	g_test_add_func("/sim/repeats/a_content_that_a_restart_cannot_look_at_is_nobodys_until_it_can", a_content_that_a_restart_cannot_look_at_is_nobodys_until_it_can);
+	g_test_add_func("/sim/repeats/fsync_of_a_directory_is_for_all_slices_of_its_volcano", fsync_of_a_directory_is_for_all_slices_of_its_volcano);
 	g_test_add_func("/sim/repeats/what_was_never_told_is_decided_anew", what_was_never_told_is_decided_anew);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now", late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner", late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner);
