@@ -470,7 +470,7 @@ void cluster_bad_disk(Cluster *c, guint i, gint64 time)
 
 void node_disk_dies(Node *n)
 {
-	if (n->volcano && node_unread(n))
+	if (n->volcano && node_unread(n) && world_now(n->c->world) < n->bad_until)
 		stores_fail(n);
 }
 
