@@ -201,12 +201,17 @@ void members_change_map(Volcano *v, MagmaMap *map, void (*done)(Volcano *v, void
 	members_change_map_down(v, map, NULL, 0, FALSE, done, user);
 }
 
-/* A range that is on its way from an owner who is no longer it sets out anew: what he had sent is not what the new one has, and his word that all is there may still be on the wire. */
+/* A range that is on its way from an owner who is no longer it sets out anew: what he had sent is not what the new one has, and his word that all is there may still be on the wire. So does one whose target is down:
+ * the source thaws, and nobody waits for one that may never be back. */
 static void renumber_move(const MagmaMap *old, MagmaMap *map)
 {
 	const MagmaSlice *was = magma_map_slice_by_id(old, old->move.from), *is = magma_map_slice_by_id(map, map->move.from);
+	const MagmaVolcano *to_was = magma_map_by_id(old, old->move.to), *to = magma_map_by_id(map, map->move.to);
 
-	if (map->move.id && map->move.id == old->move.id && was && is && (was->owner != is->owner || was->epoch != is->epoch))
+	if (!map->move.id || map->move.id != old->move.id)
+		return;
+	gboolean other = was && is && (was->owner != is->owner || was->epoch != is->epoch), fell = to_was && to && to->flags & ~to_was->flags & MAGMA_VOLCANO_DOWN;
+	if (other || fell)
 		map->move.id = old->epoch + 1;
 }
 
@@ -562,6 +567,13 @@ static void join_replaces(Op *op, const MagmaVolcano *old, const MagmaVolcano *n
 	place->flags &= ~MAGMA_VOLCANO_VOTER;
 	for (guint i = 0; i < map->slices->len; i++)
 		copy_counts_not(&g_array_index(map->slices, MagmaSlice, i), old->id);
+	if (map->move.id && map->move.to == old->id) {      /* what it had been sent is gone, and its copies have nothing to follow */
+		map->move.id = v->map->epoch + 1;
+		map->move.part.epoch++;
+		map->move.part.ncopies = 0;
+	} else if (map->move.id) {
+		copy_counts_not(&map->move.part, old->id);
+	}
 	const MagmaVolcano *other = taken(map, n, &what);
 	const char *broken = other != place ? "its FQDN or address is another volcano's" : magma_map_seal(map);
 	if (broken) {
@@ -605,8 +617,15 @@ void handle_join(Op *op)
 	}
 	const MagmaVolcano *o = taken(v->map, &n, &what);
 	if (o && o->state == MAGMA_JOINING && strcmp(o->name, n.name) == 0 && strcmp(o->fqdn, n.fqdn) == 0 && magma_addr_equal(&o->addr, &n.addr)) {
-		join_answer(op, o->id, "");
-		return;
+		/* its answer was lost; but one that was in touch since may have had something, a vote too, and lost it with its folder */
+		if (!(o->flags & (MAGMA_VOLCANO_VOTER | MAGMA_VOLCANO_DOWN)) && !consensus_down_at(v, o->id)) {
+			join_answer(op, o->id, "");
+			return;
+		}
+		if (consensus_heard_within(v, o->id, SECOND)) {
+			op_error(op, MAGMA_ETRYAGAIN);
+			return;
+		}
 	}
 	if (o && strcmp(o->name, n.name) == 0 && !consensus_heard_within(v, o->id, SECOND) && o->id != v->id) {
 		join_replaces(op, o, &n);

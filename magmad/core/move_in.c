@@ -390,7 +390,8 @@ void handle_move_commit(Op *op)
 {
 	Volcano *v = op->v;
 
-	if (!v->map || !consensus_leads(v)) {
+	/* the source knows a newer map: a new leader may not have committed what it has of it */
+	if (!v->map || !consensus_leads(v) || op->hdr.epoch > v->map->epoch) {
 		op_error(op, MAGMA_ETRYAGAIN);
 		return;
 	}

@@ -286,6 +286,10 @@ void move_advance(Move *m)
 			if (move_copy_contents(m))
 				return;
 		}
+		if (m->sl->recovering) {
+			move_start_over(m, "a content is not in order yet after a crash");
+			return;
+		}
 		freeze(m);
 		/* fall through */
 	case DRAIN:
@@ -411,7 +415,7 @@ void move_tick(Slice *sl)
 		return;
 	if (m->phase == DRAIN && core_now(sl->v) - m->frozen_at > DRAIN_LIMIT) {
 		move_start_over(m, "operations did not end");
-	} else if (m->phase == WAITING && core_now(sl->v) >= m->again_at) {
+	} else if (m->phase == WAITING && core_now(sl->v) >= m->again_at && !sl->recovering) {      /* what a restart has to do for contents, it does here */
 		begin(m);
 	} else if (m->phase == DRAIN) {
 		move_advance(m);

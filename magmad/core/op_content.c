@@ -173,8 +173,11 @@ int content_convert(Op *op, const FlareRow *row)
 		return WAIT;
 	}
 	if (!n) {
+		const Dirty *had = g_hash_table_lookup(op->sl->dirty, &row->attr.fid.ino);
 		FlareRow *changed;
 		g_autoptr(Draft) d = draft_new(op);
+		if (had && had->unrecovered)
+			return had->unrecovered;
 		if ((error = draft_flare(d, &row->attr.fid, &changed)))
 			return error;
 		changed->content = CONTENT_FILE;
@@ -251,7 +254,8 @@ static void cut_tail(Slice *sl, Dirty *dirty, const FlareRow *row)
 {
 	const MagmaFid fid = row->attr.fid;
 
-	if (dirty->cut)
+	/* not behind a write whose row is still to come */
+	if (dirty->cut || busy_get(sl, fid.ino))
 		return;
 	dirty->cut = TRUE;
 	store_content_truncate(sl->store, &fid, row->content == CONTENT_FILE ? row->attr.size : 0, tail_cut, cutting_new(sl, fid.ino));

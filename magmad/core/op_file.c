@@ -129,6 +129,11 @@ void handle_seek(Op *op)
 		op_finish(op, error);
 		return;
 	}
+	const Dirty *dirty = g_hash_table_lookup(op->sl->dirty, &q->fid.ino);
+	if (dirty && dirty->unrecovered) {
+		op_error(op, dirty->unrecovered);
+		return;
+	}
 	if (row.content == CONTENT_FILE) {
 		store_content_seek(op->sl->store, &q->fid, q->offset, q->whence, sought, op);
 		return;

@@ -48,10 +48,24 @@ static void enqueue(Copy *c, const MagmaFid *fid, gboolean first)
 		g_queue_push_tail(&c->todo_next, g_memdup2(fid, sizeof *fid));
 }
 
+static gboolean has_job(const Copy *c, const MagmaFid *fid)
+{
+	for (const GList *l = c->jobs.head; l; l = l->next)
+		if (magma_fid_equal(&((const Job *)l->data)->fid, fid))
+			return TRUE;
+	return FALSE;
+}
+
+/* One that is being compared waits until that is over: of two comparisons the first that ends would speak for both. */
 static MagmaFid *dequeue(Copy *c)
 {
-	MagmaFid *fid = g_queue_pop_head(&c->todo_next);
+	MagmaFid *fid = NULL;
 
+	for (guint n = MIN(c->todo_next.length, c->jobs.length + 1); n && !fid; n--) {
+		fid = g_queue_pop_head(&c->todo_next);
+		if (has_job(c, fid))
+			g_queue_push_tail(&c->todo_next, g_steal_pointer(&fid));
+	}
 	if (fid)
 		g_hash_table_insert(c->todo, g_memdup2(fid, sizeof *fid), GUINT_TO_POINTER(GPOINTER_TO_UINT(g_hash_table_lookup(c->todo, fid)) - 1));
 	return fid;

@@ -34,6 +34,9 @@ static void content_done(void *user, int error)
 
 	if (!o->dead) {
 		feed_content_done(&o->feed, op->seq);
+		FeedItem *item = error ? feed_at(&o->feed, op->seq) : NULL;
+		if (item)
+			item->failed = TRUE;
 		if (error)            /* the copies may have done it */
 			contents_suspect(o, &op->fid, op->from, op->end);
 		op->done(op->user, error);

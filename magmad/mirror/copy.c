@@ -19,6 +19,7 @@ Copy *copy_new(Owner *o, guint16 volcano)
 	c->heard = now(c);
 	c->todo = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
 	c->regions = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, g_free);
+	c->has = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	c->asked_digests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	c->slots = g_ptr_array_new();
 	c->sync_calls = g_ptr_array_new();
@@ -53,6 +54,7 @@ void copy_free(Copy *c)
 	g_free(c->lost_said);
 	g_hash_table_unref(c->todo);
 	g_hash_table_unref(c->regions);
+	g_hash_table_unref(c->has);
 	g_hash_table_unref(c->asked_digests);
 	g_ptr_array_unref(c->slots);
 	g_ptr_array_unref(c->sync_calls);
@@ -74,10 +76,23 @@ static void stuck(Copy *c, const char *why)
 	c->stuck_why = c->counted ? g_strdup(why) : NULL;
 }
 
+/* An operation that no disk takes (too far out, too large) fails at the owner and at every copy, and says nothing about the copy. It is not sent again, and what it was about is compared. */
+static gboolean failed_here_too(const Copy *c)
+{
+	const Feed *f = &c->o->feed;
+
+	for (guint64 seq = MAX(c->acked_seq, f->base); seq < feed_end(f); seq++)
+		if (feed_at(f, seq)->failed)
+			return TRUE;
+	return FALSE;
+}
+
 static void say_stuck(Copy *c)
 {
 	g_autofree char *why = g_steal_pointer(&c->stuck_why);
 
+	if (failed_here_too(c))
+		return;
 	c->stuck_said = now(c);
 	if (!c->counted)
 		return;
@@ -219,6 +234,22 @@ static void start_done(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	owner_unref(o);
 }
 
+/* Contents that frames in its log needed were done before it logged them. Done again, an older one would undo a newer one until that is done again, too; and the copy may own the slice before it is. */
+static void note_what_it_has(Copy *c, guint64 index)
+{
+	const Feed *f = &c->o->feed;
+
+	for (guint64 seq = MAX(c->acked_seq, f->base); seq < feed_end(f); seq++) {
+		FeedItem *i = feed_at(f, seq);
+		if (!i->frame || i->pos.index > index)
+			continue;
+		if (i->needs_n == ITEM_NEEDS_ALL)
+			c->has_below = seq;
+		for (guint n = 0; i->needs_n != ITEM_NEEDS_ALL && n < i->needs_n; n++)
+			g_hash_table_add(c->has, g_memdup2(&i->needs[n], sizeof i->needs[n]));
+	}
+}
+
 static void start(Copy *c, How how, guint64 index)
 {
 	Store *s = c->o->local;
@@ -240,6 +271,10 @@ static void start(Copy *c, How how, guint64 index)
 	if (!c->counted)
 		c->acked_seq = feed_end(&c->o->feed);
 	c->cursor = c->acked_seq;
+	c->has_below = 0;
+	g_hash_table_remove_all(c->has);
+	if (how == HOW_LOG && c->counted)
+		note_what_it_has(c, index);
 	c->next_index = q.at_index + 1;
 	c->join_index = feed_index_before(&c->o->feed, c->cursor, at.index);
 	c->call = c->o->cfg.io->call(c->o->cfg.user, c->volcano, MAGMA_OP_mirror_start, &q, NULL, 0, start_done, c);

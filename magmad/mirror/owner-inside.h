@@ -28,6 +28,7 @@ typedef struct {
 	guint64 off, len;
 	guint32 mode;
 	guint64 bytes_before;         /* of all items before it: for bounds */
+	gboolean failed;              /* here: what it did, if anything, is compared; nobody is to do it again */
 } FeedItem;
 
 typedef struct {
@@ -130,6 +131,8 @@ struct Copy {
 	GQueue sent;                  /* Sent */
 	gsize under_way;
 	guint64 cursor, acked_seq;    /* in the feed */
+	guint64 has_below;            /* contents of the feed before this, and those in `has`, are done there: its log has frames that needed them */
+	GHashTable *has;              /* guint64: of FeedItems */
 	guint64 next_index;           /* of the next frame for it */
 	guint64 join_index;           /* frames up to here come from the journal */
 	guint64 acked_index, commit_said;

@@ -166,6 +166,10 @@ static gboolean put_feed_item(Build *b, const FeedItem *f)
 	Copy *c = b->c;
 
 	if (!f->frame) {
+		if (f->failed || f->seq < c->has_below || g_hash_table_contains(c->has, &f->seq)) {
+			c->commit_due = TRUE;         /* that it is acknowledged, too, comes with the answer to a message */
+			return TRUE;
+		}
 		Item i = { .kind = ITEM_CONTENT, .number = f->seq, .what = f->what, .fid = f->fid, .off = f->off, .len = f->len, .mode = f->mode };
 		return put(b, &i, f->bytes);
 	}
