@@ -69,11 +69,12 @@ static void retry(void *user)
 	copy_attach(c);
 }
 
-/* Said at the next tick: whoever hears it may change the copies. */
-static void stuck(Copy *c, const char *why)
+/* Said at the next tick: whoever hears it may change the copies. Not if by then it has done all of the feed up to seq. */
+static void stuck(Copy *c, const char *why, guint64 seq)
 {
 	g_free(c->stuck_why);
 	c->stuck_why = c->counted ? g_strdup(why) : NULL;
+	c->stuck_seq = seq;
 }
 
 /* An operation that no disk takes (too far out, too large) fails at the owner and at every copy, and says nothing about the copy. It is not sent again, and what it was about is compared. */
@@ -91,7 +92,7 @@ static void say_stuck(Copy *c)
 {
 	g_autofree char *why = g_steal_pointer(&c->stuck_why);
 
-	if (failed_here_too(c))
+	if (failed_here_too(c) || (c->started && c->acked_seq >= c->stuck_seq))
 		return;
 	c->stuck_said = now(c);
 	if (!c->counted)
@@ -124,7 +125,7 @@ void copy_lost(Copy *c, int error, const char *why)
 	c->retry = o->cfg.io->timer(o->cfg.user, RETRY, retry, c);
 	if (error && error != ENOTCONN && error != EAGAIN) {
 		g_autofree char *text = g_strdup_printf("%s: %s", why, g_strerror(error));
-		stuck(c, text);
+		stuck(c, text, feed_end(&o->feed));
 	} else if (why && !error) {
 		say_lost(c, why);
 	}
@@ -316,14 +317,14 @@ static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 		owner_say(c->o, "volcano %u: its log and this one share nothing that is known; its copy is made anew", c->volcano);
 	if (match && resume && !c->need_rows) {
 		if (c->counted && index < c->acked_index)
-			stuck(c, "it has lost what it had acknowledged");
+			stuck(c, "it has lost what it had acknowledged", G_MAXUINT64);
 		c->page_progresslen = MIN(a->progress.len, sizeof c->page_progress);
 		memcpy(c->page_progress, a->progress.data, a->whole ? 0 : c->page_progresslen);
 		start(c, HOW_LOG, index);
 		return;
 	}
 	if (c->counted) {                     /* not while what is acknowledged waits for it */
-		stuck(c, "its copy has to be made anew");
+		stuck(c, "its copy has to be made anew", G_MAXUINT64);
 		copy_lost(c, 0, NULL);
 		return;
 	}
@@ -415,7 +416,7 @@ void copy_tick(Copy *c)
 		return;
 	}
 	if (c->counted && t - c->heard > STUCK_AFTER && t - c->stuck_said > STUCK_AFTER)
-		stuck(c, "it does not answer");
+		stuck(c, "it does not answer", G_MAXUINT64);
 	/* An empty message now and then finds a copy that was restarted in a quiet hour. */
 	gboolean probe = t - c->idle_since > PROBE_AFTER;
 	if (probe)

@@ -122,6 +122,7 @@ struct Copy {
 	MagmaTime heard, idle_since, stuck_said, ask_again, slow_until, lost_said_at;
 	char *lost_said;
 	char *stuck_why;
+	guint64 stuck_seq;
 	/* the stream */
 	guint64 attempt, stream, life;
 	gpointer call;                /* attach or start */

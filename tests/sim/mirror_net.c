@@ -84,7 +84,7 @@ static void answer(void *user, int error, const void *rep, GBytes *body)
 	MNet *n = a->at->net;
 	MagmaHdr h = { .kind = MAGMA_REPLY, .op = a->call->op };
 
-	if (!error && !call_dead(a->call) && !(n->trouble && world_chance(n->w, n->cfg.lost_permille, 1000))) {
+	if (!error && !call_dead(a->call) && !n->mute && !(n->trouble && world_chance(n->w, n->cfg.lost_permille, 1000))) {
 		Flight *f = g_new(Flight, 1);
 		*f = (Flight){ a->call, encode(&h, rep, body) };
 		world_trace_message(n->w, "answer", "", f->msg);

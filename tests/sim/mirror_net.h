@@ -39,6 +39,7 @@ struct MNet {
 	World *w;
 	MNode nodes[MNODES_MAX];
 	gboolean trouble;
+	gboolean mute;                /* no answer arrives */
 	/* the map */
 	guint64 epoch;
 	gint owner;                   /* -1: nobody */

@@ -745,6 +745,95 @@ typedef struct {
 
 static void pages_written(void *user, int error) { *(Written *)user = (Written){ TRUE, error }; }
 
+/* Too far out for any disk, say: that everybody refuses it says nothing about the copy. */
+static void what_no_disk_takes_leaves_the_copies_alone(void)
+{
+	MNetConfig cfg = { .seed = 4, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	for (guint i = 0; i < 2; i++)
+		memstore_set_full(n->nodes[i].store, TRUE);
+	for (guint i = 0; i < 5; i++) {
+		Answer a = { FALSE, 0 };
+		g_autoptr(GBytes) data = g_bytes_new_static("x", 1);
+		store_content_write(mnet_store(n), &fid, i * MEMFILE_PAGE, data, answered, &a);
+		owner_flush(n->nodes[0].owner);       /* it is on its way before it fails here */
+		until(n, &a.done);
+		g_assert_cmpint(a.error, ==, ENOSPC);
+		run_for(n, SEC);
+		g_assert_true(n->in_sync[1]);
+	}
+	g_assert_cmpuint(n->stucks, ==, 0);
+	for (guint i = 0; i < 2; i++)
+		memstore_set_full(n->nodes[i].store, FALSE);
+	g_assert_cmpint(write_at(n, &fid, 0, 3 * MEMFILE_PAGE), ==, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	g_assert_cmpint(read_at(n, &fid, 0, 10, 10), ==, 0);
+	g_assert_true(memcontent_equal(memdisk_file(n->nodes[0].disk, &fid)->live, memdisk_file(n->nodes[1].disk, &fid)->live, 3 * MEMFILE_PAGE));
+	both_free(n);
+}
+
+enum { PIECE = 1 << 20, PIECES = 3, REPLAY_STEPS = 100 };
+
+static void one_done(void *user, int error) { ++*(guint *)user; }
+
+/* A copy has done a truncation and writes behind it, and logged what follows them; its answer is lost with it, and the owner with all that is on its way so many events after it is back. TRUE: it has all it logged. */
+static gboolean copy_keeps_what_it_logged(guint steps)
+{
+	MNetConfig cfg = { .seed = 3, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+	guint8 key[8] = { 0, 0, 0, 0, 0, 0, 0, 77 };
+	g_autofree guint8 *bytes = g_malloc(PIECE);
+	g_autoptr(GBytes) piece = g_bytes_new_take(memset(g_steal_pointer(&bytes), 'x', PIECE), PIECE);
+	Txn *t = txn_new();
+	guint done = 0;
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	n->mute = TRUE;
+	store_content_truncate(mnet_store(n), &fid, 0, one_done, &done);
+	for (guint i = 0; i < PIECES; i++)
+		store_content_write(mnet_store(n), &fid, i * PIECE, piece, one_done, &done);
+	while (done < PIECES + 1)
+		mnet_step(n);
+	txn_put(t, TAB_DATA, key, sizeof key, &fid.key, "", 0);
+	guint64 index = store_commit(mnet_store(n), t);
+	while (n->nodes[1].store->log->written(n->nodes[1].store) < index)
+		mnet_step(n);
+	mnet_down(n, 1, FALSE);
+	n->mute = FALSE;
+	mnet_up(n, 1);
+	for (guint i = 0; i < steps; i++)
+		mnet_step(n);
+	gboolean counts = n->in_sync[1];
+	mnet_down(n, 0, FALSE);
+	mnet_down(n, 1, FALSE);
+	const MemContent *live = memdisk_file(n->nodes[1].disk, &fid)->live;
+	gboolean has = live && memcontent_size(live) == PIECES * PIECE;
+	for (guint i = 0; has && i < PIECES; i++) {
+		g_autoptr(GBytes) there = memcontent_read(live, i * PIECE, PIECE);
+		has = g_bytes_equal(there, piece);
+	}
+	mnet_free(n);
+	return has || !counts;
+}
+
+static void a_copy_that_is_back_is_not_sent_again_what_it_has_done(void)
+{
+	for (guint steps = 0; steps < REPLAY_STEPS; steps++)
+		if (!copy_keeps_what_it_logged(steps))
+			g_error("it has lost what it had logged, %u events after it was back", steps);
+}
+
 enum { BAD_PAGES = 3, STEPS = 24 };
 
 /* So many events after a reader has met the bad place. TRUE: it was still waiting then. */
@@ -816,6 +905,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/mirror/what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over", what_the_owner_cannot_read_comes_from_a_copy_and_is_written_over);
 	g_test_add_func("/sim/mirror/what_comes_from_a_copy_is_not_written_over_what_was_begun_since", what_comes_from_a_copy_is_not_written_over_what_was_begun_since);
 	g_test_add_func("/sim/mirror/an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on_counting", an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on_counting);
+	g_test_add_func("/sim/mirror/a_copy_that_is_back_is_not_sent_again_what_it_has_done", a_copy_that_is_back_is_not_sent_again_what_it_has_done);
+	g_test_add_func("/sim/mirror/what_no_disk_takes_leaves_the_copies_alone", what_no_disk_takes_leaves_the_copies_alone);
 	g_test_add_func("/sim/mirror/rows_that_do_not_read_end_the_owner_where_a_copy_counts", rows_that_do_not_read_end_the_owner_where_a_copy_counts);
 	g_test_add_func("/sim/mirror/rows_that_do_not_read_are_an_error_where_no_copy_counts", rows_that_do_not_read_are_an_error_where_no_copy_counts);
 	g_test_add_func("/sim/mirror/an_fsync_waits_until_what_was_refused_is_the_same_everywhere", an_fsync_waits_until_what_was_refused_is_the_same_everywhere);
