@@ -501,6 +501,48 @@ static void what_does_not_read_is_not_moved(void)
 	cluster_free(c);
 }
 
+/* --- a move whose target dies --- */
+
+static gboolean is_frozen(void *user)
+{
+	const Volcano *v = cluster_volcano(user, 0);
+
+	return v && g_strcmp0(v->state, "handing over a slice") == 0;
+}
+
+/* So long after the slice was frozen: it thaws when the target is known to be down, and does not wait for its return. */
+static void target_dies(gint64 after)
+{
+	Cluster *c = network_of(15, 2);
+	SimClient *s = sim_client_new(c, -1);
+
+	for (guint i = 0; i < 20; i++) {
+		g_autofree char *name = g_strdup_printf("f%u", i);
+		MagmaFid fid = make_file(s, name, upper);
+		write_bytes(s, &fid, 0, 'a', 20000);
+	}
+	cluster_start(c, 1);
+	g_assert_true(cluster_run_until(c, 60 * SEC, is_frozen, c));
+	cluster_run(c, after);
+	if (!is_frozen(c) || !newest(c)->move.id) {
+		sim_client_free(s);
+		cluster_free(c);
+		return;
+	}
+	cluster_kill(c, 1, 600 * SEC, FALSE);
+	gint64 began = world_now(cluster_world(c));
+	make_file(s, "g", upper);
+	g_assert_cmpint(world_now(cluster_world(c)) - began, <, 10 * SEC);
+	sim_client_free(s);
+	cluster_free(c);
+}
+
+static void a_target_that_dies_holds_nobody_up(void)
+{
+	for (gint64 after = 0; after < 100 * MS; after += 2 * MS)
+		target_dies(after);
+}
+
 /* --- what a crash left of a content, and cannot be put in order --- */
 
 static int read_some(SimClient *s, const MagmaFid *fid)
@@ -886,6 +928,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/a_name_that_was_not_found_does_not_come_back", a_name_that_was_not_found_does_not_come_back);
 	g_test_add_func("/sim/repeats/a_content_that_a_restart_cannot_look_at_is_nobodys_until_it_can", a_content_that_a_restart_cannot_look_at_is_nobodys_until_it_can);
 	g_test_add_func("/sim/repeats/fsync_of_a_directory_is_for_all_slices_of_its_volcano", fsync_of_a_directory_is_for_all_slices_of_its_volcano);
+	g_test_add_func("/sim/repeats/a_target_that_dies_holds_nobody_up", a_target_that_dies_holds_nobody_up);
 	g_test_add_func("/sim/repeats/what_was_never_told_is_decided_anew", what_was_never_told_is_decided_anew);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now", late_repeat_of_what_failed_is_not_done_by_who_has_the_slice_now);
 	g_test_add_func("/sim/repeats/late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner", late_repeat_of_what_failed_is_not_done_by_who_acts_for_the_new_owner);
