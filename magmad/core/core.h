@@ -189,6 +189,8 @@ typedef struct {
 	MagmaTime failed_at;
 	gboolean cut;                 /* what a power cut may have left behind the row's size is gone */
 	gboolean cutting;             /* and is to be so on disk before a byte is written */
+	int cut_error, cut_failed;    /* of what cutting waits for; that it came to nothing, at cut_failed_at */
+	MagmaTime cut_failed_at;
 	int unrecovered;              /* what a crash left of it could not be put in order yet: nobody reads or changes it */
 	MagmaTime last;
 	GQueue *among;                /* the slice's, by age */

@@ -216,8 +216,11 @@ static void cut_durable(void *user, int error)
 	Dirty *dirty = g_hash_table_lookup(sl->dirty, &c->ino);
 
 	core_enter(sl->v);
-	if (dirty && error)
+	if (dirty && (error || dirty->cut_error)) {
 		dirty->cut = FALSE;
+		dirty->cut_failed = error ? error : dirty->cut_error;
+		dirty->cut_failed_at = core_now(sl->v);
+	}
 	if (dirty)
 		dirty->cutting = FALSE;
 	core_ctx_free(sl, c);
@@ -233,7 +236,9 @@ static void tail_cut(void *user, int error)
 	Dirty *dirty = g_hash_table_lookup(sl->dirty, &c->ino);
 
 	core_enter(sl->v);
-	if (dirty && error)
+	if (dirty && error && dirty->cutting)
+		dirty->cut_error = error;
+	else if (dirty && error)
 		dirty->cut = FALSE;
 	core_ctx_free(sl, c);
 	core_leave(sl->v);
@@ -258,11 +263,11 @@ static void cut_tail(Slice *sl, Dirty *dirty, const FlareRow *row)
 	if (dirty->cut || busy_get(sl, fid.ino))
 		return;
 	dirty->cut = TRUE;
+	dirty->cut_error = dirty->cut_failed = 0;
+	dirty->cutting = row->content == CONTENT_INLINE && sl->unclean;
 	store_content_truncate(sl->store, &fid, row->content == CONTENT_FILE ? row->attr.size : 0, tail_cut, cutting_new(sl, fid.ino));
-	if (row->content == CONTENT_INLINE && sl->unclean) {
-		dirty->cutting = TRUE;
+	if (dirty->cutting)
 		store_content_sync(sl->store, &fid, cut_durable, cutting_new(sl, fid.ino));
-	}
 }
 
 static gboolean has_copies(const Slice *sl)
@@ -344,6 +349,8 @@ int content_intent(Op *op, const FlareRow *row)
 	}
 	if ((error = make_durable(op, dirty)))
 		return error;
+	if (dirty->cut_failed && core_now(sl->v) - dirty->cut_failed_at < SYNC_AGAIN)
+		return dirty->cut_failed;
 	cut_tail(sl, dirty, row);
 	if (dirty->cutting) {
 		op_park(op, &sl->ack_wait);

@@ -20,6 +20,7 @@ Copy *copy_new(Owner *o, guint16 volcano)
 	c->todo = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
 	c->regions = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, g_free);
 	c->has = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	c->skipped = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	c->asked_digests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	c->slots = g_ptr_array_new();
 	c->sync_calls = g_ptr_array_new();
@@ -55,6 +56,7 @@ void copy_free(Copy *c)
 	g_hash_table_unref(c->todo);
 	g_hash_table_unref(c->regions);
 	g_hash_table_unref(c->has);
+	g_hash_table_unref(c->skipped);
 	g_hash_table_unref(c->asked_digests);
 	g_ptr_array_unref(c->slots);
 	g_ptr_array_unref(c->sync_calls);
@@ -69,12 +71,22 @@ static void retry(void *user)
 	copy_attach(c);
 }
 
-/* Said at the next tick: whoever hears it may change the copies. Not if by then it has done all of the feed up to seq. */
-static void stuck(Copy *c, const char *why, guint64 seq)
+/* Said at the next tick: whoever hears it may change the copies. */
+static void stuck(Copy *c, const char *why)
 {
 	g_free(c->stuck_why);
 	c->stuck_why = c->counted ? g_strdup(why) : NULL;
-	c->stuck_seq = seq;
+	c->stuck_seq = c->stuck_to = G_MAXUINT64;
+	c->stuck_from = G_MAXUINT64;
+}
+
+/* It answered that something failed: not if by then it has done all that there was, or that failed here as well. */
+static void stuck_at_something(Copy *c, const char *why)
+{
+	stuck(c, why);
+	c->stuck_seq = feed_end(&c->o->feed);
+	c->stuck_from = c->acked_seq;
+	c->stuck_to = c->sent_to;
 }
 
 /* An operation that no disk takes (too far out, too large) fails at the owner and at every copy, and says nothing about the copy. It is not sent again, and what it was about is compared. */
@@ -82,8 +94,8 @@ static gboolean failed_here_too(const Copy *c)
 {
 	const Feed *f = &c->o->feed;
 
-	for (guint64 seq = MAX(c->acked_seq, f->base); seq < feed_end(f); seq++)
-		if (feed_at(f, seq)->failed)
+	for (guint64 seq = MAX(c->stuck_from, f->base); seq < MIN(c->stuck_to, feed_end(f)); seq++)
+		if (feed_at(f, seq)->failed && !g_hash_table_contains(c->skipped, &seq))
 			return TRUE;
 	return FALSE;
 }
@@ -125,7 +137,7 @@ void copy_lost(Copy *c, int error, const char *why)
 	c->retry = o->cfg.io->timer(o->cfg.user, RETRY, retry, c);
 	if (error && error != ENOTCONN && error != EAGAIN) {
 		g_autofree char *text = g_strdup_printf("%s: %s", why, g_strerror(error));
-		stuck(c, text, feed_end(&o->feed));
+		stuck_at_something(c, text);
 	} else if (why && !error) {
 		say_lost(c, why);
 	}
@@ -273,7 +285,9 @@ static void start(Copy *c, How how, guint64 index)
 		c->acked_seq = feed_end(&c->o->feed);
 	c->cursor = c->acked_seq;
 	c->has_below = 0;
+	c->sent_to = c->cursor;
 	g_hash_table_remove_all(c->has);
+	g_hash_table_remove_all(c->skipped);
 	if (how == HOW_LOG && c->counted)
 		note_what_it_has(c, index);
 	c->next_index = q.at_index + 1;
@@ -317,14 +331,14 @@ static void attached(Copy *c, const struct magma_rep_mirror_attach *a)
 		owner_say(c->o, "volcano %u: its log and this one share nothing that is known; its copy is made anew", c->volcano);
 	if (match && resume && !c->need_rows) {
 		if (c->counted && index < c->acked_index)
-			stuck(c, "it has lost what it had acknowledged", G_MAXUINT64);
+			stuck(c, "it has lost what it had acknowledged");
 		c->page_progresslen = MIN(a->progress.len, sizeof c->page_progress);
 		memcpy(c->page_progress, a->progress.data, a->whole ? 0 : c->page_progresslen);
 		start(c, HOW_LOG, index);
 		return;
 	}
 	if (c->counted) {                     /* not while what is acknowledged waits for it */
-		stuck(c, "its copy has to be made anew", G_MAXUINT64);
+		stuck(c, "its copy has to be made anew");
 		copy_lost(c, 0, NULL);
 		return;
 	}
@@ -416,7 +430,7 @@ void copy_tick(Copy *c)
 		return;
 	}
 	if (c->counted && t - c->heard > STUCK_AFTER && t - c->stuck_said > STUCK_AFTER)
-		stuck(c, "it does not answer", G_MAXUINT64);
+		stuck(c, "it does not answer");
 	/* An empty message now and then finds a copy that was restarted in a quiet hour. */
 	gboolean probe = t - c->idle_since > PROBE_AFTER;
 	if (probe)

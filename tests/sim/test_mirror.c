@@ -745,6 +745,14 @@ typedef struct {
 
 static void pages_written(void *user, int error) { *(Written *)user = (Written){ TRUE, error }; }
 
+static void begin_write(MNet *n, const MagmaFid *fid, guint64 off, Answer *a)
+{
+	g_autoptr(GBytes) data = g_bytes_new_static("x", 1);
+
+	store_content_write(mnet_store(n), fid, off, data, answered, a);
+	owner_flush(n->nodes[0].owner);               /* it is on its way before it may fail here */
+}
+
 /* Too far out for any disk, say: that everybody refuses it says nothing about the copy. */
 static void what_no_disk_takes_leaves_the_copies_alone(void)
 {
@@ -760,9 +768,7 @@ static void what_no_disk_takes_leaves_the_copies_alone(void)
 		memstore_set_full(n->nodes[i].store, TRUE);
 	for (guint i = 0; i < 5; i++) {
 		Answer a = { FALSE, 0 };
-		g_autoptr(GBytes) data = g_bytes_new_static("x", 1);
-		store_content_write(mnet_store(n), &fid, i * MEMFILE_PAGE, data, answered, &a);
-		owner_flush(n->nodes[0].owner);       /* it is on its way before it fails here */
+		begin_write(n, &fid, i * MEMFILE_PAGE, &a);
 		until(n, &a.done);
 		g_assert_cmpint(a.error, ==, ENOSPC);
 		run_for(n, SEC);
@@ -776,6 +782,34 @@ static void what_no_disk_takes_leaves_the_copies_alone(void)
 	g_assert_true(n->in_sync[1]);
 	g_assert_cmpint(read_at(n, &fid, 0, 10, 10), ==, 0);
 	g_assert_true(memcontent_equal(memdisk_file(n->nodes[0].disk, &fid)->live, memdisk_file(n->nodes[1].disk, &fid)->live, 3 * MEMFILE_PAGE));
+	both_free(n);
+}
+
+/* What fails everywhere is no excuse for one that fails with something else. */
+static void a_copy_that_fails_alone_is_taken_out_whatever_else_fails(void)
+{
+	MNetConfig cfg = { .seed = 5, .nodes = 2, .disk_delay = 1000 };
+	MNet *n = mnet_new(&cfg);
+	MagmaFid fid = { .ino = 77 };
+	Answer own = { FALSE, 0 };
+
+	both_up(n);
+	mnet_promote(n, 0);
+	run_for(n, 5 * SEC);
+	g_assert_true(n->in_sync[1]);
+	memstore_set_full(n->nodes[1].store, TRUE);
+	begin_write(n, &fid, 0, &own);
+	until(n, &own.done);
+	g_assert_cmpint(own.error, ==, 0);
+	memstore_set_full(n->nodes[0].store, TRUE);
+	for (guint i = 1; i < 50 && n->in_sync[1]; i++) {
+		Answer both = { FALSE, 0 };
+		begin_write(n, &fid, i * MEMFILE_PAGE, &both);
+		until(n, &both.done);
+		run_for(n, SEC / 5);
+	}
+	g_assert_false(n->in_sync[1]);
+	g_assert_cmpuint(n->stucks, >, 0);
 	both_free(n);
 }
 
@@ -907,6 +941,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/mirror/an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on_counting", an_owner_that_cannot_read_what_it_compares_ends_and_the_copy_goes_on_counting);
 	g_test_add_func("/sim/mirror/a_copy_that_is_back_is_not_sent_again_what_it_has_done", a_copy_that_is_back_is_not_sent_again_what_it_has_done);
 	g_test_add_func("/sim/mirror/what_no_disk_takes_leaves_the_copies_alone", what_no_disk_takes_leaves_the_copies_alone);
+	g_test_add_func("/sim/mirror/a_copy_that_fails_alone_is_taken_out_whatever_else_fails", a_copy_that_fails_alone_is_taken_out_whatever_else_fails);
 	g_test_add_func("/sim/mirror/rows_that_do_not_read_end_the_owner_where_a_copy_counts", rows_that_do_not_read_end_the_owner_where_a_copy_counts);
 	g_test_add_func("/sim/mirror/rows_that_do_not_read_are_an_error_where_no_copy_counts", rows_that_do_not_read_are_an_error_where_no_copy_counts);
 	g_test_add_func("/sim/mirror/an_fsync_waits_until_what_was_refused_is_the_same_everywhere", an_fsync_waits_until_what_was_refused_is_the_same_everywhere);
