@@ -243,7 +243,8 @@ static void on_reopen(void *user, int error, const MagmaAny *rep, GBytes *msg)
 				o->there |= !error;
 				if (one == MAGMA_EMAP && is_asserted(o))
 					reopen_alone(o, r->renewing);
-				if (timed_out(error, msg) && is_asserted(o))
+				/* else another one that is under way says it, a keepalive mostly */
+				if (timed_out(error, msg) && is_asserted(o) && !o->asking)
 					g_array_append_val(unheard, o->fid);
 				open_settle(o);
 			}

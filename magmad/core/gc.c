@@ -283,6 +283,7 @@ typedef struct {
 	Slice *sl;
 	GArray *fids;
 	guint next, running;
+	gboolean waited;              /* for as long as anybody should, for one or several at once: the others are tried once */
 	void (*done)(Slice *sl);
 } Recovery;
 
@@ -330,15 +331,18 @@ static void recover_wait(Op *op, Dirty *dirty)
 	RecoverJob *j = op->data;
 	Slice *sl = op->sl;
 	Recovery *r = j->r;
+	gboolean wait = r && !r->waited && ++j->tries < RECOVER_TRIES;
 	int error = j->job.error;
 
 	j->stage = 0;
 	j->job.error = 0;
-	j->timer = sl->v->io->timer(sl->v->iou, ++j->tries < RECOVER_TRIES ? RECOVER_AGAIN : RECOVER_LATER, recover_again, op);
-	if (j->tries < RECOVER_TRIES || !r)
+	j->timer = sl->v->io->timer(sl->v->iou, wait ? RECOVER_AGAIN : RECOVER_LATER, recover_again, op);
+	if (wait || !r)
 		return;
-	core_say(sl->v, "slice %u: the content of flare %" G_GUINT64_FORMAT " cannot be put in order after a crash: %s; nobody can read or write it until it can", sl->id, j->job.fid.ino, g_strerror(error));
+	if (!r->waited)
+		core_say(sl->v, "slice %u: the content of flare %" G_GUINT64_FORMAT " cannot be put in order after a crash: %s; nobody can read or write it, or others like it, until it can", sl->id, j->job.fid.ino, g_strerror(error));
 	dirty->unrecovered = error;
+	r->waited = TRUE;
 	j->r = NULL;
 	r->running--;
 	recover_more(r);
