@@ -20,7 +20,6 @@ Copy *copy_new(Owner *o, guint16 volcano)
 	c->todo = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
 	c->regions = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, g_free);
 	c->has = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-	c->skipped = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	c->asked_digests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	c->slots = g_ptr_array_new();
 	c->sync_calls = g_ptr_array_new();
@@ -56,7 +55,6 @@ void copy_free(Copy *c)
 	g_hash_table_unref(c->todo);
 	g_hash_table_unref(c->regions);
 	g_hash_table_unref(c->has);
-	g_hash_table_unref(c->skipped);
 	g_hash_table_unref(c->asked_digests);
 	g_ptr_array_unref(c->slots);
 	g_ptr_array_unref(c->sync_calls);
@@ -76,35 +74,40 @@ static void stuck(Copy *c, const char *why)
 {
 	g_free(c->stuck_why);
 	c->stuck_why = c->counted ? g_strdup(why) : NULL;
-	c->stuck_seq = c->stuck_to = G_MAXUINT64;
-	c->stuck_from = G_MAXUINT64;
+	c->stuck_seq = G_MAXUINT64;
 }
 
-/* It answered that something failed: not if by then it has done all that there was, or that failed here as well. */
-static void stuck_at_something(Copy *c, const char *why)
-{
-	stuck(c, why);
-	c->stuck_seq = feed_end(&c->o->feed);
-	c->stuck_from = c->acked_seq;
-	c->stuck_to = c->sent_to;
-}
-
-/* An operation that no disk takes (too far out, too large) fails at the owner and at every copy, and says nothing about the copy. It is not sent again, and what it was about is compared. */
+/* An operation that no disk takes (too far out, too large) fails at the owner and at every copy. It is not sent again, and what it was about is compared. */
 static gboolean failed_here_too(const Copy *c)
 {
 	const Feed *f = &c->o->feed;
 
-	for (guint64 seq = MAX(c->stuck_from, f->base); seq < MIN(c->stuck_to, feed_end(f)); seq++)
-		if (feed_at(f, seq)->failed && !g_hash_table_contains(c->skipped, &seq))
+	for (guint64 seq = MAX(c->acked_seq, f->base); seq < feed_end(f); seq++)
+		if (feed_at(f, seq)->failed)
 			return TRUE;
 	return FALSE;
+}
+
+/* It answered that something failed: that is no matter if it has done all that there was by now, nor if it may be what failed here as well, as long as it gets on. */
+static gboolean excused(Copy *c)
+{
+	if (c->stuck_seq == G_MAXUINT64)
+		return FALSE;
+	if (c->started && c->acked_seq >= c->stuck_seq)
+		return TRUE;
+	if (!failed_here_too(c))
+		return FALSE;
+	if (!c->excused_since || c->excused_seq != c->acked_seq)
+		c->excused_since = now(c);
+	c->excused_seq = c->acked_seq;
+	return now(c) - c->excused_since < STUCK_AFTER;
 }
 
 static void say_stuck(Copy *c)
 {
 	g_autofree char *why = g_steal_pointer(&c->stuck_why);
 
-	if (failed_here_too(c) || (c->started && c->acked_seq >= c->stuck_seq))
+	if (excused(c))
 		return;
 	c->stuck_said = now(c);
 	if (!c->counted)
@@ -137,7 +140,8 @@ void copy_lost(Copy *c, int error, const char *why)
 	c->retry = o->cfg.io->timer(o->cfg.user, RETRY, retry, c);
 	if (error && error != ENOTCONN && error != EAGAIN) {
 		g_autofree char *text = g_strdup_printf("%s: %s", why, g_strerror(error));
-		stuck_at_something(c, text);
+		stuck(c, text);
+		c->stuck_seq = feed_end(&o->feed);
 	} else if (why && !error) {
 		say_lost(c, why);
 	}
@@ -285,9 +289,7 @@ static void start(Copy *c, How how, guint64 index)
 		c->acked_seq = feed_end(&c->o->feed);
 	c->cursor = c->acked_seq;
 	c->has_below = 0;
-	c->sent_to = c->cursor;
 	g_hash_table_remove_all(c->has);
-	g_hash_table_remove_all(c->skipped);
 	if (how == HOW_LOG && c->counted)
 		note_what_it_has(c, index);
 	c->next_index = q.at_index + 1;

@@ -122,7 +122,9 @@ struct Copy {
 	MagmaTime heard, idle_since, stuck_said, ask_again, slow_until, lost_said_at;
 	char *lost_said;
 	char *stuck_why;
-	guint64 stuck_seq, stuck_from, stuck_to;      /* of the feed: done by then it is not stuck; what was under way */
+	guint64 stuck_seq;            /* of the feed: done up to there it is not; G_MAXUINT64: that is no matter of the feed */
+	guint64 excused_seq;          /* acked_seq when it was excused for the first time, at excused_since: without progress not for long */
+	MagmaTime excused_since;
 	/* the stream */
 	guint64 attempt, stream, life;
 	gpointer call;                /* attach or start */
@@ -134,8 +136,6 @@ struct Copy {
 	guint64 cursor, acked_seq;    /* in the feed */
 	guint64 has_below;            /* contents of the feed before this, and those in `has`, are done there: its log has frames that needed them */
 	GHashTable *has;              /* guint64: of FeedItems */
-	GHashTable *skipped;          /* guint64: of those that had failed here before they were sent */
-	guint64 sent_to;              /* contents of the feed before this were sent in this stream, or skipped */
 	guint64 next_index;           /* of the next frame for it */
 	guint64 join_index;           /* frames up to here come from the journal */
 	guint64 acked_index, commit_said;

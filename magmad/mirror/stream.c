@@ -1,8 +1,6 @@
 /* The messages to a copy: what the feed, the journal and catching up have for it, as far as the window allows. */
 #include "magmad/mirror/owner-inside.h"
 
-enum { SKIPPED_MAX = 4096 };
-
 static void sent_free(Sent *s)
 {
 	if (s->digests)
@@ -170,13 +168,8 @@ static gboolean put_feed_item(Build *b, const FeedItem *f)
 	if (!f->frame) {
 		if (f->failed || f->seq < c->has_below || g_hash_table_contains(c->has, &f->seq)) {
 			c->commit_due = TRUE;         /* that it is acknowledged, too, comes with the answer to a message */
-			if (g_hash_table_size(c->skipped) > SKIPPED_MAX)      /* old ones mostly */
-				g_hash_table_remove_all(c->skipped);
-			if (f->failed)
-				g_hash_table_add(c->skipped, g_memdup2(&f->seq, sizeof f->seq));
 			return TRUE;
 		}
-		c->sent_to = f->seq + 1;
 		Item i = { .kind = ITEM_CONTENT, .number = f->seq, .what = f->what, .fid = f->fid, .off = f->off, .len = f->len, .mode = f->mode };
 		return put(b, &i, f->bytes);
 	}
