@@ -2,6 +2,7 @@
 #include "magmad/identity.h"
 #include "libmagma/base/err.h"
 #include "libmagma/lava/conflict.h"
+#include "libmagma/base/folder.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -88,13 +89,14 @@ static gboolean open_slices(Conflicts *c, const char *path, GPtrArray *out, GErr
 {
 	g_autofree char *slices = g_build_filename(path, "slices", NULL);
 	g_autoptr(GError) why = NULL;
-	g_autoptr(GDir) d = g_dir_open(slices, 0, &why);
+	g_auto(GStrv) names = magma_folder_names(slices, &why);
 
-	if (!d && !g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+	if (!names && !g_error_matches(why, MAGMA_ERROR, ENOENT)) {
 		g_propagate_error(error, g_steal_pointer(&why));
 		return FALSE;
 	}
-	for (const char *name; d && (name = g_dir_read_name(d));) {
+	for (guint i = 0; names && names[i]; i++) {
+		const char *name = names[i];
 		g_autofree char *slice = g_build_filename(slices, name, NULL);
 		if (is_slice(slices, name) && !open_one(c, slice, out, error))
 			return FALSE;

@@ -264,7 +264,7 @@ static void meta_after_cut(void *user, int error, const StoreRow *rows, guint n,
 	Replica *r = user;
 	gboolean was = r->whole;
 
-	if (!r->dead) {                       /* what cannot be read is not taken for whole: its owner compares it */
+	if (!r->dead) {                       /* what cannot be read is not taken for whole: its owner fills it anew */
 		meta_take(r, rows, error ? 0 : n);
 		error = error ? error : was && !r->whole ? EAGAIN : 0;
 	}
