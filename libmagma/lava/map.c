@@ -246,6 +246,9 @@ static const char *check_slices(const MagmaMap *m)
 	return check_tiling(m);
 }
 
+/* Of numbers within an incarnation of the group the lower bits grow alike, and a network in which somebody may join gets no other. */
+static guint64 part_epoch(guint64 move) { return move & MAGMA_EPOCH_FIRST_MAX; }
+
 static const char *check_move(const MagmaMap *m)
 {
 	const MagmaSlice *from = magma_map_slice_by_id(m, m->move.from);
@@ -260,6 +263,8 @@ static const char *check_move(const MagmaMap *m)
 		return "a move is not of a part of its source's slice";
 	if (m->move.part.id == 0 || m->move.part.id >= m->next_id || magma_map_slice_by_id(m, m->move.part.id) || m->move.part.owner != m->move.to)
 		return "a move is to a slice that is there already, or not its target's";
+	if (m->move.part.epoch != part_epoch(m->move.id))
+		return "the epoch of what moves is not the number of the move";
 	return check_copies(m, &m->move.part);
 }
 
@@ -272,6 +277,12 @@ const char *magma_map_seal(MagmaMap *m)
 	if ((broken = check_volcanos(m)) || (broken = check_slices(m)))
 		return broken;
 	return check_move(m);
+}
+
+void magma_map_number_move(MagmaMap *m)
+{
+	m->move.id = m->epoch + 1;
+	m->move.part.epoch = part_epoch(m->move.id);
 }
 
 MagmaSlice *magma_map_part(MagmaMap *m, guint16 id)
@@ -507,7 +518,7 @@ MagmaMap *magma_map_decode(const guint8 *p, gsize n)
 		m->move.from = magma_get_u16(&r);
 		m->move.to = magma_get_u16(&r);
 		m->move.range = get_range(&r);
-		m->move.part = (MagmaSlice){ .id = magma_get_u16(&r), .range = m->move.range, .home = m->move.to, .owner = m->move.to, .epoch = 1 };
+		m->move.part = (MagmaSlice){ .id = magma_get_u16(&r), .range = m->move.range, .home = m->move.to, .owner = m->move.to, .epoch = part_epoch(m->move.id) };
 		get_copies(&r, &m->move.part);
 	}
 	count = magma_get_u16(&r);

@@ -47,6 +47,9 @@ typedef struct {
 	MagmaCopy copies[MAGMA_COPIES_MAX]; /* beside the owner's; the first one in sync is the next owner */
 } MagmaSlice;
 
+/* Ownerships begin with one of 40 bits at most: the epochs of logs have room for no more beside the starts of the owner (magmad/core/holding.c). */
+#define MAGMA_EPOCH_FIRST_MAX (((guint64)1 << 40) - 1)
+
 /* A range of the slice `from` becomes a slice of its own, at the volcano `to`. At most one in the map at a time. */
 typedef struct {
 	guint64 id;                   /* 0: none */
@@ -90,6 +93,8 @@ const MagmaVolcano *magma_map_route(const MagmaMap *m, const MagmaKey *key);
 const MagmaSlice *magma_map_slice_by_id(const MagmaMap *m, guint16 id);
 /* The same among the slices and the one that is on its way. */
 MagmaSlice *magma_map_part(MagmaMap *m, guint16 id);
+/* Gives the move in m a number that none had, m->epoch + 1, and its part the lower 40 bits of that as its epoch: what an earlier try brought, to whoever keeps a log of it, is not the beginning of this one's. */
+void magma_map_number_move(MagmaMap *m);
 /* The slice that is at home at that volcano, or NULL. */
 const MagmaSlice *magma_map_home(const MagmaMap *m, guint16 volcano);
 const MagmaVolcano *magma_map_by_id(const MagmaMap *m, guint16 id);

@@ -546,8 +546,11 @@ static void drop_others(Volcano *v)
 	while (g_hash_table_iter_next(&it, NULL, &value)) {
 		Holding *h = value;
 		const MagmaSlice *s = magma_map_part(v->map, h->id);
-		if (s ? s->owner == v->id || has_copy(s, v->id) : h->id == v->id)
+		if (s ? s->owner == v->id || has_copy(s, v->id) : h->id == v->id) {
+			if (!s)               /* it is to have another part of the keys, after others that came in the meantime */
+				stop_owning(h);
 			continue;
+		}
 		core_say(v, "slice %u is no longer held here", h->id);
 		g_hash_table_iter_remove(&it);
 		holding_free(h, TRUE);

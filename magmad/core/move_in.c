@@ -439,7 +439,7 @@ void handle_move_anew(Op *op)
 		return;
 	}
 	MagmaMap *map = magma_map_copy(v->map);
-	map->move.id = map->epoch + 1;
+	magma_map_number_move(map);
 	members_change_map(v, map, anew_changed, op);
 }
 
@@ -451,24 +451,42 @@ typedef struct {
 	double share;
 } Planning;
 
+/* One that waits for a slice and is there; NULL: nobody. */
+static const MagmaVolcano *next_to_join(const MagmaMap *map)
+{
+	for (guint i = 0; i < map->volcanos->len; i++) {
+		const MagmaVolcano *o = map->volcanos->pdata[i];
+		if (o->state == MAGMA_JOINING && o->offered && !(o->flags & MAGMA_VOLCANO_DOWN))
+			return o;
+	}
+	return NULL;
+}
+
+/* A target that is down may never be back: it begins anew after the others. What it has of the part is nobody's. */
+static void look_at_target(Volcano *v)
+{
+	if (!(magma_map_by_id(v->map, v->map->move.to)->flags & MAGMA_VOLCANO_DOWN) || !next_to_join(v->map))
+		return;
+	core_say(v, "volcano %u, which is to have a slice, is down: another one is next", v->map->move.to);
+	MagmaMap *map = magma_map_copy(v->map);
+	map->move = (MagmaMove){ 0 };
+	members_change_map(v, map, NULL, NULL);
+}
+
 static void plan_now(Planning *p)
 {
 	Volcano *v = p->v;
-	guint16 joiner = 0;
+	const MagmaVolcano *joiner = next_to_join(v->map);
 
 	v->planning = FALSE;
-	for (guint i = 0; i < v->map->volcanos->len && !joiner; i++) {
-		const MagmaVolcano *o = v->map->volcanos->pdata[i];
-		if (o->state == MAGMA_JOINING && o->offered)
-			joiner = o->id;
-	}
 	if (joiner && p->best && !v->map->move.id && !v->map_changing) {
 		MagmaMap *map = magma_map_copy(v->map);
 		const MagmaSlice *from = magma_map_slice_by_id(map, p->best);
 		MagmaKey middle = magma_range_middle(&from->range);
-		map->move = (MagmaMove){ .id = map->epoch + 1, .from = from->id, .to = joiner, .range.hi = from->range.hi };
+		map->move = (MagmaMove){ .from = from->id, .to = joiner->id, .range.hi = from->range.hi };
 		magma_key_next(&middle, &map->move.range.lo);
-		map->move.part = (MagmaSlice){ .id = joiner, .range = map->move.range, .home = joiner, .owner = joiner, .epoch = 1 };
+		map->move.part = (MagmaSlice){ .id = joiner->id, .range = map->move.range, .home = joiner->id, .owner = joiner->id };
+		magma_map_number_move(map);
 		members_change_map(v, map, NULL, NULL);
 	}
 	core_ctx_free(v, p);
@@ -501,15 +519,11 @@ static void plan_status(void *user, gboolean alive, const struct magma_rep_statu
 /* A volcano without a slice takes the upper half of the most loaded one's. Keys are SHA-1 values, so half of the range is half of its flares. */
 void move_plan(Volcano *v)
 {
-	gboolean wanted = FALSE;
-
-	if (!v->map || !consensus_leads(v) || v->planning || v->map->move.id || v->map_changing || !v->serving)
+	if (!v->map || !consensus_leads(v) || v->planning || v->map_changing || !v->serving)
 		return;
-	for (guint i = 0; i < v->map->volcanos->len; i++) {
-		const MagmaVolcano *o = v->map->volcanos->pdata[i];
-		wanted |= o->state == MAGMA_JOINING && o->offered;
-	}
-	if (!wanted)
+	if (v->map->move.id)
+		look_at_target(v);
+	if (v->map->move.id || v->map_changing || !next_to_join(v->map))
 		return;
 	Planning *p = CORE_CTX(v, Planning, NULL);
 	p->v = v;

@@ -91,7 +91,7 @@ static void map_seed(const char *dir, const char *name, guint16 n, guint16 joini
 	if (moving) {
 		const MagmaSlice *from = magma_map_home(m, 1);
 		m->move = (MagmaMove){ .id = 7, .from = 1, .to = 2, .range = { magma_range_middle(&from->range), from->range.hi },
-			.part = { .id = m->next_id++, .home = 2, .owner = 2, .epoch = 1, .ncopies = 1, .copies = { { 1, TRUE } } } };
+			.part = { .id = m->next_id++, .home = 2, .owner = 2, .epoch = 7, .ncopies = 1, .copies = { { 1, TRUE } } } };
 	}
 	g_assert_null(magma_map_seal(m));
 	magma_map_encode(m, out);

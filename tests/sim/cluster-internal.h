@@ -62,8 +62,8 @@ struct Node {
 	guint asides_made;
 	Volcano *volcano;
 	guint64 life;
-	gboolean started, ready, refused, dying, ending, leaving, aside, host_gone;      /* ending: told to; leaving: it has handed over */
-	gint64 leave_away;
+	gboolean started, ready, refused, dying, ending, leaving, aside, host_gone, emptied;      /* emptied: its folder was lost once; ending: told to; leaving: it has handed over */
+	gint64 leave_away, born;      /* born: it was started */
 	gint64 parted;                /* from the other volcanos, until then */
 	guint refuse_opens;           /* so many stores of slices cannot be opened */
 	char *stopped;                /* it said that it cannot go on */

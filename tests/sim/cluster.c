@@ -1,4 +1,5 @@
 #include "tests/sim/cluster-internal.h"
+#include "magmad/core/consensus.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -29,25 +30,36 @@ static void set_aside(Node *n)
 	node_set_aside(n);
 }
 
+/* The first volcano begins the network, and the others join there; where that one has lost its folder it joins at another. */
+static Node *join_at(Node *n)
+{
+	for (guint i = 0; n->emptied && i < CLUSTER_VOLCANOS; i++)
+		if (&n->c->node[i] != n && n->c->node[i].ready)
+			return &n->c->node[i];
+	return n->emptied && n->index == 0 ? &n->c->node[1] : &n->c->node[0];
+}
+
 static Store *own_store(const Node *n) { return ((Holding *)n->held->pdata[0])->store; }
 
 static void node_start(Node *n)
 {
 	Cluster *c = n->c;
-	MagmaAddr join = magma_addr_with_port(&c->node[0].addr, c->node[0].addr.port + 1);
+	const Node *at = join_at(n);
+	MagmaAddr join = magma_addr_with_port(&at->addr, at->addr.port + 1);
 	MemStoreConfig store = node_store_config(n);
-	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = c->cfg.witness && n->index == c->cfg.witness ? 0 : 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .trace = &n->trace };
+	VolcanoConfig cfg = { .name = n->name, .fqdn = n->name, .software = "sim", .addr = n->addr, .bandwidth = 1000, .offered = c->cfg.witness && n->index == c->cfg.witness ? 0 : 1 << 30, .copies_wanted = c->cfg.copies ? c->cfg.copies : 1, .journal_keep = c->cfg.journal_keep, .trace = &n->trace };
 
 	set_aside(n);
 	Holding *own = n->held->pdata[0];
 	own->store = memstore_open(own->disk, &store);
 	cfg.kept = n->kept;
-	if (!n->kept && n->index == 0)
+	if (!n->kept && n == at)
 		cfg.bootstrap = TRUE;
 	else if (!n->kept)
 		cfg.join = &join;
 	n->ready = n->refused = n->host_gone = FALSE;
 	n->life++;
+	n->born = world_now(c->world);
 	n->volcano = volcano_new(&cfg, own_store(n), &node_io, n);
 	world_trace(c->world, "== %s starts%s", n->name, cfg.bootstrap ? " a network" : cfg.join ? " and joins" : "");
 	volcano_start(n->volcano, on_ready, n);
@@ -523,6 +535,41 @@ void cluster_refuse_opens(Cluster *c, guint i, gint64 time)
 {
 	world_trace(c->world, "== %s opens no stores, for %" G_GINT64_FORMAT " us", c->node[i].name, time);
 	c->node[i].unopened_until = world_now(c->world) + time;
+}
+
+void cluster_lose_folder(Cluster *c, guint i, gint64 restart_after)
+{
+	Node *n = &c->node[i];
+
+	node_die(n, NOTHING_MORE);
+	world_trace(c->world, "== %s has lost its folder, back in %" G_GINT64_FORMAT " us", n->name, restart_after);
+	for (guint k = 0; k < ASIDES_MAX; k++)
+		node_aside_free(&n->asides[k]);
+	g_ptr_array_unref(n->held);
+	n->held = node_holdings_new();
+	g_clear_pointer(&n->kept, g_bytes_unref);
+	n->emptied = TRUE;
+	c->kills++;
+	c->forgot = n;
+	c->told_again = 0;
+	world_after(c->world, restart_after, FALSE, restart, n);
+}
+
+#define WELL_AFTER ((gint64)5000000)
+
+gboolean cluster_may_lose_folder(Cluster *c, guint i)
+{
+	guint started = 0;
+
+	for (guint k = 0; k < CLUSTER_VOLCANOS; k++) {
+		const Node *o = &c->node[k];
+		started += o->started;
+		/* it could be taken for dead, and its slice given to one that has nothing; or not have all again itself */
+		if (o != &c->node[i] && o->volcano && (!consensus_may_serve(o->volcano) || world_now(c->world) - o->born < WELL_AFTER))
+			return FALSE;
+	}
+	/* of two, or with a witness, who is left would have to be told that the other one's history is of no account */
+	return started > 2 && !c->cfg.witness && c->node[i].volcano && all_is_twice(c) && others_are_well(&c->node[i]);
 }
 
 /* Its logs are as long as those that it shares slices with. */

@@ -23,6 +23,7 @@ typedef struct {
 	guint part_ppm;               /* the same for one that no other volcano reaches any more for a while; clients still do */
 	guint witness;                /* this one only votes; 0: none */
 	gboolean both_may_answer;     /* two volcanos are parted on purpose: safety.h */
+	guint64 journal_keep;         /* bytes, for copies that come back */
 	guint32 faults;               /* 1 << FaultKind (faults.h): what the schedule draws from, while trouble is on */
 	gint64 fault_every;           /* about */
 	const char *replay;
@@ -70,6 +71,9 @@ void cluster_bad_disk(Cluster *c, guint i, gint64 time);
 void cluster_dying_disk(Cluster *c, guint i, gint64 reads_fail, gint64 time);
 /* It opens no store of a slice other than its own for that time: too many open files, say. What is open stays so. */
 void cluster_refuse_opens(Cluster *c, guint i, gint64 time);
+/* kill -9, and its folder is gone with all there is in it: it joins again under its name. Until it has all again, nothing else may be lost (cluster_may_lose_folder()). */
+void cluster_lose_folder(Cluster *c, guint i, gint64 restart_after);
+gboolean cluster_may_lose_folder(Cluster *c, guint i);
 
 /* One event, and what trouble makes of it. */
 void cluster_step(Cluster *c);

@@ -18,7 +18,7 @@ struct Faults {
 };
 
 static const char *const names[FAULT_KINDS] = {
-	"kill", "gone", "cut", "repeat", "late", "split", "oneway", "client", "drift", "pause", "slowdisk", "baddisk", "unopened", "dying",
+	"kill", "gone", "cut", "repeat", "late", "split", "oneway", "client", "drift", "pause", "slowdisk", "baddisk", "unopened", "dying", "lost",
 };
 
 const char *fault_name(FaultKind k) { return names[k]; }
@@ -154,13 +154,19 @@ static void late_ends(void *arg)
 	world_set_late(c->world, c->cfg.late_permille);
 }
 
+/* While one has forgotten what not all others may lose as well. Sessions that are lost again and again would be the other failure where nobody may be taken for dead. */
+static gboolean may_happen(Cluster *c, FaultKind k)
+{
+	return !cluster_must_rest(c) || k == FAULT_CLIENT || (!c->forgot->emptied && (k == FAULT_CUT || k == FAULT_REPEAT));
+}
+
 static void happens(Faults *f, FaultKind k)
 {
 	Node *n = pick_running(f);
 	GPtrArray *links = f->c->links;
 	World *w = f->w;
 
-	if (!n || (cluster_must_rest(f->c) && k != FAULT_CUT && k != FAULT_REPEAT && k != FAULT_CLIENT))
+	if (!n || !may_happen(f->c, k))
 		return;
 	switch (k) {
 	case FAULT_KILL:
@@ -205,6 +211,10 @@ static void happens(Faults *f, FaultKind k)
 		break;
 	case FAULT_DYING:
 		disk_dies(f, n->index);
+		break;
+	case FAULT_LOST:
+		if (cluster_may_lose_folder(f->c, n->index))
+			cluster_lose_folder(f->c, n->index, 1 * MS + duration(f, 3 * SEC));
 		break;
 	case FAULT_DRIFT:             /* from the start of a process on */
 	case FAULT_KINDS:

@@ -17,6 +17,7 @@ typedef enum {
 	FAULT_BADDISK,                /* it cannot be written: EIO */
 	FAULT_UNOPENED,               /* it opens no store of a slice but its own, for a while */
 	FAULT_DYING,                  /* a disk that reads nothing, and soon takes nothing; it may have forgotten what was not synced */
+	FAULT_LOST,                   /* the whole folder; an empty one joins in its place */
 	FAULT_KINDS
 } FaultKind;
 

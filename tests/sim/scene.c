@@ -9,9 +9,9 @@ gboolean first_serves(void *user) { return cluster_serves(user, 0); }
 
 gboolean second_serves(void *user) { return cluster_serves(user, 1) && !volcano_map(cluster_volcano(user, 0))->move.id; }
 
-Cluster *network_of(guint32 seed, guint copies)
+static Cluster *network_that_keeps(guint32 seed, guint copies, guint64 journal_keep)
 {
-	ClusterConfig cfg = { .seed = seed, .pending_permille = 200, .disk_delay = 3 * MS, .copies = copies };
+	ClusterConfig cfg = { .seed = seed, .pending_permille = 200, .disk_delay = 3 * MS, .copies = copies, .journal_keep = journal_keep };
 	Cluster *c = cluster_new(&cfg);
 
 	cluster_start(c, 0);
@@ -19,6 +19,7 @@ Cluster *network_of(guint32 seed, guint copies)
 	return c;
 }
 
+Cluster *network_of(guint32 seed, guint copies) { return network_that_keeps(seed, copies, 0); }
 Cluster *network(guint32 seed) { return network_of(seed, 1); }
 
 void join_second(Cluster *c)
@@ -110,9 +111,9 @@ guint index_of(Cluster *c, guint16 id)
 	g_assert_not_reached();
 }
 
-Cluster *three(guint32 seed)
+Cluster *three_of(guint32 seed, guint copies, guint64 journal_keep)
 {
-	Cluster *c = network_of(seed, 2);
+	Cluster *c = network_that_keeps(seed, copies, journal_keep);
 
 	join_second(c);
 	cluster_start(c, 2);
@@ -120,6 +121,8 @@ Cluster *three(guint32 seed)
 	cluster_run(c, 5 * SEC);
 	return c;
 }
+
+Cluster *three(guint32 seed) { return three_of(seed, 2, 0); }
 
 /* --- tokens --- */
 

@@ -15,6 +15,7 @@ Cluster *network(guint32 seed);                      /* one copy */
 void join_second(Cluster *c);
 /* Three volcanos that all vote, two copies of everything. */
 Cluster *three(guint32 seed);
+Cluster *three_of(guint32 seed, guint copies, guint64 journal_keep);
 
 /* For cluster_run_until(); user: the Cluster. */
 gboolean first_serves(void *user);

@@ -348,7 +348,7 @@ void kit_moves_lower_half(MagmaMap *m)
 	kit_volcano(m, 1)->state = MAGMA_JOINING;
 	kit_slice(m, 2)->range.lo = MAGMA_KEY_MIN;
 	g_array_remove_index(m->slices, 0);
-	m->move = (MagmaMove){ .id = 9, .from = 2, .to = 1, .range = kit_slice(m, 2)->range, .part = { .id = 1, .range = kit_slice(m, 2)->range, .home = 1, .owner = 1, .epoch = 1 } };
+	m->move = (MagmaMove){ .id = 9, .from = 2, .to = 1, .range = kit_slice(m, 2)->range, .part = { .id = 1, .range = kit_slice(m, 2)->range, .home = 1, .owner = 1, .epoch = 9 } };
 	m->move.range.hi.b[0] = m->move.part.range.hi.b[0] = 0x7f;
 	g_assert_cmpstr(magma_map_seal(m), ==, NULL);
 }

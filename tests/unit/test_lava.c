@@ -309,7 +309,7 @@ static MagmaMap *moving_map(void)
 	MagmaSlice *from = in_ring(m, 0), *to = in_ring(m, 1);
 
 	m->move = a_move(m, from->id, to->owner, (MagmaRange){ magma_range_middle(&from->range), from->range.hi });
-	m->move.id = 9;
+	m->move.id = m->move.part.epoch = 9;
 	m->move.part.ncopies = 1;
 	m->move.part.copies[0] = (MagmaCopy){ from->owner, TRUE };
 	m->incarnation = 3;

@@ -218,7 +218,7 @@ static MagmaMap *moving(guint64 id)
 	MagmaSlice *s = kit_slice(m, 3);
 
 	magma_map_add(m, &n);
-	m->move = (MagmaMove){ .id = id, .from = 3, .to = 5, .range = s->range, .part = { .id = 5, .range = s->range, .home = 5, .owner = 5, .epoch = 1, .ncopies = 1, .copies = { { 4, TRUE } } } };
+	m->move = (MagmaMove){ .id = id, .from = 3, .to = 5, .range = s->range, .part = { .id = 5, .range = s->range, .home = 5, .owner = 5, .epoch = id, .ncopies = 1, .copies = { { 4, TRUE } } } };
 	m->move.range.lo.b[5] = m->move.part.range.lo.b[5] = 0x80;
 	g_assert_cmpstr(magma_map_seal(m), ==, NULL);
 	return m;
