@@ -245,6 +245,13 @@ void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid)
 	g_hash_table_add(c->opens, g_memdup2(&fid->ino, sizeof fid->ino));
 }
 
+gboolean client_is_gone(Slice *sl, guint64 client)
+{
+	const Client *c = g_hash_table_lookup(sl->clients, &client);
+
+	return c && c->gone;
+}
+
 void client_open_born(Slice *sl, guint64 client, const MagmaFid *fid)
 {
 	OpenSet *o;

@@ -24,7 +24,7 @@ typedef struct Consensus {
 	guint timer;
 	gint64 wake_at;
 	guint64 asked, persisted;     /* numbers of changes */
-	gboolean question;            /* what is kept says so, or will */
+	gboolean question, question_kept;      /* what is kept will say so; what is on disk does */
 	GQueue waiting;               /* Waiting *, by after */
 	Proposal proposal;            /* one at a time; done NULL: none */
 	ConsensusChanges changes;
@@ -90,13 +90,14 @@ gboolean consensus_load(Volcano *v, GBytes *kept)
 	v->map = g_steal_pointer(&k.map);
 	Consensus *c = v->consensus = g_new0(Consensus, 1);
 	c->state = g_steal_pointer(&k.state);
-	c->question = k.question;
+	c->question = c->question_kept = k.question;
 	return TRUE;
 }
 
 typedef struct {
 	Volcano *v;
 	guint64 number;
+	gboolean question;
 	void (*done)(Volcano *v, int error);
 } Keeping;
 
@@ -109,6 +110,9 @@ static void kept(void *user, int error)
 	Consensus *c = of(v);
 	void (*done)(Volcano *, int) = k->done;
 	guint64 number = k->number;
+
+	if (!error)
+		c->question_kept = k->question;
 
 	core_ctx_free(v, k);
 	core_enter(v);
@@ -139,7 +143,7 @@ static void keep(Volcano *v, guint64 number, void (*done)(Volcano *v, int error)
 	Keeping *k = CORE_CTX(v, Keeping, NULL);
 	g_autoptr(GBytes) bytes = kept_bytes(v);
 
-	*k = (Keeping){ v, number, done };
+	*k = (Keeping){ v, number, of(v)->question, done };
 	v->io->keep(v->iou, bytes, kept, k);
 }
 
@@ -296,6 +300,9 @@ static void look_at_lease(Volcano *v)
 	MagmaTime lease = raft_lease_until(of(v)->raft, core_now(v));
 
 	v->lease_until = v->resigned ? 0 : takeover_lease(of(v)->takeover, lease);
+	/* what is answered alone must be known to have been: a start that still asks would drop it for what the other one did meanwhile */
+	if (of(v)->question_kept && !takeover_in_question(of(v)->takeover))
+		v->lease_until = 0;
 }
 
 /* Events may come from inside (a map that is used proposes the next one): then they wait for the end of the step. */
@@ -317,9 +324,7 @@ static void step(Volcano *v, const RaftEvent *ev)
 		keep(v, c->asked, NULL);
 	arm(v);
 	members_look(v);
-	if (v->lease_until > core_now(v))
-		for (guint i = 0; i < v->slices->len; i++)
-			op_acked(v->slices->pdata[i], store_acked(((Slice *)v->slices->pdata[i])->store));
+	op_leased(v);
 	if (raft_rival(c->raft) && !c->judging) {
 		RaftRival rival = *raft_rival(c->raft);
 		c->judging = TRUE;

@@ -197,12 +197,19 @@ typedef struct {
 	GList by_age;
 } Dirty;
 
+/* Removed, and its content still there. */
+typedef struct {
+	MagmaFid fid;
+	guint64 index;                /* of the record that removed it; 0: an earlier start's */
+} Orphan;
+
 /* Content operations under way on one flare. */
 typedef struct {
 	guint64 ino;
-	guint64 eof;                  /* end of file with all writes under way */
+	GArray *ends;                 /* guint64: of what is under way, and may make it longer */
 	guint running;
 	gboolean converting;          /* inline to file: everything else waits */
+	guint cutting;                /* truncations: appends wait */
 	Waitq wait;
 } Busy;
 
@@ -227,12 +234,13 @@ struct Slice {
 	GHashTable *clients, *opens, *names, *marks, *marks_by_ino, *marks_by_name, *commits, *attempts;
 	GHashTable *settled[2];       /* sets of Settled: of late, and before */
 	MagmaTime settled_since;
-	GHashTable *orphans;          /* ino -> MagmaFid */
+	GHashTable *orphans;          /* ino -> Orphan */
 	GHashTable *dirty;            /* ino -> Dirty *: content files with a write intent */
 	GQueue dirty_by_age;          /* the same, in the order in which they were looked at or made */
 	GHashTable *busy;             /* ino -> Busy *: contents that change their place, or are written right now */
 	Waitq ack_wait;               /* for the journal to reach what was committed */
 	gboolean syncing_orphans;
+	guint64 orphans_synced;       /* up to this index, when that is done */
 	guint reaping, cleaning, recovering;      /* jobs of gc.c that run */
 	gboolean settling;
 	GHashTable *ctxs;             /* core_ctx_new's -> how to clear it */
@@ -367,6 +375,7 @@ void op_fail(Op *op, int error);                      /* the end of an evaluatio
 void op_completed(Op *op, int *slot, int error, void (*step)(Op *op));
 void op_drop(Op *op);                                  /* ends an operation nobody waits for */
 void op_acked(Slice *sl, guint64 index);
+void op_leased(Volcano *v);                          /* it may have a lease: of all slices, what waited for it */
 GBytes *op_encode_reply(Op *op, const void *fields, int error, gboolean split);
 void op_message(Volcano *v, Peer *peer, GBytes *msg);
 void op_clear(GHashTable *ops, Volcano *v);           /* ends all operations in the set */
@@ -393,6 +402,7 @@ void client_never_told(Slice *sl, guint64 client, guint64 xid);
 void clients_hand_down(Slice *sl);
 /* By the request xid (0: by none of the client's own). An older one than the last word about that flare is an old copy on the wire, and says nothing. */
 void client_open(Slice *sl, guint64 client, guint64 xid, const MagmaFid *fid);
+gboolean client_is_gone(Slice *sl, guint64 client);      /* it has expired there */
 void client_close(Slice *sl, guint64 client, guint64 xid, guint64 ino);
 gboolean client_is_open(Slice *sl, guint64 ino);
 void client_close_all(Slice *sl, guint64 ino);        /* whoever has it open */
@@ -537,7 +547,8 @@ gboolean setattr_take_note(Op *op, const MagmaFid *fid, const guint8 *note, gsiz
 void setattr_recover(Op *op, Draft *d, FlareRow *row);
 
 /* gc.c: orphans, write intents */
-void gc_orphan(Slice *sl, const MagmaFid *fid);
+/* index: of the record that made it one; 0: an earlier start's. */
+void gc_orphan(Slice *sl, const MagmaFid *fid, guint64 index);
 void gc_tick(Slice *sl);
 /* A write intent that begins now, in place of what was known of one. The table's. */
 Dirty *gc_dirty(Slice *sl, const MagmaFid *fid);
@@ -569,8 +580,10 @@ void op_xattrs_listed(void *user, int error, const StoreRow *rows, guint n, gboo
 
 /* op_content.c */
 void content_busy_free(gpointer p);
-Busy *content_begin(Slice *sl, guint64 ino, guint64 eof);      /* content operations under way are counted; each begin has its end */
-void content_end(Slice *sl, guint64 ino);
+/* Content operations under way are counted, and each begin has its end, with the same `end`: what the file may get as its size by it; 0: it grows by nothing. */
+Busy *content_begin(Slice *sl, guint64 ino, guint64 end);
+void content_end(Slice *sl, guint64 ino, guint64 end);
+void content_cut_end(Slice *sl, guint64 ino);        /* of one that was counted in `cutting`, too */
 gboolean content_wait(Op *op, guint64 ino);                     /* parked while the content moves from inline to a file */
 int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n);
 void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n);

@@ -38,11 +38,12 @@ static void job_end(Op *op)
 
 /* --- orphans --- */
 
-void gc_orphan(Slice *sl, const MagmaFid *fid)
+void gc_orphan(Slice *sl, const MagmaFid *fid, guint64 index)
 {
 	if (!g_hash_table_contains(sl->orphans, &fid->ino)) {
-		MagmaFid *f = g_memdup2(fid, sizeof *fid);
-		g_hash_table_insert(sl->orphans, &f->ino, f);
+		Orphan *o = g_new(Orphan, 1);
+		*o = (Orphan){ *fid, index };
+		g_hash_table_insert(sl->orphans, &o->fid.ino, o);
 	}
 }
 
@@ -131,6 +132,7 @@ static void step_reap(Op *op)
 		commit_reaped(op, NULL, 0);
 }
 
+/* Only those that were orphans when it was asked for: of one that came meanwhile the old name may be back after a power cut, and its content must be, too. */
 static void orphans_durable(void *user, int error)
 {
 	Slice *sl = user;
@@ -143,8 +145,9 @@ static void orphans_durable(void *user, int error)
 	sl->syncing_orphans = FALSE;
 	g_hash_table_iter_init(&it, sl->orphans);
 	while (!error && n < REAP_PER_TICK && g_hash_table_iter_next(&it, NULL, &value)) {
-		MagmaFid *fid = value;
-		if (core_place(sl, &fid->key) == HERE && !client_is_open(sl, fid->ino) && !scrub_is_suspect(sl, fid->ino) && !g_hash_table_contains(sl->busy, &fid->ino) && ++n)
+		const Orphan *o = value;
+		const MagmaFid *fid = &o->fid;
+		if (o->index <= sl->orphans_synced && core_place(sl, &fid->key) == HERE && !client_is_open(sl, fid->ino) && !scrub_is_suspect(sl, fid->ino) && !g_hash_table_contains(sl->busy, &fid->ino) && ++n)
 			g_array_append_val(fids, *fid);
 	}
 	for (guint i = 0; i < fids->len; i++)
@@ -254,6 +257,7 @@ void gc_tick(Slice *sl)
 		return;
 	if (g_hash_table_size(sl->orphans) && !sl->reaping && !sl->syncing_orphans && client_opens_are_known(sl)) {
 		sl->syncing_orphans = TRUE;
+		sl->orphans_synced = sl->last_index;
 		store_sync(sl->store, orphans_durable, sl);
 	}
 	if (has_many(sl))
@@ -269,7 +273,7 @@ void gc_forget_range(Slice *sl, const MagmaRange *r)
 
 	g_hash_table_iter_init(&it, sl->orphans);
 	while (g_hash_table_iter_next(&it, NULL, &value))
-		if (magma_range_has(r, &((MagmaFid *)value)->key))
+		if (magma_range_has(r, &((Orphan *)value)->fid.key))
 			g_hash_table_iter_remove(&it);
 	g_hash_table_iter_init(&it, sl->dirty);
 	while (g_hash_table_iter_next(&it, NULL, &value))

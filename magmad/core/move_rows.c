@@ -238,7 +238,7 @@ void move_append_memory(Move *m)
 	}
 	g_hash_table_iter_init(&it, sl->orphans);
 	while (g_hash_table_iter_next(&it, NULL, &value))
-		memory_row(m, TAB_ORPHAN, k, key_ino(k, ((MagmaFid *)value)->ino), &((MagmaFid *)value)->key, (const guint8 *)"", 0);
+		memory_row(m, TAB_ORPHAN, k, key_ino(k, ((Orphan *)value)->fid.ino), &((Orphan *)value)->fid.key, (const guint8 *)"", 0);
 	g_hash_table_iter_init(&it, sl->dirty);
 	while (g_hash_table_iter_next(&it, NULL, &value))
 		memory_row(m, TAB_DIRTY, k, key_ino(k, ((Dirty *)value)->fid.ino), &((Dirty *)value)->fid.key, (const guint8 *)"", 0);

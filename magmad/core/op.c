@@ -125,22 +125,30 @@ void waitq_wake(Slice *sl, Waitq *q)
 	}
 }
 
-/* Nobody is woken any more. */
+static void waitq_forget(Waitq *q)
+{
+	Op *op;
+
+	while ((op = g_queue_pop_head(&q->waiters)))
+		op->parked = NULL;
+}
+
+/* Nobody is woken any more, and what they wait for may be gone before they are. */
 static void forget_waiters(Slice *sl)
 {
 	GHashTableIter it;
 	gpointer p;
 
-	g_queue_clear(&sl->ack_wait.waiters);
+	waitq_forget(&sl->ack_wait);
 	g_hash_table_iter_init(&it, sl->names);
 	while (g_hash_table_iter_next(&it, NULL, &p))
-		g_queue_clear(&((NameLock *)p)->wait.waiters);
+		waitq_forget(&((NameLock *)p)->wait);
 	g_hash_table_iter_init(&it, sl->marks);
 	while (g_hash_table_iter_next(&it, &p, NULL))
-		g_queue_clear(&((Mark *)p)->wait.waiters);
+		waitq_forget(&((Mark *)p)->wait);
 	g_hash_table_iter_init(&it, sl->busy);
 	while (g_hash_table_iter_next(&it, NULL, &p))
-		g_queue_clear(&((Busy *)p)->wait.waiters);
+		waitq_forget(&((Busy *)p)->wait);
 }
 
 /* Whatever still runs is forgotten, as a kill would. */
@@ -179,17 +187,29 @@ void op_clear_slice(Slice *sl)
 	}
 }
 
+/* What waited for a lease. A leader has its first one with maps that it had not known to be committed: not by what they took from it. */
+void op_leased(Volcano *v)
+{
+	if (v->apply_map || v->lease_until <= core_now(v))
+		return;
+	for (guint i = 0; i < v->slices->len; i++)
+		op_acked(v->slices->pdata[i], store_acked(((Slice *)v->slices->pdata[i])->store));
+}
+
 /* The entry point that is on top runs what became runnable; nobody below it does. */
 void core_leave(Volcano *v)
 {
 	Op *op;
 
-	while (v->depth == 1 && ((op = g_queue_pop_head(&v->runq)) || (v->apply_map && v->may_own && !v->aside))) {
-		if (!op) {
+	while (v->depth == 1) {
+		if (v->apply_map && v->may_own && !v->aside) {      /* first: nothing runs by what the map took away */
 			v->apply_map = FALSE;
 			holdings_apply(v);
+			op_leased(v);
 			continue;
 		}
+		if (!(op = g_queue_pop_head(&v->runq)))
+			break;
 		op->queued = FALSE;
 		if (!op->done) {
 			op->running = TRUE;
@@ -452,18 +472,19 @@ static gboolean op_repeats_unsynced(Op *op)
 	return TRUE;
 }
 
-/* A client's word to the volcano as a whole is a sign of life to each of its slices that knows it. FALSE: one of them has let it expire. */
+/* A client's word is a sign of life to each slice of the volcano that knows it: who works in one does not ping, and may have something open in another. FALSE: one of them has let it expire. */
 static gboolean client_lives(Volcano *v, const MagmaHdr *h)
 {
+	gboolean lives = TRUE;
+
 	for (guint i = 0; i < v->slices->len; i++) {
 		Slice *sl = v->slices->pdata[i];
 		Client *c = g_hash_table_lookup(sl->clients, &h->client);
-		if (c && c->gone)
-			return FALSE;
-		if (c)
+		lives &= !(c && c->gone);
+		if (c && !c->gone)
 			client_heard(sl, c, h);
 	}
-	return TRUE;
+	return lives;
 }
 
 /* By any of its slices: the one asked now may have been part of it then; or by another volcano, for which this one passed it on. */
@@ -517,15 +538,16 @@ static gboolean op_is_new(Op *op)
 	/* An open that truncates is done once as well. */
 	if (!(info->flags & MAGMA_OP_MUTATES) && !(op->hdr.op == MAGMA_OP_open && op->req.req_open.flags & O_TRUNC))
 		return TRUE;
+	/* First of all: a write that was to be synced, and could not be, has a stored reply as well. */
+	int refusal = client_refused_here(op->v, &op->hdr);
+	if (refusal) {
+		op_error(op, refusal);
+		return FALSE;
+	}
 	if (op_repeats_unsynced(op))
 		return FALSE;
 	if (op_is_repeat(op->sl, op->client, op->peer, &op->hdr)) {
 		op_drop(op);
-		return FALSE;
-	}
-	int refusal = client_refused_here(op->v, &op->hdr);
-	if (refusal) {
-		op_error(op, refusal);
 		return FALSE;
 	}
 	g_hash_table_insert(op->client->running, &op->hdr.xid, op);
@@ -666,8 +688,8 @@ static void op_request(Volcano *v, Peer *peer, const MagmaHdr *h, const MagmaAny
 	op->route = route;
 	if (error || place != ELSEWHERE)
 		call_forward_forget(v, h);
-	if (h->client && (error || place == FROZEN))
-		client_lives(v, h);           /* what is put off is a sign of life too */
+	if (h->client)
+		client_lives(v, h);           /* what is put off or passed on is a sign of life too */
 	if (error) {
 		op_error(op, error);
 	} else if (place == FROZEN) {

@@ -6,33 +6,51 @@
 #include <unistd.h>
 #include "magmad/core/core.h"
 
-void content_busy_free(gpointer p) { g_free(p); }
+void content_busy_free(gpointer p)
+{
+	g_array_unref(((Busy *)p)->ends);
+	g_free(p);
+}
 
 static Busy *busy_get(Slice *sl, guint64 ino) { return g_hash_table_lookup(sl->busy, &ino); }
 
-Busy *content_begin(Slice *sl, guint64 ino, guint64 eof)
+Busy *content_begin(Slice *sl, guint64 ino, guint64 end)
 {
 	Busy *b = busy_get(sl, ino);
 
 	if (!b) {
 		b = g_new0(Busy, 1);
 		b->ino = ino;
-		b->eof = eof;
+		b->ends = g_array_new(FALSE, FALSE, sizeof(guint64));
 		g_queue_init(&b->wait.waiters);
 		g_hash_table_insert(sl->busy, &b->ino, b);
 	}
 	b->running++;
+	if (end)
+		g_array_append_val(b->ends, end);
 	return b;
 }
 
-void content_end(Slice *sl, guint64 ino)
+void content_end(Slice *sl, guint64 ino, guint64 end)
 {
 	Busy *b = busy_get(sl, ino);
+	guint i = 0;
 
 	b->converting = FALSE;
+	if (end) {
+		while (g_array_index(b->ends, guint64, i) != end)
+			i++;
+		g_array_remove_index_fast(b->ends, i);
+	}
 	waitq_wake(sl, &b->wait);
 	if (!--b->running)
 		g_hash_table_remove(sl->busy, &ino);
+}
+
+void content_cut_end(Slice *sl, guint64 ino)
+{
+	busy_get(sl, ino)->cutting--;
+	content_end(sl, ino, 0);
 }
 
 gboolean content_wait(Op *op, guint64 ino)
@@ -43,6 +61,15 @@ gboolean content_wait(Op *op, guint64 ino)
 		return FALSE;
 	op_park(op, &b->wait);
 	return TRUE;
+}
+
+/* Where an append goes: behind all that is under way. FALSE: not known before a truncation is done, or is not. */
+static gboolean append_at(const Busy *b, const FlareRow *row, guint64 *offset)
+{
+	*offset = row->attr.size;
+	for (guint i = 0; b && i < b->ends->len; i++)
+		*offset = MAX(*offset, g_array_index(b->ends, guint64, i));
+	return !b || !b->cutting;
 }
 
 gboolean core_no_room(Slice *sl)
@@ -139,7 +166,7 @@ static void step_converted(Op *op)
 		draft_commit(g_steal_pointer(&d));
 		move_content_changed(sl, &c->fid);
 	}
-	content_end(sl, c->fid.ino);
+	content_end(sl, c->fid.ino, 0);
 	if (error) {
 		store_content_drop(sl->store, &c->fid, move_ignore, NULL);      /* half of it must not be found by the next conversion */
 		op_error(op, error);
@@ -191,7 +218,7 @@ int content_convert(Op *op, const FlareRow *row)
 	/* The intent first: a restart that finds it on a flare that is still inline removes the half-made file. */
 	if ((error = content_intent(op, row)))
 		return error;
-	b = content_begin(op->sl, row->attr.fid.ino, row->attr.size);
+	b = content_begin(op->sl, row->attr.fid.ino, 0);
 	b->converting = TRUE;
 	if (op->data_free)
 		op->data_free(op->data);
@@ -445,7 +472,10 @@ static void step_written(Op *op)
 	if (error == WAIT)
 		return;
 	if (error) {
-		content_end(sl, w->fid.ino);
+		Dirty *dirty = g_hash_table_lookup(sl->dirty, &w->fid.ino);
+		if (dirty)
+			dirty->cut = FALSE;   /* a part of it may be there, behind the row's size */
+		content_end(sl, w->fid.ino, w->end);
 		op_error(op, error);
 		return;
 	}
@@ -455,9 +485,9 @@ static void step_written(Op *op)
 	if (q->flags & MAGMA_WRITE_KILLPRIV)
 		content_kill_priv(d, row);
 	move_content_changed(sl, &w->fid);
-	guint64 ino = w->fid.ino, size = row->attr.size, offset = w->offset;
+	guint64 ino = w->fid.ino, size = row->attr.size, offset = w->offset, end = w->end;
 	finish_write(op, g_steal_pointer(&d), offset, size, TRUE);
-	content_end(sl, ino);
+	content_end(sl, ino, end);
 }
 
 static void written(void *user, int error)
@@ -482,8 +512,7 @@ static int write_file(Op *op, const FlareRow *row, guint64 offset)
 		op->data_free(op->data);
 	op->data = w;
 	op->data_free = g_free;
-	Busy *b = content_begin(op->sl, w->fid.ino, row->attr.size);
-	b->eof = MAX(b->eof, w->end);
+	content_begin(op->sl, w->fid.ino, w->end);
 	/* A slice of the message: no copy. */
 	gsize n;
 	const guint8 *base = g_bytes_get_data(op->msg, &n);
@@ -507,7 +536,11 @@ static int write_(Op *op)
 	if (core_no_room(op->sl))
 		return ENOSPC;
 	Busy *b = busy_get(op->sl, q->fid.ino);
-	guint64 offset = q->flags & MAGMA_WRITE_APPEND ? (b ? b->eof : row.attr.size) : q->offset;
+	guint64 offset = q->offset;
+	if (q->flags & MAGMA_WRITE_APPEND && !append_at(b, &row, &offset)) {
+		op_park(op, &b->wait);
+		return WAIT;
+	}
 	if (offset > (guint64)G_MAXINT64 - q->data.len)
 		return EFBIG;
 	if (row.content == CONTENT_FILE)

@@ -6,6 +6,8 @@
 
 /* --- fallocate --- */
 
+static guint64 allocated_end(const struct magma_req_fallocate *q) { return q->mode & FALLOC_FL_KEEP_SIZE ? 0 : q->offset + q->length; }
+
 static void step_allocated(Op *op)
 {
 	const struct magma_req_fallocate *q = &op->req.req_fallocate;
@@ -16,7 +18,7 @@ static void step_allocated(Op *op)
 
 	if (error == WAIT)
 		return;
-	content_end(op->sl, q->fid.ino);
+	content_end(op->sl, q->fid.ino, allocated_end(q));
 	if (error) {
 		op_error(op, error);
 		return;
@@ -74,9 +76,7 @@ static int allocate(Op *op)
 		return content_convert(op, &row);
 	if ((error = content_intent(op, &row)))
 		return error;
-	Busy *b = content_begin(op->sl, q->fid.ino, row.attr.size);
-	if (!(q->mode & FALLOC_FL_KEEP_SIZE))
-		b->eof = MAX(b->eof, q->offset + q->length);
+	content_begin(op->sl, q->fid.ino, allocated_end(q));
 	store_content_fallocate(op->sl->store, &q->fid, q->mode, q->offset, q->length, allocated, op);
 	return WAIT;
 }

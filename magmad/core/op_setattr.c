@@ -205,7 +205,7 @@ static void step_truncated(Op *op)
 		error = content_cut_inline(op, d, &s->fid, s->size);
 	if (error == WAIT)
 		return;
-	content_end(op->sl, s->fid.ino);
+	content_cut_end(op->sl, s->fid.ino);
 	if (error) {
 		note_truncated(op, d, &s->fid);
 		draft_commit(g_steal_pointer(&d));
@@ -269,16 +269,12 @@ static int set(Op *op)
 		if (row->content == CONTENT_FILE && s->size >= row->attr.size) {
 			if ((error = content_intent(op, row)))
 				return error;
-			Busy *b = g_hash_table_lookup(op->sl->busy, &s->fid.ino);
-			if (b)
-				b->eof = MAX(b->eof, s->size);
 			row->attr.size = s->size;
 			note_truncated(op, d, &s->fid);      /* others cut it shorter while this one waited */
 		} else if (row->content == CONTENT_FILE) {
 			if ((error = content_intent(op, row)) || (s->size < row->attr.size && (error = note_truncate(op, s))))
 				return error;
-			Busy *b = content_begin(op->sl, s->fid.ino, s->size);
-			b->eof = s->size;
+			content_begin(op->sl, s->fid.ino, 0)->cutting++;
 			store_content_truncate(op->sl->store, &s->fid, s->size, truncated, op);
 			return WAIT;
 		} else if ((error = resize_inline(op, d, row, s->size))) {
@@ -387,6 +383,10 @@ void handle_reopen(Op *op)
 		/* It may have moved since the client looked at its map. */
 		Slice *other = r.error ? NULL : core_slice_for(op->v, &fid.key);
 		if (other && other != op->sl && other->serving && core_place(other, &fid.key) == HERE) {
+			if (client_is_gone(other, op->hdr.client)) {
+				op_error(op, MAGMA_EEXPIRED);
+				return;
+			}
 			client_open(other, op->hdr.client, op->hdr.xid, &fid);      /* what is not there is nobody's */
 			magma_put_u32(errors, 0);
 			continue;

@@ -149,7 +149,7 @@ static void load_row(Slice *sl, const StoreRow *row)
 	case TAB_ORPHAN:
 		if (row->klen == 8) {
 			MagmaFid fid = { row->rk, magma_be64_load(row->key) };
-			gc_orphan(sl, &fid);
+			gc_orphan(sl, &fid, 0);
 		}
 		break;
 	case TAB_DIRTY:

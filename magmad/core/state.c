@@ -316,7 +316,7 @@ guint64 draft_commit(Draft *d)
 	for (guint i = 0; d->dirty && i < d->dirty->len; i++)
 		note_dirty(sl, &g_array_index(d->dirty, DirtyChange, i), index);
 	for (guint i = 0; d->orphans && i < d->orphans->len; i++)
-		gc_orphan(sl, &g_array_index(d->orphans, MagmaFid, i));
+		gc_orphan(sl, &g_array_index(d->orphans, MagmaFid, i), index);
 	draft_free(d);
 	return index;
 }

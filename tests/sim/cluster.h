@@ -100,6 +100,7 @@ typedef void (*SimDone)(void *user, int error, const MagmaAny *rep);
 
 SimClient *sim_client_new(Cluster *c, int through);        /* -1, or the one volcano that it speaks to */
 int sim_client_through(const SimClient *s);
+guint64 sim_client_pinged(const SimClient *s, guint volcano);      /* so often it did */
 guint sim_client_pings(SimClient *s);                /* so many volcanos: those that own slices by its map */
 guint sim_client_point(const SimClient *s);                /* in the sets of cluster_block() */
 void sim_client_free(SimClient *s);

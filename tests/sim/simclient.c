@@ -39,6 +39,7 @@ struct SimClient {
 	MagmaMap *map;
 	gboolean fetching, cut_off, may_expire;
 	PeerOf peer[CLUSTER_VOLCANOS];
+	gint64 spoke[CLUSTER_VOLCANOS];        /* at which something was sent to it */
 	GQueue calls;                 /* CallOf *, by xid */
 	GHashTable *opens;            /* MagmaFid set */
 	gint64 shaken_at;             /* a slice had another owner, or a volcano a new life; 0: never */
@@ -46,6 +47,7 @@ struct SimClient {
 	GBytes *last;                 /* for sim_call_wait */
 	GBytes *wire;                 /* what it sent last */
 	guint waiting;
+	guint64 pinged[CLUSTER_VOLCANOS];
 };
 
 static void tick(void *arg);
@@ -165,6 +167,7 @@ static void transmit(SimClient *s, CallOf *k)
 	g_clear_pointer(&s->wire, g_bytes_unref);
 	s->wire = g_bytes_ref(k->msg);
 	k->link = p->link;
+	s->spoke[i] = k->sent;
 	link_send(p->link, 0, k->msg);
 }
 
@@ -623,6 +626,8 @@ guint sim_client_pings(SimClient *s)
 	return n;
 }
 
+#define QUIET (4 * PING_EVERY / 5)    /* as in libmagma/client/peer.c */
+
 static void ping(void *arg)
 {
 	static const struct magma_req_ping q;
@@ -636,13 +641,18 @@ static void ping(void *arg)
 
 	s->ping = world_after(s->c->world, PING_EVERY, FALSE, ping, s);
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
+		if (s->spoke[i] && world_now(s->c->world) - s->spoke[i] < QUIET)
+			continue;      /* any request is a sign of life */
 		if (!owns_a_slice(s, i))
 			continue;      /* one that never met it may have inherited its opens */
 		CallOf *k = call_new(s, MAGMA_OP_ping, &q, ponged, NULL);
 		k->target = i;
+		s->pinged[i]++;
 		transmit(s, k);
 	}
 }
+
+guint64 sim_client_pinged(const SimClient *s, guint volcano) { return s->pinged[volcano]; }
 
 typedef struct {
 	gboolean done;

@@ -1,6 +1,7 @@
 /* What a disk lost with the power, does not read or does not take: at the volcano that has it, and what its copies make good. Whole volcanos in a simulated network. */
 #include "tests/sim/fsck.h"
 #include "tests/sim/memdisk.h"
+#include "tests/sim/memstore.h"
 #include "tests/sim/scene.h"
 #include "magmad/core/core.h"
 #include "libmagma/base/err.h"
@@ -122,6 +123,63 @@ static void a_name_that_was_not_found_does_not_come_back(void)
 	cluster_run(c, 30 * SEC);
 	fsck_free(fsck_run(c));
 	cluster_free(c);
+}
+
+/* --- a content whose name is removed while what others removed is made durable --- */
+
+static gboolean syncs_orphans(void *user)
+{
+	const Slice *sl = core_slice(cluster_volcano(user, 0), 1);
+
+	return sl && sl->syncing_orphans;
+}
+
+/* So long after the second one was removed the power is cut. TRUE: its name is back, and it must be whole. */
+static gboolean removed_is_whole_or_gone(gint64 after)
+{
+	enum { SIZE = 40000 };
+	ClusterConfig cfg = { .seed = 21, .pending_permille = 200, .disk_delay = 3 * MS, .writeback_permille = 1000 };
+	Cluster *c = cluster_new(&cfg);
+
+	cluster_start(c, 0);
+	g_assert_true(cluster_run_until(c, 5 * SEC, first_serves, c));
+	SimClient *s = sim_client_new(c, -1);
+	MagmaFid first = make_file(s, "first", upper), second = make_file(s, "second", upper);
+	struct magma_req_unlink unlink_first = { .dir = magma_fid_root(), .name = MAGMA_BYTES_STR("first") }, unlink_second = { .dir = magma_fid_root(), .name = MAGMA_BYTES_STR("second") };
+	struct magma_req_fsync sync = { .fid = second };
+	struct magma_req_read read = { .fid = second, .size = SIZE };
+	MagmaAny rep;
+
+	write_bytes(s, &first, 0, 'a', SIZE);
+	write_bytes(s, &second, 0, 'b', SIZE);
+	must(s, MAGMA_OP_fsync, &sync);
+	cluster_run(c, 20 * SEC);
+	memstore_syncs_take(cluster_store(c, 0, 1), 400 * MS);
+	must(s, MAGMA_OP_unlink, &unlink_first);
+	g_assert_true(cluster_run_until(c, 20 * SEC, syncs_orphans, c));
+	must(s, MAGMA_OP_unlink, &unlink_second);
+	g_assert_true(syncs_orphans(c));
+	cluster_run(c, after);
+	cluster_power_cut_one(c, 0, 10 * MS);
+	g_assert_true(cluster_run_until(c, 20 * SEC, first_serves, c));
+	gboolean back = sim_call_wait(s, MAGMA_OP_read, &read, &rep) == 0;
+	if (back) {
+		g_assert_cmpuint(rep.rep_read.data.len, ==, SIZE);
+		for (guint i = 0; i < SIZE; i++)
+			g_assert_cmpint(rep.rep_read.data.data[i], ==, 'b');
+	}
+	sim_client_free(s);
+	cluster_free(c);
+	return back;
+}
+
+static void what_is_removed_goes_when_its_removal_is_durable(void)
+{
+	guint back = 0;
+
+	for (gint64 after = 0; after < SEC; after += 20 * MS)
+		back += removed_is_whole_or_gone(after);
+	g_assert_cmpuint(back, >, 3);
 }
 
 /* --- an owner that is back from a power cut before anybody missed it --- */
@@ -334,5 +392,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/disks/a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever", a_create_is_told_that_its_number_cannot_be_reserved_and_does_not_try_for_ever);
 	g_test_add_func("/sim/disks/write_intents_of_many_contents_go_soon_after_the_last_write", write_intents_of_many_contents_go_soon_after_the_last_write);
 	g_test_add_func("/sim/disks/a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map", a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map);
+	g_test_add_func("/sim/disks/what_is_removed_goes_when_its_removal_is_durable", what_is_removed_goes_when_its_removal_is_durable);
 	return g_test_run();
 }

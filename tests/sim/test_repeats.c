@@ -352,7 +352,39 @@ static void expired_client_is_told_so_by_the_heir_of_a_slice(void)
 	cluster_free(c);
 }
 
+/* --- a client that works in one slice of a volcano, and has something open in another --- */
+
+static void work_in_one_slice_is_a_sign_of_life_to_all_of_the_volcano(void)
+{
+	Cluster *c = network_of(14, 2);
+
+	join_second(c);
+	cluster_run(c, 3 * SEC);
+	guint dead = index_of(c, magma_map_slice(newest(c), &upper)->owner);
+	MagmaKey lower = MAGMA_KEY_MIN;
+	cluster_kill(c, dead, 600 * SEC, FALSE);
+	cluster_run(c, 5 * SEC);
+	g_assert_cmpuint(index_of(c, magma_map_slice(newest(c), &upper)->owner), ==, !dead);
+	SimClient *s = sim_client_new(c, -1);
+	MagmaFid dir = make_file(s, "w", lower), fid = make_file(s, "f", upper);
+	struct magma_req_open open = { .fid = fid, .flags = O_RDWR };
+	struct magma_req_unlink unlink = { .dir = magma_fid_root(), .name = MAGMA_BYTES_STR("f") };
+	must(s, MAGMA_OP_open, &open);
+	sim_opened(s, &fid);
+	must(s, MAGMA_OP_unlink, &unlink);
+	guint64 pings = sim_client_pinged(s, !dead);
+	for (guint i = 0; i < 40; i++) {
+		cluster_run(c, SEC);
+		attr_of(s, &dir);
+	}
+	g_assert_cmpuint(sim_client_pinged(s, !dead), ==, pings);
+	attr_of(s, &fid);
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 /* --- opens --- */
+
 
 enum { OPEN_FILES = 600, OPEN_CLIENTS = 100 };       /* 36 bytes each: twice what one message holds */
 
@@ -491,5 +523,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_after_a_restart", old_copy_is_not_executed_after_a_restart);
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_the_heir_of_a_slice", old_copy_is_not_executed_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_who_acts_for_the_owner", old_copy_is_not_executed_by_who_acts_for_the_owner);
+	g_test_add_func("/sim/repeats/work_in_one_slice_is_a_sign_of_life_to_all_of_the_volcano", work_in_one_slice_is_a_sign_of_life_to_all_of_the_volcano);
 	return g_test_run();
 }
