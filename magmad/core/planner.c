@@ -285,15 +285,73 @@ static Plan plan_new(Volcano *v)
 	return (Plan){ .v = v, .map = magma_map_copy(v->map), .copies = v->store->log ? MIN(v->map->copies_wanted, MAGMA_COPIES_MAX - 2) : 1 };
 }
 
-/* One that ends votes no more either: there may be only two. */
+/* Who votes beside one that ends. */
+typedef struct {
+	guint up, others;             /* voters; of those that do not vote, how many could */
+	MagmaVolcano *dead;           /* one of the voters that are down */
+} Electorate;
+
+static Electorate electorate_without(MagmaMap *map, guint16 id)
+{
+	Electorate e = { 0 };
+
+	for (guint i = 0; i < map->volcanos->len; i++) {
+		MagmaVolcano *o = volcano_at(map, i);
+		gboolean votes = o->flags & MAGMA_VOLCANO_VOTER, down = o->flags & MAGMA_VOLCANO_DOWN;
+		if (o->id == id)
+			continue;
+		e.up += votes && !down;
+		e.others += !votes && !down;
+		if (votes && down)
+			e.dead = o;
+	}
+	return e;
+}
+
+/* FALSE: later. A vote is kept where the others can decide with it open, and nobody is there to have it: two that are left would be one voter and one that cannot go on without it, though the third is only away. Where they could
+ * not decide it goes; but a dead one's first, for each map gives or takes one vote, and that has to be committed by those that are there. */
+static gboolean vote_ends(MagmaMap *map, MagmaVolcano *leaver)
+{
+	Electorate e = electorate_without(map, leaver->id);
+	guint voters = e.up + (e.dead != NULL) + 1;
+
+	if (!(leaver->flags & MAGMA_VOLCANO_VOTER) || (!e.others && 2 * e.up > voters))
+		return TRUE;
+	if (!e.dead || 2 * e.up > voters) {
+		leaver->flags &= ~MAGMA_VOLCANO_VOTER;
+		return TRUE;
+	}
+	e.dead->flags &= ~MAGMA_VOLCANO_VOTER;
+	return FALSE;
+}
+
+typedef struct {
+	void (*done)(Volcano *v, void *user, int error);
+	void *user;
+} Later;
+
+static void later(Volcano *v, void *user, int error)
+{
+	Later l = *(Later *)user;
+
+	core_ctx_free(v, user);
+	l.done(v, l.user, EAGAIN);
+}
+
+/* done with EAGAIN: it is to be asked again. */
 void planner_leaves(Volcano *v, guint16 id, void (*done)(Volcano *v, void *user, int error), void *user)
 {
 	Plan p = plan_new(v);
 	MagmaVolcano *o = (MagmaVolcano *)magma_map_by_id(p.map, id);
 
+	if (!vote_ends(p.map, o)) {
+		Later *l = CORE_CTX(v, Later, NULL);
+		*l = (Later){ done, user };
+		members_change_map(v, p.map, later, l);
+		return;
+	}
 	core_say(v, "volcano %s ends", o->name);
 	take_out(&p, o);
-	o->flags &= ~MAGMA_VOLCANO_VOTER;
 	for (guint i = 0; i < p.map->slices->len; i++) {
 		MagmaSlice *s = slice_at(p.map, i);
 		if (s->owner == id || !is_down(p.map, s->owner))      /* only that one needs no proof that it uses no lease */

@@ -191,6 +191,38 @@ static void who_ends_hands_its_slices_and_its_vote_on_at_once(void)
 	g_assert_cmpint(error, ==, 0);
 }
 
+/* Of three: with the other two, or with one of those and this one when it is back, the network goes on. */
+static void who_ends_keeps_its_vote_where_nobody_could_have_it(void)
+{
+	g_autoptr(GroupKit) k = kit_leader_of(kit_ring(3, 2));
+	int error = -1;
+
+	core_enter(k->v);
+	planner_leaves(k->v, 3, left, &error);
+	core_leave(k->v);
+	g_assert_true(kit_is(k->proposed, 3, MAGMA_VOLCANO_DOWN));
+	g_assert_true(kit_is(k->proposed, 3, MAGMA_VOLCANO_VOTER));
+	kit_commit(k);
+	g_assert_cmpint(error, ==, 0);
+	/* and the next one takes it along, or who is left could not decide: one vote at a time */
+	core_enter(k->v);
+	planner_leaves(k->v, 2, left, &error);
+	core_leave(k->v);
+	g_assert_false(kit_is(k->proposed, 3, MAGMA_VOLCANO_VOTER));
+	g_assert_true(kit_is(k->proposed, 2, MAGMA_VOLCANO_VOTER));
+	g_assert_false(kit_is(k->proposed, 2, MAGMA_VOLCANO_DOWN));
+	kit_commit(k);
+	g_assert_cmpint(error, ==, EAGAIN);
+	core_enter(k->v);
+	planner_leaves(k->v, 2, left, &error);
+	core_leave(k->v);
+	g_assert_true(kit_is(k->proposed, 2, MAGMA_VOLCANO_DOWN));
+	g_assert_false(kit_is(k->proposed, 2, MAGMA_VOLCANO_VOTER));
+	g_assert_true(kit_is(k->proposed, 1, MAGMA_VOLCANO_VOTER));
+	kit_commit(k);
+	g_assert_cmpint(error, ==, 0);
+}
+
 static void who_ends_with_the_only_copy_keeps_its_slice(void)
 {
 	g_autoptr(GroupKit) k = kit_leader_of(kit_ring(3, 1));
@@ -598,6 +630,7 @@ int main(int argc, char **argv)
 	T(a_full_list_gives_up_one_that_is_down);
 	T(a_full_list_gives_up_one_that_counts_before_the_one_whose_slice_it_is);
 	T(who_ends_hands_its_slices_and_its_vote_on_at_once);
+	T(who_ends_keeps_its_vote_where_nobody_could_have_it);
 	T(who_ends_with_the_only_copy_keeps_its_slice);
 	T(a_witness_leads_only_until_another_can);
 	T(a_witness_does_not_hand_over_while_somebody_is_silent);
