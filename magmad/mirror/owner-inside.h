@@ -199,6 +199,7 @@ Copy *owner_attempt(Owner *o, guint64 attempt);   /* whose stream that is; NULL:
 /* Something was acknowledged, or who counts has changed: who waits for it goes on. */
 void owner_update(Owner *o);
 void owner_failed(Owner *o, const char *text);
+gboolean copy_could_own(const Copy *c);            /* if this one ended now */
 gboolean owner_feeds(Owner *o);                    /* somebody is to get what is done now */
 void owner_say(Owner *o, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 

@@ -85,7 +85,7 @@ static void rows_end(RowsPass *p)
 }
 
 /* Who counts has all that was acknowledged; not so one that is just back, whose machine may have lost its power: that is compared first. */
-static gboolean could_own(const Copy *c) { return c->counted && c->in_map && c->started && !c->contents_first && !c->todo_unknown; }
+gboolean copy_could_own(const Copy *c) { return c->counted && c->in_map && c->started && !c->contents_first && !c->todo_unknown; }
 
 /* Rows that this volcano's disk does not read, and that a copy can read as well, are no error for a client: the owner ends, and the copy has the slice. TRUE: it is asked again later, because by then a copy may be able to. */
 static gboolean rows_wait(RowsPass *p, int error)
@@ -95,7 +95,7 @@ static gboolean rows_wait(RowsPass *p, int error)
 
 	for (guint i = 0; i < o->copies->len; i++) {
 		const Copy *c = o->copies->pdata[i];
-		if (could_own(c)) {
+		if (copy_could_own(c)) {
 			g_autofree char *text = g_strdup_printf("slice %u: rows cannot be read: %s", o->cfg.slice, g_strerror(error));
 			owner_failed(o, text);
 			return FALSE;

@@ -1,5 +1,6 @@
 /* fsyncs: here and at every copy that counts. Those of one turn go to a copy in one message. A copy that does not count is asked too, so that it is durable when it begins to. */
 #include "magmad/mirror/owner-inside.h"
+#include <errno.h>
 
 enum { FIDS_PER_CALL = 1024 };
 
@@ -60,6 +61,18 @@ static gboolean sync_settled(const Sync *s)
 	return TRUE;
 }
 
+/* What was written is not there and never will be, though it reads as if for as long as it is in memory: a copy that has it goes on with it. */
+static void write_lost(Owner *o, int error)
+{
+	g_autofree char *text = g_strdup_printf("slice %u: what was written cannot be synced: %s", o->cfg.slice, g_strerror(error));
+
+	for (guint i = 0; i < o->copies->len && !o->dead; i++)
+		if (copy_could_own(o->copies->pdata[i])) {
+			owner_failed(o, text);
+			return;
+		}
+}
+
 static void local_done(void *user, int error)
 {
 	Sync *s = user;
@@ -67,6 +80,8 @@ static void local_done(void *user, int error)
 
 	s->local_done = TRUE;
 	s->error = error;
+	if (!s->journal && (error == ENOSPC || error == EDQUOT))
+		write_lost(o, error);
 	if (!o->dead)
 		owner_update(o);
 	sync_unref(s);

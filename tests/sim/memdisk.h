@@ -18,6 +18,7 @@ typedef struct {
 
 typedef struct {
 	MemContent *live, *synced;    /* NULL: no file */
+	int sync_lost;                /* what it said to the last sync, and will to each: what was not synced then never is */
 	gboolean unreadable;          /* nothing of it is read, its size neither: EIO, until it is dropped */
 	guint64 bad_from, bad_end;    /* what the disk does not read, whole pages; until it is written over */
 } MemFile;

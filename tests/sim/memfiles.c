@@ -118,6 +118,8 @@ static int op_change(MemStore *m, const ContentOp *op, gsize part)
 	case OP_FALLOCATE:
 		return op_fallocate(m, f, op);
 	case OP_SYNC:
+		if (f->sync_lost)
+			return f->sync_lost;
 		memcontent_free(f->synced);
 		f->synced = f->live ? memcontent_copy(f->live) : NULL;
 		return 0;
@@ -125,6 +127,7 @@ static int op_change(MemStore *m, const ContentOp *op, gsize part)
 		g_clear_pointer(&f->live, memcontent_free);
 		f->bad_from = f->bad_end = 0;
 		f->unreadable = FALSE;
+		f->sync_lost = 0;
 		return 0;
 	default:
 		return 0;

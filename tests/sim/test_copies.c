@@ -74,8 +74,9 @@ static MNet *two_in_sync(guint32 seed, gint64 disk_delay)
 
 static void both_free(MNet *n)
 {
-	mnet_down(n, 0, FALSE);
-	mnet_down(n, 1, FALSE);
+	for (guint i = 0; i < 2; i++)
+		if (n->nodes[i].store)
+			mnet_down(n, i, FALSE);
 	mnet_free(n);
 }
 
@@ -203,6 +204,36 @@ static void a_copy_that_takes_its_time_is_called_slow(void)
 }
 
 static void sync_came(void *user, int error) { *(int *)user = error; }
+
+/* --- a disk that has no room when it is to write what it took --- */
+
+/* The owner would answer by what it has in memory, for as long as that is there. */
+static void an_owner_whose_content_was_lost_ends_where_a_copy_counts(gboolean counts)
+{
+	MNet *n = two_in_sync(1, 1000);
+	MagmaFid fid = { .ino = 77 };
+	int error = -1;
+
+	g_assert_cmpint(write_at(n, &fid, 0, 10), ==, 0);
+	if (!counts) {
+		mnet_down(n, 1, FALSE);
+		n->in_sync[1] = FALSE;
+		mnet_tell_owner(n);
+	}
+	memdisk_file(n->nodes[0].disk, &fid)->sync_lost = ENOSPC;
+	store_content_sync(mnet_store(n), &fid, sync_came, &error);
+	for (guint i = 0; i < 1000 && n->nodes[0].store && error < 0; i++)
+		mnet_step(n);
+	for (guint i = 0; i < 5 && n->nodes[0].store; i++)
+		mnet_step(n);
+	g_assert_cmpint(n->nodes[0].store == NULL, ==, counts);
+	if (!counts)
+		g_assert_cmpint(error, ==, ENOSPC);
+	both_free(n);
+}
+
+static void a_copy_goes_on_where_the_owner_lost_what_was_written(void) { an_owner_whose_content_was_lost_ends_where_a_copy_counts(TRUE); }
+static void a_client_is_told_what_was_lost_where_no_copy_counts(void) { an_owner_whose_content_was_lost_ends_where_a_copy_counts(FALSE); }
 
 /* --- what was kept for a copy, and given up on a full disk --- */
 
@@ -615,5 +646,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/copies/rows_that_do_not_read_end_the_owner_where_a_copy_counts", rows_that_do_not_read_end_the_owner_where_a_copy_counts);
 	g_test_add_func("/sim/copies/rows_that_do_not_read_are_an_error_where_no_copy_counts", rows_that_do_not_read_are_an_error_where_no_copy_counts);
 	g_test_add_func("/sim/copies/an_fsync_waits_until_what_was_refused_is_the_same_everywhere", an_fsync_waits_until_what_was_refused_is_the_same_everywhere);
+	g_test_add_func("/sim/copies/a_copy_goes_on_where_the_owner_lost_what_was_written", a_copy_goes_on_where_the_owner_lost_what_was_written);
+	g_test_add_func("/sim/copies/a_client_is_told_what_was_lost_where_no_copy_counts", a_client_is_told_what_was_lost_where_no_copy_counts);
 	return g_test_run();
 }

@@ -170,6 +170,28 @@ static void repeat_of_what_failed_is_told_the_same(void)
 	cluster_free(c);
 }
 
+/* It is in its row and its content, and has a stored reply; but was to be on the disk, and that said no. */
+static void repeat_of_what_could_not_be_synced_is_told_the_same(void)
+{
+	enum { SIZE = 40000 };
+	Cluster *c = network(5);
+	SimClient *s = sim_client_new(c, -1);
+	MagmaFid fid = make_file(s, "f", MAGMA_KEY_MIN);
+	struct magma_req_write q = { .fid = fid, .offset = SIZE, .flags = MAGMA_WRITE_DSYNC, .data = MAGMA_BYTES_STR("more") };
+	Answer again = { 0 };
+
+	write_bytes(s, &fid, 0, 'a', SIZE);
+	memdisk_file(MEM(cluster_store(c, 0, 1))->disk, &fid)->sync_lost = ENOSPC;
+	sim_call(s, MAGMA_OP_write, &q, answered, &again);
+	sim_client_cut_off(s, TRUE);
+	cluster_run(c, SEC);
+	sim_client_cut_off(s, FALSE);
+	g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &again));
+	g_assert_cmpint(again.error, ==, ENOSPC);
+	sim_client_free(s);
+	cluster_free(c);
+}
+
 /* rename(2) of one name of a flare to another changes nothing. Later the names may be two flares'. Also where the volcano was restarted meanwhile. */
 static void repeat_of_what_had_nothing_to_do_does_nothing(void)
 {
@@ -524,5 +546,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_the_heir_of_a_slice", old_copy_is_not_executed_by_the_heir_of_a_slice);
 	g_test_add_func("/sim/repeats/old_copy_is_not_executed_by_who_acts_for_the_owner", old_copy_is_not_executed_by_who_acts_for_the_owner);
 	g_test_add_func("/sim/repeats/work_in_one_slice_is_a_sign_of_life_to_all_of_the_volcano", work_in_one_slice_is_a_sign_of_life_to_all_of_the_volcano);
+	g_test_add_func("/sim/repeats/repeat_of_what_could_not_be_synced_is_told_the_same", repeat_of_what_could_not_be_synced_is_told_the_same);
 	return g_test_run();
 }
