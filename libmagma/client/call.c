@@ -223,6 +223,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 	call->done = done;
 	call->user = user;
 	call->born = magma_net_now();
+	call->give_up = call->born + c->cfg.call_timeout_ms * MS;
 	call->resend = RESEND_FIRST;
 	call->in_queue.data = call->in_all.data = call;
 	g_hash_table_insert(c->calls, GSIZE_TO_POINTER((gsize)xid), call);
@@ -449,9 +450,18 @@ static gboolean resend_due(const Call *call, MagmaTime now)
 	return via->conn != call->conn || delivered(call);
 }
 
+void call_forgive(MagmaClient *c, MagmaTime now, MagmaTime gap)
+{
+	for (GList *l = c->all_calls.head; l; l = l->next) {
+		Call *call = l->data;
+		/* born since: it has lost nothing */
+		call->give_up = MIN(call->give_up + gap, now + c->cfg.call_timeout_ms * MS);
+		call->sent = MIN(call->sent + gap, now);
+	}
+}
+
 void call_tick(MagmaClient *c, MagmaTime now)
 {
-	MagmaTime timeout = c->cfg.call_timeout_ms * MS;
 	g_autoptr(GArray) due = g_array_new(FALSE, FALSE, sizeof(guint64));
 
 	/* by id: what one answer does to the others is not known here */
@@ -461,14 +471,14 @@ void call_tick(MagmaClient *c, MagmaTime now)
 			call->probe *= 2;
 			magma_conn_probe(call->via->conn);
 		}
-		if (now - call->born >= timeout || resend_due(call, now))
+		if (now >= call->give_up || resend_due(call, now))
 			g_array_append_val(due, call->xid);
 	}
 	for (guint i = 0; i < due->len; i++) {
 		Call *call = call_by_xid(c, g_array_index(due, guint64, i));
 		if (!call)
 			continue;
-		if (now - call->born >= timeout) {
+		if (now >= call->give_up) {
 			c->unanswered = TRUE;
 			call_finish(c, call, EIO, NULL, NULL);
 			continue;

@@ -25,6 +25,8 @@
 #define ACTIVE_FOR (60 * SECOND)
 #define TICK_BUSY (250 * MS)
 #define TICK_IDLE SECOND
+/* A tick so late: this process did not run (SIGSTOP, suspend). As in magmad (core/client.c). */
+#define STOOD_STILL (3 * SECOND)
 
 typedef struct Peer Peer;
 typedef struct Start Start;
@@ -50,6 +52,7 @@ typedef struct {
 	MagmaReplyFn done;
 	void *user;
 	MagmaTime born, sent, due;    /* due: in delayed */
+	MagmaTime give_up;            /* when this process has waited long enough: time in which it stood still does not count */
 	MagmaTime resend, delay, probe;     /* the next intervals */
 	guint64 mark;                 /* bytes queued on conn up to and with this one */
 	guint tries;
@@ -165,6 +168,8 @@ void call_cancel_all(MagmaClient *c, int error);
 MagmaTime call_deadline(const MagmaClient *c);
 void call_alarm(MagmaClient *c, MagmaTime now);
 void call_tick(MagmaClient *c, MagmaTime now);
+/* Nothing could be heard for so long: no call's time passed. */
+void call_forgive(MagmaClient *c, MagmaTime now, MagmaTime gap);
 
 /* open.c */
 void open_table_init(MagmaClient *c);

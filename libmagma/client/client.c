@@ -67,6 +67,9 @@ void client_alarm_reset(MagmaClient *c)
 
 static void tick(MagmaClient *c, MagmaTime now)
 {
+	/* the alarm comes before the sockets: the answers may be there, unread */
+	if (now - c->tick_at > STOOD_STILL)
+		call_forgive(c, now, now - c->tick_at);
 	for (guint i = 0; i < c->all_peers->len; i++)
 		peer_check(c->all_peers->pdata[i], now);
 	call_tick(c, now);
