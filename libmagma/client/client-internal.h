@@ -137,7 +137,7 @@ void start_cancel(MagmaClient *c);
 Peer *peer_new(MagmaClient *c, const MagmaAddr *addr, guint16 id);
 void peer_free(Peer *p);
 Peer *peer_of_volcano(MagmaClient *c, const MagmaVolcano *v);
-Peer *peer_relay(MagmaClient *c, const Peer *not_this);
+Peer *peer_relay(const MagmaClient *c, const Peer *not_this);
 void peer_want(Peer *p);
 void peer_drop_session(Peer *p);
 void peer_map_changed(MagmaClient *c);

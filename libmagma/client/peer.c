@@ -43,7 +43,7 @@ static gboolean usable(const Peer *p)
 	return p->state == PEER_UP && !p->suspect;
 }
 
-Peer *peer_relay(MagmaClient *c, const Peer *not_this)
+Peer *peer_relay(const MagmaClient *c, const Peer *not_this)
 {
 	if (c->home && c->home != not_this && usable(c->home))
 		return c->home;
@@ -56,7 +56,7 @@ Peer *peer_relay(MagmaClient *c, const Peer *not_this)
 }
 
 /* Calls wait, and nobody there is who could pass them on, or say where their owner is by now: any volcano may, also one that was never spoken to. */
-static gboolean lost(MagmaClient *c) { return c->map && c->all_calls.length && !peer_relay(c, NULL); }
+static gboolean lost(const MagmaClient *c) { return c->map && c->all_calls.length && !peer_relay(c, NULL); }
 
 static void ask_around(MagmaClient *c)
 {
@@ -182,7 +182,7 @@ static gboolean peer_register(Peer *p, guint16 id)
 	p->id = id;
 	if (c->cfg.proxy || other == p)
 		return TRUE;
-	if (other && other->state == PEER_UP)
+	if (other && usable(other))
 		return FALSE;
 	g_hash_table_insert(c->peers, GUINT_TO_POINTER(id), p);
 	if (!other)
@@ -311,6 +311,8 @@ static void net_close(void *user, MagmaConn *conn, MagmaCloseReason why)
 		} else {
 			peer_failed(p, why);
 		}
+		Peer *relay = c->home == p ? peer_relay(c, p) : NULL;
+		c->home = relay ? relay : c->home;
 	}
 	client_leave(c);
 }
@@ -383,9 +385,9 @@ static gboolean wanted(const Peer *p)
 	if (p->waiting.length)
 		return TRUE;
 	/* somebody must be there to ask for the map */
-	if (p->by_host && (!c->home || !usable(c->home)))
-		return c->map && c->all_calls.length;
-	if (!c->cfg.proxy && p->id && lost(p->c)) {
+	if (p->by_host && lost(c))
+		return TRUE;
+	if (!c->cfg.proxy && p->id && lost(c)) {
 		const MagmaVolcano *v = magma_map_by_id(c->map, p->id);
 		return v && v->state == MAGMA_ACTIVE;
 	}

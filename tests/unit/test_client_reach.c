@@ -246,6 +246,44 @@ static void test_proxy_that_dies_is_replaced_by_a_host_that_is_there_already(voi
 	world_free(w);
 }
 
+static guint hellos_at(World *w, const Fake *f)
+{
+	guint n = 0;
+
+	for (guint i = 0; i < w->seen->len; i++) {
+		const Seen *s = &g_array_index(w->seen, Seen, i);
+		n += s->at == f && s->h.op == MAGMA_OP_hello;
+	}
+	return n;
+}
+
+/* A host was named that is also known by the map; the volcano that answered first goes, and its place is taken by whoever is there. */
+static void test_a_host_that_is_known_already_is_not_greeted_again_and_again(void)
+{
+	World *w = world_new(2);
+	MagmaAddr hosts[2] = { w->fakes[0]->addr, w->fakes[1]->addr };
+	MagmaClientConfig cfg = world_config(w, hosts, 2);
+	Flare *f = make_at(w, w->fakes[1]);
+	Trick t = { MAGMA_OP_getattr, 1, DROP, 0, NULL };
+	Result first = { 0 }, second = { 0 };
+
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	getattr(c, &f->attr.fid, &first);
+	g_assert_true(run_until(w, &first.done, 2000));
+	magma_net_goodbye(w->fakes[0]->net);
+	fake_stop(w->fakes[0]);
+	while (magma_client_rtt(c, 1))
+		g_main_context_iteration(w->ctx, TRUE);
+	play(w, &t);
+	getattr(c, &f->attr.fid, &second);
+	g_assert_true(run_until(w, &second.done, 4000));
+	g_assert_cmpuint(hellos_at(w, w->fakes[1]), ==, 1);
+	g_assert_cmpint(magma_client_rtt(c, 0), >, 0);
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -262,5 +300,6 @@ int main(int argc, char **argv)
 	T(proxy_that_dies_is_replaced_by_the_next_host);
 	T(proxy_that_dies_is_replaced_by_a_host_that_is_there_already);
 	T(whoever_is_in_the_map_is_asked_when_nobody_else_is_left);
+	T(a_host_that_is_known_already_is_not_greeted_again_and_again);
 	return g_test_run();
 }
