@@ -46,8 +46,8 @@ static void call_finish(MagmaClient *c, Call *call, int error, const MagmaAny *r
 	g_hash_table_remove(c->calls, GSIZE_TO_POINTER((gsize)call->xid));
 	if (call->xid == c->watermark)
 		watermark_advance(c);
-	MagmaTime outer = c->answering;
-	c->answering = call->born;
+	const Call *outer = c->answering;
+	c->answering = call;
 	if (call->done)
 		call->done(call->user, error, error ? NULL : rep, msg);
 	c->answering = outer;
@@ -111,7 +111,8 @@ static void transmit(MagmaClient *c, Call *call, Peer *via, Peer *target)
 	call->via = via;
 	call->sent = now;
 	call->probe = PROBE_AFTER;
-	call->tries++;
+	if (!call->tries++)
+		call->shakes = c->shakes;
 	if (target && call->to == TO_KEY)
 		target->spoke_at = now;
 	enqueue(call, &via->sent);
@@ -247,7 +248,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 static void renew_id(MagmaClient *c)
 {
 	c->id = client_random_id();
-	c->shaken_at = magma_net_now();
+	c->shakes++;
 	MAGMA_TRACE(c->cfg.trace, 'F', "client forgotten: new id %016" G_GINT64_MODIFIER "x", c->id);
 	open_moved(c, NULL);
 }

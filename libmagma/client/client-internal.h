@@ -56,6 +56,7 @@ typedef struct {
 	MagmaTime resend, delay, probe;     /* the next intervals */
 	guint64 mark;                 /* bytes queued on conn up to and with this one */
 	guint tries;
+	guint64 shakes;               /* as the client's, when it was first sent */
 	gboolean mutates;
 	gboolean unsure;              /* a try was left without an answer: it may have been executed */
 	GQueue *queue;
@@ -93,8 +94,8 @@ struct MagmaClient {
 	GSource *alarm;
 	MagmaTime tick_at;
 	guint64 id;
-	MagmaTime shaken_at;          /* our id, the map or the life of a volcano changed, and what was open then was asserted; 0: never */
-	MagmaTime answering;          /* when the call was born whose done runs; 0: none does */
+	guint64 shakes;               /* how often our id, the map or the life of a volcano changed, and what was open then was asserted */
+	const Call *answering;        /* whose done runs */
 	MagmaMap *map;
 	Peer **hosts;                 /* cfg.nhosts of them */
 	GHashTable *peers;            /* id -> Peer; proxy: targets only, never connected */

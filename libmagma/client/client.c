@@ -138,7 +138,7 @@ gboolean client_map_install(MagmaClient *c, MagmaBytes bytes)
 	c->map = map;
 	MAGMA_TRACE(c->cfg.trace, 'r', "lava map of epoch %" G_GUINT64_FORMAT ", %u volcanos", map->epoch, map->volcanos->len);
 	if (old) {
-		c->shaken_at = magma_net_now();
+		c->shakes++;
 		peer_map_changed(c);
 		open_moved(c, old);
 		magma_map_unref(old);

@@ -147,8 +147,6 @@ static void peer_up(Peer *p)
 	p->state = PEER_UP;
 	p->failures = 0;
 	p->since = magma_net_now();
-	if (p->boot != p->new_boot)
-		c->shaken_at = p->since;
 	p->boot = p->new_boot;
 	p->suspect = FALSE;
 	if (!c->home || !usable(c->home)) {
@@ -221,8 +219,10 @@ static void on_hello(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	}
 	p->new_boot = rep->rep_hello.boot;
 	p->reopens = 0;
-	if (p->boot != p->new_boot)
+	if (p->boot != p->new_boot) {
+		c->shakes++;          /* what is granted from here on is not among what is asserted now */
 		open_greet(p);
+	}
 	if (p->reopens == 0)
 		peer_up(p);
 }

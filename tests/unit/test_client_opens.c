@@ -308,6 +308,36 @@ static void test_opens_granted_under_the_old_id_are_asserted_under_the_new(void)
 	world_free(w);
 }
 
+/* The OPEN went through another volcano, and the answer comes when the next life of the owner has greeted us. */
+static void test_open_is_reasserted_where_its_owner_restarted_before_the_answer(void)
+{
+	World *w = world_new(2);
+	MagmaClient *c = world_client(w, FALSE);
+	Flare *f = make_at(w, w->fakes[1]);
+	Trick lose = { MAGMA_OP_open, 1, SERVE_AND_LOSE_REPLY, 0, NULL };
+	Result held = { 0 };
+
+	fake_stop(w->fakes[1]);
+	play(w, &lose);
+	magma_client_hold(c, &f->attr.fid, 0, NULL, on_reply, &held);
+	while (lose.times)
+		g_main_context_iteration(w->ctx, TRUE);
+	g_assert_true(world_nth(w, MAGMA_OP_open, 0)->forwarded);
+	fake_restart(w->fakes[1]);
+	while (!magma_client_rtt(c, 2))
+		g_main_context_iteration(w->ctx, TRUE);
+	g_assert_cmpuint(w->fakes[1]->reopened, ==, 0);
+	answer_late(world_nth(w, MAGMA_OP_open, 0), 0);
+	g_assert_true(run_until(w, &held.done, 1500));
+	g_assert_cmpint(held.error, ==, 0);
+	g_assert_cmpuint(world_count(w, MAGMA_OP_open), ==, 1);
+	for (guint i = 0; i < 200 && w->fakes[1]->reopened == 0; i++)
+		run_for(w, 5);
+	g_assert_true(g_hash_table_contains(w->fakes[1]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)));
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -321,5 +351,6 @@ int main(int argc, char **argv)
 	T(keepalive_while_anything_is_open);
 	T(open_or_release_without_an_answer_leaves_nothing_open);
 	T(opens_granted_under_the_old_id_are_asserted_under_the_new);
+	T(open_is_reasserted_where_its_owner_restarted_before_the_answer);
 	return g_test_run();
 }
