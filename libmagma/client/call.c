@@ -248,9 +248,16 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 static void renew_id(MagmaClient *c)
 {
 	c->id = client_random_id();
+	c->renewed_at = magma_net_now();
 	c->shakes++;
 	MAGMA_TRACE(c->cfg.trace, 'F', "client forgotten: new id %016" G_GINT64_MODIFIER "x", c->id);
 	open_moved(c, NULL);
+}
+
+/* A slice that nobody has may leave its REOPEN unanswered for a minute: not everybody waits so long. A greeting does not wait at all, for they wait for it. */
+static gboolean opens_first(const MagmaClient *c, const Call *call)
+{
+	return c->renewing && magma_net_now() - c->renewed_at < RENEW_FIRST && call->to != TO_SESSION && call->op != MAGMA_OP_reopen;
 }
 
 static void reply_expired(MagmaClient *c, Call *call)
@@ -261,8 +268,7 @@ static void reply_expired(MagmaClient *c, Call *call)
 		call_finish(c, call, EIO, NULL, NULL);
 		return;
 	}
-	/* re-asserted opens go first; a greeting does not wait for them, for they wait for it */
-	if (c->renewing && call->to != TO_SESSION && call->op != MAGMA_OP_reopen)
+	if (opens_first(c, call))
 		enqueue(call, &c->parked);
 	else
 		call_route(c, call);
@@ -331,7 +337,7 @@ void call_unpark(MagmaClient *c, gboolean map_is_new)
 	for (guint n = c->parked.length; n > 0 && c->parked.head; n--) {
 		Call *call = c->parked.head->data;
 		/* who said EMAP and has no newer map will say it again: not at once */
-		if (c->renewing && call->op != MAGMA_OP_reopen)
+		if (opens_first(c, call))
 			enqueue(call, &c->parked);
 		else if (map_is_new || !call->tries)
 			call_route(c, call);

@@ -20,6 +20,8 @@
 /* ETRYAGAIN: from less than a disk's turn to what a user does not yet notice. */
 #define DELAY_FIRST (2 * MS)
 #define DELAY_MOST (250 * MS)
+/* Under a new id what is open is asserted before anything else is asked: well above a round trip, and what a takeover takes. Then only those wait whose volcano does not answer. */
+#define RENEW_FIRST (2 * SECOND)
 /* A volcano forgets a client silent for 15 s; looked at every second, this is at most 5. */
 #define KEEPALIVE_AFTER (4 * SECOND)
 #define ACTIVE_FOR (60 * SECOND)
@@ -111,6 +113,7 @@ struct MagmaClient {
 	gboolean unanswered;          /* a call has reached its timeout; until why.c has said why */
 	gboolean fetching_map;
 	guint renewing;               /* reopens unanswered after the id was renewed */
+	MagmaTime renewed_at;
 
 	GHashTable *opens;            /* fid -> Open */
 	gboolean closing;

@@ -338,6 +338,53 @@ static void test_open_is_reasserted_where_its_owner_restarted_before_the_answer(
 	world_free(w);
 }
 
+static Verdict forgotten_and_half_there(void *user, const Seen *s, guint32 *error)
+{
+	Trick *expire = user;
+
+	if (s->h.op == MAGMA_OP_reopen && world_owner(s->at->world, &s->key) != expire->only) {
+		*error = MAGMA_ETRYAGAIN;
+		return REFUSE;
+	}
+	if (s->h.op != expire->op || expire->times == 0)
+		return SERVE;
+	expire->times--;
+	*error = expire->error;
+	return REFUSE;
+}
+
+/* Of two volcanos that had forgotten us one does not answer: what is asked of the other does not wait for it. */
+static void test_a_new_id_does_not_wait_for_a_volcano_that_is_away(void)
+{
+	World *w = world_new(2);
+	MagmaClientConfig cfg = world_config(w, &w->fakes[0]->addr, 1);
+	Flare *away = make_at(w, w->fakes[0]), *f = make_at(w, w->fakes[1]);
+	const guint32 says[2] = { MAGMA_EEXPIRED, MAGMA_EMAP };
+	Result one = { 0 }, two = { 0 };
+
+	cfg.call_timeout_ms = 8000;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	magma_client_hold(c, &away->attr.fid, 0, NULL, on_reply, &one);
+	magma_client_hold(c, &f->attr.fid, 0, NULL, on_reply, &two);
+	g_assert_true(run_until(w, &one.done, 2000));
+	g_assert_true(run_until(w, &two.done, 2000));
+	Trick expire = { MAGMA_OP_getattr, 0, REFUSE, 0, w->fakes[1] };
+	w->hook = forgotten_and_half_there;
+	w->hook_user = &expire;
+	for (guint i = 0; i < G_N_ELEMENTS(says); i++) {
+		Result use = { 0 };
+		expire.times = 1;
+		expire.error = says[i];
+		getattr(c, &f->attr.fid, &use);
+		g_assert_true(run_until(w, &use.done, 4000));
+		g_assert_cmpint(use.error, ==, 0);
+		g_assert_cmpuint(expire.times, ==, 0);
+	}
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -352,5 +399,6 @@ int main(int argc, char **argv)
 	T(open_or_release_without_an_answer_leaves_nothing_open);
 	T(opens_granted_under_the_old_id_are_asserted_under_the_new);
 	T(open_is_reasserted_where_its_owner_restarted_before_the_answer);
+	T(a_new_id_does_not_wait_for_a_volcano_that_is_away);
 	return g_test_run();
 }
