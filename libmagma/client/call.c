@@ -107,6 +107,9 @@ static void transmit(MagmaClient *c, Call *call, Peer *via, Peer *target)
 	}
 	via->queued_bytes += g_bytes_get_size(call->head) + (call->body ? g_bytes_get_size(call->body) : 0);
 	call->mark = via->queued_bytes;
+	call->same_way = call->astray && via == call->via && via != target;
+	if (call->astray && via != call->via)
+		call->resend = MIN(call->resend, RESEND_ASTRAY);
 	call->conn = via->conn;
 	call->via = via;
 	call->sent = now;
@@ -118,6 +121,11 @@ static void transmit(MagmaClient *c, Call *call, Peer *via, Peer *target)
 	enqueue(call, &via->sent);
 }
 
+static Peer *relay_for(const MagmaClient *c, const Call *call, const Peer *not_this)
+{
+	return call->astray ? peer_relay_next(c, not_this, call->via) : peer_relay(c, not_this);
+}
+
 /* The session to use for a key; *target is the volcano meant. NULL: there is no map that says. */
 static Peer *path_for_key(MagmaClient *c, const Call *call, Peer **target)
 {
@@ -127,15 +135,17 @@ static Peer *path_for_key(MagmaClient *c, const Call *call, Peer **target)
 		return NULL;
 	Peer *p = *target = peer_of_volcano(c, v);
 	if (c->cfg.proxy) {
-		Peer *host = peer_relay(c, NULL);
-		c->home = host ? host : c->home;
-		return c->home;
+		Peer *host = relay_for(c, call, NULL);
+		/* one that is tried for a call astray has yet to answer */
+		if (host && !call->astray)
+			c->home = host;
+		return host ? host : c->home;
 	}
 	if (p->state == PEER_UP && !p->suspect)
 		return p;
 	peer_want(p);
 	if (p->suspect || p->failures || magma_net_now() - p->since >= FALLBACK_AFTER) {
-		Peer *relay = peer_relay(c, p);
+		Peer *relay = relay_for(c, call, p);
 		if (relay)
 			return relay;
 	}
@@ -327,6 +337,9 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 			reply_expired(c, call);
 		return;
 	default:
+		/* it gets through where others did not */
+		if (call->astray && (c->cfg.proxy || from->id != call->owner))
+			c->home = from;
 		call_finish(c, call, (int)h.error, &rep, msg);
 	}
 }
@@ -352,6 +365,17 @@ void call_delayed_route(MagmaClient *c)
 	for (GList *l = c->delayed.head; l; l = l->next)
 		((Call *)l->data)->delay = 0;
 	call_queue_route(c, &c->delayed);
+}
+
+void call_astray_route(MagmaClient *c)
+{
+	for (GList *l = c->all_calls.head; l; l = l->next) {
+		Call *call = l->data;
+		if (!call->same_way || call->queue != &call->via->sent)
+			continue;
+		call->unsure = TRUE;
+		call_route(c, call);
+	}
 }
 
 /* Sessions that end, volcanos out of reach. */
@@ -457,6 +481,16 @@ static gboolean resend_due(const Call *call, MagmaTime now)
 	return via->conn != call->conn || delivered(call);
 }
 
+static gboolean is_astray(const Call *call, MagmaTime now)
+{
+	if (call->to != TO_KEY || call->astray)
+		return call->astray;
+	/* on a session: not at its first repeat, for anything may get lost */
+	if (call->via && call->queue == &call->via->sent)
+		return call->resend > RESEND_FIRST && resend_due(call, now);
+	return now - call->born >= ASTRAY_AFTER;
+}
+
 void call_forgive(MagmaClient *c, MagmaTime now, MagmaTime gap)
 {
 	for (GList *l = c->all_calls.head; l; l = l->next) {
@@ -470,6 +504,7 @@ void call_forgive(MagmaClient *c, MagmaTime now, MagmaTime gap)
 void call_tick(MagmaClient *c, MagmaTime now)
 {
 	g_autoptr(GArray) due = g_array_new(FALSE, FALSE, sizeof(guint64));
+	gboolean astray = FALSE;
 
 	/* by id: what one answer does to the others is not known here */
 	for (GList *l = c->all_calls.head; l; l = l->next) {
@@ -478,9 +513,12 @@ void call_tick(MagmaClient *c, MagmaTime now)
 			call->probe *= 2;
 			magma_conn_probe(call->via->conn);
 		}
+		astray |= call->astray = is_astray(call, now);
 		if (now >= call->give_up || resend_due(call, now))
 			g_array_append_val(due, call->xid);
 	}
+	if (astray)
+		peer_ask_around(c, now);
 	for (guint i = 0; i < due->len; i++) {
 		Call *call = call_by_xid(c, g_array_index(due, guint64, i));
 		if (!call)

@@ -20,6 +20,10 @@
 /* ETRYAGAIN: from less than a disk's turn to what a user does not yet notice. */
 #define DELAY_FIRST (2 * MS)
 #define DELAY_MOST (250 * MS)
+/* Neither answered nor sent anywhere for so long: whoever it goes to may be cut off from the others, and without a lease. A takeover is over by then. */
+#define ASTRAY_AFTER (2 * SECOND)
+#define ASK_EVERY (2 * SECOND)
+#define RESEND_ASTRAY (4 * SECOND)    /* by another way, at most */
 /* Under a new id what is open is asserted before anything else is asked: well above a round trip, and what a takeover takes. Then only those wait whose volcano does not answer. */
 #define RENEW_FIRST (2 * SECOND)
 /* A volcano forgets a client silent for 15 s; looked at every second, this is at most 5. */
@@ -60,6 +64,8 @@ typedef struct {
 	guint tries;
 	guint64 shakes;               /* as the client's, when it was first sent */
 	gboolean mutates;
+	gboolean astray;              /* whoever it went through gets no answer: each further try goes through another one */
+	gboolean same_way;            /* astray, and there was no other */
 	gboolean unsure;              /* a try was left without an answer: it may have been executed */
 	GQueue *queue;
 	GList in_queue, in_all;
@@ -102,7 +108,8 @@ struct MagmaClient {
 	Peer **hosts;                 /* cfg.nhosts of them */
 	GHashTable *peers;            /* id -> Peer; proxy: targets only, never connected */
 	GPtrArray *all_peers;         /* Peer, owned: they live as long as the client */
-	Peer *home;                   /* answered first; the relay, if one is needed */
+	Peer *home;                   /* answered first, or where others did not; the relay, if one is needed */
+	MagmaTime asked_around;
 	Start *start;
 
 	GHashTable *calls;            /* xid -> Call */
@@ -142,6 +149,10 @@ Peer *peer_new(MagmaClient *c, const MagmaAddr *addr, guint16 id);
 void peer_free(Peer *p);
 Peer *peer_of_volcano(MagmaClient *c, const MagmaVolcano *v);
 Peer *peer_relay(const MagmaClient *c, const Peer *not_this);
+/* The one behind last in their order that is usable, so that further tries come by all of them; last itself, or NULL, if there is no other. */
+Peer *peer_relay_next(const MagmaClient *c, const Peer *not_this, const Peer *last);
+/* Begins sessions to all that may know more than those there are sessions to: a hello brings their map. Every ASK_EVERY at most. */
+void peer_ask_around(MagmaClient *c, MagmaTime now);
 void peer_want(Peer *p);
 void peer_drop_session(Peer *p);
 void peer_map_changed(MagmaClient *c);
@@ -162,6 +173,7 @@ void call_queue_route(MagmaClient *c, GQueue *q);
 void call_owners_changed(MagmaClient *c, Peer *p);
 void call_unpark(MagmaClient *c, gboolean map_is_new);
 void call_delayed_route(MagmaClient *c);       /* there is a newer map */
+void call_astray_route(MagmaClient *c);        /* there is another relay */
 void call_session_lost(MagmaClient *c, Peer *p);
 /* Was anything sent to p before then that its session has not acknowledged? */
 gboolean call_undelivered(const Peer *p, MagmaTime before);

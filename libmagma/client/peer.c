@@ -55,18 +55,49 @@ Peer *peer_relay(const MagmaClient *c, const Peer *not_this)
 	return NULL;
 }
 
+Peer *peer_relay_next(const MagmaClient *c, const Peer *not_this, const Peer *last)
+{
+	guint n = c->all_peers->len, at = 0;
+
+	while (at < n && c->all_peers->pdata[at] != last)
+		at++;
+	for (guint i = 1; i <= n; i++) {
+		Peer *p = c->all_peers->pdata[(at + i) % n];
+		if (p != not_this && p != last && usable(p))
+			return p;
+	}
+	return peer_relay(c, not_this);
+}
+
 /* Calls wait, and nobody there is who could pass them on, or say where their owner is by now: any volcano may, also one that was never spoken to. */
 static gboolean lost(const MagmaClient *c) { return c->map && c->all_calls.length && !peer_relay(c, NULL); }
+
+/* A host that turned out to be a volcano with a session by its other address: a greeting would only say so again. */
+static gboolean known_by_another(const Peer *host)
+{
+	const Peer *other = host->id ? g_hash_table_lookup(host->c->peers, GUINT_TO_POINTER(host->id)) : NULL;
+
+	return other && other != host && usable(other);
+}
 
 static void ask_around(MagmaClient *c)
 {
 	for (guint i = 0; i < c->cfg.nhosts; i++)
-		peer_want(c->hosts[i]);
+		if (!known_by_another(c->hosts[i]))
+			peer_want(c->hosts[i]);
 	for (guint i = 0; !c->cfg.proxy && c->map && i < c->map->volcanos->len; i++) {
 		const MagmaVolcano *v = c->map->volcanos->pdata[i];
 		if (v->state == MAGMA_ACTIVE)
 			peer_want(peer_of_volcano(c, v));
 	}
+}
+
+void peer_ask_around(MagmaClient *c, MagmaTime now)
+{
+	if (c->asked_around && now - c->asked_around < ASK_EVERY)
+		return;
+	c->asked_around = now;
+	ask_around(c);
 }
 
 static void peer_failed(Peer *p, MagmaCloseReason why)
@@ -160,9 +191,10 @@ static void peer_up(Peer *p)
 	/* those who cannot be reached have somebody who passes it on */
 	for (guint i = 0; i < c->all_peers->len; i++) {
 		Peer *q = c->all_peers->pdata[i];
-		if (q->state != PEER_UP && q->failures)
+		if (q->state != PEER_UP && (q->failures || q->fell_back))
 			call_queue_route(c, &q->waiting);
 	}
+	call_astray_route(c);
 	call_unpark(c, TRUE);
 }
 
