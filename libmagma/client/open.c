@@ -352,9 +352,20 @@ void open_moved(MagmaClient *c, const MagmaMap *old)
 	}
 }
 
+/* By which v is reached. Its home slice may be another's while it acts for others itself. NULL: it has none. */
+static const MagmaSlice *slice_of(const MagmaMap *map, const MagmaVolcano *v)
+{
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(map->slices, MagmaSlice, i);
+		if (s->owner == v->id)
+			return s;
+	}
+	return NULL;
+}
+
 void open_keepalive_by_key(MagmaClient *c, const MagmaVolcano *v)
 {
-	const MagmaSlice *s = magma_map_home(c->map, v->id);
+	const MagmaSlice *s = slice_of(c->map, v);
 	if (!s)
 		return;
 	MagmaKey route = s->range.lo;

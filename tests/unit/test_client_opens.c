@@ -385,6 +385,42 @@ static void test_a_new_id_does_not_wait_for_a_volcano_that_is_away(void)
 	world_free(w);
 }
 
+/* One that was away acts for another, and its own slice is not its own yet. */
+static void test_keepalive_reaches_a_volcano_by_the_slices_it_has(void)
+{
+	World *w = world_new(3);
+	MagmaMap *map = magma_map_copy(w->map);
+	Result use = { 0 };
+
+	map->epoch++;
+	for (guint i = 0; i < map->slices->len; i++) {
+		MagmaSlice *s = &g_array_index(map->slices, MagmaSlice, i);
+		s->owner = s->home == 2 ? 3 : s->home == 3 ? 2 : s->home;
+		s->epoch = map->epoch;
+	}
+	g_assert_cmpstr(magma_map_seal(map), ==, NULL);
+	magma_map_unref(w->map);
+	w->map = map;
+	Flare *held = make_at(w, w->fakes[0]), *f = make_at(w, w->fakes[1]);
+	MagmaClient *c = world_client(w, TRUE);
+	Result open = { 0 };
+	magma_client_hold(c, &held->attr.fid, 0, NULL, on_reply, &open);
+	g_assert_true(run_until(w, &open.done, 1000));
+	getattr(c, &f->attr.fid, &use);
+	g_assert_true(run_until(w, &use.done, 1000));
+	gboolean heard = FALSE;
+	for (guint t = 0, i = 0; t < 8000 && !heard; t += 50) {
+		run_for(w, 50);
+		for (; i < w->seen->len; i++) {
+			const Seen *s = &g_array_index(w->seen, Seen, i);
+			heard |= s->h.op == MAGMA_OP_reopen && world_owner(w, &s->key) == w->fakes[1];
+		}
+	}
+	g_assert_true(heard);
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -400,5 +436,6 @@ int main(int argc, char **argv)
 	T(opens_granted_under_the_old_id_are_asserted_under_the_new);
 	T(open_is_reasserted_where_its_owner_restarted_before_the_answer);
 	T(a_new_id_does_not_wait_for_a_volcano_that_is_away);
+	T(keepalive_reaches_a_volcano_by_the_slices_it_has);
 	return g_test_run();
 }
