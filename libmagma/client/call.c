@@ -46,8 +46,8 @@ static void call_finish(MagmaClient *c, Call *call, int error, const MagmaAny *r
 	g_hash_table_remove(c->calls, GSIZE_TO_POINTER((gsize)call->xid));
 	if (call->xid == c->watermark)
 		watermark_advance(c);
-	MagmaTime outer = c->answering;
-	c->answering = call->born;
+	const Call *outer = c->answering;
+	c->answering = call;
 	if (call->done)
 		call->done(call->user, error, error ? NULL : rep, msg);
 	c->answering = outer;
@@ -107,14 +107,23 @@ static void transmit(MagmaClient *c, Call *call, Peer *via, Peer *target)
 	}
 	via->queued_bytes += g_bytes_get_size(call->head) + (call->body ? g_bytes_get_size(call->body) : 0);
 	call->mark = via->queued_bytes;
+	call->same_way = call->astray && via == call->via && via != target;
+	if (call->astray && via != call->via)
+		call->resend = MIN(call->resend, RESEND_ASTRAY);
 	call->conn = via->conn;
 	call->via = via;
 	call->sent = now;
 	call->probe = PROBE_AFTER;
-	call->tries++;
+	if (!call->tries++)
+		call->shakes = c->shakes;
 	if (target && call->to == TO_KEY)
 		target->spoke_at = now;
 	enqueue(call, &via->sent);
+}
+
+static Peer *relay_for(const MagmaClient *c, const Call *call, const Peer *not_this)
+{
+	return call->astray ? peer_relay_next(c, not_this, call->via) : peer_relay(c, not_this);
 }
 
 /* The session to use for a key; *target is the volcano meant. NULL: there is no map that says. */
@@ -126,15 +135,17 @@ static Peer *path_for_key(MagmaClient *c, const Call *call, Peer **target)
 		return NULL;
 	Peer *p = *target = peer_of_volcano(c, v);
 	if (c->cfg.proxy) {
-		Peer *host = peer_relay(c, NULL);
-		c->home = host ? host : c->home;
-		return c->home;
+		Peer *host = relay_for(c, call, NULL);
+		/* one that is tried for a call astray has yet to answer */
+		if (host && !call->astray)
+			c->home = host;
+		return host ? host : c->home;
 	}
 	if (p->state == PEER_UP && !p->suspect)
 		return p;
 	peer_want(p);
 	if (p->suspect || p->failures || magma_net_now() - p->since >= FALLBACK_AFTER) {
-		Peer *relay = peer_relay(c, p);
+		Peer *relay = relay_for(c, call, p);
 		if (relay)
 			return relay;
 	}
@@ -223,6 +234,7 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 	call->done = done;
 	call->user = user;
 	call->born = magma_net_now();
+	call->give_up = call->born + c->cfg.call_timeout_ms * MS;
 	call->resend = RESEND_FIRST;
 	call->in_queue.data = call->in_all.data = call;
 	g_hash_table_insert(c->calls, GSIZE_TO_POINTER((gsize)xid), call);
@@ -246,9 +258,16 @@ guint64 call_new(MagmaClient *c, CallTo to, Peer *peer, MagmaOp op, const MagmaC
 static void renew_id(MagmaClient *c)
 {
 	c->id = client_random_id();
-	c->shaken_at = magma_net_now();
+	c->renewed_at = magma_net_now();
+	c->shakes++;
 	MAGMA_TRACE(c->cfg.trace, 'F', "client forgotten: new id %016" G_GINT64_MODIFIER "x", c->id);
 	open_moved(c, NULL);
+}
+
+/* A slice that nobody has may leave its REOPEN unanswered for a minute: not everybody waits so long. A greeting does not wait at all, for they wait for it. */
+static gboolean opens_first(const MagmaClient *c, const Call *call)
+{
+	return c->renewing && magma_net_now() - c->renewed_at < RENEW_FIRST && call->to != TO_SESSION && call->op != MAGMA_OP_reopen;
 }
 
 static void reply_expired(MagmaClient *c, Call *call)
@@ -259,8 +278,7 @@ static void reply_expired(MagmaClient *c, Call *call)
 		call_finish(c, call, EIO, NULL, NULL);
 		return;
 	}
-	/* re-asserted opens go first; a greeting does not wait for them, for they wait for it */
-	if (c->renewing && call->to != TO_SESSION && call->op != MAGMA_OP_reopen)
+	if (opens_first(c, call))
 		enqueue(call, &c->parked);
 	else
 		call_route(c, call);
@@ -319,6 +337,9 @@ void call_reply(MagmaClient *c, Peer *from, GBytes *msg)
 			reply_expired(c, call);
 		return;
 	default:
+		/* it gets through where others did not */
+		if (call->astray && (c->cfg.proxy || from->id != call->owner))
+			c->home = from;
 		call_finish(c, call, (int)h.error, &rep, msg);
 	}
 }
@@ -329,7 +350,7 @@ void call_unpark(MagmaClient *c, gboolean map_is_new)
 	for (guint n = c->parked.length; n > 0 && c->parked.head; n--) {
 		Call *call = c->parked.head->data;
 		/* who said EMAP and has no newer map will say it again: not at once */
-		if (c->renewing && call->op != MAGMA_OP_reopen)
+		if (opens_first(c, call))
 			enqueue(call, &c->parked);
 		else if (map_is_new || !call->tries)
 			call_route(c, call);
@@ -344,6 +365,17 @@ void call_delayed_route(MagmaClient *c)
 	for (GList *l = c->delayed.head; l; l = l->next)
 		((Call *)l->data)->delay = 0;
 	call_queue_route(c, &c->delayed);
+}
+
+void call_astray_route(MagmaClient *c)
+{
+	for (GList *l = c->all_calls.head; l; l = l->next) {
+		Call *call = l->data;
+		if (!call->same_way || call->queue != &call->via->sent)
+			continue;
+		call->unsure = TRUE;
+		call_route(c, call);
+	}
 }
 
 /* Sessions that end, volcanos out of reach. */
@@ -449,10 +481,30 @@ static gboolean resend_due(const Call *call, MagmaTime now)
 	return via->conn != call->conn || delivered(call);
 }
 
+static gboolean is_astray(const Call *call, MagmaTime now)
+{
+	if (call->to != TO_KEY || call->astray)
+		return call->astray;
+	/* on a session: not at its first repeat, for anything may get lost */
+	if (call->via && call->queue == &call->via->sent)
+		return call->resend > RESEND_FIRST && resend_due(call, now);
+	return now - call->born >= ASTRAY_AFTER;
+}
+
+void call_forgive(MagmaClient *c, MagmaTime now, MagmaTime gap)
+{
+	for (GList *l = c->all_calls.head; l; l = l->next) {
+		Call *call = l->data;
+		/* born since: it has lost nothing */
+		call->give_up = MIN(call->give_up + gap, now + c->cfg.call_timeout_ms * MS);
+		call->sent = MIN(call->sent + gap, now);
+	}
+}
+
 void call_tick(MagmaClient *c, MagmaTime now)
 {
-	MagmaTime timeout = c->cfg.call_timeout_ms * MS;
 	g_autoptr(GArray) due = g_array_new(FALSE, FALSE, sizeof(guint64));
+	gboolean astray = FALSE;
 
 	/* by id: what one answer does to the others is not known here */
 	for (GList *l = c->all_calls.head; l; l = l->next) {
@@ -461,14 +513,17 @@ void call_tick(MagmaClient *c, MagmaTime now)
 			call->probe *= 2;
 			magma_conn_probe(call->via->conn);
 		}
-		if (now - call->born >= timeout || resend_due(call, now))
+		astray |= call->astray = is_astray(call, now);
+		if (now >= call->give_up || resend_due(call, now))
 			g_array_append_val(due, call->xid);
 	}
+	if (astray)
+		peer_ask_around(c, now);
 	for (guint i = 0; i < due->len; i++) {
 		Call *call = call_by_xid(c, g_array_index(due, guint64, i));
 		if (!call)
 			continue;
-		if (now - call->born >= timeout) {
+		if (now >= call->give_up) {
 			c->unanswered = TRUE;
 			call_finish(c, call, EIO, NULL, NULL);
 			continue;

@@ -20,11 +20,19 @@
 /* ETRYAGAIN: from less than a disk's turn to what a user does not yet notice. */
 #define DELAY_FIRST (2 * MS)
 #define DELAY_MOST (250 * MS)
+/* Neither answered nor sent anywhere for so long: whoever it goes to may be cut off from the others, and without a lease. A takeover is over by then. */
+#define ASTRAY_AFTER (2 * SECOND)
+#define ASK_EVERY (2 * SECOND)
+#define RESEND_ASTRAY (4 * SECOND)    /* by another way, at most */
+/* Under a new id what is open is asserted before anything else is asked: well above a round trip, and what a takeover takes. Then only those wait whose volcano does not answer. */
+#define RENEW_FIRST (2 * SECOND)
 /* A volcano forgets a client silent for 15 s; looked at every second, this is at most 5. */
 #define KEEPALIVE_AFTER (4 * SECOND)
 #define ACTIVE_FOR (60 * SECOND)
 #define TICK_BUSY (250 * MS)
 #define TICK_IDLE SECOND
+/* A tick so late: this process did not run (SIGSTOP, suspend). As in magmad (core/client.c). */
+#define STOOD_STILL (3 * SECOND)
 
 typedef struct Peer Peer;
 typedef struct Start Start;
@@ -50,10 +58,14 @@ typedef struct {
 	MagmaReplyFn done;
 	void *user;
 	MagmaTime born, sent, due;    /* due: in delayed */
+	MagmaTime give_up;            /* when this process has waited long enough: time in which it stood still does not count */
 	MagmaTime resend, delay, probe;     /* the next intervals */
 	guint64 mark;                 /* bytes queued on conn up to and with this one */
 	guint tries;
+	guint64 shakes;               /* as the client's, when it was first sent */
 	gboolean mutates;
+	gboolean astray;              /* whoever it went through gets no answer: each further try goes through another one */
+	gboolean same_way;            /* astray, and there was no other */
 	gboolean unsure;              /* a try was left without an answer: it may have been executed */
 	GQueue *queue;
 	GList in_queue, in_all;
@@ -90,13 +102,14 @@ struct MagmaClient {
 	GSource *alarm;
 	MagmaTime tick_at;
 	guint64 id;
-	MagmaTime shaken_at;          /* our id, the map or the life of a volcano changed, and what was open then was asserted; 0: never */
-	MagmaTime answering;          /* when the call was born whose done runs; 0: none does */
+	guint64 shakes;               /* how often our id, the map or the life of a volcano changed, and what was open then was asserted */
+	const Call *answering;        /* whose done runs */
 	MagmaMap *map;
 	Peer **hosts;                 /* cfg.nhosts of them */
 	GHashTable *peers;            /* id -> Peer; proxy: targets only, never connected */
 	GPtrArray *all_peers;         /* Peer, owned: they live as long as the client */
-	Peer *home;                   /* answered first; the relay, if one is needed */
+	Peer *home;                   /* answered first, or where others did not; the relay, if one is needed */
+	MagmaTime asked_around;
 	Start *start;
 
 	GHashTable *calls;            /* xid -> Call */
@@ -107,6 +120,7 @@ struct MagmaClient {
 	gboolean unanswered;          /* a call has reached its timeout; until why.c has said why */
 	gboolean fetching_map;
 	guint renewing;               /* reopens unanswered after the id was renewed */
+	MagmaTime renewed_at;
 
 	GHashTable *opens;            /* fid -> Open */
 	gboolean closing;
@@ -134,7 +148,11 @@ void start_cancel(MagmaClient *c);
 Peer *peer_new(MagmaClient *c, const MagmaAddr *addr, guint16 id);
 void peer_free(Peer *p);
 Peer *peer_of_volcano(MagmaClient *c, const MagmaVolcano *v);
-Peer *peer_relay(MagmaClient *c, const Peer *not_this);
+Peer *peer_relay(const MagmaClient *c, const Peer *not_this);
+/* The one behind last in their order that is usable, so that further tries come by all of them; last itself, or NULL, if there is no other. */
+Peer *peer_relay_next(const MagmaClient *c, const Peer *not_this, const Peer *last);
+/* Begins sessions to all that may know more than those there are sessions to: a hello brings their map. Every ASK_EVERY at most. */
+void peer_ask_around(MagmaClient *c, MagmaTime now);
 void peer_want(Peer *p);
 void peer_drop_session(Peer *p);
 void peer_map_changed(MagmaClient *c);
@@ -155,6 +173,7 @@ void call_queue_route(MagmaClient *c, GQueue *q);
 void call_owners_changed(MagmaClient *c, Peer *p);
 void call_unpark(MagmaClient *c, gboolean map_is_new);
 void call_delayed_route(MagmaClient *c);       /* there is a newer map */
+void call_astray_route(MagmaClient *c);        /* there is another relay */
 void call_session_lost(MagmaClient *c, Peer *p);
 /* Was anything sent to p before then that its session has not acknowledged? */
 gboolean call_undelivered(const Peer *p, MagmaTime before);
@@ -165,6 +184,8 @@ void call_cancel_all(MagmaClient *c, int error);
 MagmaTime call_deadline(const MagmaClient *c);
 void call_alarm(MagmaClient *c, MagmaTime now);
 void call_tick(MagmaClient *c, MagmaTime now);
+/* Nothing could be heard for so long: no call's time passed. */
+void call_forgive(MagmaClient *c, MagmaTime now, MagmaTime gap);
 
 /* open.c */
 void open_table_init(MagmaClient *c);

@@ -67,6 +67,9 @@ void client_alarm_reset(MagmaClient *c)
 
 static void tick(MagmaClient *c, MagmaTime now)
 {
+	/* the alarm comes before the sockets: the answers may be there, unread */
+	if (now - c->tick_at > STOOD_STILL)
+		call_forgive(c, now, now - c->tick_at);
 	for (guint i = 0; i < c->all_peers->len; i++)
 		peer_check(c->all_peers->pdata[i], now);
 	call_tick(c, now);
@@ -135,7 +138,7 @@ gboolean client_map_install(MagmaClient *c, MagmaBytes bytes)
 	c->map = map;
 	MAGMA_TRACE(c->cfg.trace, 'r', "lava map of epoch %" G_GUINT64_FORMAT ", %u volcanos", map->epoch, map->volcanos->len);
 	if (old) {
-		c->shaken_at = magma_net_now();
+		c->shakes++;
 		peer_map_changed(c);
 		open_moved(c, old);
 		magma_map_unref(old);

@@ -22,8 +22,6 @@ typedef struct {
 	struct magma_req_open req;
 	MagmaCred cred;
 	guint8 *groups;
-	guint64 epoch;                /* of the map it was sent under */
-	guint64 client;               /* and the id */
 	MagmaReplyFn done;
 	void *user;
 } Ask;
@@ -95,6 +93,9 @@ static gboolean is_asserted(const Open *o)
 /* Unlike EIO that a volcano said, which comes with its message. */
 static gboolean timed_out(int error, const GBytes *msg) { return error == EIO && !msg; }
 
+/* The open that this answer grants may have been noted for the id we had then, by a life of the owner that ended before the answer, or by an owner before the present one: what was re-asserted meanwhile was without it. */
+static gboolean asserted_meanwhile(const MagmaClient *c) { return !c->answering || c->answering->shakes != c->shakes; }
+
 static void on_open(void *user, int error, const MagmaAny *rep, GBytes *msg)
 {
 	Ask *a = user;
@@ -104,8 +105,7 @@ static void on_open(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	if (!error) {
 		o->count++;
 		o->there = TRUE;
-		/* the map or our id changed under way: whoever was re-asserted then, this one was not among them */
-		if (o->c->id != a->client || (o->c->map && o->c->map->epoch != a->epoch))
+		if (asserted_meanwhile(o->c))
 			reopen_one(o);
 	} else if (timed_out(error, msg)) {
 		o->there = TRUE;      /* for all we know: a RELEASE follows */
@@ -118,8 +118,6 @@ static void on_open(void *user, int error, const MagmaAny *rep, GBytes *msg)
 static void ask_send(Ask *a)
 {
 	a->open->asking++;
-	a->epoch = a->open->c->map ? a->open->c->map->epoch : 0;
-	a->client = a->open->c->id;
 	call_new(a->open->c, TO_KEY, NULL, MAGMA_OP_open, &a->cred, &a->req, NULL, on_open, a);
 }
 
@@ -189,8 +187,7 @@ void magma_client_held(MagmaClient *c, const MagmaFid *fid)
 	client_enter(c);
 	o->count++;
 	o->there = TRUE;
-	/* The CREATE may have been granted to the id we had then, by a life of the owner that ended before the answer, or by an owner before the present one: what was re-asserted meanwhile was without this one. */
-	if (c->shaken_at && c->shaken_at >= (c->answering ? c->answering : magma_net_now() - c->cfg.call_timeout_ms * MS))
+	if (asserted_meanwhile(c))
 		reopen_one(o);
 	/* The owner of the new flare noted the open though the CREATE went elsewhere: it must hear of us, or it will think us gone. */
 	const MagmaVolcano *v = c->map ? magma_map_route(c->map, &fid->key) : NULL;
@@ -355,9 +352,20 @@ void open_moved(MagmaClient *c, const MagmaMap *old)
 	}
 }
 
+/* By which v is reached. Its home slice may be another's while it acts for others itself. NULL: it has none. */
+static const MagmaSlice *slice_of(const MagmaMap *map, const MagmaVolcano *v)
+{
+	for (guint i = 0; i < map->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(map->slices, MagmaSlice, i);
+		if (s->owner == v->id)
+			return s;
+	}
+	return NULL;
+}
+
 void open_keepalive_by_key(MagmaClient *c, const MagmaVolcano *v)
 {
-	const MagmaSlice *s = magma_map_home(c->map, v->id);
+	const MagmaSlice *s = slice_of(c->map, v);
 	if (!s)
 		return;
 	MagmaKey route = s->range.lo;

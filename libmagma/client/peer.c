@@ -43,7 +43,7 @@ static gboolean usable(const Peer *p)
 	return p->state == PEER_UP && !p->suspect;
 }
 
-Peer *peer_relay(MagmaClient *c, const Peer *not_this)
+Peer *peer_relay(const MagmaClient *c, const Peer *not_this)
 {
 	if (c->home && c->home != not_this && usable(c->home))
 		return c->home;
@@ -55,18 +55,49 @@ Peer *peer_relay(MagmaClient *c, const Peer *not_this)
 	return NULL;
 }
 
+Peer *peer_relay_next(const MagmaClient *c, const Peer *not_this, const Peer *last)
+{
+	guint n = c->all_peers->len, at = 0;
+
+	while (at < n && c->all_peers->pdata[at] != last)
+		at++;
+	for (guint i = 1; i <= n; i++) {
+		Peer *p = c->all_peers->pdata[(at + i) % n];
+		if (p != not_this && p != last && usable(p))
+			return p;
+	}
+	return peer_relay(c, not_this);
+}
+
 /* Calls wait, and nobody there is who could pass them on, or say where their owner is by now: any volcano may, also one that was never spoken to. */
-static gboolean lost(MagmaClient *c) { return c->map && c->all_calls.length && !peer_relay(c, NULL); }
+static gboolean lost(const MagmaClient *c) { return c->map && c->all_calls.length && !peer_relay(c, NULL); }
+
+/* A host that turned out to be a volcano with a session by its other address: a greeting would only say so again. */
+static gboolean known_by_another(const Peer *host)
+{
+	const Peer *other = host->id ? g_hash_table_lookup(host->c->peers, GUINT_TO_POINTER(host->id)) : NULL;
+
+	return other && other != host && usable(other);
+}
 
 static void ask_around(MagmaClient *c)
 {
 	for (guint i = 0; i < c->cfg.nhosts; i++)
-		peer_want(c->hosts[i]);
+		if (!known_by_another(c->hosts[i]))
+			peer_want(c->hosts[i]);
 	for (guint i = 0; !c->cfg.proxy && c->map && i < c->map->volcanos->len; i++) {
 		const MagmaVolcano *v = c->map->volcanos->pdata[i];
 		if (v->state == MAGMA_ACTIVE)
 			peer_want(peer_of_volcano(c, v));
 	}
+}
+
+void peer_ask_around(MagmaClient *c, MagmaTime now)
+{
+	if (c->asked_around && now - c->asked_around < ASK_EVERY)
+		return;
+	c->asked_around = now;
+	ask_around(c);
 }
 
 static void peer_failed(Peer *p, MagmaCloseReason why)
@@ -147,8 +178,6 @@ static void peer_up(Peer *p)
 	p->state = PEER_UP;
 	p->failures = 0;
 	p->since = magma_net_now();
-	if (p->boot != p->new_boot)
-		c->shaken_at = p->since;
 	p->boot = p->new_boot;
 	p->suspect = FALSE;
 	if (!c->home || !usable(c->home)) {
@@ -162,9 +191,10 @@ static void peer_up(Peer *p)
 	/* those who cannot be reached have somebody who passes it on */
 	for (guint i = 0; i < c->all_peers->len; i++) {
 		Peer *q = c->all_peers->pdata[i];
-		if (q->state != PEER_UP && q->failures)
+		if (q->state != PEER_UP && (q->failures || q->fell_back))
 			call_queue_route(c, &q->waiting);
 	}
+	call_astray_route(c);
 	call_unpark(c, TRUE);
 }
 
@@ -182,7 +212,7 @@ static gboolean peer_register(Peer *p, guint16 id)
 	p->id = id;
 	if (c->cfg.proxy || other == p)
 		return TRUE;
-	if (other && other->state == PEER_UP)
+	if (other && usable(other))
 		return FALSE;
 	g_hash_table_insert(c->peers, GUINT_TO_POINTER(id), p);
 	if (!other)
@@ -221,8 +251,10 @@ static void on_hello(void *user, int error, const MagmaAny *rep, GBytes *msg)
 	}
 	p->new_boot = rep->rep_hello.boot;
 	p->reopens = 0;
-	if (p->boot != p->new_boot)
+	if (p->boot != p->new_boot) {
+		c->shakes++;          /* what is granted from here on is not among what is asserted now */
 		open_greet(p);
+	}
 	if (p->reopens == 0)
 		peer_up(p);
 }
@@ -311,6 +343,8 @@ static void net_close(void *user, MagmaConn *conn, MagmaCloseReason why)
 		} else {
 			peer_failed(p, why);
 		}
+		Peer *relay = c->home == p ? peer_relay(c, p) : NULL;
+		c->home = relay ? relay : c->home;
 	}
 	client_leave(c);
 }
@@ -383,9 +417,9 @@ static gboolean wanted(const Peer *p)
 	if (p->waiting.length)
 		return TRUE;
 	/* somebody must be there to ask for the map */
-	if (p->by_host && (!c->home || !usable(c->home)))
-		return c->map && c->all_calls.length;
-	if (!c->cfg.proxy && p->id && lost(p->c)) {
+	if (p->by_host && lost(c))
+		return TRUE;
+	if (!c->cfg.proxy && p->id && lost(c)) {
 		const MagmaVolcano *v = magma_map_by_id(c->map, p->id);
 		return v && v->state == MAGMA_ACTIVE;
 	}

@@ -85,6 +85,8 @@ const Seen *world_nth(World *w, MagmaOp op, guint nth)
 	return NULL;
 }
 
+static const MagmaMap *fake_map(const Fake *f) { return f->stale ? f->stale : f->world->map; }
+
 /* What the operations do. owner: whose slice has the key. */
 static guint32 serve(Fake *owner, const MagmaHdr *h, const MagmaAny *req, MagmaAny *rep, GByteArray *space)
 {
@@ -93,12 +95,12 @@ static guint32 serve(Fake *owner, const MagmaHdr *h, const MagmaAny *req, MagmaA
 
 	switch (h->op) {
 	case MAGMA_OP_hello:
-		magma_map_encode(w->map, space);
+		magma_map_encode(fake_map(owner), space);
 		rep->rep_hello = (struct magma_rep_hello){ .volcano = owner->id, .boot = owner->boot, .version = 0x010000, .name = MAGMA_BYTES_STR("fake"),
 			.map = MAGMA_BYTES(space->data, space->len) };
 		return 0;
 	case MAGMA_OP_map:
-		magma_map_encode(w->map, space);
+		magma_map_encode(fake_map(owner), space);
 		rep->rep_map.map = MAGMA_BYTES(space->data, space->len);
 		return 0;
 	case MAGMA_OP_ping:
@@ -162,10 +164,10 @@ static guint32 serve(Fake *owner, const MagmaHdr *h, const MagmaAny *req, MagmaA
 
 static void answer(Fake *f, MagmaConn *conn, const MagmaHdr *req, guint32 error, const MagmaAny *rep)
 {
-	MagmaHdr h = { .kind = MAGMA_REPLY, .op = req->op, .xid = req->xid, .client = req->client, .epoch = f->world->map->epoch, .error = error };
+	MagmaHdr h = { .kind = MAGMA_REPLY, .op = req->op, .xid = req->xid, .client = req->client, .epoch = fake_map(f)->epoch, .error = error };
 	GByteArray *out = g_byte_array_new();
 
-	if (req->epoch < f->world->map->epoch)
+	if (req->epoch < fake_map(f)->epoch)
 		h.flags |= MAGMA_FLAG_REFRESH_TOPOLOGY;
 	magma_msg_encode(&h, rep, FALSE, out);
 	g_autoptr(GBytes) bytes = g_byte_array_free_to_bytes(out);
@@ -339,6 +341,8 @@ void world_free(World *w)
 		Fake *f = w->fakes[i];
 		magma_net_free(f->net);
 		g_hash_table_unref(f->opens);
+		if (f->stale)
+			magma_map_unref(f->stale);
 		g_free(f);
 	}
 	magma_map_unref(w->map);

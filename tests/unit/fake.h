@@ -25,6 +25,7 @@ struct Fake {
 	guint16 id;
 	guint64 boot;
 	gboolean no_hello;
+	MagmaMap *stale;              /* the map that it still goes by, owned; NULL: the world's */
 	GHashTable *opens;            /* ino: who has it open does not matter here */
 	guint reopened, executed;
 };

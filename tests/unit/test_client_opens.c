@@ -308,6 +308,119 @@ static void test_opens_granted_under_the_old_id_are_asserted_under_the_new(void)
 	world_free(w);
 }
 
+/* The OPEN went through another volcano, and the answer comes when the next life of the owner has greeted us. */
+static void test_open_is_reasserted_where_its_owner_restarted_before_the_answer(void)
+{
+	World *w = world_new(2);
+	MagmaClient *c = world_client(w, FALSE);
+	Flare *f = make_at(w, w->fakes[1]);
+	Trick lose = { MAGMA_OP_open, 1, SERVE_AND_LOSE_REPLY, 0, NULL };
+	Result held = { 0 };
+
+	fake_stop(w->fakes[1]);
+	play(w, &lose);
+	magma_client_hold(c, &f->attr.fid, 0, NULL, on_reply, &held);
+	while (lose.times)
+		g_main_context_iteration(w->ctx, TRUE);
+	g_assert_true(world_nth(w, MAGMA_OP_open, 0)->forwarded);
+	fake_restart(w->fakes[1]);
+	while (!magma_client_rtt(c, 2))
+		g_main_context_iteration(w->ctx, TRUE);
+	g_assert_cmpuint(w->fakes[1]->reopened, ==, 0);
+	answer_late(world_nth(w, MAGMA_OP_open, 0), 0);
+	g_assert_true(run_until(w, &held.done, 1500));
+	g_assert_cmpint(held.error, ==, 0);
+	g_assert_cmpuint(world_count(w, MAGMA_OP_open), ==, 1);
+	for (guint i = 0; i < 200 && w->fakes[1]->reopened == 0; i++)
+		run_for(w, 5);
+	g_assert_true(g_hash_table_contains(w->fakes[1]->opens, GSIZE_TO_POINTER(f->attr.fid.ino)));
+	magma_client_free(c);
+	world_free(w);
+}
+
+static Verdict forgotten_and_half_there(void *user, const Seen *s, guint32 *error)
+{
+	Trick *expire = user;
+
+	if (s->h.op == MAGMA_OP_reopen && world_owner(s->at->world, &s->key) != expire->only) {
+		*error = MAGMA_ETRYAGAIN;
+		return REFUSE;
+	}
+	if (s->h.op != expire->op || expire->times == 0)
+		return SERVE;
+	expire->times--;
+	*error = expire->error;
+	return REFUSE;
+}
+
+/* Of two volcanos that had forgotten us one does not answer: what is asked of the other does not wait for it. */
+static void test_a_new_id_does_not_wait_for_a_volcano_that_is_away(void)
+{
+	World *w = world_new(2);
+	MagmaClientConfig cfg = world_config(w, &w->fakes[0]->addr, 1);
+	Flare *away = make_at(w, w->fakes[0]), *f = make_at(w, w->fakes[1]);
+	const guint32 says[2] = { MAGMA_EEXPIRED, MAGMA_EMAP };
+	Result one = { 0 }, two = { 0 };
+
+	cfg.call_timeout_ms = 8000;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	magma_client_hold(c, &away->attr.fid, 0, NULL, on_reply, &one);
+	magma_client_hold(c, &f->attr.fid, 0, NULL, on_reply, &two);
+	g_assert_true(run_until(w, &one.done, 2000));
+	g_assert_true(run_until(w, &two.done, 2000));
+	Trick expire = { MAGMA_OP_getattr, 0, REFUSE, 0, w->fakes[1] };
+	w->hook = forgotten_and_half_there;
+	w->hook_user = &expire;
+	for (guint i = 0; i < G_N_ELEMENTS(says); i++) {
+		Result use = { 0 };
+		expire.times = 1;
+		expire.error = says[i];
+		getattr(c, &f->attr.fid, &use);
+		g_assert_true(run_until(w, &use.done, 4000));
+		g_assert_cmpint(use.error, ==, 0);
+		g_assert_cmpuint(expire.times, ==, 0);
+	}
+	magma_client_free(c);
+	world_free(w);
+}
+
+/* One that was away acts for another, and its own slice is not its own yet. */
+static void test_keepalive_reaches_a_volcano_by_the_slices_it_has(void)
+{
+	World *w = world_new(3);
+	MagmaMap *map = magma_map_copy(w->map);
+	Result use = { 0 };
+
+	map->epoch++;
+	for (guint i = 0; i < map->slices->len; i++) {
+		MagmaSlice *s = &g_array_index(map->slices, MagmaSlice, i);
+		s->owner = s->home == 2 ? 3 : s->home == 3 ? 2 : s->home;
+		s->epoch = map->epoch;
+	}
+	g_assert_cmpstr(magma_map_seal(map), ==, NULL);
+	magma_map_unref(w->map);
+	w->map = map;
+	Flare *held = make_at(w, w->fakes[0]), *f = make_at(w, w->fakes[1]);
+	MagmaClient *c = world_client(w, TRUE);
+	Result open = { 0 };
+	magma_client_hold(c, &held->attr.fid, 0, NULL, on_reply, &open);
+	g_assert_true(run_until(w, &open.done, 1000));
+	getattr(c, &f->attr.fid, &use);
+	g_assert_true(run_until(w, &use.done, 1000));
+	gboolean heard = FALSE;
+	for (guint t = 0, i = 0; t < 8000 && !heard; t += 50) {
+		run_for(w, 50);
+		for (; i < w->seen->len; i++) {
+			const Seen *s = &g_array_index(w->seen, Seen, i);
+			heard |= s->h.op == MAGMA_OP_reopen && world_owner(w, &s->key) == w->fakes[1];
+		}
+	}
+	g_assert_true(heard);
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -321,5 +434,8 @@ int main(int argc, char **argv)
 	T(keepalive_while_anything_is_open);
 	T(open_or_release_without_an_answer_leaves_nothing_open);
 	T(opens_granted_under_the_old_id_are_asserted_under_the_new);
+	T(open_is_reasserted_where_its_owner_restarted_before_the_answer);
+	T(a_new_id_does_not_wait_for_a_volcano_that_is_away);
+	T(keepalive_reaches_a_volcano_by_the_slices_it_has);
 	return g_test_run();
 }

@@ -246,6 +246,160 @@ static void test_proxy_that_dies_is_replaced_by_a_host_that_is_there_already(voi
 	world_free(w);
 }
 
+static guint hellos_at(World *w, const Fake *f)
+{
+	guint n = 0;
+
+	for (guint i = 0; i < w->seen->len; i++) {
+		const Seen *s = &g_array_index(w->seen, Seen, i);
+		n += s->at == f && s->h.op == MAGMA_OP_hello;
+	}
+	return n;
+}
+
+/* A host was named that is also known by the map; the volcano that answered first goes, and its place is taken by whoever is there. */
+static void test_a_host_that_is_known_already_is_not_greeted_again_and_again(void)
+{
+	World *w = world_new(2);
+	MagmaAddr hosts[2] = { w->fakes[0]->addr, w->fakes[1]->addr };
+	MagmaClientConfig cfg = world_config(w, hosts, 2);
+	Flare *f = make_at(w, w->fakes[1]);
+	Trick t = { MAGMA_OP_getattr, 1, DROP, 0, NULL };
+	Result first = { 0 }, second = { 0 };
+
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	getattr(c, &f->attr.fid, &first);
+	g_assert_true(run_until(w, &first.done, 2000));
+	magma_net_goodbye(w->fakes[0]->net);
+	fake_stop(w->fakes[0]);
+	while (magma_client_rtt(c, 1))
+		g_main_context_iteration(w->ctx, TRUE);
+	play(w, &t);
+	getattr(c, &f->attr.fid, &second);
+	g_assert_true(run_until(w, &second.done, 4000));
+	g_assert_cmpuint(hellos_at(w, w->fakes[1]), ==, 1);
+	g_assert_cmpint(magma_client_rtt(c, 0), >, 0);
+	magma_client_free(c);
+	world_free(w);
+}
+
+/* Volcanos that are cut off from the others and have no lease: they greet and acknowledge. */
+typedef struct {
+	gboolean cut[3];
+	Verdict verdict;              /* of what clients ask of them */
+	guint executed;               /* the first so many are done, and the answers held back */
+} Cut;
+
+static Verdict cut_off(void *user, const Seen *s, guint32 *error)
+{
+	Cut *cut = user;
+
+	if (!cut->cut[s->at->id - 1] || s->h.op == MAGMA_OP_hello || s->h.op == MAGMA_OP_ping)
+		return SERVE;
+	*error = MAGMA_ETRYAGAIN;
+	if (cut->executed) {
+		cut->executed--;
+		return SERVE_AND_LOSE_REPLY;
+	}
+	return cut->verdict;
+}
+
+static void test_proxy_that_is_cut_off_is_replaced_by_the_next_host(void)
+{
+	World *w = world_new(3);
+	MagmaAddr hosts[3] = { w->fakes[0]->addr, w->fakes[1]->addr, w->fakes[2]->addr };
+	MagmaClientConfig cfg = world_config(w, hosts, 3);
+	MagmaFid root = magma_fid_root();
+	Cut cut = { .cut = { TRUE, TRUE, FALSE }, .verdict = DROP, .executed = 1 };
+	Result r = { 0 }, next = { 0 };
+
+	cfg.proxy = TRUE;
+	cfg.call_timeout_ms = 30000;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	w->hook = cut_off;
+	w->hook_user = &cut;
+	mkdir_in_root(c, "once", &r);
+	g_assert_true(run_until(w, &r.done, 20000));
+	g_assert_cmpint(r.error, ==, 0);
+	/* the same request all the way: it may have been done by any of them */
+	guint n = world_count(w, MAGMA_OP_mkdir);
+	g_assert_true(world_nth(w, MAGMA_OP_mkdir, n - 1)->at == w->fakes[2]);
+	for (guint i = 1; i < n; i++) {
+		g_assert_cmpuint(world_nth(w, MAGMA_OP_mkdir, i)->h.xid, ==, world_nth(w, MAGMA_OP_mkdir, 0)->h.xid);
+		g_assert_cmpuint(world_nth(w, MAGMA_OP_mkdir, i)->h.client, ==, world_nth(w, MAGMA_OP_mkdir, 0)->h.client);
+	}
+	g_assert_cmpuint(w->fakes[0]->executed + w->fakes[1]->executed + w->fakes[2]->executed, ==, 1);
+	/* who answered is spoken through from now on */
+	getattr(c, &root, &next);
+	g_assert_true(run_until(w, &next.done, 1000));
+	g_assert_cmpint(next.error, ==, 0);
+	magma_client_free(c);
+	world_free(w);
+}
+
+static void test_relay_that_is_cut_off_is_left_for_another(void)
+{
+	World *w = world_new(3);
+	MagmaAddr hosts[2] = { w->fakes[0]->addr, w->fakes[1]->addr };
+	MagmaClientConfig cfg = world_config(w, hosts, 2);
+	Flare *f = make_at(w, w->fakes[2]);
+	Cut cut = { .cut = { TRUE, FALSE, FALSE }, .verdict = REFUSE };
+	Result first = { 0 }, second = { 0 }, third = { 0 };
+
+	fake_stop(w->fakes[2]);
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	w->hook = cut_off;
+	w->hook_user = &cut;
+	getattr(c, &f->attr.fid, &first);
+	g_assert_true(run_until(w, &first.done, 4000));
+	g_assert_cmpint(first.error, ==, 0);
+	const Seen *last = world_nth(w, MAGMA_OP_getattr, world_count(w, MAGMA_OP_getattr) - 1);
+	g_assert_true(last->at == w->fakes[1] && last->forwarded);
+	/* the next one does not begin with the other */
+	getattr(c, &f->attr.fid, &second);
+	g_assert_true(run_until(w, &second.done, 1000));
+	/* for as long as nobody gets through all are asked, and nobody is greeted again who was */
+	cut.cut[1] = TRUE;
+	getattr(c, &f->attr.fid, &third);
+	run_for(w, 5000);
+	g_assert_false(third.done);
+	g_assert_cmpuint(hellos_at(w, w->fakes[0]), ==, 1);
+	g_assert_cmpuint(hellos_at(w, w->fakes[1]), <=, 2);
+	cut.cut[0] = cut.cut[1] = FALSE;
+	g_assert_true(run_until(w, &third.done, 2000));
+	magma_client_free(c);
+	world_free(w);
+}
+
+/* A mount that knows one volcano only, and its map; the others have gone on without that. */
+static void test_newer_map_is_asked_for_where_an_owner_is_cut_off(void)
+{
+	World *w = world_new(2);
+	MagmaClientConfig cfg = world_config(w, &w->fakes[0]->addr, 1);
+	Flare *f = make_at(w, w->fakes[0]);
+	Cut cut = { .cut = { TRUE, FALSE, FALSE }, .verdict = DROP };
+	Result r = { 0 };
+
+	cfg.call_timeout_ms = 20000;
+	w->fakes[0]->stale = magma_map_copy(w->map);
+	world_rotate(w);
+	g_assert_true(world_owner(w, &f->attr.fid.key) == w->fakes[1]);
+	w->hook = cut_off;
+	w->hook_user = &cut;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	g_assert_cmpuint(magma_client_map(c)->epoch, ==, 1);
+	getattr(c, &f->attr.fid, &r);
+	g_assert_true(run_until(w, &r.done, 10000));
+	g_assert_cmpint(r.error, ==, 0);
+	g_assert_cmpuint(magma_client_map(c)->epoch, ==, 2);
+	magma_client_free(c);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -262,5 +416,9 @@ int main(int argc, char **argv)
 	T(proxy_that_dies_is_replaced_by_the_next_host);
 	T(proxy_that_dies_is_replaced_by_a_host_that_is_there_already);
 	T(whoever_is_in_the_map_is_asked_when_nobody_else_is_left);
+	T(a_host_that_is_known_already_is_not_greeted_again_and_again);
+	T(proxy_that_is_cut_off_is_replaced_by_the_next_host);
+	T(relay_that_is_cut_off_is_left_for_another);
+	T(newer_map_is_asked_for_where_an_owner_is_cut_off);
 	return g_test_run();
 }

@@ -334,6 +334,32 @@ static void test_call_timeout_is_eio(void)
 	world_free(w);
 }
 
+/* A process that is stopped or suspended hears nobody: its answers are there when it goes on. */
+static void test_time_in_which_the_client_stood_still_does_not_count(void)
+{
+	World *w = world_new(1);
+	MagmaClientConfig cfg = world_config(w, &w->fakes[0]->addr, 1);
+	MagmaFid root = magma_fid_root();
+	Trick t = { MAGMA_OP_getattr, 1000, DROP, 0, NULL };
+	Result r = { 0 }, never = { 0 };
+
+	cfg.call_timeout_ms = 600;
+	MagmaClient *c = magma_client_new(w->ctx, &cfg, NULL);
+	g_assert_true(magma_client_start_sync(c, NULL));
+	getattr(c, &root, &r);
+	g_usleep(4 * G_USEC_PER_SEC);         /* nothing is awaited: this is the stand itself */
+	g_assert_true(run_until(w, &r.done, 1500));
+	g_assert_cmpint(r.error, ==, 0);
+	/* and what is asked when it goes on has no more time than ever */
+	play(w, &t);
+	g_usleep(4 * G_USEC_PER_SEC);
+	getattr(c, &root, &never);
+	g_assert_true(run_until(w, &never.done, 1500));
+	g_assert_cmpint(never.error, ==, EIO);
+	magma_client_free(c);
+	world_free(w);
+}
+
 static Verdict garble(void *user, const Seen *s, guint32 *error)
 {
 	guint *left = user;
@@ -464,6 +490,7 @@ int main(int argc, char **argv)
 	T(expired_while_greeting_does_not_stand_still);
 	T(watermark_is_the_lowest_unanswered);
 	T(call_timeout_is_eio);
+	T(time_in_which_the_client_stood_still_does_not_count);
 	T(replies_that_are_none_are_dropped);
 	T(needgroups_goes_to_the_caller);
 	T(write_body_travels_whole);
