@@ -513,7 +513,8 @@ void call_tick(MagmaClient *c, MagmaTime now)
 			call->probe *= 2;
 			magma_conn_probe(call->via->conn);
 		}
-		astray |= call->astray = is_astray(call, now);
+		call->astray = is_astray(call, now);
+		astray |= call->astray;
 		if (now >= call->give_up || resend_due(call, now))
 			g_array_append_val(due, call->xid);
 	}

@@ -240,6 +240,8 @@ struct Slice {
 	GHashTable *busy;             /* ino -> Busy *: contents that change their place, or are written right now */
 	Waitq ack_wait;               /* for the journal to reach what was committed */
 	gboolean syncing_orphans;
+	GHashTable *promised;         /* ino set: flares with inline bytes that were synced in this life */
+	MagmaTs promised_to;          /* all of those that were born until then may have been */
 	guint64 orphans_synced;       /* up to this index, when that is done */
 	guint reaping, cleaning, recovering;      /* jobs of gc.c that run */
 	gboolean settling;
@@ -583,6 +585,7 @@ void content_busy_free(gpointer p);
 /* Content operations under way are counted, and each begin has its end, with the same `end`: what the file may get as its size by it; 0: it grows by nothing. */
 Busy *content_begin(Slice *sl, guint64 ino, guint64 end);
 void content_end(Slice *sl, guint64 ino, guint64 end);
+void content_promised(Slice *sl, guint64 ino);       /* its inline bytes are to be there after a power cut */
 void content_cut_end(Slice *sl, guint64 ino);        /* of one that was counted in `cutting`, too */
 gboolean content_wait(Op *op, guint64 ino);                     /* parked while the content moves from inline to a file */
 int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n);

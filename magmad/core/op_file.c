@@ -237,6 +237,8 @@ void handle_fsync(Op *op)
 		s->writes = dirty ? dirty->writes : 0;
 		s->waiting++;
 		store_content_sync(sl->store, &q->fid, part_synced, op);
+	} else if (S_ISREG(row.attr.mode)) {
+		content_promised(sl, q->fid.ino);
 	}
 	store_sync(sl->store, part_synced, op);
 }
@@ -248,5 +250,6 @@ void handle_sync(Op *op)
 	op->data = s;
 	op->data_free = g_free;
 	s->waiting = 1;
+	op->sl->promised_to = op->now;
 	store_sync(op->sl->store, part_synced, op);
 }

@@ -67,6 +67,7 @@ Slice *slice_new(Volcano *v, guint16 id, Store *store)
 	sl->settled_since = sl->started;
 	sl->attempts = g_hash_table_new(core_pair_hash, core_pair_equal);
 	sl->commits = g_hash_table_new_full(core_pair_hash, core_pair_equal, NULL, commit_free);
+	sl->promised = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	sl->orphans = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	sl->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, gc_dirty_free);
 	sl->busy = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, content_busy_free);
@@ -98,6 +99,7 @@ void slice_free(Slice *sl)
 	for (guint i = 0; i < G_N_ELEMENTS(sl->settled); i++)
 		g_hash_table_unref(sl->settled[i]);
 	g_hash_table_unref(sl->commits);
+	g_hash_table_unref(sl->promised);
 	g_hash_table_unref(sl->orphans);
 	g_hash_table_unref(sl->dirty);
 	g_hash_table_unref(sl->busy);

@@ -125,6 +125,47 @@ static void a_name_that_was_not_found_does_not_come_back(void)
 	cluster_free(c);
 }
 
+/* --- a file that was synced while it was small, and grows --- */
+
+/* ext4 and XFS may have the size on the disk before the bytes. */
+static void what_was_synced_small_is_there_when_it_has_grown(gboolean restarted)
+{
+	enum { SMALL = 4000, LARGE = 100000 };
+	Cluster *c = network(22);
+	SimClient *s = sim_client_new(c, -1);
+	MagmaFid fid = make_file(s, "f", upper);
+	struct magma_req_fsync sync = { .fid = fid }, rows = { .fid = make_file(s, "g", upper) };
+	struct magma_req_read read = { .fid = fid, .size = SMALL };
+
+	write_bytes(s, &fid, 0, 'a', SMALL);
+	must(s, MAGMA_OP_fsync, &sync);
+	if (restarted) {
+		cluster_kill(c, 0, 10 * MS, FALSE);
+		cluster_run(c, 10 * SEC);
+	}
+	write_bytes(s, &fid, SMALL, 'b', LARGE);
+	must(s, MAGMA_OP_fsync, &rows);       /* the journal, and not the content */
+	MemFile *f = memdisk_file(MEM(cluster_store(c, 0, 1))->disk, &fid);
+	g_assert_nonnull(f->live);
+	if (!f->synced)
+		f->synced = memcontent_new();
+	memcontent_truncate(f->synced, SMALL + LARGE);
+	cluster_power_cut_one(c, 0, 10 * MS);
+	g_assert_true(cluster_run_until(c, 20 * SEC, first_serves, c));
+	MagmaAny rep = must(s, MAGMA_OP_read, &read);
+	g_assert_cmpuint(rep.rep_read.data.len, ==, SMALL);
+	for (guint i = 0; i < SMALL; i++)
+		g_assert_cmpint(rep.rep_read.data.data[i], ==, 'a');
+	sim_client_free(s);
+	cluster_free(c);
+}
+
+static void what_was_synced_while_it_was_inline_stays(void)
+{
+	what_was_synced_small_is_there_when_it_has_grown(FALSE);
+	what_was_synced_small_is_there_when_it_has_grown(TRUE);
+}
+
 /* --- a content whose name is removed while what others removed is made durable --- */
 
 static gboolean syncs_orphans(void *user)
@@ -393,5 +434,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/disks/write_intents_of_many_contents_go_soon_after_the_last_write", write_intents_of_many_contents_go_soon_after_the_last_write);
 	g_test_add_func("/sim/disks/a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map", a_copy_whose_store_cannot_be_opened_is_tried_again_without_a_new_map);
 	g_test_add_func("/sim/disks/what_is_removed_goes_when_its_removal_is_durable", what_is_removed_goes_when_its_removal_is_durable);
+	g_test_add_func("/sim/disks/what_was_synced_while_it_was_inline_stays", what_was_synced_while_it_was_inline_stays);
 	return g_test_run();
 }
