@@ -29,7 +29,7 @@ typedef struct {
 	guint index, done;
 	gboolean busy;
 	MagmaOp op;
-	struct { MagmaFid dir, from, flare; guint32 flags, type; guint64 token; gint64 asked, hindered; } q;      /* what was asked, for the answer */
+	struct { MagmaFid dir, from, flare; guint32 flags, type; guint64 token; gint64 asked; } q;      /* what was asked, for the answer */
 	MagmaFid own;                 /* its own file */
 	GByteArray *model;            /* what is in it */
 	guint64 want_offset, want_size;
@@ -244,12 +244,6 @@ static void truth_told(Actor *a, int error, const MagmaAny *rep)
 
 static void list_more(Actor *a, const MagmaAny *rep);
 
-/* Nothing was done: for half a minute a participant was not to be had (COORD_LIMIT), which may be where volcanos are away most of the time. */
-static gboolean was_given_up(const Actor *a, int error)
-{
-	return error == EIO && world_now(a->m->w) - a->q.asked >= 30 * (gint64)1000000 && cluster_hindered(a->m->c) - a->q.hindered >= 20 * (gint64)1000000;
-}
-
 static void answered(void *user, int error, const MagmaAny *rep)
 {
 	Actor *a = user;
@@ -261,17 +255,10 @@ static void answered(void *user, int error, const MagmaAny *rep)
 		observed(a, error, rep);
 		return;
 	}
-	if (a->changes && was_given_up(a, error)) {
-		a->changes = NULL;
-		a->truth_version++;
-		return;
-	}
 	if (a->changes) {
 		truth_told(a, error, rep);
 		return;
 	}
-	if (!own && was_given_up(a, error))
-		return;
 	if (own && a->own_version & 1)
 		a->own_version++;
 	if (error && (own || !allowed(error)) && !(a->op == MAGMA_OP_link && error == EPERM))
@@ -315,7 +302,6 @@ static void ask(Actor *a, MagmaOp op, const void *req)
 	a->op = op;
 	a->busy = TRUE;
 	a->q.asked = world_now(a->m->w);
-	a->q.hindered = cluster_hindered(a->m->c);
 	sim_call(a->client, op, req, answered, a);
 }
 
