@@ -334,10 +334,18 @@ static void stay_away(const Daemon *d)
 		g_usleep((gulong)left);
 }
 
-/* Everything down again, in the reverse order; a first start that never served leaves nothing. */
+/* Others count it from the map on that they gave it: what it has may be the only copy of a slice by then. The next start goes on with what there is (pending=). */
+static gboolean others_know(const Daemon *d)
+{
+	const MagmaMap *map = d->shell ? volcano_map(shell_volcano(d->shell)) : NULL;
+
+	return map && map->volcanos->len > 1;
+}
+
+/* Everything down again, in the reverse order; a first start of which nobody heard leaves nothing. */
 static void end(Daemon *d)
 {
-	gboolean undo = d->first && !d->ready;
+	gboolean undo = d->first && !d->ready && !others_know(d);
 
 	if (d->ready)
 		notify_send("STOPPING=1\n");
