@@ -247,6 +247,8 @@ Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **valu
 	return k->thread ? g_steal_pointer(&k) : NULL;
 }
 
+int keep_put_now(Keep *k, GBytes *value) { return put(k, value); }
+
 void keep_put(Keep *k, GBytes *value, void (*done)(void *user, int error), void *user)
 {
 	Job *j = g_new0(Job, 1);

@@ -252,14 +252,33 @@ static gboolean take_folder(Daemon *d, GError **error)
 	return d->first || (d->id = plan_restart(d->options, d->dir, error));
 }
 
+/* What is kept says no more that the stores do not stand: those are the new ones. */
+static gboolean keep_set_aside(Daemon *d, GError **error)
+{
+	g_autoptr(GBytes) now = volcano_kept_set_aside(d->kept);
+	int e = keep_put_now(d->keep, now);
+
+	if (e) {
+		g_set_error(error, MAGMA_ERROR, e, "%s/lava.db: %s", d->dir, g_strerror(e));
+		return FALSE;
+	}
+	g_bytes_unref(d->kept);
+	d->kept = g_steal_pointer(&now);
+	return TRUE;
+}
+
+/* Wherever it is cut off the next start goes on with the same one, which is a store once all else is done. */
 static gboolean set_aside(Daemon *d, GError **error)
 {
-	g_autofree char *where = folder_set_aside(d->dir, error);
+	gboolean told = d->kept && volcano_kept_aside(d->kept);
+	g_autofree char *where = told ? folder_set_aside(d->dir, error) : folder_aside_left(d->dir);
 
 	if (!where)
+		return !told;
+	if (told && (!diskstore_create_again(d->dir, error) || !keep_set_aside(d, error)))
 		return FALSE;
 	log_error("CONFLICT: what was changed here while the other volcano went on without this one does not stand; it is in %s", where);
-	return diskstore_create_again(d->dir, where, error);
+	return diskstore_adopt(where, error);
 }
 
 static gboolean open_store(Daemon *d, GError **error)
@@ -270,7 +289,7 @@ static gboolean open_store(Daemon *d, GError **error)
 		folder_prepare(d->dir);
 	if (d->first && (!diskstore_create(d->dir, error) || !identity_save(d->id, d->dir, error)))
 		return FALSE;
-	if (!(d->keep = keep_open(d->dir, NULL, !d->id->pending, &d->kept, error)) || (d->kept && volcano_kept_aside(d->kept) && !set_aside(d, error)) || !(d->store = diskstore_open(&cfg, error)))
+	if (!(d->keep = keep_open(d->dir, NULL, !d->id->pending, &d->kept, error)) || !set_aside(d, error) || !(d->store = diskstore_open(&cfg, error)))
 		return FALSE;
 	d->conflicts = conflicts_new(&cfg);
 	cfg.cache_bytes = CACHE_BYTES / 4;

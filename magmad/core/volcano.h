@@ -77,6 +77,8 @@ void volcano_leave(Volcano *v, void (*done)(void *user), void *user);
 char *volcano_takeover(Volcano *v, const char *name);
 /* Before the stores are opened: what they hold does not stand, and is to be moved aside, never deleted. */
 gboolean volcano_kept_aside(GBytes *kept);
+/* What to keep once that is done. */
+GBytes *volcano_kept_set_aside(GBytes *kept);
 /* They are what a volcano keeps, whole. */
 gboolean volcano_kept_valid(GBytes *kept);
 /* Removes what that volcano has set aside at that time (libmagma/lava/conflict.h), from its disk too. done: 0, ENOENT, EHOSTDOWN, ETIMEDOUT ...; once, perhaps from inside. */

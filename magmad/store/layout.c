@@ -254,4 +254,5 @@ gboolean diskstore_create(const char *dir, GError **error)
 	return dir_is_free(dir, error) && make_store(dir, error) && write_conf(dir, error);
 }
 
-gboolean diskstore_create_again(const char *dir, const char *aside, GError **error) { return write_conf(aside, error) && make_store(dir, error) && sync_path(dir, error); }
+gboolean diskstore_create_again(const char *dir, GError **error) { return make_store(dir, error) && sync_path(dir, error); }
+gboolean diskstore_adopt(const char *dir, GError **error) { return write_conf(dir, error); }
