@@ -1,6 +1,7 @@
 #include "magmad/keep.h"
 #include "libmagma/base/err.h"
 #include "magmad/core/volcano.h"
+#include "magmad/store/db.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -107,8 +108,6 @@ static void reserve_take(Keep *k)
 		unlink(k->reserve);
 }
 
-static int errno_of(Keep *k) { return sqlite3_errcode(k->db) == SQLITE_FULL ? ENOSPC : EIO; }
-
 static int put_once(Keep *k, GBytes *value)
 {
 	int error = 0;
@@ -117,8 +116,10 @@ static int put_once(Keep *k, GBytes *value)
 
 	sqlite3_bind_blob64(k->put, 1, p ? p : (const void *)"", n, SQLITE_STATIC);
 	if (sqlite3_step(k->put) != SQLITE_DONE)
-		error = errno_of(k);
-	sqlite3_reset(k->put);
+		error = EIO;
+	int rc = sqlite3_reset(k->put);
+	if (error && db_no_room(k->db, rc, FALSE))
+		error = ENOSPC;
 	sqlite3_clear_bindings(k->put);
 	return error;
 }
@@ -172,7 +173,12 @@ static GBytes *read_value(sqlite3 *db)
 	return value;
 }
 
-static int write_back(Keep *k) { return sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) == SQLITE_OK ? 0 : errno_of(k); }
+static int write_back(Keep *k)
+{
+	int rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : db_no_room(k->db, rc, TRUE) ? ENOSPC : EIO;
+}
 
 /* The end of the log may be what an earlier life could not sync, and then it is in the page cache alone: it is written anew, and not believed before. */
 static gboolean settle(Keep *k)

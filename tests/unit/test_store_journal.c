@@ -37,6 +37,21 @@ static int sync_or_fail(int fd, long call)
 int fdatasync(int fd) { return sync_or_fail(fd, SYS_fdatasync); }
 int fsync(int fd) { return sync_or_fail(fd, SYS_fsync); }
 
+/* And one on which sqlite's log finds no room, or more than a quota. */
+static int full_log;
+
+static gssize write_or_fail(int fd, const void *p, gsize n, off_t at)
+{
+	int e = g_atomic_int_get(&full_log);
+
+	if (!e || !is_of(fd, "-wal"))
+		return syscall(SYS_pwrite64, fd, p, n, at);
+	errno = e;
+	return -1;
+}
+
+gssize pwrite(int fd, const void *p, gsize n, off_t at) { return write_or_fail(fd, p, n, at); }
+
 /* A page cache that knows more than the disk: so much of a file with this suffix is left when it goes. */
 static const char *lost_suffix;
 static gsize lost_behind;
@@ -692,6 +707,27 @@ static void failed_sync_of_the_log_keeps_the_journal(void)
 	kit_remove(path);
 }
 
+static void a_quota_is_a_full_disk_and_no_broken_one(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	gboolean failed = FALSE;
+
+	s->user = &failed;
+	s->on_failed = on_failed;
+	kit_acked(s, kit_put(s, TAB_XATTR, "k", "value"));
+	g_atomic_int_set(&full_log, EDQUOT);
+	g_test_expect_message("magma", G_LOG_LEVEL_WARNING, "*writing a batch of rows*trying again*");
+	g_test_expect_message("magma", G_LOG_LEVEL_MESSAGE, "*the disk is full*");
+	g_assert_false(diskstore_write_out(s));
+	g_test_assert_expected_messages();
+	g_atomic_int_set(&full_log, 0);
+	g_assert_false(failed);
+	g_assert_true(diskstore_write_out(s));
+	diskstore_close(s);
+	kit_remove(path);
+}
+
 /* Batches whose log did not come to the disk are made of the journal again. */
 static void what_the_disk_does_not_have_of_sqlite_comes_from_the_journal(void)
 {
@@ -835,6 +871,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/journal/what_does_not_sync_is_not_read", what_does_not_sync_is_not_read);
 	g_test_add_func("/store/journal/what_was_on_disk_long_ago_stays_in_the_page_cache", what_was_on_disk_long_ago_stays_in_the_page_cache);
 	g_test_add_func("/store/journal/what_the_disk_does_not_have_of_sqlite_comes_from_the_journal", what_the_disk_does_not_have_of_sqlite_comes_from_the_journal);
+	g_test_add_func("/store/journal/a_quota_is_a_full_disk_and_no_broken_one", a_quota_is_a_full_disk_and_no_broken_one);
 	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
 	g_test_add_func("/store/journal/segments_go_once_sqlite_has_them", segments_go_once_sqlite_has_them);
 	g_test_add_func("/store/journal/fills_torn_at_any_byte_are_cut", fills_torn_at_any_byte_are_cut);
