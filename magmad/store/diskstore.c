@@ -211,7 +211,7 @@ void diskstore_quiesce(Store *s)
 	do {
 		disk_turn(d);
 		pool_drain(d->pool);
-	} while (contents_busy(d->contents) || pool_pending(d->pool) || disk_owes(d) || (d->change && !d->failed && !d->retry_at));
+	} while (contents_busy(d->contents) || pool_pending(d->pool) || disk_owes(d) || (d->change && !d->failed && !d->retry_at && !d->cold_at));
 	disk_syncs_end(d);
 	diskstore_flush(s);
 }
