@@ -361,8 +361,8 @@ static gboolean others_know(const Daemon *d)
 	return map && map->volcanos->len > 1;
 }
 
-/* Everything down again, in the reverse order; a first start of which nobody heard leaves nothing. */
-static void end(Daemon *d)
+/* Everything down again, in the reverse order; a first start of which nobody heard leaves nothing. FALSE: what was acknowledged may not be on disk. */
+static gboolean end(Daemon *d)
 {
 	gboolean undo = d->first && !d->ready && !others_know(d);
 
@@ -373,14 +373,14 @@ static void end(Daemon *d)
 		shell_goodbye(d->shell);
 	shell_free(d->shell);
 	keep_close(d->keep);
-	slices_free(d->slices);
+	int error = slices_free(d->slices);
 	conflicts_free(d->conflicts);
 	if (d->kept)
 		g_bytes_unref(d->kept);
 	if (d->store && undo)
 		diskstore_abandon(d->store);
-	else if (d->store)
-		diskstore_close(d->store);
+	else if (d->store && diskstore_close(d->store) != 0)
+		error = EIO;
 	if (undo)
 		folder_undo(d->dir, d->first_missing);
 	stay_away(d);
@@ -393,6 +393,7 @@ static void end(Daemon *d)
 	g_free(d->waits_for);
 	g_free(d->first_missing);
 	g_free(d->dir);
+	return !error;
 }
 
 static int run(Options *o)
@@ -411,10 +412,10 @@ static int run(Options *o)
 		end(&d);
 		if (!was_ready)
 			daemonise_refused(line, status);
-	} else {
-		end(&d);
+	} else if (!end(&d)) {
+		status = 1;
 	}
-	return ok && d.again && !d.leaving ? run(o) : status;
+	return ok && !status && d.again && !d.leaving ? run(o) : status;
 }
 
 static int usage(const GError *error)

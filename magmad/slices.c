@@ -19,6 +19,7 @@ struct Slices {
 	char *spare;                  /* an empty store, to be had by a rename */
 	int spare_is, stop;           /* atomic; NONE, READY (set by the helper), TAKEN: being renamed */
 	guint removed;
+	int error;                    /* the first one of a store that was closed */
 };
 
 static gboolean sync_dir(const char *path)
@@ -125,12 +126,13 @@ void slices_close(Slices *s, guint16 id, gboolean remove)
 
 	g_hash_table_remove(s->open, GUINT_TO_POINTER(id));
 	diskstore_quiesce(store);
-	if (remove)
-		diskstore_abandon(store);
-	else
-		diskstore_close(store);
-	if (remove)
-		set_removed(s, path);
+	if (!remove) {
+		int error = diskstore_close(store);
+		s->error = s->error ? s->error : error;
+		return;
+	}
+	diskstore_abandon(store);
+	set_removed(s, path);
 }
 
 void slices_quiesce(Slices *s)
@@ -143,10 +145,11 @@ void slices_quiesce(Slices *s)
 		diskstore_quiesce(store);
 }
 
-void slices_free(Slices *s)
+int slices_free(Slices *s)
 {
 	if (!s)
-		return;
+		return 0;
+	int error = s->error;
 	g_assert(!g_hash_table_size(s->open));
 	g_atomic_int_set(&s->stop, TRUE);
 	g_thread_pool_free(s->helper, FALSE, TRUE);
@@ -154,4 +157,5 @@ void slices_free(Slices *s)
 	g_free(s->spare);
 	g_free(s->dir);
 	g_free(s);
+	return error;
 }

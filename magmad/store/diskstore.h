@@ -31,8 +31,8 @@ gboolean diskstore_create_again(const char *dir, GError **error);
 gboolean diskstore_adopt(const char *dir, GError **error);
 /* Blocks until everything asked for so far is done and its callbacks have run: before whoever asked goes away. */
 void diskstore_quiesce(Store *s);
-/* Writes everything to sqlite, syncs, ends the pool. Blocks. */
-void diskstore_close(Store *s);
+/* Writes everything to sqlite, syncs, ends the pool. Blocks. 0, or an errno (logged) where acknowledged rows may not be on disk. */
+int diskstore_close(Store *s);
 /* Ends without flushing, as kill -9 would: for tests. */
 void diskstore_abandon(Store *s);
 /* Writes what was committed in this turn to the journal and calls on_acked. The loop source of the store does that before it sleeps; call it to be earlier. */

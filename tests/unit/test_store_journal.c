@@ -728,6 +728,29 @@ static void a_quota_is_a_full_disk_and_no_broken_one(void)
 	kit_remove(path);
 }
 
+/* Rows are safe as long as one of the two has them. */
+static void a_last_sync_that_fails_is_told(void)
+{
+	for (guint log = 0; log < 2; log++) {
+		char *path = kit_dir();
+		Store *s = kit_open(path, 0);
+		kit_acked(s, kit_put(s, TAB_XATTR, "k", "value"));
+		g_assert_true(diskstore_write_out(s));
+		g_atomic_int_set(&fail_journal, EIO);
+		g_atomic_int_set(&fail_log, log ? EIO : 0);
+		if (log)
+			g_test_expect_message("magma", G_LOG_LEVEL_CRITICAL, "*journal: syncing the journal at the end: Input/output error*state.db*may be lost");
+		int error = diskstore_close(s);
+		g_atomic_int_set(&fail_journal, 0);
+		g_atomic_int_set(&fail_log, 0);
+		g_test_assert_expected_messages();
+		g_assert_cmpint(error, ==, log ? EIO : 0);
+		s = kit_open(path, 0);
+		g_assert_cmpint(diskstore_close(s), ==, 0);
+		kit_remove(path);
+	}
+}
+
 /* Batches whose log did not come to the disk are made of the journal again. */
 static void what_the_disk_does_not_have_of_sqlite_comes_from_the_journal(void)
 {
@@ -872,6 +895,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/journal/what_was_on_disk_long_ago_stays_in_the_page_cache", what_was_on_disk_long_ago_stays_in_the_page_cache);
 	g_test_add_func("/store/journal/what_the_disk_does_not_have_of_sqlite_comes_from_the_journal", what_the_disk_does_not_have_of_sqlite_comes_from_the_journal);
 	g_test_add_func("/store/journal/a_quota_is_a_full_disk_and_no_broken_one", a_quota_is_a_full_disk_and_no_broken_one);
+	g_test_add_func("/store/journal/a_last_sync_that_fails_is_told", a_last_sync_that_fails_is_told);
 	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
 	g_test_add_func("/store/journal/segments_go_once_sqlite_has_them", segments_go_once_sqlite_has_them);
 	g_test_add_func("/store/journal/fills_torn_at_any_byte_are_cut", fills_torn_at_any_byte_are_cut);
