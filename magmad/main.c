@@ -14,6 +14,7 @@
 #include "magmad/stall.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
+#include "libmagma/base/folder.h"
 #include "libmagma/net/spin.h"
 #include <errno.h>
 #include <glib-unix.h>
@@ -233,9 +234,8 @@ static gboolean take_folder(Daemon *d, GError **error)
 			return FALSE;
 		d->first = TRUE;
 		d->first_missing = folder_first_missing(d->dir);
-		if (d->first_missing && g_mkdir_with_parents(d->dir, 0700) < 0) {
-			int code = errno;
-			g_set_error(error, MAGMA_ERROR, code, "cannot make the folder %s: %s", d->dir, g_strerror(code));
+		if (d->first_missing && !magma_folder_make(d->dir, error)) {
+			g_prefix_error(error, "cannot make the folder ");
 			return FALSE;
 		}
 	}

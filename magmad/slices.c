@@ -1,5 +1,7 @@
 #include "magmad/slices.h"
 #include "magmad/identity.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,14 +24,16 @@ struct Slices {
 	int error;                    /* the first one of a store that was closed */
 };
 
-static gboolean sync_dir(const char *path)
+static gboolean sync_dir(const char *path, GError **error)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	gboolean ok = fd >= 0 && fsync(fd) == 0;
+	int e = fd < 0 || fsync(fd) != 0 ? errno : 0;
 
 	if (fd >= 0)
 		close(fd);
-	return ok;
+	if (e)
+		g_set_error(error, MAGMA_ERROR, e, "%s: %s", path, g_strerror(e));
+	return !e;
 }
 
 static void help(gpointer data, gpointer user)
@@ -76,8 +80,6 @@ static gboolean take_spare(Slices *s, const char *path)
 {
 	gboolean ready = g_atomic_int_compare_and_exchange(&s->spare_is, SPARE_READY, SPARE_TAKEN), taken = ready && rename(s->spare, path) == 0;
 
-	if (taken)
-		sync_dir(s->dir);      /* where that fails, so will the store's own syncs */
 	if (ready)
 		g_atomic_int_set(&s->spare_is, SPARE_NONE);
 	ask_helper(s, s->spare);
@@ -91,7 +93,7 @@ Store *slices_open(Slices *s, guint16 id, GError **error)
 
 	cfg.dir = path;
 	/* the file is made last: without it there is nothing, or less than a store */
-	if (access(conf, F_OK) != 0 && !take_spare(s, path) && !diskstore_create(path, error))
+	if (access(conf, F_OK) != 0 && !(take_spare(s, path) ? sync_dir(s->dir, error) : diskstore_create(path, error)))
 		return NULL;
 	Store *store = diskstore_open(&cfg, error);
 	if (store)
@@ -111,11 +113,11 @@ static void set_removed(Slices *s, const char *path)
 	if (rename(path, to) != 0) {          /* less than a store from here on, whatever is left of it after a crash */
 		g_autofree char *conf = g_build_filename(path, "volcano.conf", NULL);
 		if (unlink(conf) == 0)
-			sync_dir(path);
+			sync_dir(path, NULL);
 		folder_remove(path, NULL);
 		return;
 	}
-	sync_dir(s->dir);
+	sync_dir(s->dir, NULL);
 	ask_helper(s, to);
 }
 

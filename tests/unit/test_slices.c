@@ -2,13 +2,31 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "libmagma/lava/conflict.h"
 #include "magmad/conflicts.h"
 #include "magmad/identity.h"
 #include "magmad/slices.h"
 #include "tests/unit/store_kit.h"
+
+/* Instead of the C library's: a disk that does not sync the folder of this name. */
+static const char *failing;
+
+int fsync(int fd)
+{
+	char link[64], path[512];
+
+	g_snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = failing ? readlink(link, path, sizeof path - 1) : 0;
+	path[MAX(n, 0)] = '\0';
+	if (!failing || !g_str_has_suffix(path, failing))
+		return (int)syscall(SYS_fsync, fd);
+	errno = EIO;
+	return -1;
+}
 
 static Slices *open_in(const char *dir)
 {
@@ -103,6 +121,35 @@ static void many_are_opened_at_once(void)
 			slices_close(s, round * 10 + id, id % 2);
 		slices_free(s);
 	}
+	kit_remove(dir);
+}
+
+/* A slice's store that a power cut takes with its name would be an empty one again. */
+static void new_ones_are_on_disk(void)
+{
+	char *dir = kit_dir();
+	g_autofree char *deep = g_build_filename(dir, "above", "slices", "00001", NULL);
+	static const char *const folders[] = { "/above", "/slices", "/slices/00001" };
+
+	for (guint i = 0; i < G_N_ELEMENTS(folders); i++) {
+		g_autoptr(GError) error = NULL;
+		failing = folders[i];
+		g_assert_false(diskstore_create(deep, &error));
+		g_assert_cmpint(error->code, ==, EIO);
+		failing = NULL;
+		g_autofree char *above = g_build_filename(dir, "above", NULL);
+		folder_remove(above, NULL);
+	}
+	Slices *s = open_in(dir);
+	g_assert_nonnull(slices_open(s, 1, NULL));
+	until(dir, "spare/volcano.conf", TRUE);
+	failing = "/slices";
+	g_autoptr(GError) error = NULL;
+	g_assert_null(slices_open(s, 2, &error));
+	failing = NULL;
+	g_assert_cmpint(error->code, ==, EIO);
+	slices_close(s, 1, FALSE);
+	slices_free(s);
 	kit_remove(dir);
 }
 
@@ -258,6 +305,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/slices/many_are_opened_at_once", many_are_opened_at_once);
 	g_test_add_func("/slices/what_a_crash_left_is_removed", leftovers_go);
 	g_test_add_func("/slices/what_was_set_aside_is_opened_without_its_journal", what_was_set_aside_is_opened_without_its_journal);
+	g_test_add_func("/slices/new_ones_are_on_disk", new_ones_are_on_disk);
 	g_test_add_func("/slices/half_a_spare_is_made_anew", half_a_spare);
 	g_test_add_func("/slices/setting_aside_goes_on_where_it_was_cut_off", aside_cut_off);
 	return g_test_run();
