@@ -85,6 +85,8 @@ gboolean volcano_kept_valid(GBytes *kept);
 void volcano_conflict_clear(Volcano *v, guint16 id, guint64 time, void (*done)(void *user, int error), void *user);
 /* Takes no new requests any more; what runs may end. */
 void volcano_stop(Volcano *v);
+/* Behind that, once all that was asked of the stores is done and contents that were removed are off the disk: the next start need not look for them. */
+void volcano_stopped(Volcano *v);
 void volcano_free(Volcano *v);
 
 /* At the end of each turn of the loop, before the stores write their journals: what the turn has committed leaves for the copies, so that both go on at the same time. */

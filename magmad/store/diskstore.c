@@ -217,6 +217,16 @@ void diskstore_quiesce(Store *s)
 	diskstore_flush(s);
 }
 
+gboolean diskstore_sync_contents(Store *s)
+{
+	DiskStore *d = DISK(s);
+	int error = d->failed ? EIO : contents_sync_all(d->contents);
+
+	if (error && !d->failed)
+		g_warning("%s/content: syncing what is there: %s; the next start looks through it", d->dir, g_strerror(error));
+	return !error;
+}
+
 /* Rows are safe where sqlite or the journal has all of them on disk. 0 or errno. */
 static int close_rows(DiskStore *d)
 {

@@ -37,6 +37,14 @@ static int sync_or_fail(int fd, long call)
 int fdatasync(int fd) { return sync_or_fail(fd, SYS_fdatasync); }
 int fsync(int fd) { return sync_or_fail(fd, SYS_fsync); }
 
+static gboolean fail_all;
+
+int syncfs(int fd)
+{
+	errno = EIO;
+	return fail_all ? -1 : (int)syscall(SYS_syncfs, fd);
+}
+
 /* And one on which sqlite's log finds no room, or more than a quota. */
 static int full_log;
 
@@ -751,6 +759,21 @@ static void a_last_sync_that_fails_is_told(void)
 	}
 }
 
+static void contents_that_do_not_sync_are_told(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+
+	g_assert_true(diskstore_sync_contents(s));
+	fail_all = TRUE;
+	g_test_expect_message("magma", G_LOG_LEVEL_WARNING, "*content: syncing what is there: Input/output error*");
+	g_assert_false(diskstore_sync_contents(s));
+	g_test_assert_expected_messages();
+	fail_all = FALSE;
+	diskstore_close(s);
+	kit_remove(path);
+}
+
 /* Batches whose log did not come to the disk are made of the journal again. */
 static void what_the_disk_does_not_have_of_sqlite_comes_from_the_journal(void)
 {
@@ -896,6 +919,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/journal/what_the_disk_does_not_have_of_sqlite_comes_from_the_journal", what_the_disk_does_not_have_of_sqlite_comes_from_the_journal);
 	g_test_add_func("/store/journal/a_quota_is_a_full_disk_and_no_broken_one", a_quota_is_a_full_disk_and_no_broken_one);
 	g_test_add_func("/store/journal/a_last_sync_that_fails_is_told", a_last_sync_that_fails_is_told);
+	g_test_add_func("/store/journal/contents_that_do_not_sync_are_told", contents_that_do_not_sync_are_told);
 	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
 	g_test_add_func("/store/journal/segments_go_once_sqlite_has_them", segments_go_once_sqlite_has_them);
 	g_test_add_func("/store/journal/fills_torn_at_any_byte_are_cut", fills_torn_at_any_byte_are_cut);
