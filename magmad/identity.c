@@ -2,6 +2,7 @@
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
 #include "libmagma/base/folder.h"
+#include "libmagma/lava/conflict.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -297,19 +298,67 @@ void folder_prepare(const char *dir)
 	unlink(file);
 }
 
+static gboolean has(const char *dir, const char *name)
+{
+	g_autofree char *path = g_build_filename(dir, name, NULL);
+
+	return access(path, F_OK) == 0;
+}
+
+/* What a start that was cut off has begun to set aside: it is no store yet. */
+static char *aside_begun(const char *all)
+{
+	g_auto(GStrv) names = magma_folder_names(all, NULL);
+	guint64 time;
+
+	for (guint i = 0; names && names[i]; i++) {
+		g_autofree char *path = g_build_filename(all, names[i], NULL);
+		if (magma_conflict_time_parse(names[i], &time) && !has(path, CONF))
+			return g_steal_pointer(&path);
+	}
+	return NULL;
+}
+
+static char *aside_new(const char *all)
+{
+	g_autofree char *path = NULL;
+	gint64 time = g_get_real_time() / G_USEC_PER_SEC;
+
+	do {
+		g_autoptr(GDateTime) at = g_date_time_new_from_unix_utc(time++);
+		g_autofree char *name = g_date_time_format(at, "%Y%m%dT%H%M%SZ");
+		g_free(path);
+		path = g_build_filename(all, name, NULL);
+	} while (access(path, F_OK) == 0);
+	return g_steal_pointer(&path);
+}
+
+static gboolean move_to(const char *dir, const char *to, const char *name)
+{
+	g_autofree char *was = g_build_filename(dir, name, NULL), *is = g_build_filename(to, name, NULL);
+
+	return rename(was, is) == 0 || errno == ENOENT;
+}
+
+char *folder_aside_left(const char *dir)
+{
+	g_autofree char *all = g_build_filename(dir, "conflicts", NULL), *to = aside_begun(all);
+
+	return to && has(to, "state.db") ? g_steal_pointer(&to) : NULL;
+}
+
 char *folder_set_aside(const char *dir, GError **error)
 {
-	static const char *const stores[] = { "journal", "content", "slices", "state.db", "state.db-wal", "state.db-shm", "state.db-journal" };
-	g_autoptr(GDateTime) now = g_date_time_new_now_utc();
-	g_autofree char *time = g_date_time_format(now, "%Y%m%dT%H%M%SZ"), *all = g_build_filename(dir, "conflicts", NULL);
-	g_autofree char *to = g_build_filename(all, time, NULL);
-	gboolean ok = g_mkdir_with_parents(to, 0700) == 0;
+	static const char *const stores[] = { "journal", "content", "slices", "state.db-wal", "state.db-shm", "state.db-journal" };
+	g_autofree char *all = g_build_filename(dir, "conflicts", NULL), *begun = aside_begun(all), *to = begun ? g_strdup(begun) : aside_new(all);
 
-	for (guint i = 0; ok && i < G_N_ELEMENTS(stores); i++) {
-		g_autofree char *was = g_build_filename(dir, stores[i], NULL), *is = g_build_filename(to, stores[i], NULL);
-		ok = rename(was, is) == 0 || errno == ENOENT;
-	}
-	if (ok && sync_dir(to) && sync_dir(all) && sync_dir(dir))
+	/* Moved last: where it is, what is in dir under the other names is of a new store. */
+	if (begun && has(to, "state.db"))
+		return g_steal_pointer(&to);
+	gboolean ok = g_mkdir_with_parents(to, 0700) == 0;
+	for (guint i = 0; ok && i < G_N_ELEMENTS(stores); i++)
+		ok = move_to(dir, to, stores[i]);
+	if (ok && sync_dir(to) && sync_dir(all) && sync_dir(dir) && move_to(dir, to, "state.db") && sync_dir(to) && sync_dir(dir))
 		return g_steal_pointer(&to);
 	set_errno(error, "cannot move the stores into ", to);
 	return NULL;

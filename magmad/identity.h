@@ -28,8 +28,10 @@ typedef enum {
 /* Looks, touches nothing. A lock file, the lost+found of a file system of its own, and what a first start cut off very early leaves, do not count. */
 FolderState folder_look(const char *dir, GError **error);
 
-/* Moves all stores of a volcano into DIR/conflicts/TIME, durably; that path (to free), or NULL. What was moved already stays there. */
+/* Moves all stores of a volcano into DIR/conflicts/TIME, durably; that path (to free), or NULL. Goes on with one that is no store yet, whatever of it was moved. */
 char *folder_set_aside(const char *dir, GError **error);
+/* One into which all was moved, and which is no store yet; NULL: there is none. */
+char *folder_aside_left(const char *dir);
 /* With everything in it; blocks. stop (may be NULL): ends early once *stop, read atomically, is not 0. Any thread. */
 void folder_remove(const char *path, const int *stop);
 

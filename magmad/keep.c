@@ -1,9 +1,11 @@
 #include "magmad/keep.h"
 #include "libmagma/base/err.h"
 #include "magmad/core/volcano.h"
+#include "magmad/store/db.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -62,15 +64,39 @@ static void over(Keep *k, Job *j, int error)
 
 /* A full disk costs clients their writes, and must not cost the volcano its vote. The log's room is used again after each checkpoint, every 64 pages, so this is enough for long. */
 #define RESERVE (1 << 20)
+#define TO_OPEN (64 << 10)            /* of which sqlite takes half */
 #define PAGES "64"
 #define LOOK_EVERY_MS 2000
 
-static void reserve_take(Keep *k)
+static gboolean has_room(const Keep *k, guint64 bytes)
 {
 	struct statvfs vfs;
 
+	return statvfs(k->dir, &vfs) == 0 && (guint64)vfs.f_bavail * vfs.f_frsize >= bytes;
+}
+
+static gboolean reserve_give(Keep *k)
+{
+	gboolean had = k->reserved;
+
+	k->reserved = FALSE;
+	return had && unlink(k->reserve) == 0;
+}
+
+/* What an earlier start took is there for this one, too. sqlite needs room for a file of its own to open at all. */
+static void reserve_look(Keep *k)
+{
+	struct stat st;
+
+	k->reserved = stat(k->reserve, &st) == 0 && (guint64)st.st_blocks * 512 >= RESERVE;
+	if (!has_room(k, TO_OPEN))
+		reserve_give(k);
+}
+
+static void reserve_take(Keep *k)
+{
 	/* The last room on a full disk is not taken from the journal, not even for a moment. */
-	if (k->cannot || statvfs(k->dir, &vfs) != 0 || (guint64)vfs.f_bavail * vfs.f_frsize < 2 * RESERVE)
+	if (k->cannot || k->reserved || !has_room(k, 2 * RESERVE))
 		return;
 	int fd = open(k->reserve, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
@@ -90,8 +116,10 @@ static int put_once(Keep *k, GBytes *value)
 
 	sqlite3_bind_blob64(k->put, 1, p ? p : (const void *)"", n, SQLITE_STATIC);
 	if (sqlite3_step(k->put) != SQLITE_DONE)
-		error = sqlite3_errcode(k->db) == SQLITE_FULL ? ENOSPC : EIO;
-	sqlite3_reset(k->put);
+		error = EIO;
+	int rc = sqlite3_reset(k->put);
+	if (error && db_no_room(k->db, rc, FALSE))
+		error = ENOSPC;
 	sqlite3_clear_bindings(k->put);
 	return error;
 }
@@ -100,11 +128,9 @@ static int put(Keep *k, GBytes *value)
 {
 	int error = put_once(k, value);
 
-	if (error == ENOSPC && k->reserved) {
-		k->reserved = FALSE;
-		return unlink(k->reserve) == 0 ? put_once(k, value) : error;
-	}
-	if (!error && !k->reserved)
+	if (error == ENOSPC && reserve_give(k))
+		return put_once(k, value);
+	if (!error)
 		reserve_take(k);
 	return error;
 }
@@ -116,8 +142,7 @@ static void write_one(gpointer data, gpointer user)
 	Keep *k = user;
 
 	if (data == user) {
-		if (!k->reserved)
-			reserve_take(k);
+		reserve_take(k);
 		return;
 	}
 	if (!g_atomic_int_dec_and_test(&k->waiting)) {
@@ -148,10 +173,26 @@ static GBytes *read_value(sqlite3 *db)
 	return value;
 }
 
+static int write_back(Keep *k)
+{
+	int rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : db_no_room(k->db, rc, TRUE) ? ENOSPC : EIO;
+}
+
+/* The end of the log may be what an earlier life could not sync, and then it is in the page cache alone: it is written anew, and not believed before. */
+static gboolean settle(Keep *k)
+{
+	int error = write_back(k);
+
+	return !error || (error == ENOSPC && reserve_give(k) && !write_back(k));
+}
+
 static gboolean prepare(Keep *k)
 {
 	/* One fsync for each value, and none that a power cut takes back: with a rollback journal there were four, and an unlink of the journal that was not synced could undo a vote. */
 	return sqlite3_exec(k->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=" PAGES "; CREATE TABLE IF NOT EXISTS kept(name TEXT PRIMARY KEY, value BLOB NOT NULL)", NULL, NULL, NULL) == SQLITE_OK
+		&& settle(k)
 		&& sqlite3_prepare_v2(k->db, "INSERT INTO kept VALUES('lava', ?1) ON CONFLICT(name) DO UPDATE SET value = excluded.value", -1, &k->put, NULL) == SQLITE_OK;
 }
 
@@ -185,13 +226,15 @@ gboolean keep_check(const char *dir, GError **error)
 Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **value, GError **error)
 {
 	g_autofree char *path = g_build_filename(dir, "lava.db", NULL);
-
-	if (must && !look(dir, path, error))
-		return NULL;
 	g_autoptr(Keep) k = g_new0(Keep, 1);
 
 	k->ctx = ctx ? g_main_context_ref(ctx) : g_main_context_ref(g_main_context_default());
 	k->running = g_hash_table_new(NULL, NULL);
+	k->dir = g_strdup(dir);
+	k->reserve = g_strconcat(path, "-reserve", NULL);
+	reserve_look(k);
+	if (must && !look(dir, path, error))
+		return NULL;
 	if (sqlite3_open_v2(path, &k->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK || !prepare(k)) {
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", path, k->db ? sqlite3_errmsg(k->db) : "out of memory");
 		return NULL;
@@ -201,8 +244,6 @@ Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **valu
 		g_set_error(error, MAGMA_ERROR, EIO, "%s: %s", path, sqlite3_errmsg(k->db));
 		return NULL;
 	}
-	k->dir = g_strdup(dir);
-	k->reserve = g_strconcat(path, "-reserve", NULL);
 	reserve_take(k);
 	k->thread = g_thread_pool_new(write_one, k, 1, TRUE, error);
 	k->look = g_timeout_source_new(LOOK_EVERY_MS);
@@ -211,6 +252,8 @@ Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **valu
 		g_source_attach(k->look, k->ctx);
 	return k->thread ? g_steal_pointer(&k) : NULL;
 }
+
+int keep_put_now(Keep *k, GBytes *value) { return put(k, value); }
 
 void keep_put(Keep *k, GBytes *value, void (*done)(void *user, int error), void *user)
 {

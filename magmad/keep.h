@@ -10,6 +10,8 @@ typedef struct Keep Keep;
 Keep *keep_open(const char *dir, GMainContext *ctx, gboolean must, GBytes **value, GError **error);
 /* Only looks, and changes nothing: FALSE and the same error where keep_open() with must would not open it. Of a folder whose lock the caller has. */
 gboolean keep_check(const char *dir, GError **error);
+/* Before the loop runs, and before any keep_put: blocks. 0 or an errno. */
+int keep_put_now(Keep *k, GBytes *value);
 /* done comes from the loop when the value is on the disk (0), or cannot be brought there (an errno). Takes a reference. */
 void keep_put(Keep *k, GBytes *value, void (*done)(void *user, int error), void *user);
 /* Waits for what was put; its done runs no more. */

@@ -14,6 +14,7 @@
 #include "magmad/stall.h"
 #include "magmad/store/diskstore.h"
 #include "libmagma/base/err.h"
+#include "libmagma/base/folder.h"
 #include "libmagma/net/spin.h"
 #include <errno.h>
 #include <glib-unix.h>
@@ -233,9 +234,8 @@ static gboolean take_folder(Daemon *d, GError **error)
 			return FALSE;
 		d->first = TRUE;
 		d->first_missing = folder_first_missing(d->dir);
-		if (d->first_missing && g_mkdir_with_parents(d->dir, 0700) < 0) {
-			int code = errno;
-			g_set_error(error, MAGMA_ERROR, code, "cannot make the folder %s: %s", d->dir, g_strerror(code));
+		if (d->first_missing && !magma_folder_make(d->dir, error)) {
+			g_prefix_error(error, "cannot make the folder ");
 			return FALSE;
 		}
 	}
@@ -252,14 +252,33 @@ static gboolean take_folder(Daemon *d, GError **error)
 	return d->first || (d->id = plan_restart(d->options, d->dir, error));
 }
 
+/* What is kept says no more that the stores do not stand: those are the new ones. */
+static gboolean keep_set_aside(Daemon *d, GError **error)
+{
+	g_autoptr(GBytes) now = volcano_kept_set_aside(d->kept);
+	int e = keep_put_now(d->keep, now);
+
+	if (e) {
+		g_set_error(error, MAGMA_ERROR, e, "%s/lava.db: %s", d->dir, g_strerror(e));
+		return FALSE;
+	}
+	g_bytes_unref(d->kept);
+	d->kept = g_steal_pointer(&now);
+	return TRUE;
+}
+
+/* Wherever it is cut off the next start goes on with the same one, which is a store once all else is done. */
 static gboolean set_aside(Daemon *d, GError **error)
 {
-	g_autofree char *where = folder_set_aside(d->dir, error);
+	gboolean told = d->kept && volcano_kept_aside(d->kept);
+	g_autofree char *where = told ? folder_set_aside(d->dir, error) : folder_aside_left(d->dir);
 
 	if (!where)
+		return !told;
+	if (told && (!diskstore_create_again(d->dir, error) || !keep_set_aside(d, error)))
 		return FALSE;
 	log_error("CONFLICT: what was changed here while the other volcano went on without this one does not stand; it is in %s", where);
-	return diskstore_create_again(d->dir, where, error);
+	return diskstore_adopt(where, error);
 }
 
 static gboolean open_store(Daemon *d, GError **error)
@@ -270,7 +289,7 @@ static gboolean open_store(Daemon *d, GError **error)
 		folder_prepare(d->dir);
 	if (d->first && (!diskstore_create(d->dir, error) || !identity_save(d->id, d->dir, error)))
 		return FALSE;
-	if (!(d->keep = keep_open(d->dir, NULL, !d->id->pending, &d->kept, error)) || (d->kept && volcano_kept_aside(d->kept) && !set_aside(d, error)) || !(d->store = diskstore_open(&cfg, error)))
+	if (!(d->keep = keep_open(d->dir, NULL, !d->id->pending, &d->kept, error)) || !set_aside(d, error) || !(d->store = diskstore_open(&cfg, error)))
 		return FALSE;
 	d->conflicts = conflicts_new(&cfg);
 	cfg.cache_bytes = CACHE_BYTES / 4;
@@ -334,10 +353,18 @@ static void stay_away(const Daemon *d)
 		g_usleep((gulong)left);
 }
 
-/* Everything down again, in the reverse order; a first start that never served leaves nothing. */
-static void end(Daemon *d)
+/* Others count it from the map on that they gave it: what it has may be the only copy of a slice by then. The next start goes on with what there is (pending=). */
+static gboolean others_know(const Daemon *d)
 {
-	gboolean undo = d->first && !d->ready;
+	const MagmaMap *map = d->shell ? volcano_map(shell_volcano(d->shell)) : NULL;
+
+	return map && map->volcanos->len > 1;
+}
+
+/* Everything down again, in the reverse order; a first start of which nobody heard leaves nothing. FALSE: what was acknowledged may not be on disk. */
+static gboolean end(Daemon *d)
+{
+	gboolean undo = d->first && !d->ready && !others_know(d);
 
 	if (d->ready)
 		notify_send("STOPPING=1\n");
@@ -346,14 +373,14 @@ static void end(Daemon *d)
 		shell_goodbye(d->shell);
 	shell_free(d->shell);
 	keep_close(d->keep);
-	slices_free(d->slices);
+	int error = slices_free(d->slices);
 	conflicts_free(d->conflicts);
 	if (d->kept)
 		g_bytes_unref(d->kept);
 	if (d->store && undo)
 		diskstore_abandon(d->store);
-	else if (d->store)
-		diskstore_close(d->store);
+	else if (d->store && diskstore_close(d->store) != 0)
+		error = EIO;
 	if (undo)
 		folder_undo(d->dir, d->first_missing);
 	stay_away(d);
@@ -366,6 +393,7 @@ static void end(Daemon *d)
 	g_free(d->waits_for);
 	g_free(d->first_missing);
 	g_free(d->dir);
+	return !error;
 }
 
 static int run(Options *o)
@@ -384,10 +412,10 @@ static int run(Options *o)
 		end(&d);
 		if (!was_ready)
 			daemonise_refused(line, status);
-	} else {
-		end(&d);
+	} else if (!end(&d)) {
+		status = 1;
 	}
-	return ok && d.again && !d.leaving ? run(o) : status;
+	return ok && !status && d.again && !d.leaving ? run(o) : status;
 }
 
 static int usage(const GError *error)

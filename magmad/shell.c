@@ -308,12 +308,22 @@ Shell *shell_new(GMainContext *ctx, const Identity *id, Store *store, Slices *sl
 void shell_start(Shell *s) { volcano_start(s->volcano, s->ops.ready, s->ops.user); }
 Volcano *shell_volcano(Shell *s) { return s->volcano; }
 
+static void quiesce(Shell *s)
+{
+	diskstore_quiesce(s->store);
+	slices_quiesce(s->slices);
+}
+
 void shell_goodbye(Shell *s)
 {
 	/* what runs in the pool would come back to operations that are gone */
 	volcano_stop(s->volcano);
-	diskstore_quiesce(s->store);
-	slices_quiesce(s->slices);
+	quiesce(s);
+	/* a removed content that a power cut brings back is looked for only where the stop was none */
+	if (diskstore_sync_contents(s->store) && slices_sync_contents(s->slices)) {
+		volcano_stopped(s->volcano);
+		quiesce(s);
+	}
 	conflicts_quiesce(s->conflicts);
 	magma_net_goodbye(s->flare.net);
 	magma_net_goodbye(s->node.net);

@@ -1,5 +1,7 @@
 #include "magmad/slices.h"
 #include "magmad/identity.h"
+#include "libmagma/base/err.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,16 +21,19 @@ struct Slices {
 	char *spare;                  /* an empty store, to be had by a rename */
 	int spare_is, stop;           /* atomic; NONE, READY (set by the helper), TAKEN: being renamed */
 	guint removed;
+	int error;                    /* the first one of a store that was closed */
 };
 
-static gboolean sync_dir(const char *path)
+static gboolean sync_dir(const char *path, GError **error)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	gboolean ok = fd >= 0 && fsync(fd) == 0;
+	int e = fd < 0 || fsync(fd) != 0 ? errno : 0;
 
 	if (fd >= 0)
 		close(fd);
-	return ok;
+	if (e)
+		g_set_error(error, MAGMA_ERROR, e, "%s: %s", path, g_strerror(e));
+	return !e;
 }
 
 static void help(gpointer data, gpointer user)
@@ -75,8 +80,6 @@ static gboolean take_spare(Slices *s, const char *path)
 {
 	gboolean ready = g_atomic_int_compare_and_exchange(&s->spare_is, SPARE_READY, SPARE_TAKEN), taken = ready && rename(s->spare, path) == 0;
 
-	if (taken)
-		sync_dir(s->dir);      /* where that fails, so will the store's own syncs */
 	if (ready)
 		g_atomic_int_set(&s->spare_is, SPARE_NONE);
 	ask_helper(s, s->spare);
@@ -90,7 +93,7 @@ Store *slices_open(Slices *s, guint16 id, GError **error)
 
 	cfg.dir = path;
 	/* the file is made last: without it there is nothing, or less than a store */
-	if (access(conf, F_OK) != 0 && !take_spare(s, path) && !diskstore_create(path, error))
+	if (access(conf, F_OK) != 0 && !(take_spare(s, path) ? sync_dir(s->dir, error) : diskstore_create(path, error)))
 		return NULL;
 	Store *store = diskstore_open(&cfg, error);
 	if (store)
@@ -110,11 +113,11 @@ static void set_removed(Slices *s, const char *path)
 	if (rename(path, to) != 0) {          /* less than a store from here on, whatever is left of it after a crash */
 		g_autofree char *conf = g_build_filename(path, "volcano.conf", NULL);
 		if (unlink(conf) == 0)
-			sync_dir(path);
+			sync_dir(path, NULL);
 		folder_remove(path, NULL);
 		return;
 	}
-	sync_dir(s->dir);
+	sync_dir(s->dir, NULL);
 	ask_helper(s, to);
 }
 
@@ -125,12 +128,13 @@ void slices_close(Slices *s, guint16 id, gboolean remove)
 
 	g_hash_table_remove(s->open, GUINT_TO_POINTER(id));
 	diskstore_quiesce(store);
-	if (remove)
-		diskstore_abandon(store);
-	else
-		diskstore_close(store);
-	if (remove)
-		set_removed(s, path);
+	if (!remove) {
+		int error = diskstore_close(store);
+		s->error = s->error ? s->error : error;
+		return;
+	}
+	diskstore_abandon(store);
+	set_removed(s, path);
 }
 
 void slices_quiesce(Slices *s)
@@ -143,10 +147,23 @@ void slices_quiesce(Slices *s)
 		diskstore_quiesce(store);
 }
 
-void slices_free(Slices *s)
+gboolean slices_sync_contents(Slices *s)
+{
+	GHashTableIter it;
+	gpointer store;
+
+	g_hash_table_iter_init(&it, s->open);
+	while (g_hash_table_iter_next(&it, NULL, &store))
+		if (!diskstore_sync_contents(store))
+			return FALSE;
+	return TRUE;
+}
+
+int slices_free(Slices *s)
 {
 	if (!s)
-		return;
+		return 0;
+	int error = s->error;
 	g_assert(!g_hash_table_size(s->open));
 	g_atomic_int_set(&s->stop, TRUE);
 	g_thread_pool_free(s->helper, FALSE, TRUE);
@@ -154,4 +171,5 @@ void slices_free(Slices *s)
 	g_free(s->spare);
 	g_free(s->dir);
 	g_free(s);
+	return error;
 }

@@ -274,6 +274,7 @@ struct Volcano {
 	MagmaMap *map;
 	gboolean failed;              /* its disk takes no changes: it answers nobody, and is about to end */
 	gboolean serving, stopping;   /* serving: it has a map and takes part */
+	gboolean well;                /* it did until it was told to stop */
 	gboolean begins_network;      /* its first slice gets the root */
 	const char *state;
 	char note[200];

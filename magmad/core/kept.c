@@ -10,6 +10,16 @@ gboolean volcano_kept_aside(GBytes *kept)
 	return n && p[0] == KEPT_ASIDE;
 }
 
+GBytes *volcano_kept_set_aside(GBytes *kept)
+{
+	gsize n;
+	const guint8 *p = g_bytes_get_data(kept, &n);
+	guint8 *out = g_memdup2(p, n);
+
+	out[0] = KEPT_FORMAT;
+	return g_bytes_new_take(out, n);
+}
+
 void kept_clear(Kept *k)
 {
 	g_clear_pointer(&k->map, magma_map_unref);

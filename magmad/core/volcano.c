@@ -199,15 +199,20 @@ void volcano_start(Volcano *v, void (*ready)(void *user, const char *refusal), v
 
 void volcano_stop(Volcano *v)
 {
+	v->well = !v->stopping;
+	v->stopping = TRUE;
+}
+
+void volcano_stopped(Volcano *v)
+{
 	/* else the next start looks through the contents, from the beginning */
-	for (guint i = 0; !v->stopping && i < v->slices->len; i++) {
+	for (guint i = 0; v->well && i < v->slices->len; i++) {
 		Slice *sl = v->slices->pdata[i];
 		Txn *t = txn_new();
 		if (sl->serving && !scrub_contents_left(sl))
 			txn_del(t, TAB_META, "running", 7, NULL);
 		core_commit(sl, t);
 	}
-	v->stopping = TRUE;
 }
 
 void volcano_free(Volcano *v)

@@ -77,12 +77,16 @@ void volcano_leave(Volcano *v, void (*done)(void *user), void *user);
 char *volcano_takeover(Volcano *v, const char *name);
 /* Before the stores are opened: what they hold does not stand, and is to be moved aside, never deleted. */
 gboolean volcano_kept_aside(GBytes *kept);
+/* What to keep once that is done. */
+GBytes *volcano_kept_set_aside(GBytes *kept);
 /* They are what a volcano keeps, whole. */
 gboolean volcano_kept_valid(GBytes *kept);
 /* Removes what that volcano has set aside at that time (libmagma/lava/conflict.h), from its disk too. done: 0, ENOENT, EHOSTDOWN, ETIMEDOUT ...; once, perhaps from inside. */
 void volcano_conflict_clear(Volcano *v, guint16 id, guint64 time, void (*done)(void *user, int error), void *user);
 /* Takes no new requests any more; what runs may end. */
 void volcano_stop(Volcano *v);
+/* Behind that, once all that was asked of the stores is done and contents that were removed are off the disk: the next start need not look for them. */
+void volcano_stopped(Volcano *v);
 void volcano_free(Volcano *v);
 
 /* At the end of each turn of the loop, before the stores write their journals: what the turn has committed leaves for the copies, so that both go on at the same time. */

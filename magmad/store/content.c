@@ -120,6 +120,9 @@ void contents_free(Contents *c)
 
 gboolean contents_busy(const Contents *c) { return c->busy > 0; }
 
+/* Not one sync for each of so many folders: all that the file system has. */
+int contents_sync_all(const Contents *c) { return syncfs(c->root) == 0 ? 0 : errno; }
+
 gint64 contents_used_delta(Contents *c)
 {
 	gint64 d = c->used_delta;

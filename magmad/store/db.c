@@ -66,9 +66,17 @@ static int on_wal(void *user, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+/* What cannot be opened may be a lack of descriptors, which says nothing about the disk. */
+static int open_errno(sqlite3 *db, int rc)
+{
+	int e = db && (rc & 0xff) == SQLITE_CANTOPEN ? sqlite3_system_errno(db) : db_errno(rc);
+
+	return e ? e : EIO;
+}
+
 static gboolean db_fail(sqlite3 *db, const char *path, int rc, GError **error)
 {
-	g_set_error(error, MAGMA_ERROR, db_errno(rc) ? db_errno(rc) : EIO, "%s: %s", path, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+	g_set_error(error, MAGMA_ERROR, open_errno(db, rc), "%s: %s", path, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
 	return FALSE;
 }
 

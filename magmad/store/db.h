@@ -4,6 +4,7 @@
 #include "magmad/store/rows.h"
 
 typedef struct Db Db;
+struct sqlite3;
 struct sqlite3_file;
 
 #define DB_EPOCHS 64                  /* the newest are known: far more than take-overs between two visits of a copy */
@@ -96,5 +97,7 @@ int db_sync(Db *d);
 guint db_wal_pages(const Db *d);
 /* Closing the last connection leaves the log as it is, as kill -9 would. */
 void db_leave_log(Db *d);
+/* Is it, after rc on this connection, room that is missing (SQLITE_FULL, or an I/O error that is ENOSPC or EDQUOT), never a sync that failed? checkpoint: what failed was not a statement. */
+gboolean db_no_room(struct sqlite3 *db, int rc, gboolean checkpoint);
 /* 0 when sqlite's code means success, else an errno. */
 int db_errno(int rc);

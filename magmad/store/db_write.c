@@ -124,14 +124,29 @@ int db_write_rows(Db *d, const Frozen *f, DbMeta *meta)
 	return rc;
 }
 
-/* Some of sqlite's I/O errors are a full disk. */
-int db_full_or(Db *d, int rc)
+/* sqlite does not note the errno of a COMMIT, its log's file does. */
+static int log_errno(sqlite3 *db)
 {
-	/* What a failed sync lost is lost: room does not bring it back. */
-	if ((rc & 0xff) != SQLITE_IOERR || sqlite3_extended_errcode(d->db) == SQLITE_IOERR_FSYNC)
-		return rc;
-	return sqlite3_system_errno(d->db) == ENOSPC ? SQLITE_FULL : rc;
+	sqlite3_file *f = NULL;
+	int e = 0;
+
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &f) == SQLITE_OK && f && f->pMethods)
+		f->pMethods->xFileControl(f, SQLITE_FCNTL_LAST_ERRNO, &e);
+	return e;
 }
+
+gboolean db_no_room(sqlite3 *db, int rc, gboolean checkpoint)
+{
+	int full = sqlite3_extended_errcode(db);
+
+	/* What a failed sync lost is lost: room does not bring it back. */
+	if ((rc & 0xff) != SQLITE_IOERR || full == SQLITE_IOERR_FSYNC)
+		return (rc & 0xff) == SQLITE_FULL;
+	int e = !checkpoint && full == SQLITE_IOERR_WRITE ? log_errno(db) : sqlite3_system_errno(db);
+	return e == ENOSPC || e == EDQUOT;
+}
+
+int db_full_or(Db *d, int rc) { return db_no_room(d->db, rc, FALSE) ? SQLITE_FULL : rc; }
 
 /* What failed left a transaction open or not. */
 void db_roll_back(Db *d)
@@ -177,7 +192,7 @@ int db_checkpoint(Db *d)
 	if (rc != SQLITE_OK)
 		return rc;
 	rc = sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : db_full_or(d, rc);
+	return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED ? SQLITE_OK : db_no_room(d->db, rc, TRUE) ? SQLITE_FULL : rc;
 }
 
 guint db_wal_pages(const Db *d) { return d->wal_pages; }

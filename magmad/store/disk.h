@@ -62,6 +62,7 @@ struct DiskStore {
 	gboolean batch_failed;        /* the frozen batch waits for its next try */
 	guint64 batches, hits, misses;
 	GPtrArray *cold;              /* RowNode to be read by the pool, at the end of the turn */
+	gint64 cold_at;               /* but not before, where there was no connection to be had; else 0 */
 	GQueue scans;                 /* ScanJob of ranges that wait for a batch and a merge */
 	guint64 scan_index;           /* highest index they wait for */
 	GQueue answers;               /* ScanJob that were answered from memory: told at the end of the turn */
@@ -165,6 +166,7 @@ void disk_merge_push(DiskStore *d);
 StoreGet disk_get(Store *s, Fetch *f, StoreTable t, const void *key, gsize klen, const guint8 **val, gsize *vlen);
 void disk_fetch_clear(Store *s, Fetch *f);
 void disk_cold_push(DiskStore *d);
+gboolean disk_cold_due(const DiskStore *d, gint64 now);
 /* Around reads on the loop's connection: they do not wait for a disk unless they may. */
 void disk_loop_db(DiskStore *d, gboolean may_block);
 void disk_loop_db_done(DiskStore *d, DbGet got);
@@ -184,7 +186,7 @@ gboolean disk_index_merged(const DiskStore *d);
 gboolean disk_scan_has_batch(const DiskStore *d);
 void disk_answers_tell(DiskStore *d);
 void disk_scans_free(DiskStore *d);
-/* Any thread. NULL: no connection; text says why (caller frees). */
-Db *readers_take(Readers *r, char **text);
+/* Any thread. NULL: no connection; why. */
+Db *readers_take(Readers *r, GError **error);
 void readers_give(Readers *r, Db *db);
 void readers_clear(Readers *r, gboolean leave_log);

@@ -1,6 +1,7 @@
 #include "magmad/store/disk.h"
 #include "magmad/store/layout.h"
 #include <errno.h>
+#include <sqlite3.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -211,30 +212,53 @@ void diskstore_quiesce(Store *s)
 	do {
 		disk_turn(d);
 		pool_drain(d->pool);
-	} while (contents_busy(d->contents) || pool_pending(d->pool) || disk_owes(d) || (d->change && !d->failed && !d->retry_at));
+	} while (contents_busy(d->contents) || pool_pending(d->pool) || disk_owes(d) || (d->change && !d->failed && !d->retry_at && !d->cold_at));
 	disk_syncs_end(d);
 	diskstore_flush(s);
 }
 
-void diskstore_close(Store *s)
+gboolean diskstore_sync_contents(Store *s)
+{
+	DiskStore *d = DISK(s);
+	int error = d->failed ? EIO : contents_sync_all(d->contents);
+
+	if (error && !d->failed)
+		g_warning("%s/content: syncing what is there: %s; the next start looks through it", d->dir, g_strerror(error));
+	return !error;
+}
+
+/* Rows are safe where sqlite or the journal has all of them on disk. 0 or errno. */
+static int close_rows(DiskStore *d)
+{
+	gboolean all = d->acked >= journal_index(d->journal) && disk_batch_all(d);
+	g_autoptr(GError) unwritten = NULL;
+
+	if (d->failed)
+		return EIO;             /* that was said */
+	JournalSync *sync = journal_sync_begin(d->journal);
+	int error = journal_sync_run(sync);
+	journal_sync_end(d->journal, sync, error);
+	if (!journal_write(d->journal, &unwritten))       /* a mark, or what nobody was told of */
+		g_debug("%s", unwritten->message);
+	int rc = db_checkpoint(d->writer);
+	if (!error || (all && rc == SQLITE_OK))
+		return 0;
+	g_critical("%s: syncing the journal at the end: %s; %s: %s; what was not synced before may be lost", journal_dir(d->journal), g_strerror(error), d->db_path,
+		rc == SQLITE_OK ? "lacks some rows" : sqlite3_errstr(rc));
+	return error;
+}
+
+int diskstore_close(Store *s)
 {
 	DiskStore *d = DISK(s);
 
 	if (!d)
-		return;
+		return 0;
 	diskstore_quiesce(s);
 	contents_close_idle(d->contents, TRUE);
-	if (d->acked >= journal_index(d->journal))
-		disk_batch_all(d);
-	if (!d->failed) {
-		JournalSync *sync = journal_sync_begin(d->journal);
-		journal_sync_end(d->journal, sync, journal_sync_run(sync));
-		g_autoptr(GError) error = NULL;
-		if (!journal_write(d->journal, &error))
-			g_debug("%s", error->message);
-		db_checkpoint(d->writer);
-	}
+	int error = close_rows(d);
 	store_free(d, FALSE);
+	return error;
 }
 
 void diskstore_abandon(Store *s)

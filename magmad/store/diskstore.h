@@ -25,12 +25,16 @@ typedef struct {
 Store *diskstore_open(const DiskStoreConfig *cfg, GError **error);
 /* Makes the layout in an empty or missing folder. */
 gboolean diskstore_create(const char *dir, GError **error);
-/* The same in a folder whose store was moved to aside, which becomes a store of its own. */
-gboolean diskstore_create_again(const char *dir, const char *aside, GError **error);
+/* The same in a folder whose store was moved away; again and again until it has worked. */
+gboolean diskstore_create_again(const char *dir, GError **error);
+/* A folder that such a store was moved into is one from then on. */
+gboolean diskstore_adopt(const char *dir, GError **error);
 /* Blocks until everything asked for so far is done and its callbacks have run: before whoever asked goes away. */
 void diskstore_quiesce(Store *s);
-/* Writes everything to sqlite, syncs, ends the pool. Blocks. */
-void diskstore_close(Store *s);
+/* All contents as they are now are on disk, and those that were removed are not; blocks. FALSE, logged: nobody knows. Behind diskstore_quiesce. */
+gboolean diskstore_sync_contents(Store *s);
+/* Writes everything to sqlite, syncs, ends the pool. Blocks. 0, or an errno (logged) where acknowledged rows may not be on disk. */
+int diskstore_close(Store *s);
 /* Ends without flushing, as kill -9 would: for tests. */
 void diskstore_abandon(Store *s);
 /* Writes what was committed in this turn to the journal and calls on_acked. The loop source of the store does that before it sleeps; call it to be earlier. */

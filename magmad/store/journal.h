@@ -20,7 +20,7 @@ typedef struct {
 void journal_scan_clear(JournalScan *s);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(JournalScan, journal_scan_clear)
 
-/* Reads dir in order, frames of this key, and calls fn (may be NULL) for each transaction newer than applied and each fill behind it; fn returning FALSE means damage too. durable_floor: an index known to have been durable.
+/* Reads dir in order, frames of this key, and calls fn (may be NULL) for each transaction newer than applied and each fill behind it; fn returning FALSE means damage too. durable_floor: an index known to have been durable; what may not be is synced and read from the disk, not from the page cache.
  * Damage is a torn tail (cut_*) where nothing durable can be behind it; else an error naming file and offset. */
 gboolean journal_scan(const char *dir, const FrameKey *key, guint64 applied, guint64 durable_floor, gboolean (*fn)(void *user, const Frame *f), void *user, JournalScan *out, GError **error);
 

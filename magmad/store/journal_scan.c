@@ -1,4 +1,5 @@
 #include "magmad/store/journal.h"
+#include "magmad/store/reread.h"
 #include "magmad/store/segment.h"
 #include "libmagma/base/err.h"
 #include "libmagma/base/folder.h"
@@ -63,14 +64,14 @@ GArray *segment_list(const char *dir, GError **error)
 	return list;
 }
 
-/* Read, not mapped: a bad sector must be an error with a name, not a signal. */
-static GBytes *segment_load(const char *path, GError **error)
+/* Read, not mapped: a bad sector must be an error with a name, not a signal. sure: all of it was on disk once. */
+static GBytes *segment_load(const char *path, gboolean sure, GError **error)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC), e = fd < 0 ? errno : sure ? 0 : reread_fd(fd);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		int e = errno;
+	if (e || fstat(fd, &st) != 0) {
+		e = e ? e : errno;
 		if (fd >= 0)
 			close(fd);
 		g_set_error(error, MAGMA_ERROR, e, "%s: %s", path, g_strerror(e));
@@ -83,7 +84,7 @@ static GBytes *segment_load(const char *path, GError **error)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0) {
-			int e = errno;
+			e = errno;
 			close(fd);
 			g_free(p);
 			g_set_error(error, MAGMA_ERROR, e, "%s: reading at offset %" G_GSIZE_FORMAT ": %s", path, n, g_strerror(e));
@@ -126,7 +127,7 @@ static gboolean scan_damage(Scan *s, guint i, GBytes *segment, gsize at, GError 
 	}
 	for (guint k = i + 1; k < s->segments->len; k++) {
 		g_autofree char *path = segment_path(s->dir, g_array_index(s->segments, SegmentName, k));
-		g_autoptr(GBytes) later = segment_load(path, error);
+		g_autoptr(GBytes) later = segment_load(path, FALSE, error);
 		if (!later)
 			return FALSE;
 		p = g_bytes_get_data(later, &n);
@@ -172,13 +173,19 @@ static void scan_segment(Scan *s, GBytes *segment, gsize *damaged_at)
 	*damaged_at = at;
 }
 
+/* What is kept for other copies may be much, and need not come from the disk: who wrote what is behind it had it there (a fill has the index of the transaction before it). */
+static gboolean segment_sure(const Scan *s, guint i)
+{
+	return i + 1 < s->segments->len && g_array_index(s->segments, SegmentName, i + 1).first <= s->durable_floor;
+}
+
 static gboolean scan_all(Scan *s, GError **error)
 {
 	for (guint i = s->out->stale; i < s->segments->len; i++) {
 		SegmentName name = g_array_index(s->segments, SegmentName, i);
 		guint64 first = name.first;
 		g_autofree char *path = segment_path(s->dir, name);
-		g_autoptr(GBytes) segment = segment_load(path, error);
+		g_autoptr(GBytes) segment = segment_load(path, segment_sure(s, i), error);
 		gsize damaged_at = 0;
 		if (!segment)
 			return FALSE;

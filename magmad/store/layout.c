@@ -249,9 +249,8 @@ static gboolean make_store(const char *dir, GError **error)
 
 gboolean diskstore_create(const char *dir, GError **error)
 {
-	if (g_mkdir_with_parents(dir, 0700) != 0)
-		return fail_errno(error, dir);
-	return dir_is_free(dir, error) && make_store(dir, error) && write_conf(dir, error);
+	return magma_folder_make(dir, error) && dir_is_free(dir, error) && make_store(dir, error) && write_conf(dir, error);
 }
 
-gboolean diskstore_create_again(const char *dir, const char *aside, GError **error) { return write_conf(aside, error) && make_store(dir, error) && sync_path(dir, error); }
+gboolean diskstore_create_again(const char *dir, GError **error) { return make_store(dir, error) && sync_path(dir, error); }
+gboolean diskstore_adopt(const char *dir, GError **error) { return write_conf(dir, error); }

@@ -2,6 +2,7 @@
 #include "magmad/store/disk.h"
 #include "magmad/store/check.h"
 #include "magmad/store/layout.h"
+#include "magmad/store/reread.h"
 #include "libmagma/base/err.h"
 #include <errno.h>
 #include <string.h>
@@ -61,6 +62,11 @@ static gboolean load_resident(DiskStore *d, GError **error)
 
 gboolean disk_open_db(DiskStore *d, GError **error)
 {
+	g_autofree char *log = g_strconcat(d->db_path, "-wal", NULL);
+
+	/* Batches of which it lacks some end before these; the journal has them. The database is written anew from it. */
+	if (!reread_file(log, error))
+		return FALSE;
 	d->writer = db_open(d->db_path, NULL, TRUE, WRITER_CACHE_KIB, error);
 	if (!d->writer)
 		return FALSE;

@@ -16,6 +16,7 @@ magmad_libstore_a_SOURCES = \
 	magmad/store/merge.c \
 	magmad/store/pool.c magmad/store/pool.h \
 	magmad/store/read.c \
+	magmad/store/reread.c magmad/store/reread.h \
 	magmad/store/rows.c magmad/store/rows.h \
 	magmad/store/scan.c \
 	magmad/store/siphash.c magmad/store/siphash.h \

@@ -1,14 +1,16 @@
 /* Rows: from memory, from sqlite at once, or through the pool. */
 #include "magmad/store/disk.h"
+#include "libmagma/base/err.h"
 #include <errno.h>
 #include <string.h>
 
 #define READER_CACHE_KIB 1024
 #define COLD_JOBS 4                   /* as many disk reads in parallel as the pool has threads */
+#define COLD_RETRY_US (G_USEC_PER_SEC / 10)
 
 /* --- connections of the pool --- */
 
-Db *readers_take(Readers *r, char **text)
+Db *readers_take(Readers *r, GError **error)
 {
 	Db *db = NULL;
 
@@ -16,13 +18,7 @@ Db *readers_take(Readers *r, char **text)
 	if (r->idle->len)
 		db = g_ptr_array_steal_index_fast(r->idle, r->idle->len - 1);
 	g_mutex_unlock(&r->lock);
-	if (!db) {
-		g_autoptr(GError) error = NULL;
-		db = db_open(r->path, NULL, FALSE, READER_CACHE_KIB, &error);
-		if (!db && text)
-			*text = g_strdup(error->message);
-	}
-	return db;
+	return db ? db : db_open(r->path, NULL, FALSE, READER_CACHE_KIB, error);
 }
 
 void readers_give(Readers *r, Db *db)
@@ -53,7 +49,7 @@ typedef struct {
 	guint n;
 	RowNode **nodes;              /* lent: being loaded keeps them; only table and key are looked at */
 	RowValue **values;
-	char *error;
+	GError *error;
 	gboolean log;
 	GPtrArray *lines;
 } ColdJob;
@@ -69,10 +65,27 @@ static void cold_run(PoolJob *job)
 	for (guint i = 0; i < c->n && !c->error; i++) {
 		DbGet got = db_get(db, c->nodes[i]->table, c->nodes[i]->key, c->nodes[i]->klen, &c->values[i]);
 		if (got == DB_FAILED || got == DB_BUSY)
-			c->error = g_strdup_printf("%s: reading a row: %s", c->readers->path, db_error(db));
+			g_set_error(&c->error, MAGMA_ERROR, EIO, "%s: reading a row: %s", c->readers->path, db_error(db));
 	}
 	c->lines = db_log_take(db);
 	readers_give(c->readers, db);
+}
+
+/* Too many open files, or no memory: others' doing, and over soon. */
+static gboolean cold_again(ColdJob *c)
+{
+	DiskStore *d = c->d;
+	int e = c->error->code;
+
+	if (e != EMFILE && e != ENFILE && e != ENOMEM)
+		return FALSE;
+	if (!d->cold_at)
+		g_warning("%s; trying again", c->error->message);
+	for (guint i = 0; i < c->n; i++)
+		g_ptr_array_add(d->cold, c->nodes[i]);
+	d->cold_at = g_get_monotonic_time() + COLD_RETRY_US;
+	disk_wake(d);
+	return TRUE;
 }
 
 static void cold_done(PoolJob *job)
@@ -82,9 +95,11 @@ static void cold_done(PoolJob *job)
 
 	disk_log_lines(d, c->lines);
 	if (c->error) {
-		disk_fail(d, c->error);
+		if (!cold_again(c))
+			disk_fail(d, c->error->message);
 		return;
 	}
+	d->cold_at = 0;
 	for (guint i = 0; i < c->n; i++) {
 		rows_pin(d->rows, c->nodes[i]);
 		rows_loaded(d->rows, c->nodes[i], g_steal_pointer(&c->values[i]));
@@ -109,11 +124,13 @@ static void cold_free(PoolJob *job)
 		g_free(c->values[i]);
 	g_free(c->values);
 	g_free(c->nodes);
-	g_free(c->error);
+	g_clear_error(&c->error);
 	if (c->lines)
 		g_ptr_array_unref(c->lines);
 	g_free(c);
 }
+
+gboolean disk_cold_due(const DiskStore *d, gint64 now) { return d->cold->len && now >= d->cold_at; }
 
 void disk_cold_push(DiskStore *d)
 {

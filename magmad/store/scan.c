@@ -1,6 +1,7 @@
 /* Scans: through the pool, with what the batches hold put over what sqlite has. Ranges of keys wait for a batch and a merged index. The flares of one key, which lookups ask for, are mostly
  * answered at once. */
 #include "magmad/store/disk.h"
+#include "libmagma/base/err.h"
 #include "libmagma/base/wire.h"
 #include <errno.h>
 #include <string.h>
@@ -27,7 +28,7 @@ typedef struct {
 	void *user;
 	RowSet set;
 	int failed;
-	char *error;
+	GError *error;
 	gboolean log;
 	GPtrArray *lines;
 } ScanJob;
@@ -58,7 +59,7 @@ static void scan_run(PoolJob *job)
 	gboolean ok = s->peek ? peek_bring(s, db) : s->range ? db_scan_range(db, &s->lo, s->after_ino, &s->hi, s->max_rows, &s->set)
 		: db_scan(db, s->table, s->from, s->fromlen, s->prefix, s->plen, s->max_rows, s->overlay, &s->set);
 	if (!ok)
-		s->error = g_strdup_printf("%s: scanning rows: %s", s->readers->path, db_error(db));
+		g_set_error(&s->error, MAGMA_ERROR, EIO, "%s: scanning rows: %s", s->readers->path, db_error(db));
 	s->lines = db_log_take(db);
 	readers_give(s->readers, db);
 }
@@ -69,8 +70,8 @@ static gboolean scan_failed(ScanJob *s)
 	disk_log_lines(s->d, s->lines);
 	if (!s->error)
 		return FALSE;
-	g_warning("%s", s->error);
-	s->done(s->user, EIO, NULL, 0, FALSE);
+	g_warning("%s", s->error->message);
+	s->done(s->user, s->error->code, NULL, 0, FALSE);
 	return TRUE;
 }
 
@@ -109,7 +110,7 @@ static void scan_free(PoolJob *job)
 		g_array_unref(s->inos);
 	g_free(s->from);
 	g_free(s->prefix);
-	g_free(s->error);
+	g_clear_error(&s->error);
 	if (s->lines)
 		g_ptr_array_unref(s->lines);
 	g_free(s);

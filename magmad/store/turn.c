@@ -231,7 +231,7 @@ static void idle_check(DiskStore *d, gint64 now)
 
 static gint64 next_deadline(const DiskStore *d)
 {
-	const gint64 at[] = { d->sync_at, d->writer_job ? 0 : d->batch_at, d->writer_job ? 0 : d->merge_at, d->idle_at, d->retry_at, d->ballast_at };
+	const gint64 at[] = { d->sync_at, d->writer_job ? 0 : d->batch_at, d->writer_job ? 0 : d->merge_at, d->idle_at, d->retry_at, d->ballast_at, d->cold->len ? d->cold_at : 0 };
 	gint64 next = -1;
 
 	for (guint i = 0; i < G_N_ELEMENTS(at); i++)
@@ -258,13 +258,13 @@ void disk_wake(DiskStore *d)
 
 static gboolean has_work(const DiskStore *d)
 {
-	return !d->failed && !d->retry_at && !d->emptying && (d->cold->len || d->answers.length || journal_has_unwritten(d->journal) || d->told < d->acked
+	return !d->failed && !d->retry_at && !d->emptying && ((d->cold->len && !d->cold_at) || d->answers.length || journal_has_unwritten(d->journal) || d->told < d->acked
 		|| (d->syncs->len && !d->syncing));
 }
 
 gboolean disk_owes(const DiskStore *d)
 {
-	return has_work(d) || d->cold->len || d->answers.length || (d->failed && d->syncs->len);
+	return has_work(d) || (d->cold->len && !d->cold_at) || d->answers.length || (d->failed && d->syncs->len);
 }
 
 void disk_turn(DiskStore *d)
@@ -278,7 +278,8 @@ void disk_turn(DiskStore *d)
 		gint64 now = g_get_monotonic_time();
 		syncs_check(d, now);
 		disk_answers_tell(d);
-		disk_cold_push(d);
+		if (disk_cold_due(d, now))
+			disk_cold_push(d);
 		disk_batch_check(d, FALSE);
 		spare_check(d);
 		disk_ballast_check(d, now);

@@ -209,6 +209,7 @@ static void end_who_left(Cluster *c)
 		if (!n->volcano || !n->leaving)
 			continue;
 		volcano_stop(n->volcano);
+		volcano_stopped(n->volcano);
 		node_die(n, SOME_MORE);
 		world_after(c->world, n->leave_away, FALSE, restart, n);
 	}

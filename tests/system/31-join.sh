@@ -65,4 +65,17 @@ broken_join() { # JOINER VICTIM
 }
 broken_join 4 1
 broken_join 5 5
+
+# One that is told to stop while it receives: the others count it, and what it has by then may be theirs no more.
+net_restart && mnt a || not_ok "start for a join that is stopped"
+counted() { console 1 lava 2>/dev/null | grep -q 'node: v6 '; }
+volcano_spawn 6 $(volcano_args 6) -j "$(addr 1):$PORT"
+check "a sixth is counted" wait_for 10 counted
+kill -TERM "$(vpid 6)"
+check "it is told to stop" wait_for 20 volcano_gone 6
+! grep -q 'ready, epoch' "$(vlog 6)" || diag "it was ready by then"
+check "its folder stays" test -f "$T/v6/volcano.conf"
+check "the same command goes on" again 6
+check "everything is there" diff -r /usr/include/linux "$T/a/tree/linux"
+umnt a; NET_N=6; net_stop
 finish

@@ -570,6 +570,7 @@ void kit_free(GroupKit *k)
 	Event e;
 
 	volcano_stop(k->v);
+	volcano_stopped(k->v);
 	volcano_free(k->v);
 	while (next_event(k, G_MAXINT64, &e))
 		if (!e.handle && e.fn != opened)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "magmad/keep.h"
@@ -14,6 +15,42 @@
 /* The core asks for these; no volcano runs here. */
 void *session_volcano_data(Session *s) { return NULL; }
 void session_set_volcano_data(Session *s, void *data) { }
+
+/* Instead of the C library's: a disk that fails syncs of lava.db itself, not of its log. */
+static gboolean failing;
+
+int fdatasync(int fd)
+{
+	char link[64], path[512];
+
+	g_snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	gssize n = readlink(link, path, sizeof path - 1);
+	path[MAX(n, 0)] = '\0';
+	if (!failing || !g_str_has_suffix(path, "/lava.db"))
+		return (int)syscall(SYS_fdatasync, fd);
+	errno = EIO;
+	return -1;
+}
+
+int fsync(int fd) { return fdatasync(fd); }
+
+/* A quota that what lava.db's log needs is behind, until this file goes. */
+static const char *quota;
+
+static gssize write_or_fail(int fd, const void *p, gsize n, off_t at)
+{
+	char link[64], path[512];
+
+	g_snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	gssize len = quota ? readlink(link, path, sizeof path - 1) : 0;
+	path[MAX(len, 0)] = '\0';
+	if (!quota || !g_str_has_suffix(path, "-wal") || access(quota, F_OK) != 0)
+		return syscall(SYS_pwrite64, fd, p, n, at);
+	errno = EDQUOT;
+	return -1;
+}
+
+gssize pwrite(int fd, const void *p, gsize n, off_t at) { return write_or_fail(fd, p, n, at); }
 
 enum { MANY = 40 };
 
@@ -87,6 +124,56 @@ static guint number_in(GBytes *value)
 	g_assert_cmpuint(g_bytes_get_size(value), ==, sizeof n);
 	memcpy(&n, g_bytes_get_data(value, NULL), sizeof n);
 	return n;
+}
+
+static void copy_to(const char *from, const char *to, const char *name)
+{
+	g_autofree char *was = g_build_filename(from, name, NULL), *is = g_build_filename(to, name, NULL), *bytes = NULL;
+	gsize n;
+
+	g_assert_true(g_file_get_contents(was, &bytes, &n, NULL));
+	g_assert_true(g_file_set_contents(is, bytes, n, NULL));
+}
+
+/* What a life that is killed behind that leaves. */
+static void put_and_die(Folder *f, guint8 with, gsize n)
+{
+	Folder other;
+	g_autoptr(GBytes) before = NULL, value = g_bytes_new_take(memset(g_malloc(n), with, n), n);
+	Ends ends = { 0 };
+	Put put = { &ends, 0 };
+
+	folder_make(&other, NULL);
+	Keep *k = keep_again(&other, &before);
+	keep_put(k, value, ended, &put);
+	while (!ends.n)
+		g_main_context_iteration(other.ctx, TRUE);
+	copy_to(other.dir, f->dir, "lava.db");
+	copy_to(other.dir, f->dir, "lava.db-wal");
+	keep_close(k);
+	folder_remove(&other, NULL);
+}
+
+/* Its log may be what could not be synced; a new sync of that would say that all is well. */
+static void a_start_writes_anew_what_the_log_has(Folder *f, gconstpointer data)
+{
+	g_autoptr(GBytes) value = NULL, none = NULL;
+	g_autoptr(GError) error = NULL;
+	g_autofree char *path = g_build_filename(f->dir, "lava.db", NULL), *log = g_strconcat(path, "-wal", NULL);
+	struct stat st;
+
+	put_and_die(f, 7, 10000);
+	failing = TRUE;
+	g_assert_null(keep_open(f->dir, f->ctx, FALSE, &none, &error));
+	failing = FALSE;
+	g_assert_nonnull(strstr(error->message, path));
+	put_and_die(f, 8, 10000);
+	Keep *k = keep_again(f, &value);
+	g_assert_cmpint(stat(log, &st), ==, 0);
+	g_assert_cmpint(st.st_size, ==, 0);
+	g_assert_cmpuint(g_bytes_get_size(value), ==, 10000);
+	g_assert_cmpuint(*(const guint8 *)g_bytes_get_data(value, NULL), ==, 8);
+	keep_close(k);
 }
 
 static void empty_folder_holds_nothing(Folder *f, gconstpointer data)
@@ -251,7 +338,38 @@ static void a_full_disk_still_takes_many_values(Folder *f, gconstpointer data)
 	keep_close(k);
 	keep_close(keep_again(f, &after));
 	g_assert_cmpuint(*(const guint *)g_bytes_get_data(after, NULL), ==, MANY * 10 - 1);
+	/* one that was killed has its last value in its log alone, and finds the disk full */
+	put_and_die(f, 9, 200000);
+	g_assert_cmpint(access(reserve, F_OK), ==, 0);
+	fill(filler);
+	g_autoptr(GBytes) last = NULL;
+	keep_close(keep_again(f, &last));
+	g_assert_cmpuint(g_bytes_get_size(last), ==, 200000);
+	g_assert_cmpint(access(reserve, F_OK), !=, 0);
 	g_assert_cmpint(umount(f->dir), ==, 0);
+}
+
+static void a_quota_is_a_full_disk(Folder *f, gconstpointer data)
+{
+	g_autoptr(GBytes) before = NULL, after = NULL;
+	g_autofree char *reserve = g_build_filename(f->dir, "lava.db-reserve", NULL);
+	Keep *k = keep_again(f, &before);
+	Ends ends = { 0 };
+	Put puts[MANY];
+
+	if (access(reserve, F_OK) != 0) {
+		g_test_skip("this file system reserves nothing");
+		keep_close(k);
+		return;
+	}
+	quota = reserve;
+	put_numbers(k, &ends, puts);
+	while (ends.n < MANY)
+		g_main_context_iteration(f->ctx, TRUE);
+	quota = NULL;
+	keep_close(k);
+	keep_close(keep_again(f, &after));
+	g_assert_cmpuint(number_in(after), ==, MANY - 1);
 }
 
 static void what_cannot_be_opened_is_named(Folder *f, gconstpointer data)
@@ -275,12 +393,14 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 #define TEST(name) g_test_add("/keep/" #name, Folder, NULL, folder_make, name, folder_remove)
 	TEST(empty_folder_holds_nothing);
+	TEST(a_start_writes_anew_what_the_log_has);
 	TEST(puts_end_in_their_order_and_the_last_stays);
 	TEST(what_is_said_to_be_kept_is_on_the_disk);
 	TEST(close_waits_for_what_was_put_and_tells_nobody);
 	TEST(of_those_that_wait_only_the_newest_is_written);
 	TEST(empty_and_large_values_come_back_as_they_were);
 	TEST(a_full_disk_still_takes_many_values);
+	TEST(a_quota_is_a_full_disk);
 	TEST(what_cannot_be_opened_is_named);
 #undef TEST
 	return g_test_run();

@@ -1,11 +1,32 @@
 /* The stores of slices: made from a spare, removed by a thread, both while the loop goes on; what a crash leaves of a removed one goes. */
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "libmagma/lava/conflict.h"
 #include "magmad/conflicts.h"
+#include "magmad/identity.h"
 #include "magmad/slices.h"
 #include "tests/unit/store_kit.h"
+
+/* Instead of the C library's: a disk that does not sync the folder of this name. */
+static const char *failing;
+
+int fsync(int fd)
+{
+	char link[64], path[512];
+
+	g_snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = failing ? readlink(link, path, sizeof path - 1) : 0;
+	path[MAX(n, 0)] = '\0';
+	if (!failing || !g_str_has_suffix(path, failing))
+		return (int)syscall(SYS_fsync, fd);
+	errno = EIO;
+	return -1;
+}
 
 static Slices *open_in(const char *dir)
 {
@@ -103,6 +124,35 @@ static void many_are_opened_at_once(void)
 	kit_remove(dir);
 }
 
+/* A slice's store that a power cut takes with its name would be an empty one again. */
+static void new_ones_are_on_disk(void)
+{
+	char *dir = kit_dir();
+	g_autofree char *deep = g_build_filename(dir, "above", "slices", "00001", NULL);
+	static const char *const folders[] = { "/above", "/slices", "/slices/00001" };
+
+	for (guint i = 0; i < G_N_ELEMENTS(folders); i++) {
+		g_autoptr(GError) error = NULL;
+		failing = folders[i];
+		g_assert_false(diskstore_create(deep, &error));
+		g_assert_cmpint(error->code, ==, EIO);
+		failing = NULL;
+		g_autofree char *above = g_build_filename(dir, "above", NULL);
+		folder_remove(above, NULL);
+	}
+	Slices *s = open_in(dir);
+	g_assert_nonnull(slices_open(s, 1, NULL));
+	until(dir, "spare/volcano.conf", TRUE);
+	failing = "/slices";
+	g_autoptr(GError) error = NULL;
+	g_assert_null(slices_open(s, 2, &error));
+	failing = NULL;
+	g_assert_cmpint(error->code, ==, EIO);
+	slices_close(s, 1, FALSE);
+	slices_free(s);
+	kit_remove(dir);
+}
+
 static void leftovers_go(void)
 {
 	char *dir = kit_dir();
@@ -163,6 +213,90 @@ static void what_was_set_aside_is_opened_without_its_journal(void)
 	kit_remove(dir);
 }
 
+/* --- setting aside, cut off anywhere --- */
+
+static char *in(const char *dir, const char *name) { return g_build_filename(dir, name, NULL); }
+
+/* A volcano's folder with a store that holds one row. */
+static char *volcano_dir(void)
+{
+	char *dir = kit_dir();
+	g_autofree char *slices = in(dir, "slices"), *slice = in(slices, "00001");
+
+	diskstore_close(kit_open(dir, 0));
+	Store *s = kit_open(dir, 0);
+	kit_acked(s, kit_put(s, TAB_ENTRY, "k", "old"));
+	g_assert_true(diskstore_write_out(s));
+	kit_acked(s, kit_put(s, TAB_ENTRY, "l", "old"));
+	diskstore_abandon(s);
+	g_assert_cmpint(g_mkdir_with_parents(slice, 0700), ==, 0);
+	return dir;
+}
+
+static guint asides(const char *dir)
+{
+	DiskStoreConfig cfg = { .dir = dir };
+	Conflicts *c = conflicts_new(&cfg);
+	GArray *all = conflicts_list(c);
+	guint n = all->len;
+
+	g_array_unref(all);
+	conflicts_free(c);
+	return n;
+}
+
+static void holds(const char *dir, const char *k, const char *l)
+{
+	Store *s = kit_open(dir, 0);
+	g_autofree char *is_k = kit_get(s, TAB_ENTRY, "k", 1), *is_l = kit_get(s, TAB_ENTRY, "l", 1);
+
+	g_assert_cmpstr(is_k, ==, k);
+	g_assert_cmpstr(is_l, ==, l);
+	diskstore_abandon(s);
+}
+
+/* A start that was cut off behind so many renames, then one that is not. */
+static void aside_cut_off_behind(guint moved)
+{
+	static const char *const order[] = { "journal", "content", "slices", "state.db-wal", "state.db-shm", "state.db-journal", "state.db" };
+	char *dir = volcano_dir();
+	g_autofree char *to = g_build_filename(dir, "conflicts", "20260131T091244Z", NULL);
+	g_autoptr(GError) error = NULL;
+
+	g_assert_cmpint(g_mkdir_with_parents(to, 0700), ==, 0);
+	for (guint i = 0; i < moved; i++) {
+		g_autofree char *was = in(dir, order[i]), *is = in(to, order[i]);
+		g_assert_true(rename(was, is) == 0 || errno == ENOENT);
+	}
+	g_autofree char *left = folder_aside_left(dir);
+	g_assert_cmpstr(left, ==, moved == G_N_ELEMENTS(order) ? to : NULL);
+	/* the new one was made in part, or whole, too */
+	for (guint twice = 0; twice < 2; twice++) {
+		g_autofree char *where = folder_set_aside(dir, &error);
+		g_assert_no_error(error);
+		g_assert_cmpstr(where, ==, to);
+		g_assert_true(diskstore_create_again(dir, &error));
+	}
+	g_assert_true(diskstore_adopt(to, &error));
+	g_assert_null(folder_aside_left(dir));
+	g_assert_cmpuint(asides(dir), ==, 1);
+	holds(to, "old", "old");
+	g_autofree char *slice = g_build_filename(to, "slices", "00001", NULL);
+	g_assert_cmpint(access(slice, F_OK), ==, 0);
+	holds(dir, NULL, NULL);
+	/* the next time is another one */
+	g_autofree char *next = folder_set_aside(dir, &error);
+	g_assert_no_error(error);
+	g_assert_cmpstr(next, !=, to);
+	kit_remove(dir);
+}
+
+static void aside_cut_off(void)
+{
+	for (guint moved = 0; moved <= 7; moved++)
+		aside_cut_off_behind(moved);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -171,6 +305,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/slices/many_are_opened_at_once", many_are_opened_at_once);
 	g_test_add_func("/slices/what_a_crash_left_is_removed", leftovers_go);
 	g_test_add_func("/slices/what_was_set_aside_is_opened_without_its_journal", what_was_set_aside_is_opened_without_its_journal);
+	g_test_add_func("/slices/new_ones_are_on_disk", new_ones_are_on_disk);
 	g_test_add_func("/slices/half_a_spare_is_made_anew", half_a_spare);
+	g_test_add_func("/slices/setting_aside_goes_on_where_it_was_cut_off", aside_cut_off);
 	return g_test_run();
 }

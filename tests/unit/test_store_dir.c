@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,6 +139,7 @@ typedef struct {
 	guint readies;
 } Counting;
 
+static void on_failed(void *user, const char *text) { *(char **)user = g_strdup(text); }
 static void on_ready(Fetch *f) { ((Counting *)f)->readies++; }
 
 static void drop_page_cache(const char *dir, const char *name)
@@ -242,6 +244,57 @@ static void cold_rows_come_through_the_pool(void)
 		g_main_context_iteration(NULL, TRUE);
 	g_assert_cmpuint(gone.readies, ==, 0);
 	store_fetch_clear(s, &stays.fetch);
+	diskstore_close(s);
+	g_free(text);
+	kit_remove(path);
+}
+
+/* --- too many open files --- */
+
+static void on_scanned(void *user, int error, const StoreRow *rows, guint n, gboolean eof) { *(int *)user = error; }
+
+/* That is no broken disk: who asked hears what it is, or waits until it is over. */
+static void too_many_open_files_are_no_broken_disk(void)
+{
+	char *path = g_strdup("/var/tmp/magma-store-XXXXXX"), *text = g_strnfill(1500, 'x'), *why = NULL;
+	struct rlimit was, few;
+	int error = -1;
+
+	g_assert_nonnull(g_mkdtemp(path));
+	Store *s = kit_open(path, 0);
+	for (guint i = 1000; i < 3000; i++) {
+		g_autofree char *key = g_strdup_printf("%u", i);
+		kit_put(s, TAB_XATTR, key, text);
+	}
+	diskstore_close(s);
+	drop_page_cache(path, "state.db");
+	s = kit_open(path, 0);
+	drop_page_cache(path, "state.db");
+	s->on_failed = on_failed;
+	s->user = &why;
+	g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &was), ==, 0);
+	few = (struct rlimit){ .rlim_cur = 0, .rlim_max = was.rlim_max };
+	g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &few), ==, 0);
+	g_test_expect_message("magma", G_LOG_LEVEL_WARNING, "*state.db*");
+	store_scan(s, TAB_XATTR, "", 0, "", 0, 10, on_scanned, &error);
+	diskstore_quiesce(s);
+	g_test_assert_expected_messages();
+	g_assert_cmpint(error, ==, EMFILE);
+	Counting c = { .fetch = { .ready = on_ready } };
+	const guint8 *val;
+	gsize n;
+	gboolean pending = store_get(s, &c.fetch, TAB_XATTR, "2050", 4, &val, &n) == STORE_PENDING;
+	if (pending)
+		g_test_expect_message("magma", G_LOG_LEVEL_WARNING, "*state.db*trying again*");
+	diskstore_quiesce(s);
+	g_test_assert_expected_messages();
+	g_assert_cmpuint(c.readies, ==, 0);
+	g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &was), ==, 0);
+	while (pending && !c.readies)
+		g_main_context_iteration(NULL, TRUE);
+	g_assert_cmpint(store_get(s, &c.fetch, TAB_XATTR, "2050", 4, &val, &n), ==, STORE_FOUND);
+	store_fetch_clear(s, &c.fetch);
+	g_assert_null(why);
 	diskstore_close(s);
 	g_free(text);
 	kit_remove(path);
@@ -385,8 +438,6 @@ static void full_disk_still_frees_space(void)
 
 /* --- a journal that cannot be written --- */
 
-static void on_failed(void *user, const char *text) { *(char **)user = g_strdup(text); }
-
 static void failure_of_the_journal_stops_acknowledging(void)
 {
 	char *path = kit_dir(), *why = NULL;
@@ -447,6 +498,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/dir/only_a_volcano_of_this_format_is_opened", only_a_volcano_of_this_format_is_opened);
 	g_test_add_func("/store/dir/folders_of_others_are_not_taken", folders_of_others_are_not_taken);
 	g_test_add_func("/store/dir/born_and_died_never_reach_sqlite", born_and_died_never_reach_sqlite);
+	g_test_add_func("/store/dir/too_many_open_files_are_no_broken_disk", too_many_open_files_are_no_broken_disk);
 	g_test_add_func("/store/dir/quiesce_leaves_no_sync_unanswered", quiesce_leaves_no_sync_unanswered);
 	g_test_add_func("/store/dir/cold_rows_come_through_the_pool", cold_rows_come_through_the_pool);
 	g_test_add_func("/store/dir/full_disk_still_frees_space", full_disk_still_frees_space);

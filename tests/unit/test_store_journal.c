@@ -11,25 +11,69 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Instead of the C library's: a disk that fails syncs of sqlite's log. */
-static int fail_log;
+/* Instead of the C library's: a disk that fails syncs of sqlite's log, or of the journal. */
+static int fail_log, fail_journal;
 
-static int sync_or_fail(int fd, long call)
+static gboolean is_of(int fd, const char *suffix)
 {
 	char link[64], path[512];
-	int e = g_atomic_int_get(&fail_log);
 
 	g_snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	ssize_t n = readlink(link, path, sizeof path - 1);
 	path[MAX(n, 0)] = '\0';
-	if (!e || !g_str_has_suffix(path, "-wal"))
+	return g_str_has_suffix(path, suffix);
+}
+
+static int sync_or_fail(int fd, long call)
+{
+	int e = g_atomic_int_get(&fail_log), j = g_atomic_int_get(&fail_journal);
+
+	if (!(e && is_of(fd, "-wal")) && !(j && is_of(fd, ".log")))
 		return syscall(call, fd);
-	errno = e;
+	errno = e ? e : j;
 	return -1;
 }
 
 int fdatasync(int fd) { return sync_or_fail(fd, SYS_fdatasync); }
 int fsync(int fd) { return sync_or_fail(fd, SYS_fsync); }
+
+static gboolean fail_all;
+
+int syncfs(int fd)
+{
+	errno = EIO;
+	return fail_all ? -1 : (int)syscall(SYS_syncfs, fd);
+}
+
+/* And one on which sqlite's log finds no room, or more than a quota. */
+static int full_log;
+
+static gssize write_or_fail(int fd, const void *p, gsize n, off_t at)
+{
+	int e = g_atomic_int_get(&full_log);
+
+	if (!e || !is_of(fd, "-wal"))
+		return syscall(SYS_pwrite64, fd, p, n, at);
+	errno = e;
+	return -1;
+}
+
+gssize pwrite(int fd, const void *p, gsize n, off_t at) { return write_or_fail(fd, p, n, at); }
+
+/* A page cache that knows more than the disk: so much of a file with this suffix is left when it goes. */
+static const char *lost_suffix;
+static gsize lost_behind;
+
+int posix_fadvise(int fd, off_t off, off_t len, int advice)
+{
+	char path[64];
+
+	if (!lost_suffix || !is_of(fd, lost_suffix) || advice != POSIX_FADV_DONTNEED)
+		return 0;
+	g_snprintf(path, sizeof path, "/proc/self/fd/%d", fd);      /* it may be open for reading only */
+	g_assert_cmpint(truncate(path, lost_behind), ==, 0);
+	return 0;
+}
 
 static const FrameKey key = { "secret of a test" };
 
@@ -471,6 +515,55 @@ static void journal_behind_sqlite_begins_anew(void)
 	made_clear(&m);
 }
 
+/* A sync failed, and the kernel has forgotten it: pages are clean, and the next sync is well. */
+static void what_the_disk_does_not_have_is_no_frame(void)
+{
+	Made m = make_journal(10);
+	g_autoptr(GError) error = NULL;
+	g_auto(JournalScan) scan = { 0 };
+	guint64 last = 0;
+
+	lost_suffix = ".log";
+	lost_behind = g_array_index(m.ends, gsize, 19) + 5;
+	g_assert_true(journal_scan(m.dir, &key, 0, 0, count_frame, &last, &scan, &error));
+	lost_suffix = NULL;
+	g_assert_cmpuint(last, ==, 20);
+	made_clear(&m);
+}
+
+static void what_does_not_sync_is_not_read(void)
+{
+	Made m = make_journal(10);
+	g_autoptr(GError) error = NULL;
+	g_auto(JournalScan) scan = { 0 };
+
+	g_atomic_int_set(&fail_journal, EIO);
+	g_assert_false(journal_scan(m.dir, &key, 0, 0, NULL, NULL, &scan, &error));
+	g_atomic_int_set(&fail_journal, 0);
+	g_assert_cmpint(error->code, ==, EIO);
+	g_assert_nonnull(strstr(error->message, m.segment));
+	made_clear(&m);
+}
+
+/* They are read at each start, and from the page cache as long as they are there. */
+static void what_was_on_disk_long_ago_stays_in_the_page_cache(void)
+{
+	guint n;
+	guint64 last = 0;
+	char *dir = many_segments(&n);
+	g_autofree char *first = nth_segment(dir, 0), *second = nth_segment(dir, 1), *suffix = g_path_get_basename(first);
+	g_autoptr(GError) error = NULL;
+	g_auto(JournalScan) scan = { 0 }, anew = { 0 };
+
+	lost_suffix = suffix;
+	lost_behind = 0;
+	g_assert_true(journal_scan(dir, &key, 0, first_of(second), count_frame, &last, &scan, &error));
+	g_assert_cmpuint(last, ==, 100);
+	g_assert_false(journal_scan(dir, &key, 0, first_of(second) - 1, NULL, NULL, &anew, &error));
+	lost_suffix = NULL;
+	kit_remove(dir);
+}
+
 static void durable_end_missing_is_refused(void)
 {
 	Made m = make_journal(0);
@@ -485,6 +578,14 @@ static void durable_end_missing_is_refused(void)
 /* --- through the store --- */
 
 static void on_done(void *user, int error) { *(gboolean *)user = TRUE; }
+
+static guint64 rows_waiting(Store *s)
+{
+	StoreUsage u;
+
+	s->vt->usage(s, &u);
+	return u.open_batch_rows;
+}
 
 static void segments_go_once_sqlite_has_them(void)
 {
@@ -614,6 +715,90 @@ static void failed_sync_of_the_log_keeps_the_journal(void)
 	kit_remove(path);
 }
 
+static void a_quota_is_a_full_disk_and_no_broken_one(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+	gboolean failed = FALSE;
+
+	s->user = &failed;
+	s->on_failed = on_failed;
+	kit_acked(s, kit_put(s, TAB_XATTR, "k", "value"));
+	g_atomic_int_set(&full_log, EDQUOT);
+	g_test_expect_message("magma", G_LOG_LEVEL_WARNING, "*writing a batch of rows*trying again*");
+	g_test_expect_message("magma", G_LOG_LEVEL_MESSAGE, "*the disk is full*");
+	g_assert_false(diskstore_write_out(s));
+	g_test_assert_expected_messages();
+	g_atomic_int_set(&full_log, 0);
+	g_assert_false(failed);
+	g_assert_true(diskstore_write_out(s));
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+/* Rows are safe as long as one of the two has them. */
+static void a_last_sync_that_fails_is_told(void)
+{
+	for (guint log = 0; log < 2; log++) {
+		char *path = kit_dir();
+		Store *s = kit_open(path, 0);
+		kit_acked(s, kit_put(s, TAB_XATTR, "k", "value"));
+		g_assert_true(diskstore_write_out(s));
+		g_atomic_int_set(&fail_journal, EIO);
+		g_atomic_int_set(&fail_log, log ? EIO : 0);
+		if (log)
+			g_test_expect_message("magma", G_LOG_LEVEL_CRITICAL, "*journal: syncing the journal at the end: Input/output error*state.db*may be lost");
+		int error = diskstore_close(s);
+		g_atomic_int_set(&fail_journal, 0);
+		g_atomic_int_set(&fail_log, 0);
+		g_test_assert_expected_messages();
+		g_assert_cmpint(error, ==, log ? EIO : 0);
+		s = kit_open(path, 0);
+		g_assert_cmpint(diskstore_close(s), ==, 0);
+		kit_remove(path);
+	}
+}
+
+static void contents_that_do_not_sync_are_told(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+
+	g_assert_true(diskstore_sync_contents(s));
+	fail_all = TRUE;
+	g_test_expect_message("magma", G_LOG_LEVEL_WARNING, "*content: syncing what is there: Input/output error*");
+	g_assert_false(diskstore_sync_contents(s));
+	g_test_assert_expected_messages();
+	fail_all = FALSE;
+	diskstore_close(s);
+	kit_remove(path);
+}
+
+/* Batches whose log did not come to the disk are made of the journal again. */
+static void what_the_disk_does_not_have_of_sqlite_comes_from_the_journal(void)
+{
+	char *path = kit_dir();
+	Store *s = kit_open(path, 0);
+
+	kit_acked(s, kit_put(s, TAB_XATTR, "k", "value"));
+	kit_sync(s);
+	g_assert_true(diskstore_write_out(s));
+	diskstore_abandon(s);
+	g_atomic_int_set(&fail_log, EIO);
+	g_autofree char *why = kit_refused(path), *text = g_strdup_printf("%s/state.db-wal: Input/output error", path);
+	g_atomic_int_set(&fail_log, 0);
+	g_assert_cmpstr(why, ==, text);
+	lost_suffix = "-wal";
+	lost_behind = 0;
+	s = kit_open(path, 0);
+	lost_suffix = NULL;
+	g_assert_cmpuint(rows_waiting(s), ==, 1);
+	g_autofree char *val = kit_get(s, TAB_XATTR, "k", 1);
+	g_assert_cmpstr(val, ==, "value");
+	diskstore_close(s);
+	kit_remove(path);
+}
+
 typedef struct {
 	Store *s;
 	gboolean done;
@@ -728,6 +913,13 @@ int main(int argc, char **argv)
 	g_test_add_func("/store/journal/sync_asked_for_inside_a_turn_is_answered", sync_asked_for_inside_a_turn_is_answered);
 	g_test_add_func("/store/journal/missing_segment_is_noticed", missing_segment_is_noticed);
 	g_test_add_func("/store/journal/behind_sqlite_begins_anew", journal_behind_sqlite_begins_anew);
+	g_test_add_func("/store/journal/what_the_disk_does_not_have_is_no_frame", what_the_disk_does_not_have_is_no_frame);
+	g_test_add_func("/store/journal/what_does_not_sync_is_not_read", what_does_not_sync_is_not_read);
+	g_test_add_func("/store/journal/what_was_on_disk_long_ago_stays_in_the_page_cache", what_was_on_disk_long_ago_stays_in_the_page_cache);
+	g_test_add_func("/store/journal/what_the_disk_does_not_have_of_sqlite_comes_from_the_journal", what_the_disk_does_not_have_of_sqlite_comes_from_the_journal);
+	g_test_add_func("/store/journal/a_quota_is_a_full_disk_and_no_broken_one", a_quota_is_a_full_disk_and_no_broken_one);
+	g_test_add_func("/store/journal/a_last_sync_that_fails_is_told", a_last_sync_that_fails_is_told);
+	g_test_add_func("/store/journal/contents_that_do_not_sync_are_told", contents_that_do_not_sync_are_told);
 	g_test_add_func("/store/journal/durable_end_missing_is_refused", durable_end_missing_is_refused);
 	g_test_add_func("/store/journal/segments_go_once_sqlite_has_them", segments_go_once_sqlite_has_them);
 	g_test_add_func("/store/journal/fills_torn_at_any_byte_are_cut", fills_torn_at_any_byte_are_cut);
