@@ -587,6 +587,7 @@ void content_busy_free(gpointer p);
 Busy *content_begin(Slice *sl, guint64 ino, guint64 end);
 void content_end(Slice *sl, guint64 ino, guint64 end);
 void content_promised(Slice *sl, guint64 ino);       /* its inline bytes are to be there after a power cut */
+void content_promised_all(Slice *sl);                /* those of all that is there now may have to be */
 void content_cut_end(Slice *sl, guint64 ino);        /* of one that was counted in `cutting`, too */
 gboolean content_wait(Op *op, guint64 ino);                     /* parked while the content moves from inline to a file */
 int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n);

@@ -40,11 +40,14 @@ static void job_end(Op *op)
 
 void gc_orphan(Slice *sl, const MagmaFid *fid, guint64 index)
 {
-	if (!g_hash_table_contains(sl->orphans, &fid->ino)) {
-		Orphan *o = g_new(Orphan, 1);
+	Orphan *o = g_hash_table_lookup(sl->orphans, &fid->ino);
+
+	if (!o) {
+		o = g_new(Orphan, 1);
 		*o = (Orphan){ *fid, index };
 		g_hash_table_insert(sl->orphans, &o->fid.ino, o);
 	}
+	o->index = MAX(o->index, index);      /* it may have had its name back in between */
 }
 
 static void commit_reaped(Op *op, const StoreRow *xattrs, guint n)

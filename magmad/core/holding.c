@@ -314,6 +314,7 @@ static void own(Holding *h, const MagmaSlice *s, gboolean compare)
 	h->owner = owner_new(h->store, LOG_EPOCH(s->epoch, h->v->starts), &cfg);
 	owner_store(h->owner)->on_failed = copy_failed;       /* until it serves */
 	owner_store(h->owner)->user = h;
+	owner_set_part(h->owner, h->part);
 	set_copies(h, s);
 	if (!compare)
 		serve(h);
@@ -498,9 +499,13 @@ static void apply_slice(Volcano *v, const MagmaSlice *s)
 	}
 	gboolean part = s == &v->map->move.part;
 	if (mine && (h->sl || h->owner) && h->epoch == s->epoch) {
-		if (h->part && !part && h->sl)
+		if (h->part && !part && h->sl) {
 			h->sl->since = v->map->epoch;      /* up to this map others answered for it */
+			content_promised_all(h->sl);
+		}
 		h->part &= part;
+		if (h->owner)
+			owner_set_part(h->owner, h->part);
 		if (h->owner) {
 			set_copies(h, s);
 			counted_look(h);

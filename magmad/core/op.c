@@ -538,8 +538,8 @@ static gboolean op_is_new(Op *op)
 	/* An open that truncates is done once as well. */
 	if (!(info->flags & MAGMA_OP_MUTATES) && !(op->hdr.op == MAGMA_OP_open && op->req.req_open.flags & O_TRUNC))
 		return TRUE;
-	/* First of all: a write that was to be synced, and could not be, has a stored reply as well. */
-	int refusal = client_refused_here(op->v, &op->hdr);
+	/* Before its stored reply: a write that was to be synced, and could not be, has one. */
+	int refusal = client_refusal(op->client, op->hdr.xid);
 	if (refusal) {
 		op_error(op, refusal);
 		return FALSE;
@@ -548,6 +548,10 @@ static gboolean op_is_new(Op *op)
 		return FALSE;
 	if (op_is_repeat(op->sl, op->client, op->peer, &op->hdr)) {
 		op_drop(op);
+		return FALSE;
+	}
+	if ((refusal = client_refused_here(op->v, &op->hdr))) {
+		op_error(op, refusal);
 		return FALSE;
 	}
 	g_hash_table_insert(op->client->running, &op->hdr.xid, op);

@@ -148,18 +148,27 @@ int content_cut_inline(Op *op, Draft *d, const MagmaFid *fid, guint64 size)
 typedef struct {
 	MagmaFid fid;
 	int error;
-	gboolean sync;
+	gboolean synced;
 	void (*after)(Op *op);        /* the step that wanted the conversion */
 } Converting;
 
 /* As long as a file is made in one go there is nothing of it that anybody was promised. */
 enum { BORN_JUST_NOW = 5, PROMISED_MAX = 65536 };
 
+void content_promised_all(Slice *sl)
+{
+	MagmaTs to = sl->v->io->real(sl->v->iou);
+
+	to.sec += BORN_JUST_NOW;      /* by a clock that is ahead */
+	if (magma_ts_cmp(to, sl->promised_to) > 0)
+		sl->promised_to = to;
+}
+
 void content_promised(Slice *sl, guint64 ino)
 {
 	if (g_hash_table_size(sl->promised) >= PROMISED_MAX) {
 		g_hash_table_remove_all(sl->promised);
-		sl->promised_to = sl->v->io->real(sl->v->iou);
+		content_promised_all(sl);
 	}
 	g_hash_table_add(sl->promised, g_memdup2(&ino, sizeof ino));
 }
@@ -168,6 +177,8 @@ static gboolean was_promised(const Op *op, const MagmaAttr *a)
 {
 	return ABS(op->now.sec - a->btime.sec) >= BORN_JUST_NOW || magma_ts_cmp(a->btime, op->sl->promised_to) <= 0 || g_hash_table_contains(op->sl->promised, &a->fid.ino);
 }
+
+static void converted(void *user, int error);
 
 static void step_converted(Op *op)
 {
@@ -179,6 +190,12 @@ static void step_converted(Op *op)
 
 	if (error == WAIT)
 		return;
+	/* now: an fsync that came meanwhile has found it inline, and been answered */
+	if (!error && !c->synced && was_promised(op, &row->attr)) {
+		c->synced = TRUE;
+		store_content_sync(sl->store, &c->fid, converted, op);
+		return;
+	}
 	if (!error) {
 		row->content = CONTENT_FILE;
 		draft_commit(g_steal_pointer(&d));
@@ -199,13 +216,7 @@ static void step_converted(Op *op)
 static void converted(void *user, int error)
 {
 	Op *op = user;
-	Converting *c = op->data;
 
-	if (!error && c->sync) {
-		c->sync = FALSE;
-		store_content_sync(op->sl->store, &c->fid, converted, op);
-		return;
-	}
 	op_completed(op, &((Converting *)op->data)->error, error, step_converted);
 }
 
@@ -249,7 +260,6 @@ int content_convert(Op *op, const FlareRow *row)
 		op->data_free(op->data);
 	Converting *c = op->data = g_new0(Converting, 1);
 	c->fid = row->attr.fid;
-	c->sync = was_promised(op, &row->attr);
 	c->after = op->step;
 	op->data_free = g_free;
 	g_autoptr(GBytes) bytes = g_bytes_new(val, n);

@@ -250,6 +250,6 @@ void handle_sync(Op *op)
 	op->data = s;
 	op->data_free = g_free;
 	s->waiting = 1;
-	op->sl->promised_to = op->now;
+	content_promised_all(op->sl);
 	store_sync(op->sl->store, part_synced, op);
 }

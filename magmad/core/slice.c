@@ -72,6 +72,7 @@ Slice *slice_new(Volcano *v, guint16 id, Store *store)
 	sl->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, gc_dirty_free);
 	sl->busy = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, content_busy_free);
 	scrub_init(sl);
+	content_promised_all(sl);
 	store->user = sl;
 	store->on_acked = on_acked;
 	store->on_failed = on_failed;

@@ -94,6 +94,8 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg);
 Store *owner_store(Owner *o);
 /* The copies beside this one, as the newest map has them. Whoever is no longer in it is forgotten. Before the first call nothing is acknowledged. */
 void owner_set_copies(Owner *o, const CopySpec *copies, guint n);
+/* A part on its way to become a slice: whatever its copies have, none of them can take its owner's place. FALSE in the beginning. */
+void owner_set_part(Owner *o, gboolean part);
 /* The map has refused (or not yet granted) what on_caught_up asked for: do not wait for it any more. */
 void owner_not_in_sync(Owner *o, guint16 volcano);
 guint owner_status(Owner *o, CopyStatus *out, guint max);

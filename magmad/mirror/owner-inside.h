@@ -43,7 +43,7 @@ typedef struct {
 struct Owner {
 	Store base;                   /* first: what the core gets */
 	gint refs;
-	gboolean dead, deposed;
+	gboolean dead, deposed, part;
 	Store *local;
 	guint64 epoch, start_index;   /* the log's end when it began to own */
 	OwnerConfig cfg;

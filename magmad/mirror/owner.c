@@ -337,6 +337,8 @@ Owner *owner_new(Store *local, guint64 epoch, const OwnerConfig *cfg)
 
 Store *owner_store(Owner *o) { return &o->base; }
 
+void owner_set_part(Owner *o, gboolean part) { o->part = part; }
+
 void owner_set_copies(Owner *o, const CopySpec *specs, guint n)
 {
 	for (guint i = 0; i < o->copies->len; ) {

@@ -66,7 +66,7 @@ static void write_lost(Owner *o, int error)
 {
 	g_autofree char *text = g_strdup_printf("slice %u: what was written cannot be synced: %s", o->cfg.slice, g_strerror(error));
 
-	for (guint i = 0; i < o->copies->len && !o->dead; i++)
+	for (guint i = 0; i < o->copies->len && !o->dead && !o->part; i++)
 		if (copy_could_own(o->copies->pdata[i])) {
 			owner_failed(o, text);
 			return;
