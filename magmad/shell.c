@@ -320,7 +320,7 @@ void shell_goodbye(Shell *s)
 	volcano_stop(s->volcano);
 	quiesce(s);
 	/* a removed content that a power cut brings back is looked for only where the stop was none */
-	if (diskstore_sync_contents(s->store) && slices_sync_contents(s->slices)) {
+	if (diskstore_sync_drops(s->store) && slices_sync_drops(s->slices)) {
 		volcano_stopped(s->volcano);
 		quiesce(s);
 	}

@@ -147,14 +147,14 @@ void slices_quiesce(Slices *s)
 		diskstore_quiesce(store);
 }
 
-gboolean slices_sync_contents(Slices *s)
+gboolean slices_sync_drops(Slices *s)
 {
 	GHashTableIter it;
 	gpointer store;
 
 	g_hash_table_iter_init(&it, s->open);
 	while (g_hash_table_iter_next(&it, NULL, &store))
-		if (!diskstore_sync_contents(store))
+		if (!diskstore_sync_drops(store))
 			return FALSE;
 	return TRUE;
 }

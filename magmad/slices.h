@@ -14,7 +14,7 @@ Store *slices_open(Slices *s, guint16 id, GError **error);
 void slices_close(Slices *s, guint16 id, gboolean remove);
 /* What was asked of all of them so far is done, and its callbacks have run. */
 void slices_quiesce(Slices *s);
-/* diskstore_sync_contents of all of them. */
-gboolean slices_sync_contents(Slices *s);
+/* diskstore_sync_drops of all of them. */
+gboolean slices_sync_drops(Slices *s);
 /* All of them have to be closed. 0, or what diskstore_close said of the first that was not closed well. */
 int slices_free(Slices *s);

@@ -57,6 +57,7 @@ struct Contents {
 	gint64 used_delta;
 	guint64 asked, pending;       /* bytes of writes */
 	gboolean enospc, unread;
+	gboolean dropped;             /* something, and it is not known to be on disk that it is gone */
 	void (*failed)(void *user, int error);
 	void *failed_user;
 	guint8 parents_durable[65536 / 8];
@@ -121,7 +122,13 @@ void contents_free(Contents *c)
 gboolean contents_busy(const Contents *c) { return c->busy > 0; }
 
 /* Not one sync for each of so many folders: all that the file system has. */
-int contents_sync_all(const Contents *c) { return syncfs(c->root) == 0 ? 0 : errno; }
+int contents_sync_drops(Contents *c)
+{
+	int error = c->dropped && syncfs(c->root) != 0 ? errno : 0;
+
+	c->dropped &= error != 0;
+	return error;
+}
 
 gint64 contents_used_delta(Contents *c)
 {
@@ -325,8 +332,10 @@ static void file_learn(Contents *c, File *f, const Op *op)
 	if (io->missing) {
 		if (io->kind == CONTENT_DROP)
 			c->used_delta -= (gint64)(was_open ? f->blocks : io->blocks_before) * 512;
-		if (io->kind == CONTENT_DROP)
+		if (io->kind == CONTENT_DROP) {
 			f->sync_error = 0;
+			c->dropped = TRUE;
+		}
 		f->state = FILE_MISSING;
 		f->size = f->blocks = f->run_from = f->run_end = 0;
 		f->name_durable = FALSE;

@@ -14,8 +14,8 @@ void contents_set_unread(Contents *c, gboolean unread);
 /* The pool is gone already; operations not done are forgotten. */
 void contents_free(Contents *c);
 gboolean contents_busy(const Contents *c);
-/* All that is done, names that came and went too, is on disk. Blocks. 0 or errno. */
-int contents_sync_all(const Contents *c);
+/* What was dropped in this life is gone from the disk, too. Blocks. 0 or errno. */
+int contents_sync_drops(Contents *c);
 /* Closes files that were not used for a while, all of them with everything; TRUE while some are open. */
 gboolean contents_close_idle(Contents *c, gboolean everything);
 /* What contents came to use since the last call, in bytes; negative when freed. */

@@ -217,10 +217,10 @@ void diskstore_quiesce(Store *s)
 	diskstore_flush(s);
 }
 
-gboolean diskstore_sync_contents(Store *s)
+gboolean diskstore_sync_drops(Store *s)
 {
 	DiskStore *d = DISK(s);
-	int error = d->failed ? EIO : contents_sync_all(d->contents);
+	int error = d->failed ? EIO : contents_sync_drops(d->contents);
 
 	if (error && !d->failed)
 		g_warning("%s/content: syncing what is there: %s; the next start looks through it", d->dir, g_strerror(error));

@@ -31,8 +31,8 @@ gboolean diskstore_create_again(const char *dir, GError **error);
 gboolean diskstore_adopt(const char *dir, GError **error);
 /* Blocks until everything asked for so far is done and its callbacks have run: before whoever asked goes away. */
 void diskstore_quiesce(Store *s);
-/* All contents as they are now are on disk, and those that were removed are not; blocks. FALSE, logged: nobody knows. Behind diskstore_quiesce. */
-gboolean diskstore_sync_contents(Store *s);
+/* Contents that were dropped in this life are not on the disk any more; blocks. FALSE, logged: nobody knows. Behind diskstore_quiesce. */
+gboolean diskstore_sync_drops(Store *s);
 /* Writes everything to sqlite, syncs, ends the pool. Blocks. 0, or an errno (logged) where acknowledged rows may not be on disk. */
 int diskstore_close(Store *s);
 /* Ends without flushing, as kill -9 would: for tests. */
