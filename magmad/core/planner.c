@@ -149,11 +149,11 @@ static void look_at_owner(Plan *p, MagmaSlice *s)
 
 static guint voters_wanted(guint able) { return able >= 5 ? 5 : able >= 3 ? 3 : 1; }
 
-/* One change at a time. A voter that is down keeps its vote until another takes its place: two of three that are left still decide, one alone could not be missed. */
+/* One change at a time. A voter that is down keeps its vote until another takes its place: two of three that are left still decide, one alone could not be missed. Of five it goes first: there is no room for six in a group. */
 static void look_at_voters(Plan *p)
 {
 	guint able = 0, voters = 0;
-	MagmaVolcano *dead = NULL, *next = NULL, *last = NULL;
+	MagmaVolcano *dead = NULL, *next = NULL, *last = NULL, *beyond = NULL;
 
 	for (guint i = 0; i < p->map->volcanos->len; i++) {
 		MagmaVolcano *o = volcano_at(p->map, i);
@@ -163,6 +163,8 @@ static void look_at_voters(Plan *p)
 		gboolean heard = o->id == p->v->id || consensus_heard_within(p->v, o->id, ALIVE_WITHIN);
 		able += votes || (!down && heard);
 		voters += votes;
+		if (votes && voters > RAFT_VOTERS_MAX)        /* by a map from before that was so: the group does not have it */
+			beyond = o;
 		if (votes && down)
 			dead = o;
 		if (votes && !down && o->id != p->v->id)
@@ -171,7 +173,13 @@ static void look_at_voters(Plan *p)
 			next = o;
 	}
 	guint wanted = voters_wanted(able);
-	MagmaVolcano *change = voters > wanted ? (dead ? dead : last) : voters < wanted || dead ? next : NULL;
+	MagmaVolcano *change = NULL;
+	if (beyond)
+		change = beyond;
+	else if (voters > wanted || (dead && next && voters == RAFT_VOTERS_MAX))
+		change = dead ? dead : last;
+	else if (voters < wanted || dead)
+		change = next;
 	if (!change)
 		return;
 	change->flags ^= MAGMA_VOLCANO_VOTER;

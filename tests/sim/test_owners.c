@@ -415,6 +415,51 @@ static void a_start_asks_what_was_in_question_before_the_map_that_it_finds(void)
 	cluster_free(c);
 }
 
+/* --- one after the other, in a larger network --- */
+
+enum { LARGE = 7 };
+
+static gboolean all_serve(void *user)
+{
+	for (guint i = 0; i < LARGE; i++)
+		if (!cluster_serves(user, i))
+			return FALSE;
+	return !newest(user)->move.id && cluster_at_home(user);
+}
+
+static gboolean owners_live(void *user)
+{
+	const MagmaMap *m = newest(user);
+	gboolean all = TRUE;
+
+	for (guint i = 0; i < m->slices->len; i++) {
+		const MagmaSlice *s = &g_array_index(m->slices, MagmaSlice, i);
+		guint good = 0;
+		for (guint k = 0; k < s->ncopies; k++)
+			good += s->copies[k].in_sync;
+		all &= good > 0 && !(magma_map_by_id(m, s->owner)->flags & MAGMA_VOLCANO_DOWN);
+	}
+	return all;
+}
+
+/* Five vote, and those that die keep nobody from finding the next one dead. */
+static void volcanos_may_die_one_after_the_other(void)
+{
+	Cluster *c = network_of(41, 2);
+
+	for (guint i = 1; i < LARGE; i++)
+		cluster_start(c, i);
+	g_assert_true(cluster_run_until(c, 300 * SEC, all_serve, c));
+	cluster_run(c, 5 * SEC);
+	for (guint n = 0; n < 3; n++) {
+		cluster_kill(c, n, 6000 * SEC, FALSE);
+		cluster_run(c, 4 * SEC);
+		g_assert_true(cluster_run_until(c, 60 * SEC, owners_live, c));
+		cluster_run(c, 5 * SEC);
+	}
+	cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -427,5 +472,6 @@ int main(int argc, char **argv)
 	T(a_copy_that_answers_again_is_not_taken_out_by_what_was_said_before);
 	T(that_a_copy_is_silent_comes_to_the_leader_though_it_was_lost_and_the_move_ends);
 	T(a_start_asks_what_was_in_question_before_the_map_that_it_finds);
+	g_test_add_func("/sim/owners/volcanos_may_die_one_after_the_other", volcanos_may_die_one_after_the_other);
 	return g_test_run();
 }

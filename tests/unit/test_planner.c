@@ -340,6 +340,47 @@ static void a_dead_voter_is_replaced_by_one_that_lives(void)
 	g_assert_false(kit_is(k->v->map, 3, MAGMA_VOLCANO_VOTER));       /* and stays so */
 }
 
+static MagmaMap *five_vote(void)
+{
+	MagmaMap *m = kit_ring(8, 2);
+
+	for (guint i = 1; i <= 5; i++)
+		kit_volcano(m, i)->flags |= MAGMA_VOLCANO_VOTER;
+	return m;
+}
+
+/* A group has five at most, and every other change of the map waits for this one. */
+static void a_dead_voter_of_five_goes_before_another_comes(void)
+{
+	for (guint16 id = 2; id <= 5; id++) {
+		g_autoptr(GroupKit) k = kit_leader_of(five_vote());
+		guint least = 5;
+
+		dies(k, id);
+		for (guint i = 0; i < 4 && kit_look(k); i++) {
+			g_assert_cmpuint(kit_voters(k->proposed), <=, 5);
+			least = MIN(least, kit_voters(k->proposed));
+			kit_commit(k);
+		}
+		g_assert_cmpuint(least, ==, 4);
+		g_assert_cmpuint(kit_voters(k->v->map), ==, 5);
+		g_assert_false(kit_is(k->v->map, id, MAGMA_VOLCANO_VOTER));
+	}
+}
+
+/* As there were: the group has the first five. */
+static void of_six_voters_the_one_that_is_in_no_group_goes(void)
+{
+	MagmaMap *m = five_vote();
+
+	kit_volcano(m, 7)->flags |= MAGMA_VOLCANO_VOTER;
+	g_autoptr(GroupKit) k = kit_leader_of(m);
+	dies(k, 3);
+	const MagmaMap *next = kit_must_look(k);
+	g_assert_false(kit_is(next, 7, MAGMA_VOLCANO_VOTER));
+	g_assert_true(kit_is(next, 3, MAGMA_VOLCANO_VOTER | MAGMA_VOLCANO_DOWN));
+}
+
 static void the_leader_takes_no_vote_from_itself(void)
 {
 	MagmaMap *m = kit_ring(2, 2);
@@ -376,6 +417,8 @@ int main(int argc, char **argv)
 	T(who_was_never_heard_gets_no_vote);
 	T(a_dead_voter_keeps_its_vote_until_another_has_its_place);
 	T(a_dead_voter_is_replaced_by_one_that_lives);
+	T(a_dead_voter_of_five_goes_before_another_comes);
+	T(of_six_voters_the_one_that_is_in_no_group_goes);
 	T(the_leader_takes_no_vote_from_itself);
 	return g_test_run();
 }
