@@ -495,7 +495,8 @@ static gboolean all_is_twice(Cluster *c)
 	return c->cfg.copies > 1 && map && map->slices->len > 1 && cluster_at_home(c);
 }
 
-/* One that forgets is the one failure that two copies stand; until it has all again the next would be another. */
+/* One that forgets is the one failure that two copies stand; until it has all again the next would be another. Who has just stood still may be taken for
+ * dead before it is heard again. */
 static gboolean others_are_well(const Node *n)
 {
 	const Cluster *c = n->c;
@@ -504,7 +505,7 @@ static gboolean others_are_well(const Node *n)
 		return FALSE;
 	for (guint i = 0; i < CLUSTER_VOLCANOS; i++) {
 		const Node *o = &c->node[i];
-		if (o != n && o->started && (!o->ready || o->ending || world_paused(c->world, node_owner(o)) || world_now(c->world) < MAX(MAX(o->unread_until, o->bad_until), o->unopened_until)))
+		if (o != n && o->started && (!o->ready || o->ending || (o->volcano && !consensus_may_serve(o->volcano)) || world_paused(c->world, node_owner(o)) || world_now(c->world) < MAX(MAX(o->unread_until, o->bad_until), o->unopened_until)))
 			return FALSE;
 	}
 	return TRUE;

@@ -357,6 +357,12 @@ static void give_back(SimClient *s, const MagmaFid *fid)
 		transmit(s, call_new(s, MAGMA_OP_release, &q, given_back, NULL));
 }
 
+static void give_all_back(const Greeting *g)
+{
+	for (guint i = 0; g->fids && i < g->fids->len; i++)
+		give_back(g->s, &g_array_index(g->fids, MagmaFid, i));
+}
+
 static gboolean current(const Greeting *g) { return g->s->peer[g->volcano].link == g->link; }
 
 static void greeted(SimClient *s, guint i)
@@ -370,8 +376,7 @@ static void reopened(void *user, int error, const MagmaAny *rep)
 {
 	g_autoptr(Greeting) g = user;
 
-	for (guint i = 0; g->fids && i < g->fids->len; i++)
-		give_back(g->s, &g_array_index(g->fids, MagmaFid, i));
+	give_all_back(g);
 	if (!current(g))
 		return;
 	if (error)
@@ -470,9 +475,11 @@ void sim_client_link_closed(SimClient *s, Link *l, guint volcano)
 		CallOf *k = e->data;
 		GList *next = e->next;
 		if (k->greeting && k->target == (int)volcano) {      /* a new session greets anew */
+			Greeting *g = k->user;
 			g_queue_delete_link(&s->calls, e);
-			g_free(k->user);
 			call_free(k);
+			give_all_back(g);             /* it may have been done, and what was released meanwhile was released before */
+			greeting_free(g);
 		} else if (k->link == l) {
 			k->link = NULL;
 			k->retry_at = now + 10 * MS;
