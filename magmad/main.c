@@ -366,7 +366,7 @@ static gboolean end(Daemon *d)
 {
 	gboolean undo = d->first && !d->ready && !others_know(d);
 
-	if (d->ready)
+	if (d->ready && !d->again)        /* one that is told so has TimeoutStopSec= left */
 		notify_send("STOPPING=1\n");
 	console_free(d->console);
 	if (d->shell)

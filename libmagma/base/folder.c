@@ -26,7 +26,7 @@ char **magma_folder_names(const char *dir, GError **error)
 	return g_strv_builder_end(names);
 }
 
-/* 0 or errno. Where the folder was there already, and above it is somebody else's, what is above need not be ours to open. */
+/* 0 or errno. Where the folder was there already, and above it is somebody else's, what is above need not be ours to open, nor be a file system that syncs folders. */
 static int sync_above(const char *up, gboolean made)
 {
 	int fd = open(up, O_RDONLY | O_DIRECTORY | O_CLOEXEC), e = fd < 0 || fsync(fd) != 0 ? errno : 0;
@@ -34,7 +34,7 @@ static int sync_above(const char *up, gboolean made)
 	if (fd < 0)
 		return made ? e : 0;
 	close(fd);
-	return e;
+	return !made && (e == EINVAL || e == EROFS || e == ENOTSUP) ? 0 : e;
 }
 
 gboolean magma_folder_make(const char *dir, GError **error)

@@ -47,11 +47,29 @@ static gboolean durable_at(const Sync *s, guint16 volcano)
 	return FALSE;
 }
 
+/* What was written is not there and never will be, though it reads as if for as long as it is in memory. */
+static gboolean write_lost(const Sync *s) { return !s->journal && !s->o->part && (s->error == ENOSPC || s->error == EDQUOT); }
+
+/* A copy that has it on its disk goes on with it. */
+static void leave_to_copy(const Sync *s)
+{
+	Owner *o = s->o;
+	g_autofree char *text = g_strdup_printf("slice %u: what was written cannot be synced: %s", o->cfg.slice, g_strerror(s->error));
+
+	for (guint i = 0; i < o->copies->len && !o->dead; i++) {
+		const Copy *c = o->copies->pdata[i];
+		if (copy_could_own(c) && durable_at(s, c->volcano)) {
+			owner_failed(o, text);
+			return;
+		}
+	}
+}
+
 static gboolean sync_settled(const Sync *s)
 {
 	if (!s->local_done || !s->o->told)
 		return FALSE;
-	if (s->error)
+	if (s->error && !write_lost(s))
 		return TRUE;
 	for (guint i = 0; i < s->o->copies->len; i++) {
 		const Copy *c = s->o->copies->pdata[i];
@@ -61,18 +79,6 @@ static gboolean sync_settled(const Sync *s)
 	return TRUE;
 }
 
-/* What was written is not there and never will be, though it reads as if for as long as it is in memory: a copy that has it goes on with it. */
-static void write_lost(Owner *o, int error)
-{
-	g_autofree char *text = g_strdup_printf("slice %u: what was written cannot be synced: %s", o->cfg.slice, g_strerror(error));
-
-	for (guint i = 0; i < o->copies->len && !o->dead && !o->part; i++)
-		if (copy_could_own(o->copies->pdata[i])) {
-			owner_failed(o, text);
-			return;
-		}
-}
-
 static void local_done(void *user, int error)
 {
 	Sync *s = user;
@@ -80,8 +86,6 @@ static void local_done(void *user, int error)
 
 	s->local_done = TRUE;
 	s->error = error;
-	if (!s->journal && (error == ENOSPC || error == EDQUOT))
-		write_lost(o, error);
 	if (!o->dead)
 		owner_update(o);
 	sync_unref(s);
@@ -179,6 +183,8 @@ void sync_update(Owner *o)
 		}
 		g_ptr_array_remove_index(o->syncs, i);
 		s->over = TRUE;
+		if (write_lost(s))
+			leave_to_copy(s);
 		if (!o->deposed)
 			s->done(s->user, s->error);
 		sync_unref(s);

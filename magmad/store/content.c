@@ -1,6 +1,7 @@
 #include "magmad/store/content.h"
 #include "magmad/store/content_io.h"
 #include "magmad/store/content_list.h"
+#include "magmad/store/reread.h"
 #include "libmagma/base/err.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -52,6 +53,7 @@ struct Contents {
 	Pool *pool;
 	int root;
 	GHashTable *files;            /* File by &fid */
+	GHashTable *reread;           /* MagmaFid, once opened; NULL: no earlier life has lost writes */
 	GQueue idle;                  /* File: least recently used first */
 	guint open, busy;
 	gint64 used_delta;
@@ -76,6 +78,8 @@ Contents *contents_new(const char *dir, Pool *pool, GError **error)
 	c->pool = pool;
 	c->root = root;
 	c->files = g_hash_table_new(magma_fid_hash, (GEqualFunc)magma_fid_equal);
+	if (reread_noted(root))
+		c->reread = g_hash_table_new_full(magma_fid_hash, (GEqualFunc)magma_fid_equal, g_free, NULL);
 	return c;
 }
 
@@ -115,6 +119,8 @@ void contents_free(Contents *c)
 	while (g_hash_table_iter_next(&it, NULL, &f))
 		file_free(c, f);
 	g_hash_table_unref(c->files);
+	if (c->reread)
+		g_hash_table_unref(c->reread);
 	close(c->root);
 	g_free(c);
 }
@@ -329,6 +335,8 @@ static void file_learn(Contents *c, File *f, const Op *op)
 
 	f->fd = io->fd;
 	c->open += (f->fd >= 0) - was_open;
+	if (io->reread && f->fd >= 0)
+		g_hash_table_add(c->reread, g_memdup2(&f->fid, sizeof f->fid));
 	if (io->missing) {
 		if (io->kind == CONTENT_DROP)
 			c->used_delta -= (gint64)(was_open ? f->blocks : io->blocks_before) * 512;
@@ -434,6 +442,7 @@ static void file_start(Contents *c, File *f)
 			continue;
 		op->started = TRUE;
 		op->io.fd = f->fd;
+		op->io.reread = f->fd < 0 && c->reread && !g_hash_table_contains(c->reread, &f->fid);
 		if (op->io.kind == CONTENT_SYNC) {
 			op->io.sync_dir = !f->name_durable;
 			op->io.sync_parents = !(c->parents_durable[parent_bit(&f->fid) / 8] >> parent_bit(&f->fid) % 8 & 1);

@@ -1,5 +1,6 @@
 #include "magmad/store/content_io.h"
 #include "magmad/store/content.h"
+#include "magmad/store/reread.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -63,6 +64,8 @@ static int open_file(ContentIo *io, const char *name)
 		if (io->fd >= 0) {
 			struct stat st;
 			io->blocks_before = fstat(io->fd, &st) == 0 ? st.st_blocks : 0;
+			if (io->reread)
+				reread_clean(io->fd);
 			return 0;
 		}
 		if (errno != ENOENT)
@@ -228,6 +231,8 @@ void content_io_run(ContentIo *io)
 	if (io->fd < 0)
 		return;
 	io->error = run_open(io, name);
+	if (io->sync_lost)
+		reread_note(io->root);
 	take_stat(io);
 }
 

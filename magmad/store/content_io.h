@@ -18,6 +18,7 @@ typedef struct {
 	MagmaFid fid;
 	int fd;                       /* -1: to be opened first, where there is one; open when done (never after a drop) */
 	gboolean sync_dir, sync_parents;      /* a sync makes the name durable too */
+	gboolean reread;              /* where this opens the file: what is clean of it leaves the page cache first (reread.h) */
 	/* results: */
 	int error;
 	gboolean sync_lost;           /* a sync failed with bytes or names not yet on disk: error says why */

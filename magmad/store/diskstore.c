@@ -257,7 +257,7 @@ int diskstore_close(Store *s)
 	diskstore_quiesce(s);
 	contents_close_idle(d->contents, TRUE);
 	int error = close_rows(d);
-	store_free(d, FALSE);
+	store_free(d, d->failed);       /* sqlite must not put into the database, at its last close, what its log could not sync */
 	return error;
 }
 
