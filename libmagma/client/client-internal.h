@@ -16,7 +16,7 @@
 /* Unanswered for so long on a session that lives: forwarding may have lost it. Grows with each try. */
 #define PROBE_AFTER SECOND            /* without an answer: the session is asked whether the other end is there */
 #define RESEND_FIRST (2 * SECOND)
-#define RESEND_MOST (16 * SECOND)
+#define RESEND_MOST (8 * SECOND)
 /* ETRYAGAIN: from less than a disk's turn to what a user does not yet notice. */
 #define DELAY_FIRST (2 * MS)
 #define DELAY_MOST (250 * MS)

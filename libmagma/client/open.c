@@ -107,8 +107,8 @@ static void on_open(void *user, int error, const MagmaAny *rep, GBytes *msg)
 		o->there = TRUE;
 		if (asserted_meanwhile(o->c))
 			reopen_one(o);
-	} else if (timed_out(error, msg)) {
-		o->there = TRUE;      /* for all we know: a RELEASE follows */
+	} else if (timed_out(error, msg) || (o->c->answering && o->c->answering->unsure)) {
+		o->there = TRUE;      /* for all we know, by a try that was not answered: a RELEASE follows */
 	}
 	open_settle(o);
 	a->done(a->user, error, rep, msg);

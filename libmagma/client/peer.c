@@ -219,6 +219,8 @@ static gboolean peer_register(Peer *p, guint16 id)
 		return TRUE;
 	p->boot = other->boot;
 	p->spoke_at = other->spoke_at;
+	p->asserted_at = other->asserted_at;
+	other->spoke_at = other->asserted_at = 0;      /* it is wanted no more, and need not greet to be told so */
 	peer_drop_session(other);
 	while (other->waiting.head) {
 		Call *call = other->waiting.head->data;

@@ -462,12 +462,12 @@ static const MagmaVolcano *next_to_join(const MagmaMap *map)
 	return NULL;
 }
 
-/* A target that is down may never be back: it begins anew after the others. What it has of the part is nobody's. */
+/* A target that is down may never be back, and while there is a move its source keeps what changes, and nobody scrubs: when it is back it begins anew. What it has of the part is nobody's. */
 static void look_at_target(Volcano *v)
 {
-	if (!(magma_map_by_id(v->map, v->map->move.to)->flags & MAGMA_VOLCANO_DOWN) || !next_to_join(v->map))
+	if (!(magma_map_by_id(v->map, v->map->move.to)->flags & MAGMA_VOLCANO_DOWN))
 		return;
-	core_say(v, "volcano %u, which is to have a slice, is down: another one is next", v->map->move.to);
+	core_say(v, "volcano %u, which is to have a slice, is down: it begins anew when it is back", v->map->move.to);
 	MagmaMap *map = magma_map_copy(v->map);
 	map->move = (MagmaMove){ 0 };
 	members_change_map(v, map, NULL, NULL);

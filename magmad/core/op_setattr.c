@@ -356,6 +356,7 @@ void handle_release(Op *op)
 
 enum { REOPEN_MAX = 16384 };
 
+/* Not of an epoch from before this slice was here (op_request()): what is late may have been released elsewhere since. */
 void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reopen *q)
 {
 	MagmaReader r = magma_reader(q->fids.data, q->fids.len);
@@ -365,7 +366,7 @@ void op_reopen_passes(Volcano *v, const MagmaHdr *h, const struct magma_req_reop
 	for (guint i = 0; r.left && i < REOPEN_MAX; i++) {
 		MagmaFid fid = magma_get_fid(&r);
 		Slice *sl = r.error ? NULL : core_slice_for(v, &fid.key);
-		if (sl && sl->serving && core_place(sl, &fid.key) == HERE)
+		if (sl && sl->serving && h->epoch >= sl->since && core_place(sl, &fid.key) == HERE)
 			client_open(sl, h->client, h->xid, &fid);
 	}
 }
@@ -382,7 +383,7 @@ void handle_reopen(Op *op)
 		MagmaFid fid = magma_get_fid(&r);
 		/* It may have moved since the client looked at its map. */
 		Slice *other = r.error ? NULL : core_slice_for(op->v, &fid.key);
-		if (other && other != op->sl && other->serving && core_place(other, &fid.key) == HERE) {
+		if (other && other != op->sl && other->serving && op->hdr.epoch >= other->since && core_place(other, &fid.key) == HERE) {
 			if (client_is_gone(other, op->hdr.client)) {
 				op_error(op, MAGMA_EEXPIRED);
 				return;

@@ -293,10 +293,11 @@ static Plan plan_new(Volcano *v)
 	return (Plan){ .v = v, .map = magma_map_copy(v->map), .copies = v->store->log ? MIN(v->map->copies_wanted, MAGMA_COPIES_MAX - 2) : 1 };
 }
 
-/* Who votes beside one that ends. */
+/* The voters beside one that ends. */
 typedef struct {
-	guint up, others;             /* voters; of those that do not vote, how many could */
-	MagmaVolcano *dead;           /* one of the voters that are down */
+	guint up;
+	gboolean serve;               /* not all of those that are up are witnesses */
+	MagmaVolcano *dead;           /* one of those that are down */
 } Electorate;
 
 static Electorate electorate_without(MagmaMap *map, guint16 id)
@@ -306,26 +307,27 @@ static Electorate electorate_without(MagmaMap *map, guint16 id)
 	for (guint i = 0; i < map->volcanos->len; i++) {
 		MagmaVolcano *o = volcano_at(map, i);
 		gboolean votes = o->flags & MAGMA_VOLCANO_VOTER, down = o->flags & MAGMA_VOLCANO_DOWN;
-		if (o->id == id)
+		if (o->id == id || !votes)
 			continue;
-		e.up += votes && !down;
-		e.others += !votes && !down;
-		if (votes && down)
+		e.up += !down;
+		e.serve |= !down && o->offered;
+		if (down)
 			e.dead = o;
 	}
 	return e;
 }
 
-/* FALSE: later. A vote is kept where the others can decide with it open, and nobody is there to have it: two that are left would be one voter and one that cannot go on without it, though the third is only away. Where they could
- * not decide it goes; but a dead one's first, for each map gives or takes one vote, and that has to be committed by those that are there. */
+/* FALSE: later. A vote is kept where the others can decide with it open, until look_at_voters() has given it to another: two that are left would be one voter and one that cannot go on without it, though the third is only away. Where
+ * they could not decide it goes; but a dead one's first, for each map gives or takes one vote, and that has to be committed by those that are there. Where only a witness is left nothing goes on, and each may keep its own: any two of
+ * the three can begin again. */
 static gboolean vote_ends(MagmaMap *map, MagmaVolcano *leaver)
 {
 	Electorate e = electorate_without(map, leaver->id);
 	guint voters = e.up + (e.dead != NULL) + 1;
 
-	if (!(leaver->flags & MAGMA_VOLCANO_VOTER) || (!e.others && 2 * e.up > voters))
+	if (!(leaver->flags & MAGMA_VOLCANO_VOTER) || 2 * e.up > voters || (e.up && !e.serve))
 		return TRUE;
-	if (!e.dead || 2 * e.up > voters) {
+	if (!e.dead) {
 		leaver->flags &= ~MAGMA_VOLCANO_VOTER;
 		return TRUE;
 	}

@@ -172,7 +172,7 @@ static void a_full_list_gives_up_one_that_counts_before_the_one_whose_slice_it_i
 
 static void left(Volcano *v, void *user, int error) { *(int *)user = error; }
 
-static void who_ends_hands_its_slices_and_its_vote_on_at_once(void)
+static void who_ends_hands_its_slices_on_at_once_and_its_vote_then(void)
 {
 	g_autoptr(GroupKit) k = kit_leader_of(kit_ring(4, 2));
 	int error = -1;
@@ -184,11 +184,55 @@ static void who_ends_hands_its_slices_and_its_vote_on_at_once(void)
 	g_assert_true(k->gone);               /* nobody waits for its lease */
 	g_assert_true(kit_named(k, 3));
 	g_assert_true(kit_is(k->proposed, 3, MAGMA_VOLCANO_DOWN));
-	g_assert_false(kit_is(k->proposed, 3, MAGMA_VOLCANO_VOTER));
+	g_assert_true(kit_is(k->proposed, 3, MAGMA_VOLCANO_VOTER));
 	kit_slice_is(k->proposed, 3, "4: 3-");
 	kit_slice_is(k->proposed, 2, "2: 3-");
 	kit_commit(k);
 	g_assert_cmpint(error, ==, 0);
+	kit_silent(k, 3, k->now);
+	kit_settle(k);
+	g_assert_false(kit_is(k->v->map, 3, MAGMA_VOLCANO_VOTER));
+	g_assert_true(kit_is(k->v->map, 4, MAGMA_VOLCANO_VOTER));
+	g_assert_cmpuint(kit_voters(k->v->map), ==, 3);
+}
+
+/* The second one ends before the first one's vote has been given to it: two votes are left that decide, with the third for whoever is back. */
+static void two_of_four_that_end_at_once_leave_no_single_voter(void)
+{
+	g_autoptr(GroupKit) k = kit_leader_of(kit_ring(4, 2));
+
+	for (guint16 id = 3; id <= 4; id++) {
+		int error = -1;
+		core_enter(k->v);
+		planner_leaves(k->v, id, left, &error);
+		core_leave(k->v);
+		kit_commit(k);
+		g_assert_cmpint(error, ==, 0);
+		kit_silent(k, id, k->now);
+	}
+	kit_settle(k);
+	g_assert_true(kit_is(k->v->map, 4, MAGMA_VOLCANO_DOWN));
+	g_assert_true(kit_is(k->v->map, 1, MAGMA_VOLCANO_VOTER));
+	g_assert_true(kit_is(k->v->map, 2, MAGMA_VOLCANO_VOTER));
+	g_assert_true(kit_is(k->v->map, 3, MAGMA_VOLCANO_VOTER));
+}
+
+/* With it alone nothing goes on, but each of the others begins again with it, and they with each other. */
+static void a_witness_that_is_left_alone_is_not_the_only_voter(void)
+{
+	MagmaMap *m = kit_ring(3, 2);
+
+	kit_volcano(m, 1)->offered = 0;
+	kit_volcano(m, 2)->flags |= MAGMA_VOLCANO_DOWN;
+	g_autoptr(GroupKit) k = kit_leader_of(m);
+	int error = -1;
+
+	kit_silent(k, 2, k->now);
+	core_enter(k->v);
+	planner_leaves(k->v, 3, left, &error);
+	core_leave(k->v);
+	g_assert_true(kit_is(k->proposed, 3, MAGMA_VOLCANO_DOWN));
+	g_assert_cmpuint(kit_voters(k->proposed), ==, 3);
 }
 
 /* Of three: with the other two, or with one of those and this one when it is back, the network goes on. */
@@ -629,7 +673,9 @@ int main(int argc, char **argv)
 	T(who_comes_home_is_filled_first);
 	T(a_full_list_gives_up_one_that_is_down);
 	T(a_full_list_gives_up_one_that_counts_before_the_one_whose_slice_it_is);
-	T(who_ends_hands_its_slices_and_its_vote_on_at_once);
+	T(who_ends_hands_its_slices_on_at_once_and_its_vote_then);
+	T(two_of_four_that_end_at_once_leave_no_single_voter);
+	T(a_witness_that_is_left_alone_is_not_the_only_voter);
 	T(who_ends_keeps_its_vote_where_nobody_could_have_it);
 	T(who_ends_with_the_only_copy_keeps_its_slice);
 	T(a_witness_leads_only_until_another_can);
