@@ -133,6 +133,7 @@ struct Op {
 	void (*step)(Op *op);
 	gboolean queued, running, done, registered;
 	Waitq *parked;
+	guint turn;                   /* content_done() */
 	Coord *coord;
 	gpointer data;                /* of the family */
 	GDestroyNotify data_free;
@@ -210,6 +211,7 @@ typedef struct {
 	guint running;
 	gboolean converting;          /* inline to file: everything else waits */
 	guint cutting;                /* truncations: appends wait */
+	guint ended, turn;            /* how many the store has done; which of them is the next to commit its row */
 	Waitq wait;
 } Busy;
 
@@ -589,6 +591,10 @@ void content_end(Slice *sl, guint64 ino, guint64 end);
 void content_promised(Slice *sl, guint64 ino);       /* its inline bytes are to be there after a power cut */
 void content_promised_all(Slice *sl);                /* those of all that is there now may have to be */
 void content_cut_end(Slice *sl, guint64 ino);        /* of one that was counted in `cutting`, too */
+/* Rows are committed in the order in which the store has done the operations, also where one has to wait for its row: else a restart could find an append's row without that of the one before it, whose bytes would stay, and be appended
+ * once more by its client. The first is called when the store is done, the second before the end; FALSE: parked. */
+void content_done(Op *op, guint64 ino);
+gboolean content_turn(Op *op, guint64 ino);
 gboolean content_wait(Op *op, guint64 ino);                     /* parked while the content moves from inline to a file */
 int content_get_inline(Op *op, const FlareRow *row, const guint8 **val, gsize *n);
 void content_put_inline(Draft *d, FlareRow *row, const guint8 *p, gsize n);

@@ -36,6 +36,7 @@ void content_end(Slice *sl, guint64 ino, guint64 end)
 	Busy *b = busy_get(sl, ino);
 	guint i = 0;
 
+	b->turn += !b->converting;
 	b->converting = FALSE;
 	if (end) {
 		while (g_array_index(b->ends, guint64, i) != end)
@@ -45,6 +46,18 @@ void content_end(Slice *sl, guint64 ino, guint64 end)
 	waitq_wake(sl, &b->wait);
 	if (!--b->running)
 		g_hash_table_remove(sl->busy, &ino);
+}
+
+void content_done(Op *op, guint64 ino) { op->turn = busy_get(op->sl, ino)->ended++; }
+
+gboolean content_turn(Op *op, guint64 ino)
+{
+	Busy *b = busy_get(op->sl, ino);
+
+	if (op->turn == b->turn)
+		return TRUE;
+	op_park(op, &b->wait);
+	return FALSE;
 }
 
 void content_cut_end(Slice *sl, guint64 ino)
@@ -504,6 +517,9 @@ static void step_written(Op *op)
 	Writing *w = op->data;
 	Slice *sl = op->sl;
 	FlareRow *row;
+
+	if (!content_turn(op, w->fid.ino))
+		return;
 	g_autoptr(Draft) d = draft_new(op);
 	int error = w->error ? w->error : draft_flare(d, &w->fid, &row);
 
@@ -531,8 +547,10 @@ static void step_written(Op *op)
 static void written(void *user, int error)
 {
 	Op *op = user;
+	Writing *w = op->data;
 
-	op_completed(op, &((Writing *)op->data)->error, error, step_written);
+	content_done(op, w->fid.ino);
+	op_completed(op, &w->error, error, step_written);
 }
 
 static int write_file(Op *op, const FlareRow *row, guint64 offset)

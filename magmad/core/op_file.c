@@ -13,6 +13,9 @@ static void step_allocated(Op *op)
 	const struct magma_req_fallocate *q = &op->req.req_fallocate;
 	int failed = GPOINTER_TO_INT(op->data);
 	FlareRow *row;
+
+	if (!content_turn(op, q->fid.ino))
+		return;
 	g_autoptr(Draft) d = draft_new(op);
 	int error = failed ? failed : draft_flare(d, &q->fid, &row);
 
@@ -48,6 +51,7 @@ static void allocated(void *user, int error)
 	op->data = GINT_TO_POINTER(error);
 	op->data_free = NULL;
 	op->step = step_allocated;
+	content_done(op, op->req.req_fallocate.fid.ino);
 	op_run(op);
 	core_leave(sl->v);
 }

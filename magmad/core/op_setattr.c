@@ -198,6 +198,9 @@ static void step_truncated(Op *op)
 {
 	Setting *s = op->data;
 	FlareRow *row;
+
+	if (!content_turn(op, s->fid.ino))
+		return;
 	g_autoptr(Draft) d = draft_new(op);
 	int error = s->error ? s->error : draft_flare(d, &s->fid, &row);
 
@@ -220,8 +223,10 @@ static void step_truncated(Op *op)
 static void truncated(void *user, int error)
 {
 	Op *op = user;
+	Setting *s = op->data;
 
-	op_completed(op, &((Setting *)op->data)->error, error, step_truncated);
+	content_done(op, s->fid.ino);
+	op_completed(op, &s->error, error, step_truncated);
 }
 
 static int resize_inline(Op *op, Draft *d, FlareRow *row, guint64 size)
