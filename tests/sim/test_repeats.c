@@ -66,6 +66,112 @@ static void truncation_completed_by_a_restart_is_not_done_again(void)
 	cluster_free(c);
 }
 
+/* --- appends to one file at once, a crash in the middle --- */
+
+enum { APPENDERS = 4, RECORD = 40 };
+
+/* Each one's bytes are there once, in one piece, and nothing else is. */
+static void each_record_is_there_once(SimClient *s, const MagmaFid *fid)
+{
+	const struct magma_req_read q = { .fid = *fid, .offset = LONG, .size = 2 * APPENDERS * RECORD };
+	guint count['a' + APPENDERS] = { 0 };
+	MagmaAny rep;
+
+	g_assert_cmpint(sim_call_wait(s, MAGMA_OP_read, &q, &rep), ==, 0);
+	const guint8 *p = rep.rep_read.data.data;
+	g_assert_cmpuint(rep.rep_read.data.len, ==, APPENDERS * RECORD);
+	for (guint i = 0; i < APPENDERS * RECORD; i++) {
+		g_assert_cmpuint(p[i], ==, p[i / RECORD * RECORD]);
+		g_assert_cmpuint(p[i], <, G_N_ELEMENTS(count));
+		count[p[i]]++;
+	}
+	for (guint i = 0; i < APPENDERS; i++)
+		g_assert_cmpuint(count['a' + i], ==, RECORD);
+}
+
+/* Each waits for the flare's row, where it is not in memory, before it writes and again behind that, and the waiting ends in any order. */
+static void appends_at_once_and_a_crash_leave_each_record_once(void)
+{
+	Cluster *c = network(8);
+
+	for (guint round = 0; round < 5 * ROUNDS; round++) {
+		SimClient *s[APPENDERS];
+		Answer answer[APPENDERS] = { { 0 } };
+		g_autofree char *name = g_strdup_printf("f%u", round);
+		MagmaFid fid = { .ino = 0 };
+		for (guint i = 0; i < APPENDERS; i++) {
+			s[i] = sim_client_new(c, -1);
+			if (!i) {
+				fid = make_file(s[i], name, magma_key_of_path(name, strlen(name)));
+				write_bytes(s[i], &fid, 0, 'z', LONG);
+			}
+			attr_of(s[i], &fid);
+		}
+		for (guint i = 0; i < APPENDERS; i++) {
+			guint8 bytes[RECORD];
+			memset(bytes, 'a' + i, RECORD);
+			const struct magma_req_write q = { .fid = fid, .flags = MAGMA_WRITE_APPEND, .data = { bytes, RECORD } };
+			sim_call(s[i], MAGMA_OP_write, &q, answered, &answer[i]);
+		}
+		cluster_run(c, world_pick(cluster_world(c), 12 * MS));
+		cluster_kill(c, 0, 10 * MS, FALSE);
+		for (guint i = 0; i < APPENDERS; i++) {
+			g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &answer[i]));
+			g_assert_cmpint(answer[i].error, ==, 0);
+		}
+		each_record_is_there_once(s[0], &fid);
+		for (guint i = 0; i < APPENDERS; i++)
+			sim_client_free(s[i]);
+	}
+	cluster_free(c);
+}
+
+/* An append beside a truncation is before it, and gone, or behind it; whichever is done, a crash between changes nothing. */
+static void append_beside_a_truncation_is_before_or_behind_it(void)
+{
+	Cluster *c = network(9);
+	guint behind = 0;
+
+	for (guint round = 0; round < 5 * ROUNDS; round++) {
+		SimClient *a = sim_client_new(c, -1), *b = sim_client_new(c, -1);
+		Answer cut = { 0 }, put = { 0 };
+		g_autofree char *name = g_strdup_printf("f%u", round);
+		MagmaFid fid = make_file(a, name, magma_key_of_path(name, strlen(name)));
+		guint8 bytes[RECORD];
+		const struct magma_req_write q = { .fid = fid, .flags = MAGMA_WRITE_APPEND, .data = { bytes, RECORD } };
+		const struct magma_req_read look = { .fid = fid, .offset = SHORT - RECORD, .size = LONG };
+		MagmaAny rep;
+
+		memset(bytes, 'b', RECORD);
+		write_bytes(a, &fid, 0, 'z', LONG);
+		attr_of(b, &fid);
+		if (round % 2)
+			ask_truncate(a, &fid, FALSE, &cut);
+		sim_call(b, MAGMA_OP_write, &q, answered, &put);
+		if (round % 2 == 0)
+			ask_truncate(a, &fid, FALSE, &cut);
+		cluster_run(c, world_pick(cluster_world(c), 12 * MS));
+		if (round % 3)
+			cluster_kill(c, 0, 10 * MS, FALSE);
+		g_assert_true(cluster_run_until(c, 30 * SEC, is_answered, &cut) && cluster_run_until(c, 30 * SEC, is_answered, &put));
+		g_assert_cmpint(cut.error, ==, 0);
+		g_assert_cmpint(put.error, ==, 0);
+		g_assert_cmpint(sim_call_wait(a, MAGMA_OP_read, &look, &rep), ==, 0);
+		const guint8 *p = rep.rep_read.data.data;
+		gsize n = rep.rep_read.data.len;
+		g_assert_true(n == RECORD || n == 2 * RECORD);
+		for (guint i = 0; i < n; i++)
+			g_assert_cmpuint(p[i], ==, i < RECORD ? 'z' : 'b');
+		behind += n > RECORD;
+		sim_client_free(a);
+		sim_client_free(b);
+	}
+	g_test_message("%u of %d were behind it", behind, 5 * ROUNDS);
+	g_assert_cmpuint(behind, >=, ROUNDS);
+	g_assert_cmpuint(behind, <=, 4 * ROUNDS);
+	cluster_free(c);
+}
+
 /* --- a create, a restart before its answer, the repeat --- */
 
 static void open_that_a_stored_reply_grants_is_counted_after_a_restart(void)
@@ -530,6 +636,8 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/sim/repeats/truncation_completed_by_a_restart_is_not_done_again", truncation_completed_by_a_restart_is_not_done_again);
+	g_test_add_func("/sim/repeats/appends_at_once_and_a_crash_leave_each_record_once", appends_at_once_and_a_crash_leave_each_record_once);
+	g_test_add_func("/sim/repeats/append_beside_a_truncation_is_before_or_behind_it", append_beside_a_truncation_is_before_or_behind_it);
 	g_test_add_func("/sim/repeats/open_that_a_stored_reply_grants_is_counted_after_a_restart", open_that_a_stored_reply_grants_is_counted_after_a_restart);
 	g_test_add_func("/sim/repeats/standing_still_is_no_grace_for_opens", standing_still_is_no_grace_for_opens);
 	g_test_add_func("/sim/repeats/short_stands_are_no_grace_for_opens_either", short_stands_are_no_grace_for_opens_either);
