@@ -249,6 +249,11 @@ int part_undo_entry(Op *op, Draft *d, Part *p)
 	}
 	if (error)
 		return error;
+	if (!dir->attr.nlink) {       /* removed since, and still here: it is back with what is in it, and its names are counted */
+		dir->attr.nlink = 2;
+		dir->sealed = FALSE;
+		scrub_suspect(op->sl, &p->target, draft_txn(d));
+	}
 	if (given || p->kind == MARK_LEAVE)
 		draft_add_entry(d, dir, p->name, &p->entry.child, p->entry.type, p->now);
 	else {
@@ -280,6 +285,12 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 			row->attr.nlink++;
 		break;
 	case MARK_SEAL:
+		if (phase == PHASE_FINAL && row->attr.size) {
+			row->sealed = FALSE;         /* part_undo_entry() was here */
+			row->attr.nlink = 2;
+			scrub_suspect(sl, &p->target, draft_txn(d));
+			break;
+		}
 		row->sealed = phase != PHASE_ABORT;
 		if (phase == PHASE_COMMIT)
 			row->attr.nlink = 0;
@@ -300,7 +311,7 @@ static int apply_flare(Draft *d, Part *p, Phase phase)
 	guint own = p->marked ? 1 : 0;
 	if (phase == PHASE_FINAL && p->kind == MARK_REF_DROP && row->attr.nlink == 0 && mark_count(sl, p->target.ino, MARK_REF_DROP) == own)
 		draft_destroy(d, row);
-	if (phase == PHASE_FINAL && p->kind == MARK_SEAL)
+	if (phase == PHASE_FINAL && p->kind == MARK_SEAL && row->sealed)
 		draft_destroy(d, row);
 	return 0;
 }
