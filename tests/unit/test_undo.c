@@ -139,10 +139,41 @@ static void a_name_that_was_given_again_stays_and_what_was_there_comes_back_besi
 	kit_free(t.k);
 }
 
+/* A directory of which the last name has been moved away, and that is removed then; the move is taken back before the removal is final (0), or behind it, while the directory waits to be cleared away. */
+static void a_directory_to_which_a_name_comes_back_is_not_removed(void)
+{
+	for (guint behind = 0; behind < 2; behind++) {
+		Scene t = exchanged();
+		struct magma_req_getattr q = { .fid = t.dir };
+
+		settle(&t, MARK_SWAP, MAGMA_SETTLE_FINAL);
+		remove_name(&t, "b");
+		prepare(&t, MARK_LEAVE, S_IFREG, &t.second, "a");
+		settle(&t, MARK_LEAVE, MAGMA_SETTLE_COMMIT);
+		names_are(&t, "");
+		prepare(&t, MARK_SEAL, S_IFDIR, &t.dir, "");
+		Slice *sl = core_slice(t.k->v, 1);
+		Txn *doubt = txn_new();
+		scrub_suspect(sl, &t.dir, doubt);     /* it is not gone at once */
+		core_commit(sl, doubt);
+		if (behind)
+			settle(&t, MARK_SEAL, MAGMA_SETTLE_FINAL);
+		settle(&t, MARK_LEAVE, MAGMA_SETTLE_ABORT);
+		if (!behind)
+			settle(&t, MARK_SEAL, MAGMA_SETTLE_FINAL);
+		g_assert_cmpuint(ask(&t, MAGMA_OP_getattr, &q, 0).rep_getattr.attr.nlink, ==, 2);
+		names_are(&t, "a");
+		g_assert_cmpuint(leads_to(&t, "a"), ==, t.second.ino);
+		make(&t, "c", 5);
+		kit_free(t.k);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/undo/an_exchange_that_is_taken_back_gives_the_name_back", an_exchange_that_is_taken_back_gives_the_name_back);
 	g_test_add_func("/undo/a_name_that_was_given_again_stays_and_what_was_there_comes_back_beside_it", a_name_that_was_given_again_stays_and_what_was_there_comes_back_beside_it);
+	g_test_add_func("/undo/a_directory_to_which_a_name_comes_back_is_not_removed", a_directory_to_which_a_name_comes_back_is_not_removed);
 	return g_test_run();
 }
