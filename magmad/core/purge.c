@@ -215,7 +215,7 @@ static void loose_gone(Purge *p)
 	purge_loose(p);
 }
 
-/* A write intent leads to a content also where its flare is gone. */
+/* A write intent leads to a content also where its flare is gone, and an orphan to one that a power cut brought back, also where its row says that it has none in a file. */
 static void loose_found(void *user, int error, const StoreRow *rows, guint n, gboolean eof)
 {
 	Purge *p = user;
@@ -233,7 +233,7 @@ static void loose_found(void *user, int error, const StoreRow *rows, guint n, gb
 		if (!magma_range_has(&p->range, &rows[i].rk))
 			continue;
 		txn_del(t, rows[i].table, rows[i].key, rows[i].klen, &rows[i].rk);
-		if (rows[i].table == TAB_DIRTY && rows[i].klen == 8) {
+		if ((rows[i].table == TAB_DIRTY || rows[i].table == TAB_ORPHAN) && rows[i].klen == 8) {
 			MagmaFid fid = { rows[i].rk, magma_be64_load(rows[i].key) };
 			g_array_append_val(fids, fid);
 		}

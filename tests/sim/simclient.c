@@ -208,6 +208,8 @@ void sim_call(SimClient *s, MagmaOp op, const void *req, SimDone done, void *use
 {
 	CallOf *k = call_new(s, op, req, done, user);
 
+	if (op == MAGMA_OP_goodbye)          /* what it had open is not asserted again, whoever is greeted until it is answered */
+		g_hash_table_remove_all(s->opens);
 	k->counted = TRUE;
 	s->waiting++;
 	transmit(s, k);
